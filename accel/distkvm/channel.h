@@ -1,0 +1,43 @@
+/*
+ * distkvm: JSON messages over a QIOChannel
+ *
+ * A message is a JSON object of at most CHANNEL_MESSAGE_MAX bytes behind its
+ * length, four bytes, big-endian.  Knows nothing of what messages mean.
+ * Callbacks run in the context given at creation.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_CHANNEL_H
+#define DISTKVM_CHANNEL_H
+
+#include "io/channel.h"
+#include "qobject/qdict.h"
+
+#define CHANNEL_MESSAGE_MAX (1u << 20)
+/* Until a peer is proved, it gets no more than this. */
+#define CHANNEL_HELLO_MAX (16u << 10)
+
+typedef struct Channel Channel;
+
+typedef struct ChannelListener {
+    /* @message is valid during the call. */
+    void (*message)(void *opaque, Channel *c, const QDict *message);
+    /* No more messages, because of @why; the channel still must be freed. */
+    void (*closed)(void *opaque, Channel *c, const char *why);
+} ChannelListener;
+
+/* Takes a reference on @ioc. */
+Channel *channel_new(QIOChannel *ioc, GMainContext *context,
+                     const ChannelListener *listener, void *opaque);
+/* In the context's thread, also from within a callback. */
+void channel_free(Channel *c);
+/* Any thread; never blocks.  Does not take over @message. */
+void channel_send(Channel *c, const QDict *message);
+/* Is there anything said that has not left the process?  Any thread. */
+bool channel_is_flushed(Channel *c);
+/* The peer is proved: full-sized messages from now on. */
+void channel_set_trusted(Channel *c);
+void channel_set_opaque(Channel *c, void *opaque);
+void *channel_opaque(Channel *c);
+
+#endif

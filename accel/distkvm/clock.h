@@ -1,0 +1,44 @@
+/*
+ * distkvm: one guest time on all nodes
+ *
+ * Guest time runs on every node at the rate of node 0 and is corrected
+ * forwards only.  Every frame carries the sender's guest time, and no
+ * receiver lets the guest see the frame's effect before its own clock has
+ * reached it (Lamport 1978): so no vCPU sees time before what another handed
+ * to it, whatever the hosts' crystals do.  Any thread; readers take no lock.
+ * Spec: docs/architecture.rst, "Time".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_CLOCK_H
+#define DISTKVM_CLOCK_H
+
+/* Test hook: let this node's crystal be @ppm fast (or slow, if negative). */
+void cluster_clock_init(int skew_ppm);
+
+/* The host's monotonic time in ns, as skewed by the test hook. */
+int64_t cluster_clock_host_ns(void);
+
+/* Guest time in ns; stands still while the guest is stopped. */
+int64_t cluster_clock_ns(void);
+
+/* Guest time is at least @ns: a peer has seen that much. */
+void cluster_clock_observe(int64_t ns);
+
+/* Stop guest time and return where it stands. */
+int64_t cluster_clock_freeze(void);
+/* Let guest time run from @ns, which the cluster agreed on. */
+void cluster_clock_start(int64_t ns);
+
+/*
+ * Node 0 read @reference_ns between our sending at @sent_host_ns and our
+ * receiving at @received_host_ns.  Followers only.
+ */
+void cluster_clock_sample(int64_t sent_host_ns, int64_t reference_ns,
+                          int64_t received_host_ns);
+
+/* Rate against this host's crystal in parts per billion, and the last known
+ * difference to node 0 in ns; for display. */
+void cluster_clock_quality(int64_t *rate_ppb, int64_t *offset_ns);
+
+#endif

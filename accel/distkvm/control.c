@@ -1,0 +1,421 @@
+/*
+ * distkvm: the run state of the cluster
+ *
+ * Stop, continue, reset and power-off on any node act on all of them.  Node 0
+ * decides: it counts who wants to start and who has stopped, and walks resets
+ * through their phases (all paused, all reset, all resumed).  Everything here
+ * happens in the main loops, where vCPUs can be paused; nobody waits for a
+ * peer.  Spec: docs/architecture.rst, "Run state".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "system/cpus.h"
+#include "system/distkvm.h"
+#include "system/reset.h"
+#include "system/runstate.h"
+#include "system/runstate-action.h"
+#include "system/system.h"
+#include "clock.h"
+#include "distkvm-internal.h"
+#include "trace.h"
+
+typedef enum {
+    RESET_IDLE,
+    RESET_PAUSING,
+    RESET_DOING,
+} ResetPhase;
+
+static struct {
+    bool formed;
+    bool starting;              /* vm_start() comes from the cluster */
+    bool want_start;            /* the user has said so here */
+    bool leaving;
+    ShutdownCause leaving_cause;
+
+    /* node 0 */
+    CohNodeSet wants, stopped, reached;
+    bool started;               /* once */
+    bool running;
+    bool start_pending;
+    int64_t clock_ns;           /* latest of all stopped clocks */
+    ResetPhase reset;
+    ShutdownCause reset_cause;
+} ctl;
+
+static CohNodeSet all_nodes(void)
+{
+    return distkvm->nodes == 64 ? UINT64_MAX
+                                : (UINT64_C(1) << distkvm->nodes) - 1;
+}
+
+bool control_is_formed(void)
+{
+    return qatomic_read(&ctl.formed);
+}
+
+static void handle(CohNodeId from, const QDict *message);
+
+/* Tell node 0, which may be this one. */
+static void tell_boot_node(QDict *message)
+{
+    if (distkvm_is_boot_node()) {
+        handle(0, message);
+        qobject_unref(message);
+    } else {
+        member_send(0, message);
+    }
+}
+
+/* ------------------------------------------------------- start and stop */
+
+static void start_here(int64_t clock_ns)
+{
+    cluster_clock_start(clock_ns);
+    ctl.starting = true;
+    vm_start();
+    ctl.starting = false;
+}
+
+static void start_all(void)
+{
+    QDict *message = member_message("start");
+
+    ctl.start_pending = false;
+    ctl.started = ctl.running = true;
+    ctl.stopped = 0;
+    qdict_put_int(message, "clock", ctl.clock_ns);
+    member_broadcast(message);
+    start_here(ctl.clock_ns);
+}
+
+static void start_all_settled(void *unused)
+{
+    service_queue_main((void (*)(void *))start_all, NULL);
+}
+
+/* Start when everybody wants to (at first), has stopped, and has our map. */
+static void try_start(void)
+{
+    if (ctl.start_pending || ctl.running || qatomic_read(&distkvm->failed) ||
+        ctl.reset != RESET_IDLE ||
+        (!ctl.started && ctl.wants != all_nodes()) || !ctl.wants ||
+        (ctl.started && ctl.stopped != all_nodes())) {
+        return;
+    }
+    ctl.wants = 0;
+    ctl.start_pending = true;
+    mirror_then(mirror_last(), start_all_settled, NULL);
+}
+
+static void node_stopped(CohNodeId from, int64_t clock_ns)
+{
+    ctl.clock_ns = MAX(ctl.clock_ns, clock_ns);
+    ctl.stopped |= coh_set_one(from);
+    if (ctl.running) {
+        ctl.running = false;
+        member_broadcast(member_message("stop"));
+        vm_stop(RUN_STATE_PAUSED);
+    }
+    try_start();
+}
+
+static void vm_state_changed(void *opaque, bool running, RunState state)
+{
+    QDict *message;
+
+    if (running) {
+        return;
+    }
+    message = member_message("stopped");
+    qdict_put_int(message, "clock", cluster_clock_freeze());
+    if (ctl.formed && !ctl.leaving && !qatomic_read(&distkvm->failed)) {
+        tell_boot_node(message);
+    } else {
+        qobject_unref(message);
+    }
+}
+
+bool distkvm_vm_start(void)
+{
+    if (!distkvm || ctl.starting) {
+        return false;
+    }
+    if (qatomic_read(&distkvm->failed)) {
+        error_report("distkvm: a node is lost; this guest cannot go on."
+                     " Quit, and start all nodes again.");
+        return true;
+    }
+    ctl.want_start = true;
+    if (ctl.formed) {
+        tell_boot_node(member_message("want-start"));
+    }
+    return true;
+}
+
+/* --------------------------------------------------------------- reset */
+
+static void reset_phase(ResetPhase phase, const char *type)
+{
+    QDict *message = member_message(type);
+
+    ctl.reset = phase;
+    ctl.reached = 0;
+    qdict_put_int(message, "cause", ctl.reset_cause);
+    member_broadcast(message);
+}
+
+static void reset_resume_here(void)
+{
+    resume_all_vcpus();
+    if (!runstate_check(RUN_STATE_RUNNING) &&
+        !runstate_check(RUN_STATE_PRELAUNCH)) {
+        runstate_set(RUN_STATE_PRELAUNCH);
+    }
+}
+
+static void reset_resume_all(void)
+{
+    reset_phase(RESET_IDLE, "reset-resume");
+    reset_resume_here();
+    try_start();
+}
+
+static void reset_settled(void *unused)
+{
+    service_queue_main((void (*)(void *))reset_resume_all, NULL);
+}
+
+static void reset_here(ShutdownCause cause)
+{
+    /* Interrupts sent before this are stale from now on. */
+    qatomic_inc(&distkvm->epoch);
+    qemu_system_reset(cause);
+}
+
+static void reset_reached(CohNodeId from)
+{
+    ctl.reached |= coh_set_one(from);
+    if (ctl.reached != all_nodes()) {
+        return;
+    }
+    if (ctl.reset == RESET_PAUSING) {
+        reset_phase(RESET_DOING, "reset-do");
+        reset_here(ctl.reset_cause);
+        reset_reached(distkvm->id);
+    } else if (ctl.reset == RESET_DOING) {
+        mirror_then(mirror_last(), reset_settled, NULL);
+    }
+}
+
+bool distkvm_reset(ShutdownCause cause)
+{
+    QDict *message;
+
+    if (!distkvm || !ctl.formed || qatomic_read(&distkvm->failed)) {
+        return false;
+    }
+    if (!distkvm_is_boot_node()) {
+        message = member_message("reset");
+        qdict_put_int(message, "cause", cause);
+        member_send(0, message);
+    } else if (ctl.reset == RESET_IDLE) {
+        ctl.reset_cause = cause;
+        reset_phase(RESET_PAUSING, "reset-pause");
+        pause_all_vcpus();
+        reset_reached(distkvm->id);
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------ power-off */
+
+bool distkvm_powerdown(void)
+{
+    if (!distkvm || distkvm_is_boot_node() || !ctl.formed ||
+        qatomic_read(&distkvm->failed)) {
+        return false;
+    }
+    member_send(0, member_message("powerdown"));
+    return true;
+}
+
+bool distkvm_shutdown(ShutdownCause cause)
+{
+    QDict *message;
+
+    if (!distkvm || !ctl.formed || ctl.leaving ||
+        qatomic_read(&distkvm->failed)) {
+        return false;
+    }
+    if (!distkvm_is_boot_node()) {
+        message = member_message("shutdown");
+        qdict_put_int(message, "cause", cause);
+        member_send(0, message);
+        return true;
+    }
+    if (shutdown_action != SHUTDOWN_ACTION_PAUSE) {
+        /* Followers serve pages until this process is gone. */
+        ctl.leaving = true;
+        member_leaving();
+        message = member_message("leaving");
+        qdict_put_int(message, "cause", cause);
+        member_broadcast(message);
+    }
+    return false;
+}
+
+/* Node 0 is gone, in good order: nobody answers faults any more. */
+static void boot_node_left(void *unused)
+{
+    qemu_system_shutdown_request(ctl.leaving_cause);
+}
+
+/* ------------------------------------------------------------- messages */
+
+static ShutdownCause message_cause(const QDict *message)
+{
+    int64_t cause = qdict_get_try_int(message, "cause", 0);
+
+    return cause > SHUTDOWN_CAUSE_NONE && cause < SHUTDOWN_CAUSE__MAX
+           ? cause : SHUTDOWN_CAUSE_HOST_QMP_QUIT;
+}
+
+static void handle_boot_node(CohNodeId from, const char *type,
+                             const QDict *message)
+{
+    if (!strcmp(type, "want-start")) {
+        ctl.wants |= coh_set_one(from);
+        try_start();
+    } else if (!strcmp(type, "stopped")) {
+        node_stopped(from, qdict_get_try_int(message, "clock", 0));
+    } else if (!strcmp(type, "reset")) {
+        qemu_system_reset_request(message_cause(message));
+    } else if (!strcmp(type, "reset-reached")) {
+        reset_reached(from);
+    } else if (!strcmp(type, "powerdown")) {
+        qemu_system_powerdown_request();
+    } else if (!strcmp(type, "shutdown")) {
+        qemu_system_shutdown_request(message_cause(message));
+    }
+}
+
+static void handle_follower(const char *type, const QDict *message)
+{
+    if (!strcmp(type, "start")) {
+        start_here(qdict_get_try_int(message, "clock", 0));
+    } else if (!strcmp(type, "stop")) {
+        vm_stop(RUN_STATE_PAUSED);
+    } else if (!strcmp(type, "reset-pause")) {
+        pause_all_vcpus();
+        member_send(0, member_message("reset-reached"));
+    } else if (!strcmp(type, "reset-do")) {
+        reset_here(message_cause(message));
+        member_send(0, member_message("reset-reached"));
+    } else if (!strcmp(type, "reset-resume")) {
+        reset_resume_here();
+    } else if (!strcmp(type, "leaving")) {
+        ctl.leaving = true;
+        ctl.leaving_cause = message_cause(message);
+        pause_all_vcpus();
+    }
+}
+
+static void handle(CohNodeId from, const QDict *message)
+{
+    const char *type = qdict_get_str(message, "type");
+
+    trace_distkvm_control(distkvm->id, from, type);
+    if (distkvm_is_boot_node()) {
+        handle_boot_node(from, type, message);
+    } else if (from == 0) {
+        handle_follower(type, message);
+    }
+}
+
+typedef struct ControlItem {
+    CohNodeId from;
+    QDict *message;
+} ControlItem;
+
+static ControlItem *item_new(CohNodeId from, const QDict *message)
+{
+    ControlItem *item = g_new(ControlItem, 1);
+
+    item->from = from;
+    item->message = qdict_clone_shallow(message);
+    return item;
+}
+
+static void item_free(ControlItem *item)
+{
+    qobject_unref(item->message);
+    g_free(item);
+}
+
+static void handle_in_main_loop(void *opaque)
+{
+    ControlItem *item = opaque;
+
+    handle(item->from, item->message);
+    item_free(item);
+}
+
+static void mirror_in_service(void *opaque)
+{
+    ControlItem *item = opaque;
+
+    if (!strcmp(qdict_get_str(item->message, "type"), "rom")) {
+        map_rom_message(item->from, item->message);
+    } else {
+        mirror_apply(item->from, item->message);
+    }
+    item_free(item);
+}
+
+void control_message(CohNodeId from, const QDict *message)
+{
+    const char *type;
+
+    if (!message) {
+        /* Whoever waits for a page of node 0 waits in vain. */
+        engine_fail(distkvm->engine);
+        io_fail();
+        mirror_fail();
+        service_queue_main(boot_node_left, NULL);
+        return;
+    }
+    type = qdict_get_str(message, "type");
+    if (!strcmp(type, "mirrored")) {
+        mirror_acked(from, qdict_get_try_int(message, "seq", 0));
+    } else if (!strcmp(type, "map") || !strcmp(type, "apic") ||
+               !strcmp(type, "rom")) {
+        service_queue(mirror_in_service, item_new(from, message));
+    } else {
+        if (!strcmp(type, "leaving")) {
+            member_leaving();
+        }
+        service_queue_main(handle_in_main_loop, item_new(from, message));
+    }
+}
+
+void control_formed(void)
+{
+    qatomic_set(&ctl.formed, true);
+    engine_joined(distkvm->engine);
+    info_report("distkvm: node %d: all %u nodes have joined", distkvm->id,
+                distkvm->nodes);
+    if (distkvm_is_boot_node()) {
+        map_announce();
+    }
+    if (ctl.want_start) {
+        tell_boot_node(member_message("want-start"));
+    }
+}
+
+void control_init(void)
+{
+    qemu_add_vm_change_state_handler(vm_state_changed, NULL);
+}

@@ -1,0 +1,341 @@
+/*
+ * distkvm: the coherence protocol of one node
+ *
+ * Classifies an event, looks the cell up, and turns the cell's actions into
+ * things to do.  All protocol knowledge is in coh-table.c; what stands here
+ * are the guards.  Spec: docs/protocol.rst.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "coh-node.h"
+
+static const char *const event_names[] = {
+    "INVALID", "LOAD", "STORE", "INSTALLED", "GETS", "GETM", "DONE",
+    "FWD_GETS", "FWD_GETM", "INV", "DATA_S", "DATA_M", "ZERO", "GRANT", "ACK",
+};
+
+const char *coh_event_name(unsigned type)
+{
+    return type < COH_EV__MAX ? event_names[type] : "?";
+}
+
+bool coh_event_is_message(unsigned type)
+{
+    return type >= COH_EV_GETS && type < COH_EV__MAX;
+}
+
+bool coh_event_is_for_home(unsigned type)
+{
+    return type >= COH_EV_GETS && type <= COH_EV_DONE;
+}
+
+size_t coh_node_peer_bytes(const ClusterMap *map)
+{
+    return map->page_first[map->nodes] * sizeof(CohPeer);
+}
+
+size_t coh_node_home_bytes(const ClusterMap *map, CohNodeId id)
+{
+    return (map->page_first[id + 1] - map->page_first[id]) * sizeof(CohHome);
+}
+
+static CohStatus broken(CohActions *out, const char *why)
+{
+    out->why = why;
+    return COH_BROKEN;
+}
+
+static CohDo *add(CohActions *out, CohAct act)
+{
+    CohDo *d = &out->act[out->n++];
+
+    *d = (CohDo) { .act = act, .requester = COH_NODE_NONE };
+    return d;
+}
+
+static CohDo *add_send(CohActions *out, CohEventType msg, CohNodeSet to)
+{
+    CohDo *d = add(out, COH_ACT_NONE);
+
+    d->msg = msg;
+    d->to = to;
+    return d;
+}
+
+/* A message whose requester is someone else than the receiver. */
+static CohDo *add_forward(CohActions *out, CohEventType msg, CohNodeSet to,
+                          CohNodeId requester, int acks)
+{
+    CohDo *d = add_send(out, msg, to);
+
+    d->requester = requester;
+    d->acks = acks;
+    return d;
+}
+
+/* ------------------------------------------------------------ peer side */
+
+/* The guards: acks decide whether an answer is the last one awaited. */
+static CohPeerEvent peer_classify(const CohPeer *peer, const CohEvent *ev)
+{
+    switch (ev->type) {
+    case COH_EV_LOAD:
+        return COH_PEV_LOAD;
+    case COH_EV_STORE:
+        return COH_PEV_STORE;
+    case COH_EV_FWD_GETS:
+        return COH_PEV_FWD_GETS;
+    case COH_EV_FWD_GETM:
+        return COH_PEV_FWD_GETM;
+    case COH_EV_INV:
+        return COH_PEV_INV;
+    case COH_EV_DATA_S:
+        return COH_PEV_DATA_S;
+    case COH_EV_DATA_M:
+        return peer->acks + ev->acks == 0 ? COH_PEV_DATA_M_LAST
+                                          : COH_PEV_DATA_M;
+    case COH_EV_ZERO:
+        return COH_PEV_ZERO;
+    case COH_EV_GRANT:
+        return peer->acks + ev->acks == 0 ? COH_PEV_GRANT_LAST
+                                          : COH_PEV_GRANT;
+    case COH_EV_ACK:
+        return peer->acks == 1 ? COH_PEV_ACK_LAST : COH_PEV_ACK;
+    case COH_EV_INSTALLED:
+        return COH_PEV_INSTALLED;
+    default:
+        return COH_PEV__MAX;
+    }
+}
+
+static int peer_acks_after(const CohPeer *peer, const CohEvent *ev)
+{
+    switch (ev->type) {
+    case COH_EV_DATA_M:
+    case COH_EV_GRANT:
+        return peer->acks + ev->acks;
+    case COH_EV_ACK:
+        return peer->acks - 1;
+    default:
+        return peer->acks;
+    }
+}
+
+static void peer_act(const CohNode *node, const CohEvent *ev, CohAct act,
+                     CohActions *out)
+{
+    CohNodeSet home = coh_set_one(cluster_map_home(node->map, ev->page));
+
+    switch (act) {
+    case COH_ACT_NONE:
+        break;
+    case COH_ACT_SEND_GETS:
+        add_send(out, COH_EV_GETS, home);
+        break;
+    case COH_ACT_SEND_GETM:
+        add_send(out, COH_EV_GETM, home);
+        break;
+    case COH_ACT_SEND_DONE:
+        add_send(out, COH_EV_DONE, home);
+        break;
+    case COH_ACT_SEND_DATA_S:
+        add_send(out, COH_EV_DATA_S, coh_set_one(ev->requester))->data = true;
+        break;
+    case COH_ACT_SEND_DATA_M:
+        add_forward(out, COH_EV_DATA_M, coh_set_one(ev->requester),
+                    COH_NODE_NONE, ev->acks)->data = true;
+        break;
+    case COH_ACT_SEND_ACK:
+        add_send(out, COH_EV_ACK, coh_set_one(ev->requester));
+        break;
+    default:
+        add(out, act);
+        break;
+    }
+}
+
+static CohStatus peer_step(CohNode *node, const CohEvent *ev, CohActions *out)
+{
+    CohPeer *peer = &node->peer[ev->page];
+    CohPeerEvent event = peer_classify(peer, ev);
+    const CohRow *row;
+    int acks;
+
+    if (event == COH_PEV__MAX) {
+        return broken(out, "not an event of the peer side");
+    }
+    if ((ev->type == COH_EV_FWD_GETS || ev->type == COH_EV_FWD_GETM ||
+         ev->type == COH_EV_INV) &&
+        (ev->requester >= node->map->nodes || ev->requester == node->id)) {
+        return broken(out, "a forwarded request names no other node");
+    }
+    acks = peer_acks_after(peer, ev);
+    if (acks < -COH_NODES_MAX || acks > COH_NODES_MAX) {
+        return broken(out, "more acks than nodes");
+    }
+
+    row = &coh_peer_table[peer->state][event];
+    out->state = peer->state;
+    out->event = event;
+    out->next = row->next;
+    if (row->kind != COH_ROW_STEP) {
+        return row->kind == COH_ROW_STALL ? COH_STALLED
+                                          : broken(out, row->why);
+    }
+    peer->state = row->next;
+    peer->acks = acks;
+    for (int i = 0; i < COH_ROW_ACTS_MAX; i++) {
+        peer_act(node, ev, row->acts[i], out);
+    }
+    return COH_OK;
+}
+
+/* ------------------------------------------------------------ home side */
+
+static CohHomeEvent home_classify(const CohHome *home, const CohEvent *ev)
+{
+    switch (ev->type) {
+    case COH_EV_GETS:
+        return COH_HEV_GETS;
+    case COH_EV_GETM:
+        return (home->state == COH_HOME_S || home->state == COH_HOME_S_B) &&
+               coh_set_has(home->sharers, ev->from) ? COH_HEV_UPGRADE
+                                                    : COH_HEV_GETM;
+    default:
+        return COH_HEV_DONE;
+    }
+}
+
+static CohNodeSet home_holders(const CohHome *home)
+{
+    switch (home->state) {
+    case COH_HOME_S:
+        return home->sharers;
+    case COH_HOME_M:
+        return coh_set_one(home->owner);
+    default:
+        return 0;
+    }
+}
+
+/*
+ * Who answers: the home itself if it can (one message less), else a holder
+ * picked by the requester's number.
+ */
+static CohNodeId home_supplier(const CohNode *node, const CohHome *home,
+                               const CohEvent *ev)
+{
+    CohNodeSet holders = home_holders(home);
+
+    return coh_set_has(holders, node->id) ? node->id
+                                          : coh_set_pick(holders, ev->from);
+}
+
+static void home_act(const CohNode *node, const CohHome *home,
+                     const CohEvent *ev, CohAct act, CohActions *out)
+{
+    CohNodeSet self = coh_set_one(ev->from);
+    CohNodeSet others;
+    CohNodeId supplier;
+
+    switch (act) {
+    case COH_ACT_SEND_ZERO:
+        add_send(out, COH_EV_ZERO, self);
+        break;
+    case COH_ACT_FWD_GETS:
+        supplier = home_supplier(node, home, ev);
+        add_forward(out, COH_EV_FWD_GETS, coh_set_one(supplier), ev->from, 0);
+        break;
+    case COH_ACT_FWD_GETM_INV:
+        supplier = home_supplier(node, home, ev);
+        others = home_holders(home) & ~coh_set_one(supplier);
+        if (others) {
+            add_forward(out, COH_EV_INV, others, ev->from, 0);
+        }
+        add_forward(out, COH_EV_FWD_GETM, coh_set_one(supplier), ev->from,
+                    coh_set_count(others));
+        break;
+    case COH_ACT_INV_GRANT:
+        others = home->sharers & ~self;
+        if (others) {
+            add_forward(out, COH_EV_INV, others, ev->from, 0);
+        }
+        add_forward(out, COH_EV_GRANT, self, COH_NODE_NONE,
+                    coh_set_count(others));
+        break;
+    default:
+        break;
+    }
+}
+
+/* Record the outcome at once: until DONE nobody else is let in. */
+static void home_record(CohHome *home, const CohEvent *ev, uint8_t next)
+{
+    switch (next) {
+    case COH_HOME_S_B:
+        home->sharers = home_holders(home) | coh_set_one(ev->from);
+        home->owner = COH_NODE_NONE;
+        home->requester = ev->from;
+        break;
+    case COH_HOME_M_B:
+        home->sharers = 0;
+        home->owner = ev->from;
+        home->requester = ev->from;
+        break;
+    default:
+        home->requester = COH_NODE_NONE;
+        break;
+    }
+    home->state = next;
+}
+
+static CohStatus home_step(CohNode *node, const CohEvent *ev, CohActions *out)
+{
+    CohHome *home =
+        &node->home[ev->page - node->map->page_first[node->id]];
+    CohHomeEvent event = home_classify(home, ev);
+    const CohRow *row = &coh_home_table[home->state][event];
+
+    out->home = true;
+    out->state = home->state;
+    out->event = event;
+    out->next = row->next;
+    if (row->kind != COH_ROW_STEP) {
+        return row->kind == COH_ROW_STALL ? COH_STALLED
+                                          : broken(out, row->why);
+    }
+    if (event == COH_HEV_DONE) {
+        if (home->requester != ev->from) {
+            return broken(out, "DONE from a node that did not ask");
+        }
+    } else if (event != COH_HEV_UPGRADE &&
+               coh_set_has(home_holders(home), ev->from)) {
+        return broken(out, "a holder asks for what it holds");
+    }
+    for (int i = 0; i < COH_ROW_ACTS_MAX; i++) {
+        home_act(node, home, ev, row->acts[i], out);
+    }
+    home_record(home, ev, row->next);
+    return COH_OK;
+}
+
+CohStatus coh_step(CohNode *node, const CohEvent *ev, CohActions *out)
+{
+    CohNodeId home = cluster_map_home(node->map, ev->page);
+
+    *out = (CohActions) { 0 };
+    if (home == COH_NODE_NONE) {
+        return broken(out, "no such page");
+    }
+    if (ev->from >= node->map->nodes) {
+        return broken(out, "no such node");
+    }
+    if (coh_event_is_for_home(ev->type)) {
+        if (home != node->id) {
+            return broken(out, "this node is not the page's home");
+        }
+        return home_step(node, ev, out);
+    }
+    return peer_step(node, ev, out);
+}

@@ -1,0 +1,125 @@
+/*
+ * distkvm: states, events and actions of the coherence protocol
+ *
+ * Two machines: the peer side of a page (what this node holds of it) and the
+ * home side (its directory entry).  The tables in coh-table.c name, for every
+ * state and event, the next state and the actions in the order of their
+ * effects.  Names follow Sorin, Hill and Wood: XY_W is "in X, going to Y,
+ * waiting for W"; D is data, A acknowledgements, I an installation.
+ * Depends on coh-types.h only.  Spec: docs/protocol.rst.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef COH_TABLE_H
+#define COH_TABLE_H
+
+#include "coh-types.h"
+
+/* What this node holds of a page. */
+typedef enum {
+    COH_PEER_I,     /* nothing; guest accesses fault                        */
+    COH_PEER_S,     /* a read-only copy, equal to every other copy          */
+    COH_PEER_M,     /* the only copy, writable                              */
+    COH_PEER_IS_D,  /* asked to read, waiting for the page                  */
+    COH_PEER_IM_AD, /* asked to write, waiting for the page and for acks    */
+    COH_PEER_IM_A,  /* has the page (kept aside), waiting for acks          */
+    COH_PEER_SM_AD, /* holds a copy, asked to write, waiting for the grant  */
+    COH_PEER_SM_A,  /* holds a copy, granted, waiting for acks              */
+    COH_PEER_XS_I,  /* a read-only copy is being installed                  */
+    COH_PEER_XM_I,  /* a writable copy is being installed                   */
+    COH_PEER__MAX
+} CohPeerState;
+
+/* What a home knows of a page; *_B waits for the requester's DONE. */
+typedef enum {
+    COH_HOME_U,     /* never touched: all zero, nobody holds it             */
+    COH_HOME_S,     /* the nodes in the set hold read-only copies           */
+    COH_HOME_M,     /* one node owns it                                     */
+    COH_HOME_S_B,   /* becoming S                                           */
+    COH_HOME_M_B,   /* becoming M                                           */
+    COH_HOME__MAX
+} CohHomeState;
+
+/* Events of the peer side, after classification. */
+typedef enum {
+    COH_PEV_LOAD,       /* the guest read and faulted                       */
+    COH_PEV_STORE,      /* the guest wrote and faulted                      */
+    COH_PEV_FWD_GETS,   /* home: give the requester a copy                  */
+    COH_PEV_FWD_GETM,   /* home: give the requester the page                */
+    COH_PEV_INV,        /* home: drop the copy, tell the requester          */
+    COH_PEV_DATA_S,     /* the page, read-only                              */
+    COH_PEV_DATA_M,     /* the page, writable, acks still outstanding       */
+    COH_PEV_DATA_M_LAST,/* the page, writable, no acks outstanding          */
+    COH_PEV_ZERO,       /* home: an untouched page, writable                */
+    COH_PEV_GRANT,      /* home: upgrade, acks still outstanding            */
+    COH_PEV_GRANT_LAST, /* home: upgrade, no acks outstanding               */
+    COH_PEV_ACK,        /* an acknowledgement, others outstanding           */
+    COH_PEV_ACK_LAST,   /* the last acknowledgement                         */
+    COH_PEV_INSTALLED,  /* the installation is complete                     */
+    COH_PEV__MAX
+} CohPeerEvent;
+
+/* Events of the home side, after classification. */
+typedef enum {
+    COH_HEV_GETS,       /* a node without a copy wants to read              */
+    COH_HEV_GETM,       /* a node without a copy wants to write             */
+    COH_HEV_UPGRADE,    /* a sharer wants to write                          */
+    COH_HEV_DONE,       /* the requester has installed the page             */
+    COH_HEV__MAX
+} CohHomeEvent;
+
+/* Actions, in the vocabulary of whoever performs them. */
+typedef enum {
+    COH_ACT_NONE,
+    /* memory of this node */
+    COH_ACT_INSTALL_RO,     /* place the event's data, write-protected      */
+    COH_ACT_INSTALL_RW,     /* place the event's data, writable             */
+    COH_ACT_INSTALL_ZERO,   /* place a zero page, writable                  */
+    COH_ACT_INSTALL_KEPT,   /* place the kept data, writable                */
+    COH_ACT_KEEP,           /* keep the event's data aside                  */
+    COH_ACT_UNPROTECT,      /* make the present copy writable               */
+    COH_ACT_PROTECT,        /* make the present page read-only              */
+    COH_ACT_COPY,           /* copy the present bytes into the next message */
+    COH_ACT_ZAP,            /* remove the copy                              */
+    COH_ACT_WAKE,           /* wake whoever faulted on it                   */
+    /* messages of the peer side */
+    COH_ACT_SEND_GETS,
+    COH_ACT_SEND_GETM,
+    COH_ACT_SEND_DATA_S,    /* the copied bytes, to the requester           */
+    COH_ACT_SEND_DATA_M,    /* the same, and with them the right to write   */
+    COH_ACT_SEND_ACK,
+    COH_ACT_SEND_DONE,
+    /* messages of the home side */
+    COH_ACT_FWD_GETS,
+    COH_ACT_FWD_GETM_INV,   /* GETM to one holder, INV to the other sharers */
+    COH_ACT_INV_GRANT,      /* INV to the other sharers, GRANT to requester */
+    COH_ACT_SEND_ZERO,
+    COH_ACT__MAX
+} CohAct;
+
+typedef enum {
+    COH_ROW_MISSING,        /* nobody wrote this cell: a bug (test-coh)     */
+    COH_ROW_STEP,           /* go to next, perform acts in order            */
+    COH_ROW_STALL,          /* keep the event until the page's state moves  */
+    COH_ROW_NEVER,          /* cannot happen, because of @why               */
+} CohRowKind;
+
+#define COH_ROW_ACTS_MAX 4
+
+typedef struct CohRow {
+    uint8_t kind;
+    uint8_t next;
+    uint8_t acts[COH_ROW_ACTS_MAX];
+    const char *why;
+} CohRow;
+
+extern const CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX];
+extern const CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX];
+
+const char *coh_peer_state_name(unsigned state);
+const char *coh_home_state_name(unsigned state);
+const char *coh_peer_event_name(unsigned event);
+const char *coh_home_event_name(unsigned event);
+const char *coh_act_name(unsigned act);
+
+#endif

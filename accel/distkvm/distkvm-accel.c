@@ -1,0 +1,390 @@
+/*
+ * distkvm: the accelerator
+ *
+ * Creates the inner accelerator that executes this node's vCPUs, puts it in
+ * its own place, and wraps its operations: vCPUs of other nodes get a thread
+ * that executes nothing, interrupts and clocks go by the cluster.
+ * Main thread.  Spec: docs/architecture.rst, "Accelerator".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/visitor.h"
+#include "exec/target_page.h"
+#include "hw/boards.h"
+#include "hw/intc/i8259.h"
+#include "hw/qdev-properties.h"
+#include "qemu/accel.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/module.h"
+#include "system/accel-ops.h"
+#include "system/cpus.h"
+#include "system/distkvm.h"
+#include "system/hostmem.h"
+#include "system/runstate.h"
+#include "system/system.h"
+#include "clock.h"
+#include "distkvm-internal.h"
+#include "fault-guard.h"
+
+#define TYPE_DISTKVM_ACCEL ACCEL_CLASS_NAME("distkvm")
+OBJECT_DECLARE_SIMPLE_TYPE(DistKVMAccel, DISTKVM_ACCEL)
+
+struct DistKVMAccel {
+    AccelState parent_obj;
+
+    char *vmi;
+    char *peers;
+    char *vcpus;
+    char *mem;
+    char *cluster;
+    int64_t node;
+    int64_t join_timeout_s;
+    int64_t dead_after_ms;
+    int64_t hold_us;
+    int64_t spin_us;
+    int64_t clock_skew_ppm;
+};
+
+DistKVM *distkvm;
+static bool distkvm_allowed;
+static AccelOpsClass inner_ops;
+static char *mem_option;
+
+bool distkvm_enabled(void)
+{
+    return distkvm;
+}
+
+bool distkvm_must_bounce(void)
+{
+    return distkvm;
+}
+
+bool distkvm_fenced(void)
+{
+    return distkvm && qatomic_read(&distkvm->failed);
+}
+
+/* ---------------------------------------------------------------- loss */
+
+static void fail_in_main_loop(void *unused)
+{
+    vm_stop(RUN_STATE_INTERNAL_ERROR);
+}
+
+void distkvm_fail(const char *why)
+{
+    CPUState *cpu;
+
+    if (qatomic_xchg(&distkvm->failed, true)) {
+        return;
+    }
+    error_report("distkvm: %s. Node %d has stopped the guest, which cannot go"
+                 " on; inspect it, then quit.", why, distkvm->id);
+    /* vCPUs first: none may run on with what a lost page did not say. */
+    CPU_FOREACH(cpu) {
+        if (distkvm_cpu_is_local(cpu)) {
+            qatomic_set(&cpu->exit_request, true);
+        }
+    }
+    code_kick_all();
+    engine_fail(distkvm->engine);
+    io_fail();
+    mirror_fail();
+    token_fail();
+    service_queue_main(fail_in_main_loop, NULL);
+}
+
+/* ---------------------------------------------------------- operations */
+
+static void distkvm_create_vcpu_thread(CPUState *cpu)
+{
+    if (distkvm_cpu_is_local(cpu)) {
+        inner_ops.create_vcpu_thread(cpu);
+    } else {
+        dummy_start_vcpu_thread(cpu);
+    }
+}
+
+static void distkvm_kick_vcpu_thread(CPUState *cpu)
+{
+    if (distkvm_cpu_is_local(cpu) && inner_ops.kick_vcpu_thread) {
+        inner_ops.kick_vcpu_thread(cpu);
+    } else if (cpu->created) {
+        cpus_kick_thread(cpu);
+    }
+}
+
+static void local_handle_interrupt(CPUState *cpu, int mask)
+{
+    cpu->interrupt_request |= mask;
+    if (!qemu_cpu_is_self(cpu)) {
+        qemu_cpu_kick(cpu);
+    }
+}
+
+static void distkvm_ops_init(AccelOpsClass *ops)
+{
+    if (inner_ops.ops_init) {
+        inner_ops.ops_init(ops);
+    }
+    inner_ops = *ops;
+    irq_set_local_handler(ops->handle_interrupt ?: local_handle_interrupt);
+    ops->create_vcpu_thread = distkvm_create_vcpu_thread;
+    ops->kick_vcpu_thread = distkvm_kick_vcpu_thread;
+    ops->handle_interrupt = irq_handle_interrupt;
+    if (distkvm->vmi != DISTKVM_VMI_QTEST) {
+        ops->get_virtual_clock = cluster_clock_ns;
+        ops->get_elapsed_ticks = cluster_clock_ns;
+    }
+}
+
+/* ------------------------------------------------------- initialisation */
+
+static void start_membership(void *unused)
+{
+    member_start();
+}
+
+static bool machine_done(Error **errp)
+{
+    if (!distkvm_refuse_devices(errp) ||
+        !distkvm_config_mem(distkvm, mem_option, distkvm_ram_bytes(), errp) ||
+        !distkvm_ram_start(errp)) {
+        return false;
+    }
+    code_init();
+    service_start();
+    io_init();
+    control_init();
+    fault_guard_init();
+    if (!distkvm_is_boot_node()) {
+        /* Its timer ticks from reset; only node 0's chipset may be heard. */
+        isa_pic = NULL;
+    }
+    /* After the first reset, when the firmware is in place. */
+    service_queue_main(start_membership, NULL);
+    return true;
+}
+
+static void machine_done_notify(Notifier *notifier, void *data)
+{
+    Error *err = NULL;
+
+    if (!machine_done(&err)) {
+        error_report_err(err);
+        exit(EXIT_FAILURE);
+    }
+}
+
+static Notifier machine_done_notifier = { .notify = machine_done_notify };
+
+static bool parse_vmi(DistKVM *d, const char *vmi, Error **errp)
+{
+    if (!g_strcmp0(vmi, "tcg")) {
+        d->vmi = DISTKVM_VMI_TCG;
+    } else if (!g_strcmp0(vmi, "qtest")) {
+        d->vmi = DISTKVM_VMI_QTEST;
+    } else if (!g_strcmp0(vmi, "kvm")) {
+        error_setg(errp, "distkvm: vmi=kvm is not supported yet");
+        error_append_hint(errp, "Use vmi=tcg.\n");
+        return false;
+    } else {
+        error_setg(errp, "distkvm: vmi=%s is not known", vmi);
+        error_append_hint(errp, "Use vmi=tcg or vmi=qtest.\n");
+        return false;
+    }
+    return true;
+}
+
+static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
+                      Error **errp)
+{
+    if (!distkvm_config_peers(d, a->peers, a->node, errp) ||
+        !parse_vmi(d, a->vmi, errp) ||
+        !distkvm_config_vcpus(d, a->vcpus, ms->smp.cpus, errp)) {
+        return false;
+    }
+    d->cluster = g_strdup(a->cluster);
+    d->join_timeout_ms = a->join_timeout_s * 1000;
+    d->dead_after_ms = a->dead_after_ms;
+    d->engine_config.hold_ns = a->hold_us * 1000;
+    d->engine_config.spin_ns = a->spin_us * 1000;
+    mem_option = g_strdup(a->mem);
+    cluster_clock_init(a->clock_skew_ppm);
+    return true;
+}
+
+static int start_inner(MachineState *ms, const char *vmi)
+{
+    g_autofree char *type = g_strdup_printf("%s" ACCEL_CLASS_SUFFIX, vmi);
+    g_autofree char *ops_type = g_strdup_printf("%s" ACCEL_OPS_SUFFIX, type);
+    ObjectClass *ops_class = module_object_class_by_name(ops_type);
+    AccelState *inner = ACCEL(object_new(type));
+    AccelClass *ac = ACCEL_GET_CLASS(inner);
+    AccelOpsClass *ops = ACCEL_OPS_CLASS(ops_class);
+
+    if (distkvm->vmi == DISTKVM_VMI_TCG) {
+        /* One thread for all vCPUs would execute those of other nodes. */
+        object_property_set_str(OBJECT(inner), "thread", "multi",
+                                &error_abort);
+    }
+    inner_ops = *ops;
+    ops->ops_init = distkvm_ops_init;
+    ms->accelerator = inner;
+    *ac->allowed = true;
+    return ac->init_machine(ms);
+}
+
+static int distkvm_init_machine(MachineState *ms)
+{
+    DistKVMAccel *a = DISTKVM_ACCEL(ms->accelerator);
+    DistKVM *d = g_new0(DistKVM, 1);
+    Error *err = NULL;
+
+    if (!distkvm_refuse_machine(ms, &err) || !configure(a, ms, d, &err)) {
+        error_report_err(err);
+        exit(EXIT_FAILURE);
+    }
+    distkvm = d;
+    qemu_add_machine_init_done_notifier(&machine_done_notifier);
+    return start_inner(ms, a->vmi);
+}
+
+/* -------------------------------------------------------------- options */
+
+#define STRING_PROPERTY(field) \
+    static char *get_##field(Object *obj, Error **errp) \
+    { \
+        return g_strdup(DISTKVM_ACCEL(obj)->field); \
+    } \
+    static void set_##field(Object *obj, const char *value, Error **errp) \
+    { \
+        g_free(DISTKVM_ACCEL(obj)->field); \
+        DISTKVM_ACCEL(obj)->field = g_strdup(value); \
+    }
+
+STRING_PROPERTY(vmi)
+STRING_PROPERTY(peers)
+STRING_PROPERTY(vcpus)
+STRING_PROPERTY(mem)
+STRING_PROPERTY(cluster)
+
+typedef struct IntOption {
+    const char *name;
+    size_t offset;
+    int64_t min, max, value;
+    const char *text;
+} IntOption;
+
+#define INT_OPTION(name, field, min, max, value, text) \
+    { name, offsetof(DistKVMAccel, field), min, max, value, text }
+
+static const IntOption int_options[] = {
+    INT_OPTION("node", node, 0, COH_NODES_MAX - 1, -1,
+               "This node's place in peers=, from 0"),
+    INT_OPTION("join-timeout", join_timeout_s, 1, 86400, 120,
+               "Seconds to wait for all nodes"),
+    INT_OPTION("dead-after-ms", dead_after_ms, 500, 600000, 4000,
+               "A node that is silent for this long is lost"),
+    INT_OPTION("hold-us", hold_us, 0, 100000, 50,
+               "A page stays this long after it was fetched"),
+    INT_OPTION("spin-us", spin_us, 0, 100000, 20,
+               "Look for work this long before sleeping"),
+    INT_OPTION("x-clock-skew-ppm", clock_skew_ppm, -1000, 1000, 0,
+               "Test hook: this host's clock is that much fast"),
+};
+
+static void get_int(Object *obj, Visitor *v, const char *name, void *opaque,
+                    Error **errp)
+{
+    const IntOption *o = opaque;
+
+    visit_type_int(v, name, (int64_t *)((char *)obj + o->offset), errp);
+}
+
+static void set_int(Object *obj, Visitor *v, const char *name, void *opaque,
+                    Error **errp)
+{
+    const IntOption *o = opaque;
+    int64_t value;
+
+    if (!visit_type_int(v, name, &value, errp)) {
+        return;
+    }
+    if (value < o->min || value > o->max) {
+        error_setg(errp, "distkvm: %s=%" PRId64 " is not between %" PRId64
+                   " and %" PRId64, name, value, o->min, o->max);
+        return;
+    }
+    *(int64_t *)((char *)obj + o->offset) = value;
+}
+
+static void distkvm_accel_instance_init(Object *obj)
+{
+    DistKVMAccel *a = DISTKVM_ACCEL(obj);
+
+    a->vmi = g_strdup("tcg");
+    a->cluster = g_strdup("default");
+    for (size_t i = 0; i < ARRAY_SIZE(int_options); i++) {
+        const IntOption *o = &int_options[i];
+
+        *(int64_t *)((char *)obj + o->offset) = o->value;
+    }
+}
+
+static GlobalProperty accel_compat[] = {
+    /* One APIC id space that every node can match: xAPIC. */
+    { "x86_64-cpu", "x2apic", "off" },
+    /* It patches the guest's code while pausing this node's vCPUs only. */
+    { "apic-common", "vapic", "off" },
+    { "ICH9-LPC", "disable_s3", "1" },
+    { "PIIX4_PM", "disable_s3", "1" },
+};
+
+static void distkvm_accel_class_init(ObjectClass *oc, void *data)
+{
+    AccelClass *ac = ACCEL_CLASS(oc);
+
+    ac->name = "distkvm";
+    ac->init_machine = distkvm_init_machine;
+    ac->allowed = &distkvm_allowed;
+    ac->compat_props = g_ptr_array_new();
+    compat_props_add(ac->compat_props, accel_compat,
+                     G_N_ELEMENTS(accel_compat));
+
+#define ADD_STRING(name, text) \
+    object_class_property_add_str(oc, #name, get_##name, set_##name); \
+    object_class_property_set_description(oc, #name, text)
+
+    ADD_STRING(vmi, "What executes this node's vCPUs: tcg");
+    ADD_STRING(peers, "Address of every node, in order: host:port/host:port");
+    ADD_STRING(vcpus, "vCPUs of every node: 1/2/1");
+    ADD_STRING(mem, "RAM that every node is home of: 1G/512M");
+    ADD_STRING(cluster, "A name that all nodes of the cluster share");
+    for (size_t i = 0; i < ARRAY_SIZE(int_options); i++) {
+        const IntOption *o = &int_options[i];
+
+        object_class_property_add(oc, o->name, "int", get_int, set_int, NULL,
+                                  (void *)o);
+        object_class_property_set_description(oc, o->name, o->text);
+    }
+}
+
+static const TypeInfo distkvm_accel_info = {
+    .name = TYPE_DISTKVM_ACCEL,
+    .parent = TYPE_ACCEL,
+    .instance_size = sizeof(DistKVMAccel),
+    .instance_init = distkvm_accel_instance_init,
+    .class_init = distkvm_accel_class_init,
+};
+
+static void distkvm_accel_register_types(void)
+{
+    type_register_static(&distkvm_accel_info);
+}
+
+type_init(distkvm_accel_register_types)

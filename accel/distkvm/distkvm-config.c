@@ -1,0 +1,119 @@
+/*
+ * distkvm: who is who, from the options of -accel distkvm
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/cutils.h"
+#include "qemu/sockets.h"
+#include "distkvm-internal.h"
+
+bool distkvm_config_peers(DistKVM *d, const char *text, int64_t node,
+                          Error **errp)
+{
+    if (!text) {
+        error_setg(errp, "distkvm: peers= is missing");
+        error_append_hint(errp, "Name all nodes in order, this one included:"
+                          " peers=hostA:7700/hostB:7700\n");
+        return false;
+    }
+    d->address = g_strsplit(text, "/", -1);
+    d->nodes = g_strv_length(d->address);
+    if (d->nodes < 2 || d->nodes > COH_NODES_MAX) {
+        error_setg(errp, "distkvm: peers= names %u nodes; 2 to %d are"
+                   " possible", d->nodes, COH_NODES_MAX);
+        return false;
+    }
+    for (unsigned n = 0; n < d->nodes; n++) {
+        g_autoptr(SocketAddress) address = socket_parse(d->address[n], errp);
+
+        if (!address) {
+            error_prepend(errp, "distkvm: peers=, node %u: ", n);
+            return false;
+        }
+    }
+    if (node < 0 || node >= d->nodes) {
+        error_setg(errp, "distkvm: node=%" PRId64 " is not one of the %u"
+                   " nodes that peers= names", node, d->nodes);
+        return false;
+    }
+    d->id = node;
+    return true;
+}
+
+/* Parse "a/b/c": one number, or size, for each node; they must sum up. */
+static bool parse_shares(DistKVM *d, const char *name, const char *text,
+                         bool sizes, uint64_t total, uint64_t *share,
+                         Error **errp)
+{
+    g_auto(GStrv) part = g_strsplit(text, "/", -1);
+    uint64_t sum = 0;
+
+    if (g_strv_length(part) != d->nodes) {
+        error_setg(errp, "distkvm: %s=%s has %u shares for %u nodes", name,
+                   text, g_strv_length(part), d->nodes);
+        return false;
+    }
+    for (unsigned n = 0; n < d->nodes; n++) {
+        int ret = sizes ? qemu_strtosz_MiB(part[n], NULL, &share[n])
+                        : qemu_strtou64(part[n], NULL, 10, &share[n]);
+
+        if (ret < 0) {
+            error_setg(errp, "distkvm: %s=%s: '%s' is not a %s", name, text,
+                       part[n], sizes ? "size" : "number");
+            return false;
+        }
+        sum += share[n];
+    }
+    if (sum != total) {
+        error_setg(errp, "distkvm: %s=%s sums up to %" PRIu64 ", but the"
+                   " machine has %" PRIu64, name, text, sum, total);
+        return false;
+    }
+    return true;
+}
+
+bool distkvm_config_vcpus(DistKVM *d, const char *text, unsigned cpus,
+                          Error **errp)
+{
+    uint64_t share[COH_NODES_MAX];
+
+    if (!text) {
+        cluster_map_even(cpus, 1, d->nodes, share);
+    } else if (!parse_shares(d, "vcpus", text, false, cpus, share, errp)) {
+        return false;
+    }
+    if (!share[0]) {
+        error_setg(errp, "distkvm: vcpus=%s: vCPU 0 must be on node 0", text);
+        return false;
+    }
+    for (unsigned n = 0; n < d->nodes; n++) {
+        d->map.cpu_first[n + 1] = d->map.cpu_first[n] + share[n];
+    }
+    return true;
+}
+
+bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
+                        Error **errp)
+{
+    uint64_t share[COH_NODES_MAX];
+
+    if (!text) {
+        cluster_map_even(bytes, COH_PAGE_SIZE, d->nodes, share);
+    } else if (!parse_shares(d, "mem", text, true, bytes, share, errp)) {
+        return false;
+    }
+    for (unsigned n = 0; n < d->nodes; n++) {
+        if (share[n] % COH_PAGE_SIZE) {
+            error_setg(errp, "distkvm: mem=%s: a share is not a multiple of"
+                       " %u bytes", text, COH_PAGE_SIZE);
+            return false;
+        }
+        d->map.page_first[n + 1] = d->map.page_first[n] +
+                                   share[n] / COH_PAGE_SIZE;
+    }
+    d->map.nodes = d->nodes;
+    d->ram_bytes = bytes;
+    return true;
+}

@@ -1,0 +1,184 @@
+/*
+ * distkvm: what the parts above the engine share
+ *
+ * One cluster per process.  Sections name the file that serves them.  Fields
+ * are set before the main loop runs and constant afterwards, unless a comment
+ * says otherwise.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_INTERNAL_H
+#define DISTKVM_INTERNAL_H
+
+#include "qobject/qdict.h"
+#include "hw/core/cpu.h"
+#include "engine.h"
+
+/* The version of everything in this overlay that nodes must share. */
+#define DISTKVM_VERSION "0.1.0"
+
+typedef enum {
+    DISTKVM_VMI_TCG,
+    DISTKVM_VMI_QTEST,
+} DistKVMVmi;
+
+typedef struct DistKVM {
+    /* configuration: distkvm-accel.c, distkvm-config.c */
+    CohNodeId id;
+    unsigned nodes;
+    char **address;             /* of each node, "host:port"                */
+    char *cluster;
+    DistKVMVmi vmi;
+    ClusterMap map;
+    uint64_t ram_bytes;
+    int64_t join_timeout_ms;
+    int64_t dead_after_ms;
+    EngineConfig engine_config;
+
+    Engine *engine;
+    /* atomic: a node is lost; nothing runs any more */
+    bool failed;
+    /* atomic: guest resets so far; frames of another epoch are stale */
+    uint32_t epoch;
+} DistKVM;
+
+/* NULL unless -accel distkvm is in use. */
+extern DistKVM *distkvm;
+
+static inline bool distkvm_is_boot_node(void)
+{
+    return distkvm->id == 0;
+}
+
+static inline bool distkvm_cpu_is_local(const CPUState *cpu)
+{
+    return cpu->cpu_index >= distkvm->map.cpu_first[distkvm->id] &&
+           cpu->cpu_index < distkvm->map.cpu_first[distkvm->id + 1];
+}
+
+/* The guest must stop for good, because of @why.  Any thread, any lock. */
+void distkvm_fail(const char *why);
+
+/* ------------------------------------------- distkvm-config.c: parsing */
+
+/* Parse "a/b/c" into the map's vCPUs; NULL for even shares. */
+bool distkvm_config_vcpus(DistKVM *d, const char *text, unsigned cpus,
+                          Error **errp);
+/* The same for slices of RAM, as sizes. */
+bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
+                        Error **errp);
+bool distkvm_config_peers(DistKVM *d, const char *text, int64_t node,
+                          Error **errp);
+
+/* ------------------------------ distkvm-refuse.c: what cannot work here */
+
+bool distkvm_refuse_machine(MachineState *ms, Error **errp);
+bool distkvm_refuse_devices(Error **errp);
+
+/* ------------------------------------------------ distkvm-ram.c: memory */
+
+/* Register every memory backend that is made from now on. */
+void distkvm_ram_init(void);
+/* All backends are there: make them coherent and start the engine. */
+bool distkvm_ram_start(Error **errp);
+uint64_t distkvm_ram_bytes(void);
+
+/* ---------------------------------------- service.c: work under the BQL */
+
+void service_start(void);
+/* Run @fn(@opaque) under the BQL, in order, on a thread that may block. */
+void service_queue(void (*fn)(void *opaque), void *opaque);
+/* The same in the main loop, where vCPUs can be paused. */
+void service_queue_main(void (*fn)(void *opaque), void *opaque);
+
+/* ------------------------------------------ member.c, hello.c: membership */
+
+typedef enum {
+    MEMBER_ABSENT,
+    MEMBER_GREETING,    /* connected, hello not yet checked                 */
+    MEMBER_JOINED,
+    MEMBER_LEFT,
+    MEMBER_LOST,
+} MemberState;
+
+void member_start(void);
+/* Tell @to; takes over @message.  Any thread, any lock; never waits. */
+void member_send(CohNodeId to, QDict *message);
+/* Tell all others; takes over @message. */
+void member_broadcast(QDict *message);
+MemberState member_state(CohNodeId id);
+/* @peer broke the rules: expel it. */
+void member_expel(CohNodeId peer, const char *why);
+/* The cluster ends in good order: a closed connection is no loss. */
+void member_leaving(void);
+/* Wait, at most @ms, until everything said has left this process. */
+void member_flush(int64_t ms);
+/* A new message of type @type for the caller to fill in. */
+QDict *member_message(const char *type);
+/* For query-distkvm: time since @id was heard of. */
+int64_t member_silence_ms(CohNodeId id);
+
+QDict *hello_make(void);
+/* False and @errp, naming what differs and both values. */
+bool hello_check(const QDict *theirs, CohNodeId *from, Error **errp);
+
+/* ---------------------------------------------- control.c: run state */
+
+void control_init(void);
+/* All nodes are connected with each other.  Main loop. */
+void control_formed(void);
+/* A message from @from that is not membership's own.  Member thread. */
+void control_message(CohNodeId from, const QDict *message);
+bool control_is_formed(void);
+
+/* ------------------------------------- mirror.c: state all nodes share */
+
+/*
+ * Tell all others of a change and count acknowledgements.  BQL held.
+ * Returns the change's number.
+ */
+uint64_t mirror_broadcast(QDict *message);
+/* Everyone has acknowledged what was told until now?  BQL or not. */
+bool mirror_is_settled(uint64_t seq);
+uint64_t mirror_last(void);
+/* Run @fn under no lock when change @seq is acknowledged by all. */
+void mirror_then(uint64_t seq, void (*fn)(void *opaque), void *opaque);
+/* The running vCPU waits for its changes before it executes on.  BQL held. */
+void mirror_wait_on_cpu(CPUState *cpu);
+void mirror_acked(CohNodeId from, uint64_t seq);
+/* Service thread: a change from a peer. */
+void mirror_apply(CohNodeId from, const QDict *message);
+void mirror_fail(void);
+
+/* ------------------------------------------------ irq.c, apic-mirror.c */
+
+/* In place of the accelerator's handle_interrupt.  BQL held. */
+void irq_handle_interrupt(CPUState *cpu, int mask);
+void irq_set_local_handler(void (*handler)(CPUState *cpu, int mask));
+void irq_frame(const WireFrame *frame);
+void apic_mirror_apply(const QDict *message);
+
+/* -------------------------------------------- io.c, map.c: devices */
+
+void io_init(void);
+void io_frame(const WireFrame *frame);
+/* Wake whoever waits for an answer that will not come. */
+void io_fail(void);
+
+void map_init(void);
+void map_apply(const QDict *message);
+/* Node 0: tell everyone the map as it is. */
+void map_announce(void);
+void map_rom_message(CohNodeId from, const QDict *message);
+
+/* --------------------------------------- code.c, token.c: TCG's needs */
+
+void code_init(void);
+void code_page_revoked(CohPage page);
+/* Local vCPUs leave their loop soon.  Any thread, any lock. */
+void code_kick_all(void);
+void token_frame(const WireFrame *frame);
+void token_init(void);
+void token_fail(void);
+
+#endif

@@ -1,0 +1,125 @@
+/*
+ * distkvm: query-distkvm
+ *
+ * Main loop, BQL held.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-distkvm.h"
+#include "hw/boards.h"
+#include "hw/core/cpu.h"
+#include "clock.h"
+#include "distkvm-internal.h"
+
+static DistKVMNodeState node_state(CohNodeId id)
+{
+    if (id == distkvm->id) {
+        return DIST_KVM_NODE_STATE_SELF;
+    }
+    switch (member_state(id)) {
+    case MEMBER_JOINED:
+        return DIST_KVM_NODE_STATE_JOINED;
+    case MEMBER_LEFT:
+        return DIST_KVM_NODE_STATE_LEFT;
+    case MEMBER_LOST:
+        return DIST_KVM_NODE_STATE_LOST;
+    default:
+        return DIST_KVM_NODE_STATE_ABSENT;
+    }
+}
+
+static DistKVMNode *node_info(CohNodeId id)
+{
+    const ClusterMap *map = &distkvm->map;
+    DistKVMNode *node = g_new0(DistKVMNode, 1);
+
+    node->id = id;
+    node->address = g_strdup(distkvm->address[id]);
+    node->state = node_state(id);
+    node->vcpus = map->cpu_first[id + 1] - map->cpu_first[id];
+    node->home_bytes = (map->page_first[id + 1] - map->page_first[id]) <<
+                       COH_PAGE_BITS;
+    if (node->state == DIST_KVM_NODE_STATE_JOINED) {
+        node->transport = engine_describe_peer(distkvm->engine, id);
+        node->has_silence_ms = true;
+        node->silence_ms = member_silence_ms(id);
+    }
+    return node;
+}
+
+static DistKVMMemory *memory_info(void)
+{
+    DistKVMMemory *m = g_new0(DistKVMMemory, 1);
+    EngineStats s;
+
+    engine_stats(distkvm->engine, &s);
+    m->resident_pages = s.pages_resident;
+    m->owned_pages = s.pages_owned;
+    m->home_pages = s.pages_home;
+    m->faults_read = s.faults_read;
+    m->faults_write = s.faults_write;
+    m->faults_upgrade = s.faults_upgrade;
+    m->faults_local = s.faults_local;
+    m->fault_wait_ns = s.fault_wait_ns;
+    m->pages_sent = s.pages_sent;
+    m->zero_pages_sent = s.zero_pages_sent;
+    m->revocations = s.invalidations;
+    m->frames_sent = s.frames_sent;
+    m->frames_received = s.frames_received;
+    m->bytes_sent = s.bytes_sent;
+    m->bytes_received = s.bytes_received;
+    return m;
+}
+
+/* CPU time of a thread of this process, as the kernel counts it. */
+static int64_t thread_cpu_ms(int tid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/self/task/%d/schedstat",
+                                            tid);
+    g_autofree char *text = NULL;
+
+    return g_file_get_contents(path, &text, NULL, NULL)
+           ? g_ascii_strtoll(text, NULL, 10) / SCALE_MS : 0;
+}
+
+static DistKVMCpu *cpu_info(CPUState *cpu)
+{
+    DistKVMCpu *info = g_new0(DistKVMCpu, 1);
+
+    info->index = cpu->cpu_index;
+    info->node = cluster_map_cpu_node(&distkvm->map, cpu->cpu_index);
+    info->executed_ms = thread_cpu_ms(cpu->thread_id);
+    return info;
+}
+
+DistKVMInfo *qmp_query_distkvm(Error **errp)
+{
+    DistKVMInfo *info;
+    DistKVMNodeList **node_tail;
+    DistKVMCpuList **cpu_tail;
+    int64_t rate_ppb;
+    CPUState *cpu;
+
+    if (!distkvm || !distkvm->engine) {
+        error_setg(errp, "-accel distkvm is not in use");
+        return NULL;
+    }
+    info = g_new0(DistKVMInfo, 1);
+    node_tail = &info->nodes;
+    cpu_tail = &info->cpus;
+    info->node = distkvm->id;
+    info->formed = control_is_formed();
+    info->failed = qatomic_read(&distkvm->failed);
+    info->clock_ns = cluster_clock_ns();
+    cluster_clock_quality(&rate_ppb, &info->clock_offset_ns);
+    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
+        QAPI_LIST_APPEND(node_tail, node_info(n));
+    }
+    CPU_FOREACH(cpu) {
+        QAPI_LIST_APPEND(cpu_tail, cpu_info(cpu));
+    }
+    info->memory = memory_info();
+    return info;
+}

@@ -1,0 +1,78 @@
+/*
+ * distkvm: for binaries without it
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-distkvm.h"
+#include "qemu/atomic.h"
+#include "system/distkvm.h"
+
+/* As in exec/code-generation.h, whose other names need a target. */
+struct {
+    uint64_t pages;
+    uint32_t *of;
+} code_generations;
+
+bool distkvm_enabled(void)
+{
+    return false;
+}
+
+bool distkvm_vm_start(void)
+{
+    return false;
+}
+
+bool distkvm_reset(ShutdownCause cause)
+{
+    return false;
+}
+
+bool distkvm_shutdown(ShutdownCause cause)
+{
+    return false;
+}
+
+bool distkvm_powerdown(void)
+{
+    return false;
+}
+
+void distkvm_apic_changed(void *apic)
+{
+}
+
+bool distkvm_ioapic_eoi(int vector)
+{
+    return false;
+}
+
+void distkvm_atomic_hint(uint64_t addr, int size)
+{
+}
+
+void distkvm_atomic_begin(CPUState *cpu)
+{
+}
+
+void distkvm_atomic_end(CPUState *cpu)
+{
+}
+
+bool distkvm_must_bounce(void)
+{
+    return false;
+}
+
+bool distkvm_fenced(void)
+{
+    return false;
+}
+
+DistKVMInfo *qmp_query_distkvm(Error **errp)
+{
+    error_setg(errp, "distkvm is not in this binary");
+    return NULL;
+}

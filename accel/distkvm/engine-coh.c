@@ -1,0 +1,473 @@
+/*
+ * distkvm: the engine's part that performs the protocol's actions
+ *
+ * Engine thread only, no locks: actions of one page happen in step order.
+ * Touches guest RAM only where the protocol says the page is present.
+ * Spec: docs/protocol.rst.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/cutils.h"
+#include "qemu/timer.h"
+#include "engine-internal.h"
+#include "clock.h"
+#include "trace.h"
+
+/* A pinned page is looked at again after this. */
+#define PIN_RETRY_NS (20 * 1000)
+
+static void engine_event(Engine *e, const CohEvent *ev, const void *data);
+
+static guint page_hash(gconstpointer key)
+{
+    return g_int64_hash(key);
+}
+
+void engine_coh_init(Engine *e)
+{
+    const ClusterMap *map = &e->config.map;
+
+    e->node.id = e->config.id;
+    e->node.map = &e->config.map;
+    e->node.peer = g_malloc0(coh_node_peer_bytes(map));
+    e->node.home = g_malloc0(coh_node_home_bytes(map, e->node.id));
+    g_queue_init(&e->local);
+    e->stalled = g_hash_table_new_full(page_hash, g_int64_equal, g_free, NULL);
+    e->kept = g_hash_table_new_full(page_hash, g_int64_equal, g_free, g_free);
+    e->waiting = g_hash_table_new_full(page_hash, g_int64_equal, g_free,
+                                       g_free);
+    e->held = g_array_new(false, false, sizeof(HeldEvent));
+    e->early = g_array_new(false, false, sizeof(MemFault));
+    hold_init(&e->hold, e->config.hold_ns);
+    e->stats.pages_home = map->page_first[e->node.id + 1] -
+                          map->page_first[e->node.id];
+}
+
+void engine_coh_free(Engine *e)
+{
+    GHashTableIter iter;
+    gpointer queue;
+
+    g_hash_table_iter_init(&iter, e->stalled);
+    while (g_hash_table_iter_next(&iter, NULL, &queue)) {
+        g_queue_free_full(queue, g_free);
+    }
+    g_hash_table_unref(e->stalled);
+    g_hash_table_unref(e->kept);
+    g_hash_table_unref(e->waiting);
+    g_array_unref(e->held);
+    g_array_unref(e->early);
+    g_queue_clear_full(&e->local, g_free);
+    g_free(e->node.peer);
+    g_free(e->node.home);
+}
+
+static gpointer page_key(CohPage page)
+{
+    return g_memdup2(&page, sizeof(page));
+}
+
+/* ------------------------------------------------------------- actions */
+
+static void send_message(Engine *e, const CohEvent *ev, const CohDo *d)
+{
+    CohNodeSet to = d->to;
+    WireFrame frame = {
+        .type = WIRE_COH,
+        .sub = d->msg,
+        .requester = d->requester,
+        .acks = d->acks,
+        .addr = ev->page,
+    };
+
+    if (d->data) {
+        frame.zero = buffer_is_zero(e->copy, COH_PAGE_SIZE);
+        frame.len = frame.zero ? 0 : COH_PAGE_SIZE;
+        frame.payload = e->copy;
+        STAT_ADD(e, pages_sent, !frame.zero);
+        STAT_ADD(e, zero_pages_sent, frame.zero);
+    }
+    while (to) {
+        CohNodeId node = coh_set_first(to);
+
+        to &= to - 1;
+        if (node == e->node.id) {
+            CohEvent self = {
+                .type = d->msg, .from = e->node.id,
+                .requester = d->requester, .acks = d->acks, .page = ev->page,
+            };
+            g_queue_push_tail(&e->local, g_memdup2(&self, sizeof(self)));
+        } else {
+            STAT_ADD(e, sent_by_type[d->msg], 1);
+            engine_send(e, node, &frame);
+        }
+    }
+}
+
+static void page_gone(Engine *e, CohPage page, bool owned)
+{
+    STAT_ADD(e, pages_resident, -1);
+    STAT_ADD(e, pages_owned, -(uint64_t)owned);
+    STAT_ADD(e, invalidations, 1);
+    /* Order of effects: gone, then translations outdated, then answered. */
+    e->listener->revoked(e->opaque, page);
+}
+
+static int install(Engine *e, CohPage page, const void *data, bool writable)
+{
+    int ret = mem_install(e->mem, page, data, writable);
+
+    if (!ret) {
+        STAT_ADD(e, pages_resident, 1);
+        STAT_ADD(e, pages_owned, writable);
+    }
+    return ret;
+}
+
+static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
+                          uint8_t state, CohAct act)
+{
+    CohPage page = ev->page;
+    int ret = 0;
+
+    switch (act) {
+    case COH_ACT_INSTALL_RO:
+        return install(e, page, data, false);
+    case COH_ACT_INSTALL_RW:
+        return install(e, page, data, true);
+    case COH_ACT_INSTALL_ZERO:
+        return install(e, page, NULL, true);
+    case COH_ACT_INSTALL_KEPT:
+        ret = install(e, page, g_hash_table_lookup(e->kept, &page), true);
+        g_hash_table_remove(e->kept, &page);
+        return ret;
+    case COH_ACT_KEEP:
+        g_hash_table_insert(e->kept, page_key(page),
+                            data ? g_memdup2(data, COH_PAGE_SIZE) : NULL);
+        return 0;
+    case COH_ACT_UNPROTECT:
+        STAT_ADD(e, pages_owned, 1);
+        return mem_protect(e->mem, page, true);
+    case COH_ACT_PROTECT:
+        STAT_ADD(e, pages_owned, -1);
+        return mem_protect(e->mem, page, false);
+    case COH_ACT_COPY:
+        memcpy(e->copy, mem_host(e->mem, page), COH_PAGE_SIZE);
+        return 0;
+    case COH_ACT_ZAP:
+        ret = mem_zap(e->mem, page);
+        page_gone(e, page, false);
+        return ret;
+    case COH_ACT_WAKE:
+        mem_wake(e->mem, page);
+        return 0;
+    default:
+        g_assert_not_reached();
+    }
+}
+
+static bool is_installation(CohAct act)
+{
+    return act == COH_ACT_INSTALL_RO || act == COH_ACT_INSTALL_RW ||
+           act == COH_ACT_INSTALL_ZERO || act == COH_ACT_INSTALL_KEPT ||
+           act == COH_ACT_UNPROTECT;
+}
+
+static void installed(Engine *e, CohPage page)
+{
+    EngineWait *wait = g_hash_table_lookup(e->waiting, &page);
+    int64_t now = get_clock();
+    CohEvent ev = {
+        .type = COH_EV_INSTALLED, .from = e->node.id, .page = page,
+    };
+
+    if (wait) {
+        hold_installed(&e->hold, page, wait->tid, now);
+        STAT_ADD(e, fault_wait_ns, now - wait->since_ns);
+        g_hash_table_remove(e->waiting, &page);
+    }
+    engine_event(e, &ev, NULL);
+}
+
+static void perform(Engine *e, const CohEvent *ev, const void *data,
+                    const CohActions *acts)
+{
+    bool complete = false;
+
+    for (unsigned i = 0; i < acts->n; i++) {
+        const CohDo *d = &acts->act[i];
+        int ret;
+
+        if (d->act == COH_ACT_NONE) {
+            send_message(e, ev, d);
+            continue;
+        }
+        ret = perform_memory(e, ev, data, acts->state, d->act);
+        if (ret < 0) {
+            g_autofree char *why =
+                g_strdup_printf("page %#" PRIx64 ": %s: %s", ev->page,
+                                coh_act_name(d->act), strerror(-ret));
+            engine_break(e, why);
+            return;
+        }
+        complete |= is_installation(d->act);
+    }
+    if (complete) {
+        installed(e, ev->page);
+    }
+}
+
+/* -------------------------------------------------------------- events */
+
+static void stall(Engine *e, const CohEvent *ev)
+{
+    GQueue *queue = g_hash_table_lookup(e->stalled, &ev->page);
+
+    if (!queue) {
+        queue = g_queue_new();
+        g_hash_table_insert(e->stalled, page_key(ev->page), queue);
+    }
+    g_queue_push_tail(queue, g_memdup2(ev, sizeof(*ev)));
+}
+
+/* The home of @page moved: the oldest stalled request is next. */
+static void unstall(Engine *e, CohPage page)
+{
+    GQueue *queue = g_hash_table_lookup(e->stalled, &page);
+
+    if (queue) {
+        g_queue_push_tail(&e->local, g_queue_pop_head(queue));
+        if (g_queue_is_empty(queue)) {
+            g_queue_free(queue);
+            g_hash_table_remove(e->stalled, &page);
+        }
+    }
+}
+
+static bool is_revocation(const CohEvent *ev)
+{
+    return ev->type == COH_EV_FWD_GETS || ev->type == COH_EV_FWD_GETM ||
+           ev->type == COH_EV_INV;
+}
+
+/* Must the page stay a little longer?  Then until when. */
+static bool is_held(Engine *e, const CohEvent *ev, int64_t *due_ns)
+{
+    int64_t now = get_clock();
+
+    if (e->pinned && e->node.peer[ev->page].state == COH_PEER_M) {
+        *due_ns = now + PIN_RETRY_NS;
+        return true;
+    }
+    /* Our own request waits behind this one: holding would delay both. */
+    if (e->node.peer[ev->page].state == COH_PEER_SM_AD) {
+        return false;
+    }
+    *due_ns = hold_until(&e->hold, ev->page);
+    return *due_ns > now;
+}
+
+static void engine_event(Engine *e, const CohEvent *ev, const void *data)
+{
+    CohActions acts;
+    CohStatus status = coh_step(&e->node, ev, &acts);
+
+    trace_distkvm_coh_step(e->node.id, ev->page, acts.home ? "home" : "peer",
+                           acts.home ? coh_home_state_name(acts.state)
+                                     : coh_peer_state_name(acts.state),
+                           acts.home ? coh_home_event_name(acts.event)
+                                     : coh_peer_event_name(acts.event),
+                           acts.home ? coh_home_state_name(acts.next)
+                                     : coh_peer_state_name(acts.next),
+                           ev->from, status);
+    switch (status) {
+    case COH_OK:
+        perform(e, ev, data, &acts);
+        if (ev->type == COH_EV_DONE) {
+            unstall(e, ev->page);
+        }
+        break;
+    case COH_STALLED:
+        stall(e, ev);
+        break;
+    case COH_BROKEN:
+        if (ev->from != e->node.id && ev->from < e->config.map.nodes) {
+            e->listener->lost(e->opaque, ev->from, acts.why);
+        } else {
+            engine_break(e, acts.why);
+        }
+        break;
+    }
+}
+
+static void engine_event_or_hold(Engine *e, const CohEvent *ev,
+                                 const void *data)
+{
+    HeldEvent held = { .ev = *ev };
+
+    if (is_revocation(ev) && is_held(e, ev, &held.due_ns)) {
+        g_array_append_val(e->held, held);
+    } else {
+        engine_event(e, ev, data);
+    }
+}
+
+bool engine_run_local(Engine *e)
+{
+    CohEvent *ev = g_queue_pop_head(&e->local);
+
+    if (!ev) {
+        return false;
+    }
+    do {
+        engine_event_or_hold(e, ev, NULL);
+        g_free(ev);
+    } while ((ev = g_queue_pop_head(&e->local)));
+    return true;
+}
+
+int64_t engine_held_due_ns(Engine *e)
+{
+    int64_t due = INT64_MAX;
+
+    for (guint i = 0; i < e->held->len; i++) {
+        due = MIN(due, g_array_index(e->held, HeldEvent, i).due_ns);
+    }
+    return due;
+}
+
+bool engine_run_held(Engine *e)
+{
+    int64_t now;
+    bool any = false;
+
+    if (!e->held->len) {
+        return false;
+    }
+    now = get_clock();
+    /* In order of arrival: the oldest request wins. */
+    for (guint i = 0; i < e->held->len; ) {
+        HeldEvent held = g_array_index(e->held, HeldEvent, i);
+
+        if (held.due_ns > now) {
+            i++;
+            continue;
+        }
+        g_array_remove_index(e->held, i);
+        engine_event_or_hold(e, &held.ev, NULL);
+        any = true;
+    }
+    return any;
+}
+
+bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why)
+{
+    CohEvent ev = {
+        .type = frame->sub,
+        .from = frame->from,
+        .requester = frame->requester,
+        .acks = frame->acks,
+        .page = frame->addr,
+    };
+    bool data = ev.type == COH_EV_DATA_S || ev.type == COH_EV_DATA_M;
+
+    if (!coh_event_is_message(ev.type)) {
+        *why = "sent an unknown message";
+        return false;
+    }
+    if (frame->len != (data && !frame->zero ? COH_PAGE_SIZE : 0)) {
+        *why = "sent a page of the wrong size";
+        return false;
+    }
+    /*
+     * The guest must not see the effects of this before its clock has
+     * reached what the sender saw.
+     */
+    cluster_clock_observe(frame->clock_ns);
+    engine_event_or_hold(e, &ev, frame->len ? frame->payload : NULL);
+    return true;
+}
+
+/* -------------------------------------------------------------- faults */
+
+static void count_fault(Engine *e, const MemFault *fault, uint8_t state)
+{
+    if (state == COH_PEER_S) {
+        STAT_ADD(e, faults_upgrade, fault->write);
+    } else if (state == COH_PEER_I) {
+        if (cluster_map_home(&e->config.map, fault->page) == e->node.id &&
+            e->node.home[fault->page - e->config.map.page_first[e->node.id]]
+                .state == COH_HOME_U) {
+            STAT_ADD(e, faults_local, 1);
+        } else {
+            STAT_ADD(e, faults_read, !fault->write);
+            STAT_ADD(e, faults_write, fault->write);
+        }
+    }
+}
+
+static void fault_after_failure(Engine *e, const MemFault *fault)
+{
+    switch (e->node.peer[fault->page].state) {
+    case COH_PEER_S:
+    case COH_PEER_SM_AD:
+    case COH_PEER_SM_A:
+        /* Nobody else will see it. */
+        mem_protect(e->mem, fault->page, true);
+        mem_wake(e->mem, fault->page);
+        break;
+    case COH_PEER_M:
+        mem_wake(e->mem, fault->page);
+        break;
+    default:
+        mem_poison(e->mem, fault->page);
+        break;
+    }
+}
+
+void engine_fault(Engine *e, const MemFault *fault)
+{
+    uint8_t state = e->node.peer[fault->page].state;
+    CohEvent ev = {
+        /* Pinned: a misaligned LOCK reads first, but must own the page. */
+        .type = fault->write || e->pinned ? COH_EV_STORE : COH_EV_LOAD,
+        .from = e->node.id,
+        .page = fault->page,
+    };
+
+    trace_distkvm_fault(fault->page, fault->write, fault->tid);
+    if (e->failed) {
+        fault_after_failure(e, fault);
+        return;
+    }
+    if (!e->joined &&
+        cluster_map_home(&e->config.map, fault->page) != e->node.id) {
+        g_array_append_val(e->early, *fault);
+        return;
+    }
+    count_fault(e, fault, state);
+    if (state == COH_PEER_I || (state == COH_PEER_S && fault->write)) {
+        EngineWait wait = { .since_ns = get_clock(), .tid = fault->tid };
+
+        g_hash_table_insert(e->waiting, page_key(fault->page),
+                            g_memdup2(&wait, sizeof(wait)));
+    }
+    engine_event(e, &ev, NULL);
+}
+
+void engine_release_lost(Engine *e)
+{
+    GHashTableIter iter;
+    gpointer page;
+
+    g_hash_table_iter_init(&iter, e->waiting);
+    while (g_hash_table_iter_next(&iter, &page, NULL)) {
+        MemFault fault = { .page = *(CohPage *)page };
+
+        fault_after_failure(e, &fault);
+    }
+    for (guint i = 0; i < e->early->len; i++) {
+        fault_after_failure(e, &g_array_index(e->early, MemFault, i));
+    }
+}

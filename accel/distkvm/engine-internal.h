@@ -1,0 +1,100 @@
+/*
+ * distkvm: the engine's insides, shared by engine.c and engine-coh.c
+ *
+ * engine.c moves bytes and threads; engine-coh.c performs what the protocol
+ * says.  Fields are the engine thread's unless a comment says otherwise.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_ENGINE_INTERNAL_H
+#define DISTKVM_ENGINE_INTERNAL_H
+
+#include "qemu/queue.h"
+#include "qemu/thread.h"
+#include "qemu/event_notifier.h"
+#include "engine.h"
+#include "hold.h"
+
+/* A frame on its way to the engine thread. */
+typedef struct EnginePost {
+    QSIMPLEQ_ENTRY(EnginePost) next;
+    CohNodeId to;
+    WireFrame frame;
+    uint8_t payload[];
+} EnginePost;
+
+/* A call on its way to the engine thread; the caller waits for @done. */
+typedef struct EngineCall {
+    QSIMPLEQ_ENTRY(EngineCall) next;
+    void (*fn)(Engine *e, void *opaque);
+    void *opaque;
+    QemuEvent done;
+} EngineCall;
+
+typedef QSIMPLEQ_HEAD(, EnginePost) EnginePosts;
+typedef QSIMPLEQ_HEAD(, EngineCall) EngineCalls;
+
+/* A request held back while its page is held (hold.h) or pinned. */
+typedef struct HeldEvent {
+    CohEvent ev;
+    int64_t due_ns;
+} HeldEvent;
+
+struct Engine {
+    EngineConfig config;
+    CohNode node;
+    Mem *mem;
+    Transport *transport;
+    const EngineListener *listener;
+    void *opaque;
+
+    QemuThread thread;
+    EventNotifier kick;
+    bool sleeping;              /* atomic */
+    bool stop;                  /* atomic */
+
+    QemuMutex lock;             /* the two queues below */
+    EnginePosts posts;
+    EngineCalls calls;
+
+    bool joined;
+    bool failed;
+    bool pinned;
+    GQueue local;               /* CohEvent: sent to itself */
+    GHashTable *stalled;        /* page -> GQueue of CohEvent */
+    GArray *held;               /* HeldEvent */
+    GHashTable *kept;           /* page -> data waiting for acks */
+    GHashTable *waiting;        /* page -> EngineWait */
+    GArray *early;              /* MemFault before the cluster was complete */
+    Hold hold;
+    uint8_t copy[COH_PAGE_SIZE];
+
+    EngineStats stats;          /* atomic counters */
+};
+
+/* Who waits for a page, and since when. */
+typedef struct EngineWait {
+    int64_t since_ns;
+    uint32_t tid;
+} EngineWait;
+
+#define STAT_ADD(e, field, n) \
+    qatomic_set(&(e)->stats.field, (e)->stats.field + (n))
+
+void engine_coh_init(Engine *e);
+void engine_coh_free(Engine *e);
+void engine_fault(Engine *e, const MemFault *fault);
+/* A frame of the protocol; false if it is nonsense, and @why says so. */
+bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why);
+/* Events sent to itself; true if there were any. */
+bool engine_run_local(Engine *e);
+/* Held requests that are due; true if there were any. */
+bool engine_run_held(Engine *e);
+/* When the next held request is due, or INT64_MAX. */
+int64_t engine_held_due_ns(Engine *e);
+void engine_release_lost(Engine *e);
+
+void engine_send(Engine *e, CohNodeId to, WireFrame *frame);
+void engine_break(Engine *e, const char *why);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * distkvm: the engine, where the protocol meets the world
+ *
+ * One thread per node: turns faults, frames and completions into events,
+ * steps the protocol, performs its actions.  It never takes the BQL and never
+ * waits for a peer.  Frames of class B (interrupts, I/O) pass through it to a
+ * listener.  Spec: docs/architecture.rst, "Engine".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_ENGINE_H
+#define DISTKVM_ENGINE_H
+
+#include "core/cluster-map.h"
+#include "core/coh-node.h"
+#include "core/wire.h"
+#include "mem.h"
+#include "transport.h"
+
+typedef struct Engine Engine;
+
+/* Called by the engine thread; must not block or take the BQL. */
+typedef struct EngineListener {
+    /* A frame that is not of the coherence protocol; valid for the call. */
+    void (*frame)(void *opaque, const WireFrame *frame);
+    /* @peer sent nonsense or cannot be reached, because of @why. */
+    void (*lost)(void *opaque, CohNodeId peer, const char *why);
+    /* @page has just left this node; before anyone else may write to it. */
+    void (*revoked)(void *opaque, CohPage page);
+    /* This node cannot go on, because of @why. */
+    void (*broken)(void *opaque, const char *why);
+} EngineListener;
+
+typedef struct EngineConfig {
+    CohNodeId id;
+    ClusterMap map;
+    int64_t hold_ns;    /* a page stays this long after its installation    */
+    int64_t spin_ns;    /* look for work this long before sleeping          */
+} EngineConfig;
+
+typedef struct EngineStats {
+    uint64_t pages_resident, pages_owned, pages_home;
+    uint64_t faults_read, faults_write, faults_upgrade, faults_local;
+    uint64_t frames_sent, frames_received, bytes_sent, bytes_received;
+    uint64_t pages_sent, zero_pages_sent, invalidations;
+    uint64_t fault_wait_ns;     /* sum over faults, from seen to installed  */
+    uint64_t sent_by_type[COH_EV__MAX];
+} EngineStats;
+
+/* Makes a transport whose frames go to @listener. */
+typedef Transport *EngineTransportNew(const TransportListener *listener,
+                                      void *opaque, Error **errp);
+
+/* Takes over @mem, also when it fails.  Main thread. */
+Engine *engine_new(const EngineConfig *config, Mem *mem,
+                   EngineTransportNew *transport_new,
+                   const EngineListener *listener, void *opaque,
+                   Error **errp);
+void engine_start(Engine *e);
+/* End the thread and free everything. */
+void engine_free(Engine *e);
+
+/*
+ * Send @frame, with its payload, to @to (not this node).  Any thread, any
+ * lock; never waits.  Stamps sender and time.
+ */
+void engine_post(Engine *e, CohNodeId to, const WireFrame *frame);
+
+/*
+ * The rest may be called by any thread but the engine's, and returns when the
+ * engine has done it; the engine never waits for the caller's locks.
+ */
+bool engine_connect(Engine *e, CohNodeId peer, const void *addr, size_t len,
+                    Error **errp);
+/* All peers are connected: faults on pages of other homes may be served. */
+void engine_joined(Engine *e);
+/* While pinned, owned pages stay; only one node may pin at a time. */
+void engine_pin(Engine *e, bool pin);
+/* A node is lost: release whoever waits for a page, serve nobody. */
+void engine_fail(Engine *e);
+/* This node's transport address; valid until engine_free(). */
+const void *engine_address(Engine *e, size_t *len);
+/* The transport's lanes to @peer; g_free. */
+char *engine_describe_peer(Engine *e, CohNodeId peer);
+void engine_stats(Engine *e, EngineStats *stats);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * distkvm: accesses to pages that are lost with their node
+ *
+ * After a loss such a page is out of reach: a system call on it fails with
+ * EFAULT, so no invented byte reaches an image.  A vCPU leaves its execution
+ * loop instead of completing the instruction.  A device model in the middle
+ * of a copy gets zeroes, behind fenced backends.  Async-signal-safe.
+ * Spec: docs/architecture.rst, "Loss of a node".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "hw/core/cpu.h"
+#include "qemu/main-loop.h"
+#include "system/tcg.h"
+#include "distkvm-internal.h"
+#include "fault-guard.h"
+
+static struct sigaction previous;
+
+static void on_sigsegv(int sig, siginfo_t *info, void *context)
+{
+    CPUState *cpu = current_cpu;
+
+    if (mem_is_poisoned(info->si_addr)) {
+        if (tcg_enabled() && cpu && distkvm_cpu_is_local(cpu) &&
+            cpu->running && !bql_locked()) {
+            cpu->exception_index = -1;
+            siglongjmp(cpu->jmp_env, 1);
+        }
+        if (mem_unpoison(info->si_addr)) {
+            return;
+        }
+    }
+    /* Not ours: fault again, as if this handler had never been here. */
+    sigaction(SIGSEGV, &previous, NULL);
+}
+
+void fault_guard_init(void)
+{
+    struct sigaction action = {
+        .sa_sigaction = on_sigsegv,
+        /* The handler may leave by siglongjmp(), which restores no mask. */
+        .sa_flags = SA_SIGINFO | SA_NODEFER,
+    };
+
+    sigaction(SIGSEGV, &action, &previous);
+}

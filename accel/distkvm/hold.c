@@ -1,0 +1,45 @@
+/*
+ * distkvm: how long a page stays after it was fetched
+ *
+ * Two direct-mapped tables: a collision forgets a hold, which costs time and
+ * nothing else.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "hold.h"
+
+void hold_init(Hold *hold, int64_t window_ns)
+{
+    memset(hold, 0, sizeof(*hold));
+    hold->window_ns = window_ns;
+}
+
+void hold_installed(Hold *hold, CohPage page, uint32_t tid, int64_t now_ns)
+{
+    unsigned p = page % HOLD_PAGES;
+    unsigned t = tid % HOLD_THREADS;
+
+    hold->page[p].page = page;
+    hold->page[p].tid = tid;
+    hold->page[p].installed_ns = now_ns;
+    hold->thread[t].tid = tid;
+    hold->thread[t].last_ns = now_ns;
+}
+
+int64_t hold_until(const Hold *hold, CohPage page)
+{
+    unsigned p = page % HOLD_PAGES;
+    unsigned t = hold->page[p].tid % HOLD_THREADS;
+    int64_t last, bound;
+
+    if (hold->page[p].page != page || !hold->page[p].installed_ns) {
+        return 0;
+    }
+    last = hold->page[p].installed_ns;
+    if (hold->thread[t].tid == hold->page[p].tid) {
+        last = MAX(last, hold->thread[t].last_ns);
+    }
+    bound = hold->page[p].installed_ns + HOLD_WINDOWS_MAX * hold->window_ns;
+    return MIN(last + hold->window_ns, bound);
+}

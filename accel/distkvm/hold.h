@@ -1,0 +1,41 @@
+/*
+ * distkvm: how long a page stays after it was fetched
+ *
+ * One instruction may need several pages at once.  Each page a thread fetched
+ * is therefore held until a little after that thread's *last* fetch, within a
+ * bound; else two nodes could take each other's pages for ever (Mirage's time
+ * window, Fleisch and Popek 1989).  Engine thread only.  A hold merely delays
+ * the delivery of a request, which the protocol allows the network anyway.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_HOLD_H
+#define DISTKVM_HOLD_H
+
+#include "core/coh-types.h"
+
+#define HOLD_PAGES 1024
+#define HOLD_THREADS 256
+/* A page is never held longer than this many windows. */
+#define HOLD_WINDOWS_MAX 8
+
+typedef struct Hold {
+    int64_t window_ns;
+    struct {
+        CohPage page;
+        uint32_t tid;
+        int64_t installed_ns;
+    } page[HOLD_PAGES];
+    struct {
+        uint32_t tid;
+        int64_t last_ns;
+    } thread[HOLD_THREADS];
+} Hold;
+
+void hold_init(Hold *hold, int64_t window_ns);
+/* Thread @tid has been given @page at @now_ns. */
+void hold_installed(Hold *hold, CohPage page, uint32_t tid, int64_t now_ns);
+/* Until when @page stays; in the past if it need not. */
+int64_t hold_until(const Hold *hold, CohPage page);
+
+#endif

@@ -1,0 +1,261 @@
+/*
+ * distkvm: device accesses between nodes
+ *
+ * A follower's vCPU that touches a device of another node sends the access
+ * there and waits for the answer, with the BQL dropped; any number of vCPUs
+ * may do so at once.  The owner performs it under its own BQL and answers
+ * when every node has acknowledged the changes of the memory map it caused.
+ * Spec: docs/architecture.rst, "Device accesses".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "exec/address-spaces.h"
+#include "exec/memory.h"
+#include "hw/core/cpu.h"
+#include "qemu/bswap.h"
+#include "qemu/lockable.h"
+#include "qemu/main-loop.h"
+#include "qemu/thread.h"
+#include "distkvm-internal.h"
+#include "map.h"
+#include "trace.h"
+
+#define IO_SIZE_MAX 8
+#define IO_PORTS 0x10000
+#define IO_NO_CPU UINT32_MAX
+
+/* An access that waits for its answer; lives on the waiting thread's stack. */
+typedef struct IoWait {
+    uint64_t id;
+    QemuEvent done;
+    uint64_t data;
+    MemTxResult result;
+    QLIST_ENTRY(IoWait) next;
+} IoWait;
+
+static struct {
+    QemuMutex lock;
+    uint64_t last_id;                   /* under lock */
+    bool failed;                        /* under lock */
+    QLIST_HEAD(, IoWait) waiting;       /* under lock */
+    MemoryRegion ports, memory;
+} io;
+
+/* ----------------------------------------------------------- requesting */
+
+static bool wait_begin(IoWait *wait)
+{
+    qemu_event_init(&wait->done, false);
+    QEMU_LOCK_GUARD(&io.lock);
+    if (io.failed) {
+        return false;
+    }
+    wait->id = ++io.last_id;
+    QLIST_INSERT_HEAD(&io.waiting, wait, next);
+    return true;
+}
+
+static void wait_end(IoWait *wait)
+{
+    /* Never wait for a peer with the BQL held. */
+    bool locked = bql_locked();
+
+    if (locked) {
+        bql_unlock();
+    }
+    qemu_event_wait(&wait->done);
+    if (locked) {
+        bql_lock();
+    }
+}
+
+static MemTxResult forward(uint8_t space, hwaddr addr, uint64_t *data,
+                           unsigned size, bool write)
+{
+    uint8_t bytes[IO_SIZE_MAX];
+    IoWait wait = { .result = MEMTX_ERROR, .data = UINT64_MAX };
+    WireFrame frame = {
+        .type = WIRE_IO,
+        .sub = space | (write ? WIRE_IO_WRITE : 0),
+        .addr = addr,
+        .arg = current_cpu ? current_cpu->cpu_index : IO_NO_CPU,
+        .len = sizeof(bytes),
+        .payload = bytes,
+        .acks = size,
+    };
+
+    /* A device that does DMA into another node's device cannot drop the BQL. */
+    if (!current_cpu || !control_is_formed() || !wait_begin(&wait)) {
+        *data = write ? *data : UINT64_MAX;
+        return MEMTX_ERROR;
+    }
+    stq_le_p(bytes, write ? *data : 0);
+    frame.id = wait.id;
+    trace_distkvm_io_send(addr, size, write, space);
+    engine_post(distkvm->engine, 0, &frame);
+    wait_end(&wait);
+    qemu_event_destroy(&wait.done);
+    if (!write) {
+        *data = wait.data;
+    }
+    return wait.result;
+}
+
+static MemTxResult memory_read(void *opaque, hwaddr addr, uint64_t *data,
+                               unsigned size, MemTxAttrs attrs)
+{
+    return forward(0, addr, data, size, false);
+}
+
+static MemTxResult memory_write(void *opaque, hwaddr addr, uint64_t data,
+                                unsigned size, MemTxAttrs attrs)
+{
+    return forward(0, addr, &data, size, true);
+}
+
+static MemTxResult port_read(void *opaque, hwaddr addr, uint64_t *data,
+                             unsigned size, MemTxAttrs attrs)
+{
+    return forward(WIRE_IO_PORT, addr, data, size, false);
+}
+
+static MemTxResult port_write(void *opaque, hwaddr addr, uint64_t data,
+                              unsigned size, MemTxAttrs attrs)
+{
+    return forward(WIRE_IO_PORT, addr, &data, size, true);
+}
+
+/* Accesses go out whole: the owner splits them as the device wants. */
+#define ANY_SIZE { .min_access_size = 1, .max_access_size = 8, .unaligned = true }
+
+static const MemoryRegionOps memory_ops = {
+    .read_with_attrs = memory_read,
+    .write_with_attrs = memory_write,
+    .endianness = DEVICE_LITTLE_ENDIAN,
+    .valid = ANY_SIZE,
+    .impl = ANY_SIZE,
+};
+
+static const MemoryRegionOps port_ops = {
+    .read_with_attrs = port_read,
+    .write_with_attrs = port_write,
+    .endianness = DEVICE_LITTLE_ENDIAN,
+    .valid = ANY_SIZE,
+    .impl = ANY_SIZE,
+};
+
+/* -------------------------------------------------------------- serving */
+
+typedef struct IoRequest {
+    WireFrame frame;
+    uint8_t bytes[IO_SIZE_MAX];
+} IoRequest;
+
+static void answer(void *opaque)
+{
+    g_autofree IoRequest *req = opaque;
+
+    req->frame.payload = req->bytes;
+    engine_post(distkvm->engine, req->frame.from, &req->frame);
+}
+
+static void serve_in_service(void *opaque)
+{
+    IoRequest *req = opaque;
+    bool write = req->frame.sub & WIRE_IO_WRITE;
+    AddressSpace *as = req->frame.sub & WIRE_IO_PORT ? &address_space_io
+                                                     : &address_space_memory;
+    CPUState *saved = current_cpu;
+    MemTxResult result;
+
+    trace_distkvm_io_serve(req->frame.from, req->frame.addr, req->frame.acks,
+                           write);
+    /* Some devices ask who accesses them. */
+    current_cpu = qemu_get_cpu(req->frame.arg);
+    result = address_space_rw(as, req->frame.addr, MEMTXATTRS_UNSPECIFIED,
+                              req->bytes, req->frame.acks, write);
+    current_cpu = saved;
+
+    req->frame.type = WIRE_IO_REPLY;
+    req->frame.arg = result;
+    mirror_then(mirror_last(), answer, req);
+}
+
+static void io_request(const WireFrame *frame)
+{
+    IoRequest *req;
+
+    if (frame->len != IO_SIZE_MAX || frame->acks < 1 ||
+        frame->acks > IO_SIZE_MAX) {
+        member_expel(frame->from, "it sent a malformed device access");
+        return;
+    }
+    req = g_new(IoRequest, 1);
+    req->frame = *frame;
+    memcpy(req->bytes, frame->payload, IO_SIZE_MAX);
+    service_queue(serve_in_service, req);
+}
+
+static void io_reply(const WireFrame *frame)
+{
+    IoWait *wait;
+
+    QEMU_LOCK_GUARD(&io.lock);
+    QLIST_FOREACH(wait, &io.waiting, next) {
+        if (wait->id == frame->id) {
+            break;
+        }
+    }
+    if (wait && frame->len == IO_SIZE_MAX) {
+        QLIST_REMOVE(wait, next);
+        wait->data = ldq_le_p(frame->payload);
+        wait->result = frame->arg;
+        qemu_event_set(&wait->done);
+    }
+}
+
+void io_frame(const WireFrame *frame)
+{
+    if (frame->type == WIRE_IO) {
+        io_request(frame);
+    } else {
+        io_reply(frame);
+    }
+}
+
+void io_fail(void)
+{
+    IoWait *wait, *next;
+
+    QEMU_LOCK_GUARD(&io.lock);
+    io.failed = true;
+    QLIST_FOREACH_SAFE(wait, &io.waiting, next, next) {
+        QLIST_REMOVE(wait, next);
+        qemu_event_set(&wait->done);
+    }
+}
+
+static void __attribute__((constructor)) io_construct(void)
+{
+    qemu_mutex_init(&io.lock);
+    QLIST_INIT(&io.waiting);
+}
+
+/* A follower's own chipset stays in place, out of reach. */
+void io_init(void)
+{
+    if (distkvm_is_boot_node()) {
+        return;
+    }
+    memory_region_init_io(&io.ports, NULL, &port_ops, NULL,
+                          "distkvm-ports", IO_PORTS);
+    io.ports.disable_reentrancy_guard = true;
+    memory_region_add_subregion_overlap(get_system_io(), 0, &io.ports,
+                                        INT32_MAX);
+    memory_region_init_io(&io.memory, NULL, &memory_ops, NULL,
+                          "distkvm-devices", UINT64_MAX);
+    io.memory.disable_reentrancy_guard = true;
+    map_init();
+    map_add_devices(&io.memory);
+}

@@ -1,0 +1,257 @@
+/*
+ * distkvm: guest RAM over userfaultfd
+ *
+ * The only file that knows userfaultfd.  Missing faults fetch a page,
+ * write-protect faults upgrade a read-only copy.  A shared zero page must be
+ * a copy of zeroes with write protection: UFFDIO_ZEROPAGE carries none.
+ * Spec: docs/architecture.rst, "Memory".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/atomic.h"
+#include "qemu/bitops.h"
+#include "qemu/madvise.h"
+#include "qemu/userfaultfd.h"
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include "mem.h"
+#include "trace.h"
+
+#define MEM_BLOCKS_MAX 64
+/* The kernel says EAGAIN while the address space changes; it is brief. */
+#define MEM_TRIES_MAX 100000
+
+typedef struct MemBlock {
+    uint8_t *host;
+    uint64_t size;
+    CohPage first;
+} MemBlock;
+
+struct Mem {
+    int fd;
+    unsigned blocks;
+    MemBlock block[MEM_BLOCKS_MAX];
+};
+
+static uint8_t zero_page[COH_PAGE_SIZE] QEMU_ALIGNED(COH_PAGE_SIZE);
+
+/* For the signal handler, which gets no argument. */
+static Mem *poisoned;
+
+Mem *mem_uffd_new(Error **errp)
+{
+    const uint64_t need = UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+                          UFFD_FEATURE_THREAD_ID;
+    uint64_t features = 0;
+    Mem *mem;
+    int fd;
+
+    if (uffd_query_features(&features) < 0) {
+        error_setg(errp, "distkvm: this host gives no userfaultfd that traps"
+                   " faults of the kernel");
+        error_append_hint(errp, "Give the user access to /dev/userfaultfd"
+                          " (Linux 6.1 or newer), or set"
+                          " vm.unprivileged_userfaultfd=1.\n");
+        return NULL;
+    }
+    if ((features & need) != need) {
+        error_setg(errp, "distkvm: this host's userfaultfd lacks write"
+                   " protection (features %#" PRIx64 ")", features);
+        error_append_hint(errp, "Linux 5.7 or newer is needed.\n");
+        return NULL;
+    }
+    fd = uffd_create_fd(need, true);
+    if (fd < 0) {
+        error_setg(errp, "distkvm: cannot open a userfaultfd");
+        return NULL;
+    }
+    mem = g_new0(Mem, 1);
+    mem->fd = fd;
+    return mem;
+}
+
+void mem_free(Mem *mem)
+{
+    if (mem) {
+        uffd_close_fd(mem->fd);
+        g_free(mem);
+    }
+}
+
+bool mem_add_block(Mem *mem, const char *name, void *host, uint64_t size,
+                   CohPage first, Error **errp)
+{
+    uint64_t ioctls = 0;
+    const uint64_t need = BIT(_UFFDIO_COPY) | BIT(_UFFDIO_ZEROPAGE) |
+                          BIT(_UFFDIO_WAKE) | BIT(_UFFDIO_WRITEPROTECT);
+
+    if (mem->blocks == MEM_BLOCKS_MAX) {
+        error_setg(errp, "distkvm: more than %d memory backends",
+                   MEM_BLOCKS_MAX);
+        return false;
+    }
+    /* After QEMU's own advice: protection goes by 4 KiB. */
+    qemu_madvise(host, size, QEMU_MADV_NOHUGEPAGE);
+    qemu_madvise(host, size, QEMU_MADV_UNMERGEABLE);
+    if (uffd_register_memory(mem->fd, host, size, UFFDIO_REGISTER_MODE_MISSING
+                             | UFFDIO_REGISTER_MODE_WP, &ioctls) < 0 ||
+        (ioctls & need) != need) {
+        error_setg(errp, "distkvm: RAM block '%s' cannot be coherent", name);
+        error_append_hint(errp, "It must be private anonymous memory of"
+                          " 4 KiB pages.\n");
+        return false;
+    }
+    mem->block[mem->blocks++] = (MemBlock) {
+        .host = host, .size = size, .first = first,
+    };
+    return true;
+}
+
+int mem_fd(Mem *mem)
+{
+    return mem->fd;
+}
+
+static MemBlock *block_of_host(Mem *mem, uintptr_t addr)
+{
+    for (unsigned i = 0; i < mem->blocks; i++) {
+        MemBlock *b = &mem->block[i];
+
+        if (addr - (uintptr_t)b->host < b->size) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
+void *mem_host(Mem *mem, CohPage page)
+{
+    for (unsigned i = 0; i < mem->blocks; i++) {
+        MemBlock *b = &mem->block[i];
+
+        if (page - b->first < b->size >> COH_PAGE_BITS) {
+            return b->host + ((page - b->first) << COH_PAGE_BITS);
+        }
+    }
+    return NULL;
+}
+
+int mem_faults(Mem *mem, MemFault *fault, int max)
+{
+    struct uffd_msg msg[16];
+    int n = 0;
+    ssize_t len = RETRY_ON_EINTR(read(mem->fd, msg, sizeof(msg[0]) *
+                                      MIN(max, ARRAY_SIZE(msg))));
+
+    if (len < 0) {
+        return errno == EAGAIN ? 0 : -errno;
+    }
+    for (int i = 0; i < len / sizeof(msg[0]); i++) {
+        uintptr_t addr = msg[i].arg.pagefault.address;
+        uint64_t flags = msg[i].arg.pagefault.flags;
+        MemBlock *b = block_of_host(mem, addr);
+
+        if (msg[i].event != UFFD_EVENT_PAGEFAULT || !b) {
+            continue;
+        }
+        fault[n++] = (MemFault) {
+            .page = b->first + ((addr - (uintptr_t)b->host) >> COH_PAGE_BITS),
+            .write = flags & (UFFD_PAGEFAULT_FLAG_WP |
+                              UFFD_PAGEFAULT_FLAG_WRITE),
+            .tid = msg[i].arg.pagefault.feat.ptid,
+        };
+    }
+    return n;
+}
+
+static int mem_ioctl(Mem *mem, unsigned long request, void *arg)
+{
+    for (int i = 0; i < MEM_TRIES_MAX; i++) {
+        if (ioctl(mem->fd, request, arg) == 0) {
+            return 0;
+        }
+        if (errno != EAGAIN && errno != EINTR) {
+            return -errno;
+        }
+    }
+    return -EAGAIN;
+}
+
+int mem_install(Mem *mem, CohPage page, const void *data, bool writable)
+{
+    uintptr_t host = (uintptr_t)mem_host(mem, page);
+
+    if (!data && writable) {
+        struct uffdio_zeropage zero = {
+            .range = { .start = host, .len = COH_PAGE_SIZE },
+            .mode = UFFDIO_ZEROPAGE_MODE_DONTWAKE,
+        };
+        return mem_ioctl(mem, UFFDIO_ZEROPAGE, &zero);
+    } else {
+        struct uffdio_copy copy = {
+            .dst = host,
+            .src = (uintptr_t)(data ?: zero_page),
+            .len = COH_PAGE_SIZE,
+            .mode = UFFDIO_COPY_MODE_DONTWAKE |
+                    (writable ? 0 : UFFDIO_COPY_MODE_WP),
+        };
+        return mem_ioctl(mem, UFFDIO_COPY, &copy);
+    }
+}
+
+int mem_protect(Mem *mem, CohPage page, bool writable)
+{
+    struct uffdio_writeprotect wp = {
+        .range = { .start = (uintptr_t)mem_host(mem, page),
+                   .len = COH_PAGE_SIZE },
+        .mode = writable ? UFFDIO_WRITEPROTECT_MODE_DONTWAKE
+                         : UFFDIO_WRITEPROTECT_MODE_WP,
+    };
+
+    return mem_ioctl(mem, UFFDIO_WRITEPROTECT, &wp);
+}
+
+int mem_zap(Mem *mem, CohPage page)
+{
+    if (madvise(mem_host(mem, page), COH_PAGE_SIZE, MADV_DONTNEED)) {
+        return -errno;
+    }
+    /* A thread may sleep on a write-protect fault of the page that was. */
+    mem_wake(mem, page);
+    return 0;
+}
+
+void mem_wake(Mem *mem, CohPage page)
+{
+    struct uffdio_range range = {
+        .start = (uintptr_t)mem_host(mem, page),
+        .len = COH_PAGE_SIZE,
+    };
+
+    mem_ioctl(mem, UFFDIO_WAKE, &range);
+}
+
+void mem_poison(Mem *mem, CohPage page)
+{
+    qatomic_set(&poisoned, mem);
+    mprotect(mem_host(mem, page), COH_PAGE_SIZE, PROT_NONE);
+    mem_wake(mem, page);
+}
+
+bool mem_is_poisoned(void *addr)
+{
+    Mem *mem = qatomic_read(&poisoned);
+
+    return mem && block_of_host(mem, (uintptr_t)addr);
+}
+
+bool mem_unpoison(void *addr)
+{
+    uintptr_t page = (uintptr_t)addr & ~(uintptr_t)(COH_PAGE_SIZE - 1);
+
+    return mmap((void *)page, COH_PAGE_SIZE, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                0) != MAP_FAILED;
+}

@@ -1,0 +1,66 @@
+/*
+ * distkvm: guest RAM whose pages come and go
+ *
+ * Pages of coherent RAM are absent, read-only or writable at this node, as
+ * the protocol decides; accesses that are not allowed stop the accessing
+ * thread and show up here as faults.  Knows neither who asks nor why.
+ *
+ * All calls but mem_add_block() are made by the engine thread.  None takes
+ * the BQL, waits for RCU or touches an absent page.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_MEM_H
+#define DISTKVM_MEM_H
+
+#include "core/coh-types.h"
+
+typedef struct Mem Mem;
+
+typedef struct MemFault {
+    CohPage page;
+    bool write;
+    uint32_t tid;       /* of the stopped thread, 0 if unknown              */
+} MemFault;
+
+/* NULL and @errp if the host kernel does not give what is needed. */
+Mem *mem_uffd_new(Error **errp);
+void mem_free(Mem *mem);
+
+/*
+ * Add @size bytes at @host as the pages from @first on; nothing of it may
+ * have been touched yet.  Main thread, before the engine runs.
+ */
+bool mem_add_block(Mem *mem, const char *name, void *host, uint64_t size,
+                   CohPage first, Error **errp);
+
+/* Becomes readable when mem_faults() has something. */
+int mem_fd(Mem *mem);
+/* Collect up to @max faults; their number, or -errno. */
+int mem_faults(Mem *mem, MemFault *fault, int max);
+
+/* Host address of @page. */
+void *mem_host(Mem *mem, CohPage page);
+
+/*
+ * Place @data (NULL: zeroes) in the absent @page.  Nobody is woken.
+ * 0, or -errno: -ENOMEM, or -EEXIST if the page is not absent.
+ */
+int mem_install(Mem *mem, CohPage page, const void *data, bool writable);
+/* Allow or forbid writing to the present @page.  0 or -errno. */
+int mem_protect(Mem *mem, CohPage page, bool writable);
+/* Make the present @page absent and free it; waiters fault again. */
+int mem_zap(Mem *mem, CohPage page);
+/* Wake whoever waits for @page. */
+void mem_wake(Mem *mem, CohPage page);
+/*
+ * The page is lost: system calls on it get EFAULT, other accesses SIGSEGV.
+ * Wakes whoever waits for it.
+ */
+void mem_poison(Mem *mem, CohPage page);
+/* May @addr have been poisoned?  Async-signal-safe, as is the next. */
+bool mem_is_poisoned(void *addr);
+/* Put a private zero page at the poisoned @addr; false if that fails. */
+bool mem_unpoison(void *addr);
+
+#endif

@@ -1,0 +1,195 @@
+/*
+ * distkvm: one misaligned LOCK at a time
+ *
+ * TCG executes a misaligned locked instruction as a load and a store, with
+ * only this node's vCPUs stopped.  A token, kept by node 0, lets one node at
+ * a time do so; meanwhile the pages that node owns stay with it, because
+ * another node's aligned atomics do not ask for the token.  Waits on vCPU
+ * threads only, without the BQL.  Spec: docs/architecture.rst, "LOCK".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "cpu.h"
+#include "exec/cpu-common.h"
+#include "exec/exec-all.h"
+#include "hw/core/cpu.h"
+#include "qemu/atomic.h"
+#include "qemu/lockable.h"
+#include "qemu/thread.h"
+#include "system/distkvm.h"
+#include "distkvm-internal.h"
+
+static struct {
+    QemuMutex lock;
+    QemuCond cond;
+    /* this node; under lock */
+    bool busy;              /* a vCPU of this node is in the step */
+    bool granted;
+    bool failed;
+    /* node 0; engine thread */
+    CohNodeId holder;
+    GQueue waiting;         /* CohNodeId */
+} token;
+
+/* What made the vCPU of this thread step. */
+static __thread uint64_t hint_addr;
+static __thread int hint_size;
+
+void distkvm_atomic_hint(uint64_t addr, int size)
+{
+    hint_addr = addr;
+    hint_size = size;
+}
+
+static void __attribute__((constructor)) token_construct(void)
+{
+    qemu_mutex_init(&token.lock);
+    qemu_cond_init(&token.cond);
+    g_queue_init(&token.waiting);
+    token.holder = COH_NODE_NONE;
+}
+
+/* ------------------------------------------------------- node 0's ledger */
+
+static void token_send(CohNodeId to, WireToken what);
+
+static void grant_next(void)
+{
+    if (token.holder == COH_NODE_NONE && !g_queue_is_empty(&token.waiting)) {
+        token.holder = GPOINTER_TO_UINT(g_queue_pop_head(&token.waiting));
+        token_send(token.holder, WIRE_TOKEN_GRANT);
+    }
+}
+
+static void ledger(CohNodeId from, WireToken what)
+{
+    if (what == WIRE_TOKEN_TAKE) {
+        g_queue_push_tail(&token.waiting, GUINT_TO_POINTER(from));
+    } else if (what == WIRE_TOKEN_RELEASE && token.holder == from) {
+        token.holder = COH_NODE_NONE;
+    }
+    grant_next();
+}
+
+static void granted_here(void)
+{
+    QEMU_LOCK_GUARD(&token.lock);
+    token.granted = true;
+    qemu_cond_broadcast(&token.cond);
+}
+
+/* The ledger's own node takes part like any other, without a frame. */
+static QemuMutex *ledger_lock(void)
+{
+    static QemuMutex lock;
+    static gsize once;
+
+    if (g_once_init_enter(&once)) {
+        qemu_mutex_init(&lock);
+        g_once_init_leave(&once, 1);
+    }
+    return &lock;
+}
+
+static void token_send(CohNodeId to, WireToken what)
+{
+    WireFrame frame = { .type = WIRE_TOKEN, .sub = what };
+
+    if (to == distkvm->id) {
+        granted_here();
+    } else {
+        engine_post(distkvm->engine, to, &frame);
+    }
+}
+
+static void tell_ledger(WireToken what)
+{
+    if (distkvm_is_boot_node()) {
+        QEMU_LOCK_GUARD(ledger_lock());
+        ledger(0, what);
+    } else {
+        token_send(0, what);
+    }
+}
+
+void token_frame(const WireFrame *frame)
+{
+    if (frame->sub == WIRE_TOKEN_GRANT) {
+        granted_here();
+    } else if (distkvm_is_boot_node()) {
+        QEMU_LOCK_GUARD(ledger_lock());
+        ledger(frame->from, frame->sub);
+    }
+}
+
+void token_fail(void)
+{
+    QEMU_LOCK_GUARD(&token.lock);
+    token.failed = true;
+    qemu_cond_broadcast(&token.cond);
+}
+
+/* ------------------------------------------------------------- the step */
+
+/* Own the pages that the instruction will read and write. */
+static void own_pages(CPUState *cpu)
+{
+    uint64_t last = hint_addr + hint_size - 1;
+    uint64_t addr[] = { hint_addr, last & TARGET_PAGE_MASK };
+    int mmu_idx = cpu_mmu_index(cpu, false);
+
+    for (int i = 0; i < ARRAY_SIZE(addr); i++) {
+        void *host = NULL;
+        int flags = probe_access_flags(cpu_env(cpu), addr[i], 1,
+                                       MMU_DATA_STORE, mmu_idx, true, &host,
+                                       0);
+
+        if (host && !(flags & (TLB_INVALID_MASK | TLB_MMIO))) {
+            qatomic_or((uint8_t *)host, 0);
+        }
+    }
+}
+
+void distkvm_atomic_begin(CPUState *cpu)
+{
+    bool ok;
+
+    if (!distkvm || !control_is_formed()) {
+        return;
+    }
+    WITH_QEMU_LOCK_GUARD(&token.lock) {
+        while (token.busy && !token.failed) {
+            qemu_cond_wait(&token.cond, &token.lock);
+        }
+        token.busy = true;
+    }
+    tell_ledger(WIRE_TOKEN_TAKE);
+    WITH_QEMU_LOCK_GUARD(&token.lock) {
+        while (!token.granted && !token.failed) {
+            qemu_cond_wait(&token.cond, &token.lock);
+        }
+        ok = !token.failed;
+    }
+    if (ok) {
+        engine_pin(distkvm->engine, true);
+        if (hint_size) {
+            own_pages(cpu);
+        }
+    }
+    hint_size = 0;
+}
+
+void distkvm_atomic_end(CPUState *cpu)
+{
+    if (!distkvm || !control_is_formed()) {
+        return;
+    }
+    engine_pin(distkvm->engine, false);
+    WITH_QEMU_LOCK_GUARD(&token.lock) {
+        token.granted = false;
+        token.busy = false;
+        qemu_cond_broadcast(&token.cond);
+    }
+    tell_ledger(WIRE_TOKEN_RELEASE);
+}

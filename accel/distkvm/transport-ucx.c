@@ -1,0 +1,408 @@
+/*
+ * distkvm: frames over UCX
+ *
+ * The only file that knows UCX.  The library is loaded when the first worker
+ * is made: it hooks mmap and installs signal handlers while it is being
+ * loaded, both of which collide with QEMU, and only the environment it finds
+ * at that moment turns them off.  Engine thread only, no locks.
+ * Spec: docs/architecture.rst, "Transport".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include <dlfcn.h>
+#include <ucp/api/ucp.h>
+#include "core/wire.h"
+#include "transport.h"
+#include "trace.h"
+
+#define UCX_LIBRARY "libucp.so.0"
+#define UCX_AM_ID 0
+
+/* The entry points in use, resolved once. */
+static struct {
+    __typeof__(&ucp_config_read) config_read;
+    __typeof__(&ucp_config_release) config_release;
+    __typeof__(&ucp_init_version) init_version;
+    __typeof__(&ucp_cleanup) cleanup;
+    __typeof__(&ucp_worker_create) worker_create;
+    __typeof__(&ucp_worker_destroy) worker_destroy;
+    __typeof__(&ucp_worker_get_address) worker_get_address;
+    __typeof__(&ucp_worker_release_address) worker_release_address;
+    __typeof__(&ucp_worker_get_efd) worker_get_efd;
+    __typeof__(&ucp_worker_arm) worker_arm;
+    __typeof__(&ucp_worker_progress) worker_progress;
+    __typeof__(&ucp_worker_set_am_recv_handler) worker_set_am_recv_handler;
+    __typeof__(&ucp_ep_create) ep_create;
+    __typeof__(&ucp_ep_close_nbx) ep_close_nbx;
+    __typeof__(&ucp_ep_print_info) ep_print_info;
+    __typeof__(&ucp_am_send_nbx) am_send_nbx;
+    __typeof__(&ucp_request_free) request_free;
+} ucx;
+
+typedef struct UcxPeer {
+    struct TransportUcx *t;
+    CohNodeId id;
+    ucp_ep_h ep;
+    bool lost;
+} UcxPeer;
+
+typedef struct TransportUcx {
+    Transport parent;
+    const TransportListener *listener;
+    void *opaque;
+    ucp_context_h context;
+    ucp_worker_h worker;
+    ucp_address_t *address;
+    size_t address_len;
+    int efd;
+    GQueue free_bufs;
+    UcxPeer peer[COH_NODES_MAX];
+} TransportUcx;
+
+/* A frame on its way: UCX reads it until the send completes. */
+typedef struct UcxBuf {
+    TransportUcx *t;
+    uint8_t bytes[WIRE_FRAME_MAX];
+} UcxBuf;
+
+static bool ucx_resolve(void *library, Error **errp)
+{
+#define SYMBOL(name) { "ucp_" #name, (void **)&ucx.name }
+    const struct {
+        const char *name;
+        void **at;
+    } symbols[] = {
+        SYMBOL(config_read), SYMBOL(config_release), SYMBOL(init_version),
+        SYMBOL(cleanup), SYMBOL(worker_create), SYMBOL(worker_destroy),
+        SYMBOL(worker_get_address), SYMBOL(worker_release_address),
+        SYMBOL(worker_get_efd), SYMBOL(worker_arm), SYMBOL(worker_progress),
+        SYMBOL(worker_set_am_recv_handler), SYMBOL(ep_create),
+        SYMBOL(ep_close_nbx), SYMBOL(ep_print_info), SYMBOL(am_send_nbx),
+        SYMBOL(request_free),
+    };
+#undef SYMBOL
+
+    for (size_t i = 0; i < ARRAY_SIZE(symbols); i++) {
+        *symbols[i].at = dlsym(library, symbols[i].name);
+        if (!*symbols[i].at) {
+            error_setg(errp, "distkvm: %s has no %s: UCX 1.13 or newer is"
+                       " needed", UCX_LIBRARY, symbols[i].name);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool ucx_load(Error **errp)
+{
+    static bool loaded;
+    void *library;
+
+    if (loaded) {
+        return true;
+    }
+    /* UCX must leave QEMU's mmap, malloc and SIGBUS handling alone. */
+    g_setenv("UCX_MEM_EVENTS", "n", true);
+    g_setenv("UCX_ERROR_SIGNALS", "", true);
+    g_setenv("UCX_HANDLE_ERRORS", "none", false);
+    /* Else the error-handling mode silently drops shared memory. */
+    g_setenv("UCX_POSIX_ERROR_HANDLING", "y", false);
+    g_setenv("UCX_SYSV_ERROR_HANDLING", "y", false);
+    /* Losing a peer is ours to report. */
+    g_setenv("UCX_LOG_LEVEL", "fatal", false);
+
+    library = dlopen(UCX_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+        error_setg(errp, "distkvm: cannot load UCX: %s", dlerror());
+        error_append_hint(errp, "Install the package libucx0.\n");
+        return false;
+    }
+    loaded = ucx_resolve(library, errp);
+    return loaded;
+}
+
+static const void *ucx_address(Transport *transport, size_t *len)
+{
+    TransportUcx *t = container_of(transport, TransportUcx, parent);
+
+    *len = t->address_len;
+    return t->address;
+}
+
+static void ucx_lose(UcxPeer *peer, const char *why)
+{
+    if (!peer->lost) {
+        peer->lost = true;
+        peer->t->listener->lost(peer->t->opaque, peer->id, why);
+    }
+}
+
+static void ucx_ep_error(void *arg, ucp_ep_h ep, ucs_status_t status)
+{
+    ucx_lose(arg, "the UCX endpoint failed");
+}
+
+static bool ucx_connect(Transport *transport, CohNodeId id, const void *addr,
+                        size_t len, Error **errp)
+{
+    TransportUcx *t = container_of(transport, TransportUcx, parent);
+    UcxPeer *peer = &t->peer[id];
+    ucp_ep_params_t params = {
+        .field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS |
+                      UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE |
+                      UCP_EP_PARAM_FIELD_ERR_HANDLER,
+        .address = addr,
+        .err_mode = UCP_ERR_HANDLING_MODE_PEER,
+        .err_handler = { .cb = ucx_ep_error, .arg = peer },
+    };
+    ucs_status_t status = ucx.ep_create(t->worker, &params, &peer->ep);
+
+    peer->t = t;
+    peer->id = id;
+    peer->lost = status != UCS_OK;
+    if (peer->lost) {
+        peer->ep = NULL;
+        error_setg(errp, "distkvm: UCX finds no way to node %d (status %d)",
+                   id, status);
+        error_append_hint(errp, "Check UCX_TLS and UCX_NET_DEVICES on both"
+                          " hosts.\n");
+    }
+    return !peer->lost;
+}
+
+static void ucx_sent(void *request, ucs_status_t status, void *opaque)
+{
+    UcxBuf *buf = opaque;
+
+    g_queue_push_head(&buf->t->free_bufs, buf);
+    ucx.request_free(request);
+}
+
+static void ucx_send(Transport *transport, CohNodeId id, const void *head,
+                     size_t head_len, const void *payload, size_t payload_len)
+{
+    TransportUcx *t = container_of(transport, TransportUcx, parent);
+    UcxPeer *peer = &t->peer[id];
+    ucp_request_param_t param = {
+        .op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK |
+                        UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS,
+        .flags = UCP_AM_SEND_FLAG_EAGER,
+        .cb.send = ucx_sent,
+    };
+    ucs_status_ptr_t request;
+    UcxBuf *buf;
+
+    if (!peer->ep || peer->lost) {
+        return;
+    }
+    buf = g_queue_pop_head(&t->free_bufs) ?: g_new(UcxBuf, 1);
+    buf->t = t;
+    memcpy(buf->bytes, head, head_len);
+    if (payload_len) {
+        memcpy(buf->bytes + head_len, payload, payload_len);
+    }
+    param.user_data = buf;
+    request = ucx.am_send_nbx(peer->ep, UCX_AM_ID, NULL, 0, buf->bytes,
+                              head_len + payload_len, &param);
+    if (!UCS_PTR_IS_PTR(request)) {
+        g_queue_push_head(&t->free_bufs, buf);
+        if (UCS_PTR_IS_ERR(request)) {
+            ucx_lose(peer, "UCX cannot send to it");
+        }
+    }
+}
+
+static ucs_status_t ucx_received(void *arg, const void *header,
+                                 size_t header_len, void *data, size_t len,
+                                 const ucp_am_recv_param_t *param)
+{
+    TransportUcx *t = arg;
+
+    /* Frames are sent eagerly and whole; anything else is not ours. */
+    if (!(param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) && !header_len) {
+        t->listener->frame(t->opaque, data, len);
+    }
+    return UCS_OK;
+}
+
+static bool ucx_poll(Transport *transport)
+{
+    TransportUcx *t = container_of(transport, TransportUcx, parent);
+
+    return ucx.worker_progress(t->worker);
+}
+
+static int ucx_wait_fd(Transport *transport)
+{
+    return container_of(transport, TransportUcx, parent)->efd;
+}
+
+static bool ucx_arm(Transport *transport)
+{
+    TransportUcx *t = container_of(transport, TransportUcx, parent);
+
+    return ucx.worker_arm(t->worker) == UCS_OK;
+}
+
+static void ucx_disconnect(Transport *transport, CohNodeId id)
+{
+    TransportUcx *t = container_of(transport, TransportUcx, parent);
+    UcxPeer *peer = &t->peer[id];
+    ucp_request_param_t param = {
+        .op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS,
+        .flags = UCP_EP_CLOSE_FLAG_FORCE,
+    };
+    ucs_status_ptr_t request;
+
+    if (peer->ep) {
+        peer->lost = true;
+        request = ucx.ep_close_nbx(peer->ep, &param);
+        if (UCS_PTR_IS_PTR(request)) {
+            ucx.request_free(request);
+        }
+        peer->ep = NULL;
+    }
+}
+
+/*
+ * UCX 1.13 has no call that names an endpoint's transports, but it prints
+ * them: "# lane[0]: 3:posix/memory.0 md[...] -> ...".
+ */
+static char *ucx_describe(Transport *transport, CohNodeId id)
+{
+    TransportUcx *t = container_of(transport, TransportUcx, parent);
+    g_autoptr(GString) names = g_string_new(NULL);
+    g_autoptr(GRegex) lane = g_regex_new("lane\\[\\d+\\]:\\s*\\d+:([a-z_0-9]+)",
+                                         0, 0, NULL);
+    g_autoptr(GMatchInfo) match = NULL;
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out;
+
+    if (!t->peer[id].ep || t->peer[id].lost) {
+        return g_strdup("none");
+    }
+    out = open_memstream(&text, &len);
+    ucx.ep_print_info(t->peer[id].ep, out);
+    fclose(out);
+    g_regex_match(lane, text, 0, &match);
+    while (g_match_info_matches(match)) {
+        g_autofree char *name = g_match_info_fetch(match, 1);
+
+        if (!strstr(names->str, name)) {
+            g_string_append_printf(names, "%s%s", names->len ? "+" : "", name);
+        }
+        g_match_info_next(match, NULL);
+    }
+    free(text);
+    return g_strdup(names->len ? names->str : "unknown");
+}
+
+static void ucx_destroy(Transport *transport)
+{
+    TransportUcx *t = container_of(transport, TransportUcx, parent);
+    UcxBuf *buf;
+
+    for (CohNodeId id = 0; id < COH_NODES_MAX; id++) {
+        ucx_disconnect(transport, id);
+    }
+    if (t->address) {
+        ucx.worker_release_address(t->worker, t->address);
+    }
+    if (t->worker) {
+        ucx.worker_destroy(t->worker);
+    }
+    if (t->context) {
+        ucx.cleanup(t->context);
+    }
+    while ((buf = g_queue_pop_head(&t->free_bufs))) {
+        g_free(buf);
+    }
+    g_free(t);
+}
+
+static const TransportOps ucx_ops = {
+    .address = ucx_address,
+    .connect = ucx_connect,
+    .send = ucx_send,
+    .poll = ucx_poll,
+    .wait_fd = ucx_wait_fd,
+    .arm = ucx_arm,
+    .disconnect = ucx_disconnect,
+    .describe = ucx_describe,
+    .destroy = ucx_destroy,
+};
+
+static ucs_status_t ucx_open(TransportUcx *t)
+{
+    ucp_params_t params = {
+        .field_mask = UCP_PARAM_FIELD_FEATURES |
+                      UCP_PARAM_FIELD_ESTIMATED_NUM_EPS,
+        .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP,
+        .estimated_num_eps = COH_NODES_MAX,
+    };
+    ucp_worker_params_t worker_params = {
+        .field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE |
+                      UCP_WORKER_PARAM_FIELD_EVENTS,
+        .thread_mode = UCS_THREAD_MODE_SERIALIZED,
+        .events = UCP_WAKEUP_RX | UCP_WAKEUP_TX,
+    };
+    ucp_am_handler_param_t handler = {
+        .field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID |
+                      UCP_AM_HANDLER_PARAM_FIELD_CB |
+                      UCP_AM_HANDLER_PARAM_FIELD_ARG,
+        .id = UCX_AM_ID,
+        .cb = ucx_received,
+        .arg = t,
+    };
+    ucp_config_t *config;
+    ucs_status_t status = ucx.config_read(NULL, NULL, &config);
+
+    if (status != UCS_OK) {
+        return status;
+    }
+    status = ucx.init_version(UCP_API_MAJOR, UCP_API_MINOR, &params, config,
+                              &t->context);
+    ucx.config_release(config);
+    if (status == UCS_OK) {
+        status = ucx.worker_create(t->context, &worker_params, &t->worker);
+    }
+    if (status == UCS_OK) {
+        status = ucx.worker_set_am_recv_handler(t->worker, &handler);
+    }
+    if (status == UCS_OK) {
+        status = ucx.worker_get_efd(t->worker, &t->efd);
+    }
+    if (status == UCS_OK) {
+        status = ucx.worker_get_address(t->worker, &t->address,
+                                        &t->address_len);
+    }
+    return status;
+}
+
+Transport *transport_ucx_new(const TransportListener *listener, void *opaque,
+                             Error **errp)
+{
+    TransportUcx *t;
+    ucs_status_t status;
+
+    if (!ucx_load(errp)) {
+        return NULL;
+    }
+    t = g_new0(TransportUcx, 1);
+    t->parent.ops = &ucx_ops;
+    t->listener = listener;
+    t->opaque = opaque;
+    g_queue_init(&t->free_bufs);
+    status = ucx_open(t);
+    if (status != UCS_OK) {
+        error_setg(errp, "distkvm: UCX cannot be set up (status %d)", status);
+        error_append_hint(errp, "Check UCX_TLS and UCX_NET_DEVICES.\n");
+        ucx_destroy(&t->parent);
+        return NULL;
+    }
+    return &t->parent;
+}

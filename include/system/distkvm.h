@@ -1,0 +1,54 @@
+/*
+ * distkvm: one virtual machine over several hosts
+ *
+ * The only header that devices, migration and the patches to QEMU include.
+ * Every call is a no-op (and returns false) unless -accel distkvm is in use.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef SYSTEM_DISTKVM_H
+#define SYSTEM_DISTKVM_H
+
+#include "exec/hwaddr.h"
+#include "qapi/qapi-types-run-state.h"
+
+/* Is -accel distkvm in use?  Constant after the machine is initialised. */
+bool distkvm_enabled(void);
+
+/*
+ * Run state.  Main loop, BQL held.  True: the cluster takes care of it and
+ * this node must do nothing now.
+ */
+bool distkvm_vm_start(void);
+bool distkvm_reset(ShutdownCause cause);
+bool distkvm_shutdown(ShutdownCause cause);
+bool distkvm_powerdown(void);
+
+/*
+ * Interrupts.  BQL held.
+ * The local APIC @apic (an APICCommonState) has changed its id, logical
+ * destination, spurious vector, LINT entries or base: tell all nodes.
+ */
+void distkvm_apic_changed(void *apic);
+/* End of a level interrupt; true if its IOAPIC is on another node. */
+bool distkvm_ioapic_eoi(int vector);
+
+/*
+ * Misaligned LOCK.  A vCPU thread, without the BQL.  Between begin and end no
+ * other node executes a misaligned LOCK, and pages this node owns stay.
+ * distkvm_atomic_hint() notes the address that made it necessary.
+ */
+void distkvm_atomic_hint(uint64_t addr, int size);
+void distkvm_atomic_begin(CPUState *cpu);
+void distkvm_atomic_end(CPUState *cpu);
+
+/*
+ * Host-asynchronous access to guest RAM (O_DIRECT, io_uring, native AIO) must
+ * bounce: its pages may move while the host kernel works on them.  Any
+ * thread.
+ */
+bool distkvm_must_bounce(void);
+/* A node is lost: nothing may leave this host any more.  Any thread. */
+bool distkvm_fenced(void);
+
+#endif
