@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""distkvm bench: ratios to plain QEMU of the same build, in the same run."""
+
+import json
+import subprocess
+import time
+
+from . import build, guest
+from .cluster import Cluster, Shape
+from .common import BUILD, FIRMWARE, QEMU, say
+from .demo import Console
+
+TIMEOUT = 300
+
+
+def timed_guest(process):
+    """Seconds from start to init, and of the CPU-bound program."""
+    console = Console(process)
+    started = time.monotonic()
+    console.until(r'guest-init: up', TIMEOUT)
+    to_init = time.monotonic() - started
+    console.until(r'guest-demo: working', TIMEOUT)
+    started = time.monotonic()
+    console.until(r'guest-demo: worked', TIMEOUT)
+    return to_init, time.monotonic() - started, console
+
+
+def plain(smp, args):
+    process = subprocess.Popen(
+        [str(QEMU), *FIRMWARE, '-machine', 'q35', '-m', '512M', '-smp',
+         str(smp), '-accel', 'tcg', *args], stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL)
+    try:
+        to_init, work, console = timed_guest(process)
+        console.drain()
+        return to_init, work
+    finally:
+        process.kill()
+        process.wait()
+
+
+def spread(nodes, args, options):
+    cluster = Cluster(Shape(nodes=nodes, memory='512M', options=options),
+                      BUILD / 'log' / 'bench')
+    try:
+        for node in range(1, nodes):
+            cluster.start(node)
+        process = cluster.start(0, args, stdout=subprocess.PIPE)
+        to_init, work, console = timed_guest(process)
+        infos = [cluster.info(n) for n in range(nodes)]
+        console.drain()
+        cluster.wait(20)
+        return to_init, work, infos
+    finally:
+        cluster.end()
+
+
+def show_traffic(infos):
+    total = {}
+    for info in infos:
+        for key, value in info['memory'].items():
+            total[key] = total.get(key, 0) + value
+    faults = (total['faults-read'] + total['faults-write'] +
+              total['faults-upgrade'])
+    print(f"faults: {total['faults-read']} read, {total['faults-write']} "
+          f"write, {total['faults-upgrade']} upgrade, "
+          f"{total['faults-local']} first touches")
+    print(f"waiting for pages: {total['fault-wait-ns'] / 1e9:.2f} s in all, "
+          f"{total['fault-wait-ns'] / max(faults, 1) / 1e3:.0f} us a fault")
+    print(f"frames: {total['frames-sent']}, {total['bytes-sent'] >> 20} MiB; "
+          f"{total['pages-sent']} pages and {total['zero-pages-sent']} zero "
+          'pages')
+
+
+def boot(args):
+    nodes = args.nodes
+    guest_args = ['-nodefaults', '-display', 'none', '-serial', 'stdio',
+                  *guest.kernel_args('quiet', 'demo')]
+    say(f'booting plain QEMU with -smp {nodes}')
+    plain_init, plain_work = plain(nodes, guest_args)
+    say(f'booting {nodes} nodes')
+    options = f',{args.options}' if args.options else ''
+    init, work, infos = spread(nodes, guest_args, options)
+    transport = infos[0]['nodes'][1].get('transport')
+    print(f'{nodes} nodes x 1 vCPU over {transport}, against plain QEMU '
+          f'-smp {nodes}, same build, same run')
+    print(f'time to init: {init:.1f} s / {plain_init:.1f} s = '
+          f'{init / plain_init:.2f}')
+    print(f'CPU-bound program: {work:.1f} s / {plain_work:.1f} s = '
+          f'{work / plain_work:.2f}')
+    show_traffic(infos)
+    (BUILD / 'bench-boot.json').write_text(json.dumps(infos, indent=1))
+    return 0
+
+
+def main(args):
+    build.ensure()
+    return boot(args)
+
+
+def add_verb(verbs):
+    verb = verbs.add_parser('bench', help='compare with plain QEMU')
+    verb.add_argument('what', choices=['boot'])
+    verb.add_argument('--nodes', type=int, default=2)
+    verb.add_argument('--options', help='options of -accel distkvm')
+    verb.set_defaults(function=main)

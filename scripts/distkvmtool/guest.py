@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Stock guests: Debian kernels, a small initramfs, disks."""
+
+import hashlib
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from .common import GUEST, TOP, Problem, call, quiet, say
+
+SOURCES = TOP / 'tests' / 'guest'
+
+# Modules of the stock kernel, in an order that insmod accepts.
+DISK_MODULES = '''
+    virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci
+    virtio_blk scsi_common scsi_mod t10-pi crc-t10dif crct10dif_common
+    crc64 crc64-rocksoft crc64-rocksoft_common sd_mod libata libahci ahci
+    crc16 mbcache jbd2 crc32c_generic libcrc32c ext4
+'''.split()
+
+
+def kernel_package():
+    text = quiet(['apt-cache', 'depends', 'linux-image-amd64'])
+    found = re.search(r'Depends: (linux-image-\S+)', text)
+    if not found:
+        raise Problem('apt knows no kernel package: run apt-get update')
+    return found.group(1)
+
+
+def kernel():
+    """Directory with Debian's kernel for this release, unpacked."""
+    package = kernel_package()
+    directory = GUEST / package
+    if not directory.exists():
+        say(f'getting {package}')
+        partial = GUEST / 'partial'
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        quiet(['apt-get', '-o', 'APT::Sandbox::User=root', '-qq', 'download',
+               package], cwd=partial)
+        call(['dpkg', '-x', next(partial.glob('*.deb')), partial / 'root'])
+        (partial / 'root').rename(directory)
+        shutil.rmtree(partial)
+    return directory
+
+
+def vmlinuz():
+    return next((kernel() / 'boot').glob('vmlinuz-*'))
+
+
+def module_files(names):
+    """Paths of those modules that the kernel has as modules."""
+    root = kernel() / 'lib' / 'modules'
+    if not root.exists():
+        root = kernel() / 'usr' / 'lib' / 'modules'
+    found = {}
+    for path in root.rglob('*.ko*'):
+        found[path.name.split('.')[0].replace('-', '_')] = path
+    for name in names:
+        path = found.get(name.replace('-', '_'))
+        if path:
+            yield name, path
+
+
+def guest_program():
+    """The static program that guests run their checks with."""
+    sources = sorted(SOURCES.glob('*.c')) + sorted(SOURCES.glob('*.h'))
+    state = hashlib.sha256(b''.join(s.read_bytes() for s in sources))
+    program = GUEST / f'guest-check-{state.hexdigest()[:12]}'
+    if not program.exists():
+        GUEST.mkdir(parents=True, exist_ok=True)
+        call(['cc', '-O2', '-Wall', '-static', '-pthread', '-o', program,
+              *[s for s in sources if s.suffix == '.c']])
+    return program
+
+
+def unpack_module(path, target):
+    """The guest's busybox wants plain modules."""
+    if path.suffix == '.xz':
+        with open(target, 'wb') as out:
+            subprocess.run(['xz', '-dc', path], stdout=out, check=True)
+    else:
+        shutil.copy(path, target)
+
+
+def initramfs(script='demo', modules=()):
+    """An initramfs whose init runs tests/guest/init and then script."""
+    program = guest_program()
+    parts = [SOURCES / 'init', SOURCES / f'{script}.sh', program]
+    state = hashlib.sha256(b''.join(p.read_bytes() for p in parts) +
+                           ' '.join(modules).encode() +
+                           str(kernel()).encode())
+    image = GUEST / f'initramfs-{script}-{state.hexdigest()[:12]}.gz'
+    if image.exists():
+        return image
+    root = GUEST / f'root-{script}'
+    shutil.rmtree(root, ignore_errors=True)
+    for name in ('bin', 'proc', 'sys', 'dev', 'tmp', 'mnt', 'modules'):
+        (root / name).mkdir(parents=True)
+    shutil.copy('/bin/busybox', root / 'bin' / 'busybox')
+    shutil.copy(program, root / 'bin' / 'guest-check')
+    shutil.copy(SOURCES / 'init', root / 'init')
+    shutil.copy(SOURCES / f'{script}.sh', root / 'script')
+    (root / 'init').chmod(0o755)
+    order = []
+    for name, path in module_files(modules):
+        unpack_module(path, root / 'modules' / f'{name}.ko')
+        order.append(name)
+    (root / 'modules' / 'order').write_text('\n'.join(order) + '\n')
+    partial = image.with_suffix('.partial')
+    call(['sh', '-c', 'find . | cpio --quiet -o -H newc | gzip -1 >"$0"',
+          partial], cwd=root)
+    partial.rename(image)
+    shutil.rmtree(root)
+    return image
+
+
+def disk_image(path, megabytes=64):
+    """An ext4 image, made without mounting anything."""
+    Path(path).unlink(missing_ok=True)
+    quiet(['mke2fs', '-q', '-t', 'ext4', path, f'{megabytes}M'])
+    return path
+
+
+def kernel_args(append='', script='demo', modules=()):
+    return ['-kernel', str(vmlinuz()), '-initrd',
+            str(initramfs(script, modules)), '-append',
+            f'console=ttyS0 panic=-1 {append}'.strip(), '-no-reboot']

@@ -1,0 +1,93 @@
+/*
+ * What test guests check: dispatch, and what all subjects need
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "guest-check.h"
+
+int cpu_count(void)
+{
+    return sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+void pin_to_cpu(int cpu)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    if (sched_setaffinity(0, sizeof(set), &set)) {
+        perror("sched_setaffinity");
+        exit(2);
+    }
+}
+
+uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+struct start {
+    int cpu;
+    void *(*fn)(void *);
+    void *arg;
+};
+
+static void *start_thread(void *opaque)
+{
+    struct start *start = opaque;
+
+    pin_to_cpu(start->cpu);
+    return start->fn(start->arg);
+}
+
+void on_cpus(int n, void *(*fn)(void *), void *args, unsigned arg_size)
+{
+    struct start start[n];
+    pthread_t thread[n];
+
+    for (int i = 0; i < n; i++) {
+        start[i].cpu = i % cpu_count();
+        start[i].fn = fn;
+        start[i].arg = (char *)args + i * arg_size;
+        pthread_create(&thread[i], NULL, start_thread, &start[i]);
+    }
+    for (int i = 0; i < n; i++) {
+        pthread_join(thread[i], NULL);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const char *subject = argc > 1 ? argv[1] : "";
+    const char *arg = argc > 2 ? argv[2] : "";
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (!strcmp(subject, "each-cpu")) {
+        return check_each_cpu(arg);
+    } else if (!strcmp(subject, "sum")) {
+        return check_sum();
+    } else if (!strcmp(subject, "litmus")) {
+        return check_litmus(atol(arg));
+    } else if (!strcmp(subject, "code")) {
+        return check_code(atol(arg));
+    } else if (!strcmp(subject, "sleep")) {
+        return check_sleep(atol(arg));
+    } else if (!strcmp(subject, "memory")) {
+        return check_memory(atol(arg));
+    }
+    fprintf(stderr, "guest-check each-cpu NODES | sum | litmus N | code N |"
+            " sleep N | memory MIB\n");
+    return 2;
+}

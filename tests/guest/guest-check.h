@@ -1,0 +1,26 @@
+/*
+ * What test guests check, one file a subject
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef GUEST_CHECK_H
+#define GUEST_CHECK_H
+
+#include <stdint.h>
+
+/* Number of CPUs online, and running on one of them. */
+int cpu_count(void);
+void pin_to_cpu(int cpu);
+/* Run fn(arg[i]) on CPU i of @n, all at once; wait for all. */
+void on_cpus(int n, void *(*fn)(void *), void *args, unsigned arg_size);
+uint64_t now_ns(void);
+
+/* Subjects: 0 if all is well. */
+int check_each_cpu(const char *nodes);
+int check_sum(void);
+int check_litmus(long iterations);
+int check_code(long iterations);
+int check_sleep(long iterations);
+int check_memory(long megabytes);
+
+#endif
