@@ -32,6 +32,11 @@
 #define TYPE_DISTKVM_ACCEL ACCEL_CLASS_NAME("distkvm")
 OBJECT_DECLARE_SIMPLE_TYPE(DistKVMAccel, DISTKVM_ACCEL)
 
+#define SPIN_AUTO -1
+#define SPIN_US 20
+/* Below this many host CPUs nobody spins. */
+#define SPIN_CPUS_MIN 4
+
 struct DistKVMAccel {
     AccelState parent_obj;
 
@@ -200,6 +205,18 @@ static bool parse_vmi(DistKVM *d, const char *vmi, Error **errp)
     return true;
 }
 
+/*
+ * A wake-up costs more than the network, so spinning pays; but not where it
+ * takes the CPU from a vCPU.
+ */
+static int64_t spin_us(const DistKVMAccel *a)
+{
+    if (a->spin_us != SPIN_AUTO) {
+        return a->spin_us;
+    }
+    return sysconf(_SC_NPROCESSORS_ONLN) >= SPIN_CPUS_MIN ? SPIN_US : 0;
+}
+
 static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
                       Error **errp)
 {
@@ -212,7 +229,7 @@ static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
     d->join_timeout_ms = a->join_timeout_s * 1000;
     d->dead_after_ms = a->dead_after_ms;
     d->engine_config.hold_ns = a->hold_us * 1000;
-    d->engine_config.spin_ns = a->spin_us * 1000;
+    d->engine_config.spin_ns = spin_us(a) * 1000;
     mem_option = g_strdup(a->mem);
     cluster_clock_init(a->clock_skew_ppm);
     return true;
@@ -290,9 +307,9 @@ static const IntOption int_options[] = {
                "Seconds to wait for all nodes"),
     INT_OPTION("dead-after-ms", dead_after_ms, 500, 600000, 4000,
                "A node that is silent for this long is lost"),
-    INT_OPTION("hold-us", hold_us, 0, 100000, 50,
+    INT_OPTION("hold-us", hold_us, 0, 100000, 100,
                "A page stays this long after it was fetched"),
-    INT_OPTION("spin-us", spin_us, 0, 100000, 20,
+    INT_OPTION("spin-us", spin_us, 0, 100000, SPIN_AUTO,
                "Look for work this long before sleeping"),
     INT_OPTION("x-clock-skew-ppm", clock_skew_ppm, -1000, 1000, 0,
                "Test hook: this host's clock is that much fast"),

@@ -70,6 +70,15 @@ static void wait_end(IoWait *wait)
     }
 }
 
+/*
+ * A vCPU may drop the BQL here; a device that does DMA into another node's
+ * device may not.  qtest accesses memory from the main loop.
+ */
+static bool may_wait(void)
+{
+    return current_cpu || distkvm->vmi == DISTKVM_VMI_QTEST;
+}
+
 static MemTxResult forward(uint8_t space, hwaddr addr, uint64_t *data,
                            unsigned size, bool write)
 {
@@ -85,8 +94,7 @@ static MemTxResult forward(uint8_t space, hwaddr addr, uint64_t *data,
         .acks = size,
     };
 
-    /* A device that does DMA into another node's device cannot drop the BQL. */
-    if (!current_cpu || !control_is_formed() || !wait_begin(&wait)) {
+    if (!may_wait() || !control_is_formed() || !wait_begin(&wait)) {
         *data = write ? *data : UINT64_MAX;
         return MEMTX_ERROR;
     }

@@ -105,6 +105,11 @@ def install_packages():
     install_meson()
 
 
+def compiler_cache():
+    """Let the cache hit from any checkout: no path of this one in it."""
+    return dict(os.environ, CCACHE_BASEDIR=str(BUILD), CCACHE_NOHASHDIR='1')
+
+
 def configure():
     """Configure again only when something of it has changed."""
     state = hashlib.sha256(' '.join(CONFIGURE).encode()).hexdigest()
@@ -117,7 +122,8 @@ def configure():
     compiler = 'ccache cc' if shutil.which('ccache') else 'cc'
     # The system's python: another one may lack what meson needs.
     quiet([QEMU_TREE / 'configure', f'--cc={compiler}',
-           '--python=/usr/bin/python3', *CONFIGURE], cwd=QEMU_BUILD)
+           '--python=/usr/bin/python3', *CONFIGURE], cwd=QEMU_BUILD,
+          env=compiler_cache())
     stamp.write_text(state)
 
 
@@ -125,7 +131,7 @@ def ninja(directory, *targets):
     """Build, showing how far it is at most every few seconds."""
     process = subprocess.Popen(
         ['ninja', '-C', str(directory), *targets], stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True)
+        stderr=subprocess.STDOUT, text=True, env=compiler_cache())
     tail, shown = [], time.monotonic()
     for line in process.stdout:
         tail = tail[-400:] + [line]

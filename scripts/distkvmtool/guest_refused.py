@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Bad input: one clear line, no crash, others not disturbed."""
+
+import os
+import re
+import socket
+import struct
+import subprocess
+import time
+
+from .cluster import Cluster, Shape
+from .common import BUILD, FIRMWARE, QEMU, Problem
+
+HEADLESS = ['-nodefaults', '-display', 'none']
+PEERS = 'peers=127.0.0.1:1/127.0.0.1:2'
+
+
+def qemu(*args, timeout=20):
+    """Run QEMU until it ends by itself: exit status and messages."""
+    process = subprocess.run(
+        [str(QEMU), *FIRMWARE, *HEADLESS, *args], capture_output=True,
+        text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL)
+    return process.returncode, process.stderr
+
+
+def refused(wanted, *args):
+    """QEMU ends with status 1 and says what is wrong, and no more."""
+    status, text = qemu(*args)
+    if status != 1:
+        raise Problem(f'exit status {status}: {text[-300:]}')
+    if not re.search(wanted, text):
+        raise Problem(f"it does not say '{wanted}': {text[-300:]}")
+    lines = [l for l in text.splitlines() if 'distkvm' in l]
+    if len(lines) > 1:
+        raise Problem(f'more than one line: {lines}')
+
+
+def accel(options='node=0', machine='q35', smp='2'):
+    return ['-machine', machine, '-smp', smp, '-m', '64M', '-accel',
+            f'distkvm,{PEERS},{options}']
+
+
+ACCEL = accel()
+
+REFUSED = [
+    ('unknown option', r'distkvm.*bogus|bogus', accel('node=0,bogus=1')),
+    ('no peers', 'peers= is missing', ['-accel', 'distkvm,node=0']),
+    ('node out of range', 'node=7 is not one of the 2', accel('node=7')),
+    ('node missing', 'node=-1 is not one', ['-smp', '2', '-accel',
+                                            f'distkvm,{PEERS}']),
+    ('vmi', 'vmi=magic is not known', accel('node=0,vmi=magic')),
+    ('shares of vCPUs', 'sums up to 3', accel('node=0,vcpus=1/2')),
+    ('vCPU 0 elsewhere', 'vCPU 0 must be on node 0',
+     accel('node=0,vcpus=0/2')),
+    ('shares of RAM', 'sums up to', accel('node=0,mem=1G/1G')),
+    ('machine', "machine 'microvm-machine' is not supported",
+     accel(machine='microvm')),
+    ('smm', 'smm=on cannot work', accel(machine='q35,smm=on')),
+    ('vmport', 'vmport=on cannot work', accel(machine='q35,vmport=on')),
+    ('icount', 'icount', [*ACCEL, '-icount', 'shift=3']),
+    ('CPU hot-plug', 'hot-plug of CPUs', accel(smp='2,maxcpus=4')),
+    ('memory hot-plug', 'hot-plug of CPUs and memory',
+     [*ACCEL[:4], '-m', '64M,slots=1,maxmem=128M', *ACCEL[6:]]),
+    ('mem-lock', 'mem-lock=on cannot work',
+     [*ACCEL, '-overcommit', 'mem-lock=on']),
+    ('prealloc', 'prealloc cannot work',
+     [*ACCEL[:1], 'q35,memory-backend=m', *ACCEL[2:], '-object',
+      'memory-backend-ram,id=m,size=64M,prealloc=on']),
+    ('shared memory', 'is shared, from a file',
+     [*ACCEL[:1], 'q35,memory-backend=m', *ACCEL[2:], '-object',
+      'memory-backend-ram,id=m,size=64M,share=on']),
+    ('balloon', "'virtio-balloon.*cannot work",
+     [*ACCEL, '-device', 'virtio-balloon-pci']),
+    ('virtio-mem', "'virtio-mem.*cannot work|hot-plug|memdev",
+     [*ACCEL, '-object', 'memory-backend-ram,id=v,size=64M', '-device',
+      'virtio-mem-pci,memdev=v']),
+]
+
+
+def pair(name, first, second, wanted):
+    """Two nodes that differ: both name the difference; node 0 stays up."""
+    cluster = Cluster(Shape(nodes=2, memory='64M', vmi='qtest'),
+                      BUILD / 'log' / name)
+    try:
+        shape = cluster.shape
+        for node, changes in ((0, first), (1, second)):
+            for key, value in changes.items():
+                setattr(shape, key, value)
+            cluster.start(node, [] if node else HEADLESS)
+            for key in changes:
+                setattr(shape, key, getattr(Shape(nodes=2, memory='64M',
+                                                  vmi='qtest'), key))
+        try:
+            status = cluster.process[1].wait(15)
+        except subprocess.TimeoutExpired:
+            raise Problem('node 1 did not end') from None
+        if status != 1:
+            raise Problem(f'node 1 ended with {status}')
+        time.sleep(0.2)
+        for node in (0, 1):
+            text = cluster.log(node).read_text()
+            if not re.search(wanted, text):
+                raise Problem(f"node {node} does not say '{wanted}'")
+        if 0 not in cluster.alive():
+            raise Problem('node 0 was disturbed')
+        cluster.info(0)
+    finally:
+        cluster.end()
+
+
+MISMATCHES = [
+    ('RAM size', {}, {'memory': '128M'}, 'RAM size differs: .67108864.*134'),
+    ('machine type', {}, {'machine': 'pc'}, 'machine type differs: .pc-'),
+    ('CPU model', {}, {'cpu': 'max'}, 'CPU model differs: .*max-x86_64'),
+    ('CPU topology', {'smp': '2'}, {'smp': '2,sockets=1,cores=2'},
+     'CPU topology differs'),
+    ('vCPU count', {'smp': '2'}, {'smp': '3'}, 'CPU topology differs'),
+    ('vCPU shares', {'smp': '3', 'vcpus': '1/2'},
+     {'smp': '3', 'vcpus': '2/1'}, "vCPUs of the nodes differs: '1/2'"),
+    ('RAM shares', {'mem': '32M/32M'}, {'mem': '16M/48M'},
+     'RAM of the nodes differs'),
+    ('cluster name', {}, {'options': ',cluster=other'},
+     "cluster name differs: '"),
+]
+
+
+def firmware(name):
+    """A follower that insists on other firmware is refused."""
+    other = BUILD / 'log' / 'other.bin'
+    other.parent.mkdir(parents=True, exist_ok=True)
+    other.write_bytes(os.urandom(65536))
+    cluster = Cluster(Shape(nodes=2, memory='64M', vmi='qtest'),
+                      BUILD / 'log' / name)
+    try:
+        cluster.start(0, HEADLESS)
+        cluster.start(1, ['-bios', str(other)])
+        if cluster.process[1].wait(15) != 1:
+            raise Problem('node 1 was not refused')
+        for node in (0, 1):
+            if 'firmware differs' not in cluster.log(node).read_text():
+                raise Problem(f'node {node} does not say why')
+    finally:
+        cluster.end()
+
+
+def twins(name):
+    """Two nodes with one id."""
+    cluster = Cluster(Shape(nodes=3, memory='64M', vmi='qtest'),
+                      BUILD / 'log' / name)
+    try:
+        cluster.start(0, HEADLESS)
+        cluster.start(1)
+        twin = subprocess.run(cluster.command(1, ['-qmp', 'none']),
+                              capture_output=True, text=True, check=False,
+                              timeout=20)
+        if twin.returncode != 1 or 'cannot join' not in twin.stderr:
+            raise Problem(f'the twin ended with {twin.returncode}: '
+                          f'{twin.stderr[-300:]}')
+        cluster.start(2)
+        end = time.monotonic() + 15
+        while not cluster.info(0)['formed']:
+            if time.monotonic() > end:
+                raise Problem('the others were disturbed')
+            time.sleep(0.1)
+    finally:
+        cluster.end()
+
+
+def missing_peer(name):
+    """A peer that never comes: its address, and the end."""
+    cluster = Cluster(Shape(nodes=2, memory='64M', vmi='qtest',
+                            options=',join-timeout=2'), BUILD / 'log' / name)
+    try:
+        cluster.start(0, HEADLESS)
+        if cluster.process[0].wait(15) != 1:
+            raise Problem('node 0 did not give up')
+        text = cluster.log(0).read_text()
+        if not re.search(rf'node 1 \({cluster.peers[1]}\) did not join within '
+                         '2 s', text):
+            raise Problem(f'it does not name the peer: {text[-300:]}')
+    finally:
+        cluster.end()
+
+
+def frame(text):
+    data = text if isinstance(text, bytes) else text.encode()
+    return struct.pack('>I', len(data)) + data
+
+
+GARBAGE = [
+    b'GET / HTTP/1.0\r\n\r\n', b'\xff' * 64, b'\0' * 64, frame(b''),
+    frame('{'), frame('[]'), frame('{"type": 1}'), frame('{"type": "hello"}'),
+    frame('{"type": "hello", "magic": "distkvm", "node": "x", "facts": 1}'),
+    frame('{"type": "hello", "magic": "distkvm", "node": 99, "facts": {}}'),
+    frame('{"type": "hello", "magic": "distkvm", "node": 1, "facts": '
+          '{"protocol version": "999"}}'),
+    frame('{"type": "map"}'), frame('{"type": "address", "ucx": "!!"}'),
+    frame('{"type": "' + 'a' * 20000 + '"}'), frame('[' * 5000),
+    struct.pack('>I', 100) + b'{"type"', b'\0\0',
+]
+
+
+def garbage(name):
+    """Strangers on the port; then the cluster forms all the same."""
+    cluster = Cluster(Shape(nodes=2, memory='64M', vmi='qtest'),
+                      BUILD / 'log' / name)
+    try:
+        cluster.start(0, HEADLESS)
+        cluster.qmp(0)
+        host, port = cluster.peers[0].split(':')
+        for data in GARBAGE:
+            end = time.monotonic() + 10
+            while True:
+                try:
+                    stranger = socket.create_connection((host, int(port)), 5)
+                    break
+                except OSError:
+                    if time.monotonic() > end:
+                        raise
+                    time.sleep(0.05)
+            stranger.sendall(data)
+            stranger.settimeout(0.1)
+            try:
+                stranger.recv(4096)
+            except OSError:
+                pass
+            stranger.close()
+        cluster.start(1)
+        end = time.monotonic() + 15
+        while not cluster.info(0)['formed']:
+            if time.monotonic() > end:
+                raise Problem('the cluster did not form')
+            time.sleep(0.1)
+        if 'protocol version differs' not in cluster.log(0).read_text():
+            raise Problem('another protocol version was not named')
+    finally:
+        cluster.end()
+
+
+def migration_refused(name):
+    """Migration and snapshots are refused at run time, with the reason."""
+    cluster = Cluster(Shape(nodes=2, memory='64M', vmi='qtest'),
+                      BUILD / 'log' / name)
+    try:
+        cluster.start(0, HEADLESS)
+        cluster.start(1)
+        try:
+            cluster.qmp(0).execute('migrate', uri='exec:cat >/dev/null')
+        except Problem as problem:
+            if 'spread over several nodes' not in str(problem):
+                raise Problem(f'wrong reason: {problem}') from None
+            return
+        raise Problem('migration was not refused')
+    finally:
+        cluster.end()
+
+
+def run(results, full):
+    del full
+    for name, wanted, args in REFUSED:
+        results.run(f'refused: {name}', refused, wanted, *args)
+    for name, first, second, wanted in MISMATCHES:
+        results.run(f'refused: other {name}', pair,
+                    f"other-{name.replace(' ', '-')}", first, second, wanted)
+    results.run('refused: other firmware', firmware, 'other-firmware')
+    results.run('refused: two nodes with one id', twins, 'twins')
+    results.run('refused: a missing peer', missing_peer, 'missing')
+    results.run('refused: garbage and other protocol versions', garbage,
+                'garbage')
+    results.run('refused: migration', migration_refused, 'migration')

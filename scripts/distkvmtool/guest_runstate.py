@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Stop, continue, reset, power-off and quit act on the whole cluster."""
+
+import re
+import subprocess
+import time
+
+from . import guest
+from .cluster import Cluster, Shape
+from .common import BUILD, Problem
+from .demo import Console
+
+TIMEOUT = 240
+HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
+
+
+def idle_cluster(name, script='idle', args=(), options='', env=None):
+    """A running two-node guest: cluster and console."""
+    cluster = Cluster(Shape(nodes=2, memory='256M', options=options,
+                            env=env or {}), BUILD / 'log' / name)
+    cluster.start(1)
+    process = cluster.start(
+        0, [*HEADLESS, *guest.kernel_args('quiet', script), *args],
+        stdout=subprocess.PIPE)
+    return cluster, Console(process)
+
+
+def wait_state(cluster, node, wanted, timeout=10):
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        state = cluster.qmp(node).execute('query-status')['status']
+        if state == wanted:
+            return
+        time.sleep(0.05)
+    raise Problem(f'node {node} is {state}, not {wanted}')
+
+
+def stop_and_continue(name, node):
+    """stop and cont on one node act on both; time stands still."""
+    other = 1 - node
+    cluster, console = idle_cluster(name)
+    try:
+        console.until('guest-idle', TIMEOUT)
+        cluster.qmp(node).execute('stop')
+        wait_state(cluster, other, 'paused')
+        time.sleep(0.3)
+        before = [cluster.info(n)['clock-ns'] for n in (0, 1)]
+        time.sleep(1)
+        after = [cluster.info(n)['clock-ns'] for n in (0, 1)]
+        if before != after:
+            raise Problem(f'guest time ran on while stopped: {before}, '
+                          f'{after}')
+        cluster.qmp(node).execute('cont')
+        wait_state(cluster, other, 'running')
+        wait_state(cluster, node, 'running')
+        console.until('guest-idle', 30)
+        console.until('guest-idle', 30)
+        cluster.qmp(other).execute('quit')
+        statuses = cluster.wait(15)
+        if statuses != [0, 0]:
+            raise Problem(f'nodes ended with {statuses} after quit')
+    finally:
+        cluster.end()
+
+
+def reset(name, node):
+    """system_reset on any node starts the guest anew on all."""
+    cluster, console = idle_cluster(name)
+    try:
+        console.until('guest-init: up', TIMEOUT)
+        # -no-reboot is given: a reset must then end the cluster.
+        cluster.qmp(node).execute('system_reset')
+        console.drain()
+        statuses = cluster.wait(15)
+        if statuses != [0, 0]:
+            raise Problem(f'with -no-reboot nodes ended with {statuses}')
+    finally:
+        cluster.end()
+
+
+def reboot(name):
+    """The guest's own reboot, from a follower's CPU, and QMP's."""
+    cluster = Cluster(Shape(nodes=2, memory='256M'), BUILD / 'log' / name)
+    try:
+        cluster.start(1)
+        args = [a for a in guest.kernel_args('quiet', 'reboot')
+                if a != '-no-reboot']
+        process = cluster.start(0, [*HEADLESS, *args],
+                                stdout=subprocess.PIPE)
+        console = Console(process)
+        for _ in range(2):
+            console.until('cpus online 0-1,', TIMEOUT)
+            console.until('guest-reboot: up', TIMEOUT)
+        cluster.qmp(1).execute('system_reset')
+        console.until('cpus online 0-1,', TIMEOUT)
+        cluster.qmp(0).execute('quit')
+        console.drain()
+        if cluster.wait(15) != [0, 0]:
+            raise Problem('nodes did not end well')
+        if re.search(r'BUG:|WARNING:|Call Trace', console.text):
+            raise Problem("the guest's kernel complains")
+    finally:
+        cluster.end()
+
+
+def start_stopped(name):
+    """-S on node 0 holds for the cluster, until cont."""
+    cluster, console = idle_cluster(name, args=['-S'])
+    try:
+        end = time.monotonic() + 20
+        while not cluster.info(0)['formed'] and time.monotonic() < end:
+            time.sleep(0.1)
+        time.sleep(0.5)
+        for node in (0, 1):
+            if cluster.info(node)['clock-ns'] != 0:
+                raise Problem('the guest runs although -S was given')
+        cluster.qmp(0).execute('cont')
+        console.until('guest-idle', TIMEOUT)
+    finally:
+        cluster.end()
+
+
+def skewed_clocks(name):
+    """Crystals that differ by 400 ppm: no vCPU sees time run backwards."""
+    cluster = Cluster(Shape(nodes=2, memory='256M'), BUILD / 'log' / name)
+    try:
+        cluster.shape.options = ',x-clock-skew-ppm=200'
+        cluster.start(1)
+        cluster.shape.options = ',x-clock-skew-ppm=-200'
+        process = cluster.start(
+            0, [*HEADLESS, *guest.kernel_args('quiet litmus.n=20000',
+                                              'litmus')],
+            stdout=subprocess.PIPE)
+        console = Console(process)
+        console.until('guest-litmus: time is right', TIMEOUT)
+        offset = cluster.info(1)['clock-offset-ns']
+        console.drain()
+        return f'offset at the end {offset / 1000:.0f} us'
+    finally:
+        cluster.end()
+
+
+def run(results, full):
+    results.run('guest: stop and cont on node 1', stop_and_continue,
+                'stop-1', 1)
+    results.run('guest: reboot from a follower, reset by QMP', reboot,
+                'reboot')
+    results.run('guest: -S holds for the cluster', start_stopped, 'stopped')
+    results.run('guest: clocks 400 ppm apart', skewed_clocks, 'skew')
+    if full:
+        results.run('guest: stop and cont on node 0', stop_and_continue,
+                    'stop-0', 0)
+        for node in (0, 1):
+            results.run(f'guest: reset with -no-reboot on node {node}', reset,
+                        f'reset-{node}', node)

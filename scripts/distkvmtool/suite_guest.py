@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Stock guests over several nodes."""
+
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+from . import guest, guest_loss, guest_refused, guest_runstate
+from .cluster import Cluster, Shape
+from .common import BUILD, Problem, quiet
+from .demo import Console
+
+TIMEOUT = 240
+HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
+TCP = {'UCX_TLS': 'tcp,self'}
+SHM = {'UCX_TLS': 'posix,sysv,self,tcp'}
+
+# What the guest's kernel must not say.
+COMPLAINTS = re.compile(
+    r'\bBUG:|WARNING:|Call Trace|Kernel panic|rcu.*stall|soft lockup|'
+    r'clocksource.*(unstable|skew)|hung task|Oops', re.I)
+
+
+def check_console(text, shape):
+    complaint = COMPLAINTS.search(text)
+    if complaint:
+        line = next(l for l in text.splitlines() if complaint.group(0) in l)
+        raise Problem(f"the guest's kernel complains: {line}")
+    cpus = int(shape.smp or shape.nodes)
+    online = f'0-{cpus - 1}' if cpus > 1 else '0'
+    if f'cpus online {online},' not in text:
+        raise Problem(f'not all {cpus} CPUs are online')
+
+
+def check_transport(cluster, wanted):
+    for node in cluster.info(0)['nodes']:
+        found = node.get('transport', '')
+        if node['state'] == 'joined' and wanted not in found:
+            raise Problem(f"node {node['id']} is reached over {found}, not "
+                          f'{wanted}')
+
+
+def boot(name, shape, script, expect, append='', modules=(), extra=(),
+         transport=None, timeout=TIMEOUT):
+    """Boot, run the script to its end, power off; all must end well."""
+    cluster = Cluster(shape, BUILD / 'log' / name)
+    try:
+        for node in range(1, shape.nodes):
+            cluster.start(node)
+        process = cluster.start(
+            0, [*HEADLESS, *guest.kernel_args(append, script, modules),
+                *extra], stdout=subprocess.PIPE)
+        console = Console(process)
+        console.until('guest-init: up', timeout)
+        if transport:
+            check_transport(cluster, transport)
+        console.drain()
+        (cluster.log_dir / 'console.log').write_text(console.text)
+        statuses = cluster.wait(20)
+        if any(statuses):
+            raise Problem(f'nodes ended with {statuses}; logs in '
+                          f'{cluster.log_dir}')
+        check_console(console.text, shape)
+        for pattern in expect:
+            if not re.search(pattern, console.text):
+                raise Problem(f"the guest did not say '{pattern}'; see "
+                              f'{cluster.log_dir}/console.log')
+        return console.text
+    finally:
+        cluster.end()
+
+
+LITMUS = ['guest-litmus: memory is right', 'guest-litmus: code is right',
+          'guest-litmus: time is right']
+
+
+def litmus(name, shape, iterations, transport=None):
+    text = boot(name, shape, 'litmus', LITMUS,
+                append=f'quiet litmus.n={iterations}', transport=transport)
+    done = sum(int(n) for n in re.findall(r'(\d+) iterations', text))
+    up = re.search(r'uptime ([\d.]+)', text).group(1)
+    return f'{done} iterations, init after {up} s of guest time'
+
+
+def disk(name, shape, drive):
+    with tempfile.TemporaryDirectory() as scratch:
+        image = guest.disk_image(Path(scratch) / 'disk.img')
+        text = boot(name, shape, 'disk', ['guest-disk: end'], append='quiet',
+                    modules=guest.DISK_MODULES,
+                    extra=[a.replace('IMAGE', str(image)) for a in drive])
+        right = len(re.findall('is right on CPU', text))
+        if 'WRONG' in text or right != int(shape.smp or shape.nodes):
+            raise Problem('a file read on another CPU differs')
+        quiet(['e2fsck', '-fn', image])
+        return f'{right} files, image clean'
+
+
+VIRTIO = ['-drive', 'file=IMAGE,format=raw,if=none,id=d,cache=none',
+          '-device', 'virtio-blk-pci,drive=d']
+AHCI = ['-drive', 'file=IMAGE,format=raw,if=none,id=d',
+        '-device', 'ide-hd,drive=d,bus=ide.0']
+
+
+def aggregation(name):
+    """All of RAM is touched; no node holds all of it."""
+    shape = Shape(nodes=2, memory='256M')
+    cluster = Cluster(shape, BUILD / 'log' / name)
+    try:
+        cluster.start(1)
+        process = cluster.start(
+            0, [*HEADLESS, *guest.kernel_args(
+                'quiet litmus.n=64 litmus.mb=128', 'litmus')],
+            stdout=subprocess.PIPE)
+        console = Console(process)
+        console.until('guest-litmus: contents are right', TIMEOUT)
+        resident = [cluster.info(n)['memory']['resident-pages'] // 256
+                    for n in range(2)]
+        console.drain()
+        if any(mib >= 250 for mib in resident) or sum(resident) < 150:
+            raise Problem(f'resident MiB of the nodes: {resident}')
+        return f'256 MiB guest, resident MiB of the nodes: {resident}'
+    finally:
+        cluster.end()
+
+
+def run_shapes(results):
+    results.run('guest: q35 2x1 over TCP, 10,000 litmus iterations',
+                litmus, 'q35-2x1',
+                Shape(nodes=2, memory='256M', env=TCP), 10000, 'tcp')
+    results.run('guest: pc 1+2+1 over shared memory, litmus', litmus,
+                'pc-1-2-1', Shape(nodes=3, smp='4', vcpus='1/2/1',
+                                  machine='pc', memory='256M', env=SHM),
+                2000, 'sysv')
+    results.run('guest: a node without vCPUs lends memory', litmus,
+                'q35-2-0', Shape(nodes=2, smp='2', vcpus='2/0',
+                                 memory='256M'), 2000)
+    results.run('guest: no node holds all of RAM', aggregation, 'aggregation')
+    results.run('guest: virtio disk, cache=none', disk, 'disk-virtio',
+                Shape(nodes=2, memory='256M'), VIRTIO)
+
+
+def run_full_shapes(results):
+    results.run('guest: AHCI disk', disk, 'disk-ahci',
+                Shape(nodes=2, memory='256M'), AHCI)
+    for machine, nodes, vcpus, times in (
+            ('q35', 2, None, 10), ('pc', 2, None, 2),
+            ('pc', 3, '1/2/1', 10), ('q35', 3, '1/2/1', 2),
+            ('q35', 2, '2/2', 2), ('q35', 4, None, 2), ('q35', 8, None, 2)):
+        smp = str(sum(int(v) for v in vcpus.split('/')) if vcpus else nodes)
+        shape = Shape(nodes=nodes, smp=smp, vcpus=vcpus, machine=machine)
+        label = vcpus or f'{nodes}x1'
+        for n in range(times):
+            results.run(f'guest: {machine} {label}, boot {n + 1} of {times}',
+                        litmus, f'full-{machine}-{nodes}', shape, 1000)
+    for memory in ('3G', '6G'):
+        results.run(f'guest: {memory} of RAM', litmus, f'ram-{memory}',
+                    Shape(nodes=2, memory=memory), 1000)
+
+
+def run(results, full):
+    guest.initramfs('litmus')
+    run_shapes(results)
+    guest_runstate.run(results, full)
+    guest_loss.run(results, full)
+    guest_refused.run(results, full)
+    if full:
+        run_full_shapes(results)

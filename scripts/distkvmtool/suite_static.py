@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a reader could check by hand: budgets, layers, style, docs."""
+
+import re
+import subprocess
+from pathlib import Path
+
+from .common import QEMU_TREE, TOP, Problem, call
+
+# checkpatch knows the kernel's idea of these better than QEMU's.
+CHECKPATCH_IGNORE = re.compile(
+    r'line over 80|added, moved or deleted file|architecture specific')
+
+
+def qemu_tree_check():
+    call([TOP / 'scripts' / 'qemu-tree', '--tree', QEMU_TREE, 'check'],
+         stdout=subprocess.PIPE, text=True)
+
+
+def c_sources():
+    for directory in ('accel', 'include', 'tests'):
+        for path in sorted((TOP / directory).rglob('*.[ch]')):
+            yield path
+
+
+def checkpatch():
+    """QEMU's own style checker, on every file of ours."""
+    script = QEMU_TREE / 'scripts' / 'checkpatch.pl'
+    problems = []
+    for path in c_sources():
+        result = subprocess.run(
+            ['perl', str(script), '--no-tree', '--terse', '-f', str(path)],
+            capture_output=True, text=True, cwd=QEMU_TREE, check=False)
+        for line in result.stdout.splitlines():
+            if ('ERROR:' in line or 'WARNING:' in line) and \
+                    not CHECKPATCH_IGNORE.search(line):
+                problems.append(line.replace(str(TOP) + '/', ''))
+    if problems:
+        raise Problem('\n'.join(problems[:20]))
+
+
+def documented_tests():
+    """Every test that the README's table names exists."""
+    text = (TOP / 'README.rst').read_text()
+    code = ''.join(p.read_text() for p in
+                   [*(TOP / 'scripts' / 'distkvmtool').glob('*.py'),
+                    *(TOP / 'tests').rglob('*.c')])
+    missing = [name for name in re.findall(r'``test: ([^`]+)``', text)
+               if name.split(' ', 1)[-1] not in code]
+    if missing:
+        raise Problem(f'the README names tests that do not exist: {missing}')
+
+
+def links():
+    """Files that the documentation refers to exist."""
+    missing = []
+    for path in [TOP / 'README.rst', *sorted((TOP / 'docs').rglob('*.rst'))]:
+        for name in re.findall(r'``((?:accel|docs|scripts|tests|include|'
+                               r'qemu-patches)/[\w./-]+)``', path.read_text()):
+            if not (TOP / name).exists():
+                missing.append(f'{path.relative_to(TOP)}: {name}')
+    if missing:
+        raise Problem('\n'.join(missing))
+
+
+def wire_table():
+    """docs/wire-format.rst has the offsets that the code uses."""
+    code = (TOP / 'accel/distkvm/core/wire.c').read_text()
+    text = Path(TOP / 'docs/wire-format.rst').read_text()
+    for name, offset, size in re.findall(
+            r'AT_(\w+) = (\d+),\s*/\* (\d+) \*/', code):
+        row = rf'^\s*{offset}\s+{size}\s+{name.lower()}\b'
+        if not re.search(row, text, re.M):
+            raise Problem(f'docs/wire-format.rst has no row for {name} at '
+                          f'{offset}')
+
+
+def run(results, full):
+    del full
+    results.run('static: budget, layers, lengths, patches', qemu_tree_check)
+    results.run('static: checkpatch', checkpatch)
+    results.run('static: README names real tests', documented_tests)
+    results.run('static: docs name real files', links)
+    results.run('static: wire format documented', wire_table)

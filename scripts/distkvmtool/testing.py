@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""distkvm test: run suites, a line per test, a count at the end."""
+
+import importlib
+import sys
+import time
+import traceback
+
+from . import build
+from .common import Problem, say
+
+SUITES = ['static', 'unit', 'qtest', 'guest']
+# Suites that need no QEMU.
+LIGHT = {'static', 'unit'}
+
+
+class Skip(Exception):
+    """A test that cannot run here; the text says what it needs."""
+
+
+class Results:
+    """What came out so far; every line goes out at once."""
+
+    def __init__(self, only=None):
+        self.only = only
+        self.counts = {'passed': 0, 'failed': 0, 'skipped': 0}
+
+    def wants(self, name):
+        return not self.only or self.only in name
+
+    def add(self, name, outcome, detail='', seconds=None):
+        self.counts[outcome] += 1
+        mark = {'passed': 'ok  ', 'failed': 'FAIL', 'skipped': 'SKIP'}[outcome]
+        took = f' ({seconds:.1f} s)' if seconds is not None else ''
+        print(f"{mark} {name}{took}{': ' + detail if detail else ''}",
+              flush=True)
+
+    def run(self, name, function, *args):
+        """Run one test; a Problem or an assertion fails it."""
+        if not self.wants(name):
+            return
+        started = time.monotonic()
+        outcome, detail = 'passed', ''
+        try:
+            detail = function(*args) or ''
+        except Skip as skip:
+            outcome, detail = 'skipped', str(skip)
+        except (Problem, AssertionError, OSError) as error:
+            outcome = 'failed'
+            detail = str(error) or traceback.format_exc(limit=-1)
+        self.add(name, outcome, detail, time.monotonic() - started)
+
+
+def prepare(suites):
+    build.install_packages()
+    build.build_core()
+    if set(suites) - LIGHT or 'static' in suites:
+        targets = ['qemu-system-x86_64', 'qemu-img']
+        if 'qtest' in suites:
+            targets.append('tests/qtest/distkvm-test')
+        build.build_qemu(*targets)
+
+
+def main(args):
+    unknown = set(args.suites) - set(SUITES)
+    if unknown:
+        raise Problem(f"no suite '{' '.join(sorted(unknown))}'; there are "
+                      f"{' '.join(SUITES)}")
+    suites = args.suites or SUITES
+    prepare(suites)
+    results = Results(args.only)
+    for suite in suites:
+        say(f'suite {suite}')
+        module = importlib.import_module(f'.suite_{suite}', __package__)
+        try:
+            module.run(results, args.full)
+        except Problem as problem:
+            results.add(f'{suite}: the suite itself', 'failed', str(problem))
+    counts = results.counts
+    print(f"{counts['passed']} passed, {counts['failed']} failed, "
+          f"{counts['skipped']} skipped", flush=True)
+    sys.stdout.flush()
+    return 0 if counts['passed'] and not counts['failed'] else 1
+
+
+def add_verb(verbs):
+    verb = verbs.add_parser('test', help='run the test suites')
+    verb.add_argument('--full', action='store_true',
+                      help='everything, not only what every change must pass')
+    verb.add_argument('--only', metavar='TEXT',
+                      help='only tests whose name contains TEXT')
+    verb.add_argument('suites', nargs='*', metavar='SUITE',
+                      help=f"of {' '.join(SUITES)} (default: all)")
+    verb.set_defaults(function=main)

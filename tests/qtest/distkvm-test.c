@@ -1,0 +1,250 @@
+/*
+ * distkvm: two nodes that execute no guest code, driven from outside
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "libqtest.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
+#include "qobject/qnum.h"
+
+#define RAM "64M"
+/* Homes: the first half of RAM on node 0, the second on node 1. */
+#define PAGE_OF_NODE_0 (8ull << 20)
+#define PAGE_OF_NODE_1 (40ull << 20)
+#define WAIT_US (10 * G_USEC_PER_SEC)
+
+#define PORT_PCI_ADDRESS 0xcf8
+#define PORT_PCI_DATA 0xcfc
+#define PORT_CMOS_INDEX 0x70
+#define PORT_CMOS_DATA 0x71
+/* q35's PAM0: whether 0xf0000 is firmware or RAM. */
+#define MCH_PAM0 0x90
+#define PAM0_RAM 0x30
+
+typedef struct Pair {
+    QTestState *node[2];
+    pid_t pid[2];
+} Pair;
+
+static int free_port(void)
+{
+    struct sockaddr_in addr = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    };
+    socklen_t len = sizeof(addr);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, len), ==, 0);
+    g_assert_cmpint(getsockname(fd, (struct sockaddr *)&addr, &len), ==, 0);
+    close(fd);
+    return ntohs(addr.sin_port);
+}
+
+static QDict *query(QTestState *s)
+{
+    QDict *answer = qtest_qmp(s, "{ 'execute': 'query-distkvm' }");
+    QDict *info = qdict_get_qdict(answer, "return");
+
+    g_assert_nonnull(info);
+    qobject_ref(info);
+    qobject_unref(answer);
+    return info;
+}
+
+static bool flag(QTestState *s, const char *name)
+{
+    g_autoptr(QDict) info = query(s);
+
+    return qdict_get_bool(info, name);
+}
+
+static int64_t counter(QTestState *s, const char *name)
+{
+    g_autoptr(QDict) info = query(s);
+
+    return qdict_get_int(qdict_get_qdict(info, "memory"), name);
+}
+
+static void wait_flag(QTestState *s, const char *name)
+{
+    gint64 end = g_get_monotonic_time() + WAIT_US;
+
+    while (!flag(s, name)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(20 * 1000);
+    }
+}
+
+static void pair_start(Pair *p)
+{
+    int port[2] = { free_port(), free_port() };
+
+    for (int n = 0; n < 2; n++) {
+        p->node[n] = qtest_initf(
+            "-machine q35 -m " RAM " -smp 2 -nodefaults -accel distkvm,"
+            "vmi=qtest,node=%d,peers=127.0.0.1:%d/127.0.0.1:%d,"
+            "dead-after-ms=2000", n, port[0], port[1]);
+        p->pid[n] = qtest_pid(p->node[n]);
+    }
+    for (int n = 0; n < 2; n++) {
+        wait_flag(p->node[n], "formed");
+    }
+    /* The map of node 0 reaches node 1 shortly after. */
+    for (int tries = 0; tries < 200; tries++) {
+        qtest_writel(p->node[0], PAGE_OF_NODE_0, tries + 1);
+        if (qtest_readl(p->node[1], PAGE_OF_NODE_0) == tries + 1) {
+            return;
+        }
+        g_usleep(20 * 1000);
+    }
+    g_assert_not_reached();
+}
+
+static void pair_end(Pair *p)
+{
+    qtest_quit(p->node[1]);
+    qtest_quit(p->node[0]);
+}
+
+/* Whatever one node writes, the other reads; homes do not matter. */
+static void test_memory(void)
+{
+    static const uint64_t at[] = { PAGE_OF_NODE_0, PAGE_OF_NODE_1 };
+    Pair p;
+
+    pair_start(&p);
+    for (int i = 0; i < ARRAY_SIZE(at); i++) {
+        for (int n = 0; n < 20; n++) {
+            QTestState *writer = p.node[n & 1], *reader = p.node[!(n & 1)];
+
+            qtest_writeq(writer, at[i] + 8 * n, 0x1111111111111111ull * n);
+            g_assert_cmphex(qtest_readq(reader, at[i] + 8 * n), ==,
+                            0x1111111111111111ull * n);
+            /* A neighbour of the word, written by the other side. */
+            qtest_writeb(reader, at[i] + 2048 + n, n);
+            g_assert_cmphex(qtest_readb(writer, at[i] + 2048 + n), ==, n);
+        }
+    }
+    pair_end(&p);
+}
+
+/* A read shares a page, a write owns it; untouched pages need no data. */
+static void test_ownership(void)
+{
+    int64_t owned, revocations, pages_sent, zero_sent;
+    const uint64_t at = PAGE_OF_NODE_1 + 0x10000;
+    Pair p;
+
+    pair_start(&p);
+    pages_sent = counter(p.node[1], "pages-sent");
+    zero_sent = counter(p.node[1], "zero-pages-sent");
+    owned = counter(p.node[0], "owned-pages");
+    g_assert_cmphex(qtest_readl(p.node[0], at), ==, 0);
+    /* First touch by another node than the home: owned, and no data sent. */
+    g_assert_cmpint(counter(p.node[0], "owned-pages"), ==, owned + 1);
+    g_assert_cmpint(counter(p.node[1], "pages-sent"), ==, pages_sent);
+    g_assert_cmpint(counter(p.node[1], "zero-pages-sent"), ==, zero_sent);
+
+    qtest_writel(p.node[0], at, 5);
+    g_assert_cmphex(qtest_readl(p.node[1], at), ==, 5);
+    /* The read has not taken the page away, only the right to write. */
+    g_assert_cmpint(counter(p.node[0], "owned-pages"), ==, owned);
+    revocations = counter(p.node[0], "revocations");
+    qtest_writel(p.node[1], at, 6);
+    g_assert_cmpint(counter(p.node[0], "revocations"), ==, revocations + 1);
+    g_assert_cmphex(qtest_readl(p.node[0], at), ==, 6);
+    pair_end(&p);
+}
+
+/* A follower's port and memory accesses reach node 0's devices. */
+static void test_io(void)
+{
+    QTestState *boot, *follower;
+    Pair p;
+
+    pair_start(&p);
+    boot = p.node[0];
+    follower = p.node[1];
+    qtest_outb(follower, PORT_CMOS_INDEX, 0x40);
+    qtest_outb(follower, PORT_CMOS_DATA, 0xa5);
+    qtest_outb(boot, PORT_CMOS_INDEX, 0x40);
+    g_assert_cmphex(qtest_inb(boot, PORT_CMOS_DATA), ==, 0xa5);
+    /* The IOAPIC: select its version register on one node, read it there. */
+    qtest_writel(follower, 0xfec00000, 1);
+    g_assert_cmphex(qtest_readl(follower, 0xfec00010), ==, 0x170020);
+    g_assert_cmphex(qtest_readl(boot, 0xfec00000), ==, 1);
+    pair_end(&p);
+}
+
+/* An MSI that node 0 sends to node 1's vCPU arrives in its local APIC. */
+static void test_irq(void)
+{
+    gint64 end = g_get_monotonic_time() + WAIT_US;
+    bool arrived = false;
+    Pair p;
+
+    pair_start(&p);
+    qtest_writel(p.node[0], 0xfee01000, 0x41);
+    while (!arrived) {
+        g_autofree char *text = qtest_hmp(p.node[1], "info lapic 1");
+
+        arrived = strstr(text, "IRR\t 65");
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    }
+    pair_end(&p);
+}
+
+static void set_pam0(QTestState *s, uint8_t value)
+{
+    qtest_outl(s, PORT_PCI_ADDRESS, 0x80000000 | MCH_PAM0);
+    qtest_outb(s, PORT_PCI_DATA, value);
+}
+
+/* The answer to an access that changes the map waits for all nodes. */
+static void test_map(void)
+{
+    uint32_t firmware;
+    Pair p;
+
+    pair_start(&p);
+    firmware = qtest_readl(p.node[0], 0xffff0);
+    g_assert_cmphex(firmware, !=, 0);
+    /* Firmware is the same on a node that has not loaded it. */
+    g_assert_cmphex(qtest_readl(p.node[1], 0xffff0), ==, firmware);
+
+    set_pam0(p.node[1], PAM0_RAM);
+    g_assert_cmphex(qtest_readl(p.node[1], 0xf0000 + 0x800), ==, 0);
+    qtest_writel(p.node[1], 0xf0000 + 0x800, 0x12345678);
+    g_assert_cmphex(qtest_readl(p.node[0], 0xf0000 + 0x800), ==, 0x12345678);
+    set_pam0(p.node[1], 0);
+    g_assert_cmphex(qtest_readl(p.node[1], 0xffff0), ==, firmware);
+    pair_end(&p);
+}
+
+/* A lost node is noticed; the other one stops, answers, and ends. */
+static void test_loss(void)
+{
+    Pair p;
+
+    pair_start(&p);
+    qtest_writel(p.node[1], PAGE_OF_NODE_1, 1);
+    qtest_kill_qemu(p.node[1]);
+    wait_flag(p.node[0], "failed");
+    g_assert_true(flag(p.node[0], "formed"));
+    qtest_quit(p.node[0]);
+    qtest_quit(p.node[1]);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    qtest_add_func("/distkvm/memory", test_memory);
+    qtest_add_func("/distkvm/ownership", test_ownership);
+    qtest_add_func("/distkvm/io", test_io);
+    qtest_add_func("/distkvm/irq", test_irq);
+    qtest_add_func("/distkvm/map", test_map);
+    qtest_add_func("/distkvm/loss", test_loss);
+    return g_test_run();
+}

@@ -1,0 +1,149 @@
+/*
+ * The protocol's tables are complete, and hostile events change nothing
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "coh-node.h"
+
+static void check_row(const CohRow *row, const char *state, const char *event,
+                      unsigned states, bool home)
+{
+    switch (row->kind) {
+    case COH_ROW_STEP:
+        g_assert_cmpint(row->next, <, states);
+        for (int i = 0; i < COH_ROW_ACTS_MAX; i++) {
+            g_assert_cmpint(row->acts[i], <, COH_ACT__MAX);
+            if (row->acts[i]) {
+                g_assert_true(home == (row->acts[i] >= COH_ACT_FWD_GETS));
+            }
+        }
+        break;
+    case COH_ROW_STALL:
+        break;
+    case COH_ROW_NEVER:
+        g_assert_nonnull(row->why);
+        break;
+    default:
+        g_error("no row for %s + %s", state, event);
+    }
+}
+
+static void test_complete(void)
+{
+    for (unsigned s = 0; s < COH_PEER__MAX; s++) {
+        for (unsigned e = 0; e < COH_PEV__MAX; e++) {
+            check_row(&coh_peer_table[s][e], coh_peer_state_name(s),
+                      coh_peer_event_name(e), COH_PEER__MAX, false);
+        }
+    }
+    for (unsigned s = 0; s < COH_HOME__MAX; s++) {
+        for (unsigned e = 0; e < COH_HEV__MAX; e++) {
+            check_row(&coh_home_table[s][e], coh_home_state_name(s),
+                      coh_home_event_name(e), COH_HOME__MAX, true);
+        }
+    }
+}
+
+/* A page leaves memory before anybody else may write to it. */
+static void test_order_of_effects(void)
+{
+    for (unsigned s = 0; s < COH_PEER__MAX; s++) {
+        for (unsigned e = 0; e < COH_PEV__MAX; e++) {
+            const CohRow *row = &coh_peer_table[s][e];
+            int zap = -1, copy = -1, send = -1;
+
+            for (int i = 0; i < COH_ROW_ACTS_MAX; i++) {
+                zap = row->acts[i] == COH_ACT_ZAP ? i : zap;
+                copy = row->acts[i] == COH_ACT_COPY ? i : copy;
+                send = row->acts[i] == COH_ACT_SEND_DATA_M ||
+                       row->acts[i] == COH_ACT_SEND_ACK ? i : send;
+            }
+            if (send >= 0) {
+                g_assert_cmpint(zap, >=, 0);
+                g_assert_cmpint(zap, <, send);
+            }
+            if (copy >= 0 && zap >= 0) {
+                g_assert_cmpint(copy, <, zap);
+            }
+        }
+    }
+}
+
+typedef struct World {
+    ClusterMap map;
+    CohPeer peer[8];
+    CohHome home[8];
+    CohNode node;
+} World;
+
+static void world_init(World *w)
+{
+    memset(w, 0, sizeof(*w));
+    w->map.nodes = 3;
+    w->map.page_first[1] = 4;
+    w->map.page_first[2] = 6;
+    w->map.page_first[3] = 8;
+    w->node.map = &w->map;
+    w->node.peer = w->peer;
+    w->node.home = w->home;
+}
+
+static void test_first_touch(void)
+{
+    World w;
+    CohEvent ev = { .type = COH_EV_STORE, .page = 1 };
+    CohActions acts;
+
+    world_init(&w);
+    g_assert_cmpint(coh_step(&w.node, &ev, &acts), ==, COH_OK);
+    g_assert_cmpint(acts.n, ==, 1);
+    g_assert_cmpint(acts.act[0].msg, ==, COH_EV_GETM);
+    /* The home is this node: no message leaves it. */
+    g_assert_cmphex(acts.act[0].to, ==, coh_set_one(0));
+    ev.type = COH_EV_GETM;
+    g_assert_cmpint(coh_step(&w.node, &ev, &acts), ==, COH_OK);
+    g_assert_cmpint(acts.act[0].msg, ==, COH_EV_ZERO);
+}
+
+/* Random bytes of a peer are refused or obeyed, never more. */
+static void test_hostile(void)
+{
+    World w;
+
+    world_init(&w);
+    for (int n = 0; n < 2000000; n++) {
+        World before = w;
+        CohActions acts;
+        CohEvent ev = {
+            .type = g_test_rand_int_range(0, 256),
+            .from = g_test_rand_int_range(0, 5),
+            .requester = g_test_rand_bit() ? g_test_rand_int_range(0, 6)
+                                           : COH_NODE_NONE,
+            .acks = g_test_rand_int_range(-70, 70),
+            .page = g_test_rand_int_range(0, 10),
+        };
+
+        if (n & 1) {
+            ev.type %= COH_EV__MAX;
+        }
+        if (coh_step(&w.node, &ev, &acts) != COH_OK) {
+            g_assert_cmpint(memcmp(&before, &w, sizeof(w)), ==, 0);
+        } else {
+            g_assert_cmpint(acts.n, <=, COH_DO_MAX);
+        }
+        if (n % 1000 == 0) {
+            world_init(&w);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/coh/complete", test_complete);
+    g_test_add_func("/coh/order-of-effects", test_order_of_effects);
+    g_test_add_func("/coh/first-touch", test_first_touch);
+    g_test_add_func("/coh/hostile", test_hostile);
+    return g_test_run();
+}

@@ -1,0 +1,50 @@
+/*
+ * How long a page stays
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "hold.h"
+
+static Hold hold;
+
+static void test_last_install(void)
+{
+    hold_init(&hold, 100);
+    hold_installed(&hold, 1, 7, 1000);
+    g_assert_cmpint(hold_until(&hold, 1), ==, 1100);
+    /* The same instruction needs another page: both stay. */
+    hold_installed(&hold, 2, 7, 1080);
+    g_assert_cmpint(hold_until(&hold, 1), ==, 1180);
+    g_assert_cmpint(hold_until(&hold, 2), ==, 1180);
+    /* Another thread's fetches do not matter. */
+    hold_installed(&hold, 3, 8, 1150);
+    g_assert_cmpint(hold_until(&hold, 1), ==, 1180);
+}
+
+static void test_bound(void)
+{
+    hold_init(&hold, 100);
+    hold_installed(&hold, 1, 7, 1000);
+    for (int64_t now = 1000; now < 5000; now += 50) {
+        hold_installed(&hold, 2, 7, now);
+    }
+    g_assert_cmpint(hold_until(&hold, 1), ==, 1000 + HOLD_WINDOWS_MAX * 100);
+}
+
+static void test_unknown(void)
+{
+    hold_init(&hold, 100);
+    g_assert_cmpint(hold_until(&hold, 0), ==, 0);
+    hold_installed(&hold, 1, 7, 1000);
+    g_assert_cmpint(hold_until(&hold, 1 + HOLD_PAGES), ==, 0);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/hold/last-install", test_last_install);
+    g_test_add_func("/hold/bound", test_bound);
+    g_test_add_func("/hold/unknown", test_unknown);
+    return g_test_run();
+}
