@@ -57,7 +57,7 @@ int64_t cluster_clock_host_ns(void)
 {
     int64_t ns = get_clock();
 
-    return ns + (cc.skew_ppm ? ns / 1000000 * cc.skew_ppm : 0);
+    return ns + (int64_t)((__int128)ns * cc.skew_ppm / 1000000);
 }
 
 static int64_t guest_at(int64_t host)
@@ -152,8 +152,7 @@ static void measure_rate_locked(int64_t host, int64_t reference)
     } else if (span >= RATE_WINDOW_NS) {
         int64_t gain = reference - cc.window_reference - span;
 
-        cc.crystal_ppb = clamp(muldiv64(llabs(gain), PPB, span) *
-                               (gain < 0 ? -1 : 1), RATE_LIMIT_PPB);
+        cc.crystal_ppb = clamp((__int128)gain * PPB / span, RATE_LIMIT_PPB);
         cc.window_host = host;
         cc.window_reference = reference;
     }
@@ -162,7 +161,7 @@ static void measure_rate_locked(int64_t host, int64_t reference)
 void cluster_clock_sample(int64_t sent, int64_t reference, int64_t received)
 {
     int64_t rtt = received - sent;
-    int64_t guest, steer;
+    int64_t now, steer;
 
     QEMU_LOCK_GUARD(&cc.lock);
     if (!cc.running || rtt < 0) {
@@ -176,11 +175,12 @@ void cluster_clock_sample(int64_t sent, int64_t reference, int64_t received)
     cc.best_rtt = cc.best_rtt ? MIN(cc.best_rtt + cc.best_rtt / 64, rtt) : rtt;
 
     reference += rtt / 2;
-    guest = guest_at(received);
-    cc.offset_ns = reference - guest;
+    cc.offset_ns = reference - guest_at(received);
     measure_rate_locked(received, reference);
     steer = clamp(cc.offset_ns, STEER_LIMIT_PPB);
-    rebase_locked(received, guest, cc.crystal_ppb + steer);
+    /* From now on, not from then: readers have been past it already. */
+    now = cluster_clock_host_ns();
+    rebase_locked(now, guest_at(now), cc.crystal_ppb + steer);
     trace_distkvm_clock_sample(rtt, cc.offset_ns, cc.crystal_ppb);
 }
 

@@ -37,8 +37,10 @@ void cluster_clock_start(int64_t ns);
 void cluster_clock_sample(int64_t sent_host_ns, int64_t reference_ns,
                           int64_t received_host_ns);
 
-/* Rate against this host's crystal in parts per billion, and the last known
- * difference to node 0 in ns; for display. */
+/*
+ * Rate against this host's crystal in parts per billion, and the last known
+ * difference to node 0 in ns; for display.
+ */
 void cluster_clock_quality(int64_t *rate_ppb, int64_t *offset_ns);
 
 #endif

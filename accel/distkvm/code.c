@@ -54,11 +54,13 @@ void code_page_revoked(CohPage page)
     of = &code_generations.of[addr >> TARGET_PAGE_BITS];
     for (;;) {
         old = qatomic_read(of);
-        /* Nothing was translated since it was last raised, or worn out. */
-        if (!(old & CODE_GENERATION_USED) || old == CODE_GENERATION_NEVER) {
+        /* Nothing was translated since it was last raised. */
+        if (!(old & CODE_GENERATION_USED)) {
             return;
         }
-        if (qatomic_cmpxchg(of, old, code_generation_next(old)) == old) {
+        /* Worn out: stale in any case, but vCPUs must look. */
+        if (old == CODE_GENERATION_NEVER ||
+            qatomic_cmpxchg(of, old, code_generation_next(old)) == old) {
             break;
         }
     }

@@ -32,7 +32,7 @@ static struct {
     bool formed;
     bool starting;              /* vm_start() comes from the cluster */
     bool want_start;            /* the user has said so here */
-    bool leaving;
+    bool leaving, shutdown_asked;
     ShutdownCause leaving_cause;
 
     /* node 0 */
@@ -81,9 +81,14 @@ static void start_here(int64_t clock_ns)
 
 static void start_all(void)
 {
-    QDict *message = member_message("start");
+    QDict *message;
 
     ctl.start_pending = false;
+    if (qatomic_read(&distkvm->failed) || ctl.reset != RESET_IDLE) {
+        return;
+    }
+    message = member_message("start");
+    ctl.wants = 0;
     ctl.started = ctl.running = true;
     ctl.stopped = 0;
     qdict_put_int(message, "clock", ctl.clock_ns);
@@ -105,7 +110,6 @@ static void try_start(void)
         (ctl.started && ctl.stopped != all_nodes())) {
         return;
     }
-    ctl.wants = 0;
     ctl.start_pending = true;
     mirror_then(mirror_last(), start_all_settled, NULL);
 }
@@ -116,6 +120,7 @@ static void node_stopped(CohNodeId from, int64_t clock_ns)
     ctl.stopped |= coh_set_one(from);
     if (ctl.running) {
         ctl.running = false;
+        ctl.wants = 0;
         member_broadcast(member_message("stop"));
         vm_stop(RUN_STATE_PAUSED);
     }
@@ -178,6 +183,9 @@ static void reset_resume_here(void)
 
 static void reset_resume_all(void)
 {
+    if (qatomic_read(&distkvm->failed)) {
+        return;
+    }
     reset_phase(RESET_IDLE, "reset-resume");
     reset_resume_here();
     try_start();
@@ -245,6 +253,7 @@ bool distkvm_powerdown(void)
 bool distkvm_shutdown(ShutdownCause cause)
 {
     QDict *message;
+    bool asked;
 
     if (!distkvm || !ctl.formed || ctl.leaving ||
         qatomic_read(&distkvm->failed)) {
@@ -254,7 +263,10 @@ bool distkvm_shutdown(ShutdownCause cause)
         message = member_message("shutdown");
         qdict_put_int(message, "cause", cause);
         member_send(0, message);
-        return true;
+        /* Asked twice: node 0 does not answer, so end alone. */
+        asked = ctl.shutdown_asked;
+        ctl.shutdown_asked = true;
+        return !asked;
     }
     if (shutdown_action != SHUTDOWN_ACTION_PAUSE) {
         /* Followers serve pages until this process is gone. */
@@ -287,7 +299,8 @@ static void handle_boot_node(CohNodeId from, const char *type,
                              const QDict *message)
 {
     if (!strcmp(type, "want-start")) {
-        ctl.wants |= coh_set_one(from);
+        /* Said while it runs, it asks for nothing. */
+        ctl.wants |= ctl.running ? 0 : coh_set_one(from);
         try_start();
     } else if (!strcmp(type, "stopped")) {
         node_stopped(from, qdict_get_try_int(message, "clock", 0));
@@ -298,6 +311,10 @@ static void handle_boot_node(CohNodeId from, const char *type,
     } else if (!strcmp(type, "powerdown")) {
         qemu_system_powerdown_request();
     } else if (!strcmp(type, "shutdown")) {
+        if (!shutdown_caused_by_guest(message_cause(message))) {
+            /* Who ended a follower means the cluster, -no-shutdown or not. */
+            shutdown_action = SHUTDOWN_ACTION_POWEROFF;
+        }
         qemu_system_shutdown_request(message_cause(message));
     }
 }
@@ -379,32 +396,33 @@ void control_message(CohNodeId from, const QDict *message)
 {
     const char *type;
 
-    if (!message) {
-        /* Whoever waits for a page of node 0 waits in vain. */
-        engine_fail(distkvm->engine);
-        io_fail();
-        mirror_fail();
-        service_queue_main(boot_node_left, NULL);
-        return;
-    }
     type = qdict_get_str(message, "type");
     if (!strcmp(type, "mirrored")) {
         mirror_acked(from, qdict_get_try_int(message, "seq", 0));
-    } else if (!strcmp(type, "map") || !strcmp(type, "apic") ||
-               !strcmp(type, "rom")) {
+    } else if (!strcmp(type, "apic") ||
+               (from == 0 &&
+                (!strcmp(type, "map") || !strcmp(type, "rom")))) {
         service_queue(mirror_in_service, item_new(from, message));
     } else {
-        if (!strcmp(type, "leaving")) {
+        if (!strcmp(type, "leaving") && from == 0) {
             member_leaving();
         }
         service_queue_main(handle_in_main_loop, item_new(from, message));
     }
 }
 
+void control_peer_left(CohNodeId peer)
+{
+    /* Whoever waits for it waits in vain; the guest is over anyway. */
+    distkvm_release_waiters();
+    if (peer == 0) {
+        service_queue_main(boot_node_left, NULL);
+    }
+}
+
 void control_formed(void)
 {
     qatomic_set(&ctl.formed, true);
-    engine_joined(distkvm->engine);
     info_report("distkvm: node %d: all %u nodes have joined", distkvm->id,
                 distkvm->nodes);
     if (distkvm_is_boot_node()) {

@@ -80,6 +80,14 @@ static void fail_in_main_loop(void *unused)
     vm_stop(RUN_STATE_INTERNAL_ERROR);
 }
 
+void distkvm_release_waiters(void)
+{
+    engine_fail(distkvm->engine);
+    io_fail();
+    mirror_fail();
+    token_fail();
+}
+
 void distkvm_fail(const char *why)
 {
     CPUState *cpu;
@@ -92,14 +100,12 @@ void distkvm_fail(const char *why)
     /* vCPUs first: none may run on with what a lost page did not say. */
     CPU_FOREACH(cpu) {
         if (distkvm_cpu_is_local(cpu)) {
+            qatomic_set(&cpu->stop, true);
             qatomic_set(&cpu->exit_request, true);
         }
     }
     code_kick_all();
-    engine_fail(distkvm->engine);
-    io_fail();
-    mirror_fail();
-    token_fail();
+    distkvm_release_waiters();
     service_queue_main(fail_in_main_loop, NULL);
 }
 
@@ -362,6 +368,15 @@ static GlobalProperty accel_compat[] = {
     { "PIIX4_PM", "disable_s3", "1" },
 };
 
+static void add_string(ObjectClass *oc, const char *name,
+                       char *(*get)(Object *, Error **),
+                       void (*set)(Object *, const char *, Error **),
+                       const char *text)
+{
+    object_class_property_add_str(oc, name, get, set);
+    object_class_property_set_description(oc, name, text);
+}
+
 static void distkvm_accel_class_init(ObjectClass *oc, void *data)
 {
     AccelClass *ac = ACCEL_CLASS(oc);
@@ -373,15 +388,16 @@ static void distkvm_accel_class_init(ObjectClass *oc, void *data)
     compat_props_add(ac->compat_props, accel_compat,
                      G_N_ELEMENTS(accel_compat));
 
-#define ADD_STRING(name, text) \
-    object_class_property_add_str(oc, #name, get_##name, set_##name); \
-    object_class_property_set_description(oc, #name, text)
-
-    ADD_STRING(vmi, "What executes this node's vCPUs: tcg");
-    ADD_STRING(peers, "Address of every node, in order: host:port/host:port");
-    ADD_STRING(vcpus, "vCPUs of every node: 1/2/1");
-    ADD_STRING(mem, "RAM that every node is home of: 1G/512M");
-    ADD_STRING(cluster, "A name that all nodes of the cluster share");
+    add_string(oc, "vmi", get_vmi, set_vmi,
+               "What executes this node's vCPUs: tcg");
+    add_string(oc, "peers", get_peers, set_peers,
+               "Address of every node, in order: host:port/host:port");
+    add_string(oc, "vcpus", get_vcpus, set_vcpus,
+               "vCPUs of every node: 1/2/1");
+    add_string(oc, "mem", get_mem, set_mem,
+               "RAM that every node is home of: 1G/512M");
+    add_string(oc, "cluster", get_cluster, set_cluster,
+               "A name that all nodes of the cluster share");
     for (size_t i = 0; i < ARRAY_SIZE(int_options); i++) {
         const IntOption *o = &int_options[i];
 

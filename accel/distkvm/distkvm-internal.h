@@ -58,6 +58,8 @@ static inline bool distkvm_cpu_is_local(const CPUState *cpu)
 
 /* The guest must stop for good, because of @why.  Any thread, any lock. */
 void distkvm_fail(const char *why);
+/* Nobody will answer this node any more: release whoever waits. */
+void distkvm_release_waiters(void);
 
 /* ------------------------------------------- distkvm-config.c: parsing */
 
@@ -120,7 +122,8 @@ int64_t member_silence_ms(CohNodeId id);
 
 QDict *hello_make(void);
 /* False and @errp, naming what differs and both values. */
-bool hello_check(const QDict *theirs, CohNodeId *from, Error **errp);
+bool hello_check(const QDict *ours, const QDict *theirs, CohNodeId *from,
+                 Error **errp);
 
 /* ---------------------------------------------- control.c: run state */
 
@@ -130,6 +133,8 @@ void control_formed(void);
 /* A message from @from that is not membership's own.  Member thread. */
 void control_message(CohNodeId from, const QDict *message);
 bool control_is_formed(void);
+/* The cluster ends and @peer has gone.  Member thread. */
+void control_peer_left(CohNodeId peer);
 
 /* ------------------------------------- mirror.c: state all nodes share */
 

@@ -57,6 +57,10 @@ void distkvm_atomic_begin(CPUState *cpu)
 {
 }
 
+void distkvm_atomic_pin(CPUState *cpu)
+{
+}
+
 void distkvm_atomic_end(CPUState *cpu)
 {
 }

@@ -206,7 +206,7 @@ static void perform(Engine *e, const CohEvent *ev, const void *data,
         ret = perform_memory(e, ev, data, acts->state, d->act);
         if (ret < 0) {
             g_autofree char *why =
-                g_strdup_printf("page %#" PRIx64 ": %s: %s", ev->page,
+                g_strdup_printf("page 0x%" PRIx64 ": %s: %s", ev->page,
                                 coh_act_name(d->act), strerror(-ret));
             engine_break(e, why);
             return;
@@ -374,6 +374,10 @@ bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why)
 
     if (!coh_event_is_message(ev.type)) {
         *why = "sent an unknown message";
+        return false;
+    }
+    if (ev.page >= e->config.map.page_first[e->config.map.nodes]) {
+        *why = "named a page that does not exist";
         return false;
     }
     if (frame->len != (data && !frame->zero ? COH_PAGE_SIZE : 0)) {

@@ -20,6 +20,8 @@
 #include "trace.h"
 
 #define FAULTS_PER_READ 16
+/* No peer is ahead by this much and still belongs. */
+#define CLOCK_LEAP_NS (60 * NANOSECONDS_PER_SECOND)
 
 void engine_break(Engine *e, const char *why)
 {
@@ -58,6 +60,11 @@ static void engine_frame(void *opaque, const void *buf, size_t len)
     }
     trace_distkvm_recv(frame.from, frame.type, frame.sub, frame.addr, len);
     if (e->failed) {
+        return;
+    }
+    if (frame.clock_ns - cluster_clock_ns() > CLOCK_LEAP_NS ||
+        frame.clock_ns < 0) {
+        e->listener->lost(e->opaque, frame.from, "its clock is absurd");
         return;
     }
     if (frame.type == WIRE_COH) {
@@ -177,6 +184,16 @@ bool engine_connect(Engine *e, CohNodeId peer, const void *addr, size_t len,
     return c.ok;
 }
 
+static void call_disconnect(Engine *e, void *opaque)
+{
+    e->transport->ops->disconnect(e->transport, *(CohNodeId *)opaque);
+}
+
+void engine_disconnect(Engine *e, CohNodeId peer)
+{
+    engine_call(e, call_disconnect, &peer);
+}
+
 static void call_joined(Engine *e, void *opaque)
 {
     g_autoptr(GArray) early = e->early;
@@ -207,6 +224,9 @@ static void call_fail(Engine *e, void *opaque)
 {
     if (!e->failed) {
         e->failed = true;
+        /* What is here stays here: nobody is left to take it. */
+        g_array_set_size(e->held, 0);
+        g_queue_clear_full(&e->local, g_free);
         engine_release_lost(e);
     }
 }

@@ -72,6 +72,7 @@ void engine_post(Engine *e, CohNodeId to, const WireFrame *frame);
  */
 bool engine_connect(Engine *e, CohNodeId peer, const void *addr, size_t len,
                     Error **errp);
+void engine_disconnect(Engine *e, CohNodeId peer);
 /* All peers are connected: faults on pages of other homes may be served. */
 void engine_joined(Engine *e);
 /* While pinned, owned pages stay; only one node may pin at a time. */

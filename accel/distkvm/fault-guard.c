@@ -10,6 +10,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "cpu.h"
 #include "hw/core/cpu.h"
 #include "qemu/main-loop.h"
 #include "system/tcg.h"
@@ -25,7 +26,8 @@ static void on_sigsegv(int sig, siginfo_t *info, void *context)
     if (mem_is_poisoned(info->si_addr)) {
         if (tcg_enabled() && cpu && distkvm_cpu_is_local(cpu) &&
             cpu->running && !bql_locked()) {
-            cpu->exception_index = -1;
+            /* Out of the loop, and stopped for good by distkvm_fail(). */
+            cpu->exception_index = EXCP_INTERRUPT;
             siglongjmp(cpu->jmp_env, 1);
         }
         if (mem_unpoison(info->si_addr)) {

@@ -165,9 +165,9 @@ static bool facts_agree(const QDict *ours, const QDict *theirs, int node,
     return true;
 }
 
-bool hello_check(const QDict *theirs, CohNodeId *from, Error **errp)
+bool hello_check(const QDict *ours, const QDict *theirs, CohNodeId *from,
+                 Error **errp)
 {
-    g_autoptr(QDict) ours = hello_make();
     QDict *facts = qdict_get_qdict(theirs, "facts");
     int64_t node = qdict_get_try_int(theirs, "node", -1);
 

@@ -135,7 +135,8 @@ static MemTxResult port_write(void *opaque, hwaddr addr, uint64_t data,
 }
 
 /* Accesses go out whole: the owner splits them as the device wants. */
-#define ANY_SIZE { .min_access_size = 1, .max_access_size = 8, .unaligned = true }
+#define ANY_SIZE \
+    { .min_access_size = 1, .max_access_size = 8, .unaligned = true }
 
 static const MemoryRegionOps memory_ops = {
     .read_with_attrs = memory_read,
@@ -180,7 +181,7 @@ static void serve_in_service(void *opaque)
     trace_distkvm_io_serve(req->frame.from, req->frame.addr, req->frame.acks,
                            write);
     /* Some devices ask who accesses them. */
-    current_cpu = qemu_get_cpu(req->frame.arg);
+    current_cpu = qemu_get_cpu(req->frame.arg) ?: first_cpu;
     result = address_space_rw(as, req->frame.addr, MEMTXATTRS_UNSPECIFIED,
                               req->bytes, req->frame.acks, write);
     current_cpu = saved;
@@ -194,8 +195,12 @@ static void io_request(const WireFrame *frame)
 {
     IoRequest *req;
 
+    bool named = frame->arg != IO_NO_CPU;
+
     if (frame->len != IO_SIZE_MAX || frame->acks < 1 ||
-        frame->acks > IO_SIZE_MAX) {
+        frame->acks > IO_SIZE_MAX || !distkvm_is_boot_node() ||
+        (named && cluster_map_cpu_node(&distkvm->map, frame->arg) !=
+                  frame->from)) {
         member_expel(frame->from, "it sent a malformed device access");
         return;
     }

@@ -248,7 +248,7 @@ static void apply_section(const QDict *section)
 
     if (!target || offset > memory_region_size(target) ||
         size > memory_region_size(target) - offset) {
-        warn_report("distkvm: node 0 maps '%s' at %#" PRIx64 ", which this"
+        warn_report("distkvm: node 0 maps '%s' at 0x%" PRIx64 ", which this"
                     " node does not have", block, addr);
         return;
     }

@@ -58,7 +58,7 @@ Mem *mem_uffd_new(Error **errp)
     }
     if ((features & need) != need) {
         error_setg(errp, "distkvm: this host's userfaultfd lacks write"
-                   " protection (features %#" PRIx64 ")", features);
+                   " protection (features 0x%" PRIx64 ")", features);
         error_append_hint(errp, "Linux 5.7 or newer is needed.\n");
         return NULL;
     }

@@ -57,9 +57,9 @@ uint64_t mirror_broadcast(QDict *message)
 {
     uint64_t seq;
 
-    WITH_QEMU_LOCK_GUARD(&mirror.lock) {
-        seq = ++mirror.last;
-    }
+    /* Numbers leave in order, whoever tells. */
+    QEMU_LOCK_GUARD(&mirror.lock);
+    seq = ++mirror.last;
     qdict_put_int(message, "seq", seq);
     member_broadcast(message);
     return seq;

@@ -35,6 +35,7 @@ static struct {
 /* What made the vCPU of this thread step. */
 static __thread uint64_t hint_addr;
 static __thread int hint_size;
+static __thread bool pinned;
 
 void distkvm_atomic_hint(uint64_t addr, int size)
 {
@@ -132,29 +133,39 @@ void token_fail(void)
 
 /* ------------------------------------------------------------- the step */
 
-/* Own the pages that the instruction will read and write. */
-static void own_pages(CPUState *cpu)
+/* Where the RAM is that an access touches at @addr, or NULL. */
+static uint8_t *ram_at(CPUState *cpu, uint64_t addr)
+{
+    void *host = NULL;
+    int flags = probe_access_flags(cpu_env(cpu), addr, 1, MMU_DATA_STORE,
+                                   cpu_mmu_index(cpu, false), true, &host, 0);
+
+    return flags & (TLB_INVALID_MASK | TLB_MMIO) ? NULL : host;
+}
+
+void distkvm_atomic_pin(CPUState *cpu)
 {
     uint64_t last = hint_addr + hint_size - 1;
-    uint64_t addr[] = { hint_addr, last & TARGET_PAGE_MASK };
-    int mmu_idx = cpu_mmu_index(cpu, false);
+    uint8_t *first_byte, *last_byte;
 
-    for (int i = 0; i < ARRAY_SIZE(addr); i++) {
-        void *host = NULL;
-        int flags = probe_access_flags(cpu_env(cpu), addr[i], 1,
-                                       MMU_DATA_STORE, mmu_idx, true, &host,
-                                       0);
-
-        if (host && !(flags & (TLB_INVALID_MASK | TLB_MMIO))) {
-            qatomic_or((uint8_t *)host, 0);
-        }
+    if (!distkvm || !control_is_formed() || !hint_size) {
+        return;
     }
+    hint_size = 0;
+    first_byte = ram_at(cpu, hint_addr);
+    last_byte = ram_at(cpu, last & TARGET_PAGE_MASK);
+    if (!first_byte || !last_byte) {
+        /* A device: no page to keep, and pins must not wait for the BQL. */
+        return;
+    }
+    pinned = true;
+    engine_pin(distkvm->engine, true);
+    qatomic_or(first_byte, 0);
+    qatomic_or(last_byte, 0);
 }
 
 void distkvm_atomic_begin(CPUState *cpu)
 {
-    bool ok;
-
     if (!distkvm || !control_is_formed()) {
         return;
     }
@@ -169,15 +180,7 @@ void distkvm_atomic_begin(CPUState *cpu)
         while (!token.granted && !token.failed) {
             qemu_cond_wait(&token.cond, &token.lock);
         }
-        ok = !token.failed;
     }
-    if (ok) {
-        engine_pin(distkvm->engine, true);
-        if (hint_size) {
-            own_pages(cpu);
-        }
-    }
-    hint_size = 0;
 }
 
 void distkvm_atomic_end(CPUState *cpu)
@@ -185,7 +188,11 @@ void distkvm_atomic_end(CPUState *cpu)
     if (!distkvm || !control_is_formed()) {
         return;
     }
-    engine_pin(distkvm->engine, false);
+    hint_size = 0;
+    if (pinned) {
+        pinned = false;
+        engine_pin(distkvm->engine, false);
+    }
     WITH_QEMU_LOCK_GUARD(&token.lock) {
         token.granted = false;
         token.busy = false;

@@ -145,6 +145,26 @@ static void ucx_ep_error(void *arg, ucp_ep_h ep, ucs_status_t status)
     ucx_lose(arg, "the UCX endpoint failed");
 }
 
+static void ucx_disconnect(Transport *transport, CohNodeId id)
+{
+    TransportUcx *t = container_of(transport, TransportUcx, parent);
+    UcxPeer *peer = &t->peer[id];
+    ucp_request_param_t param = {
+        .op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS,
+        .flags = UCP_EP_CLOSE_FLAG_FORCE,
+    };
+    ucs_status_ptr_t request;
+
+    if (peer->ep) {
+        peer->lost = true;
+        request = ucx.ep_close_nbx(peer->ep, &param);
+        if (UCS_PTR_IS_PTR(request)) {
+            ucx.request_free(request);
+        }
+        peer->ep = NULL;
+    }
+}
+
 static bool ucx_connect(Transport *transport, CohNodeId id, const void *addr,
                         size_t len, Error **errp)
 {
@@ -158,10 +178,12 @@ static bool ucx_connect(Transport *transport, CohNodeId id, const void *addr,
         .err_mode = UCP_ERR_HANDLING_MODE_PEER,
         .err_handler = { .cb = ucx_ep_error, .arg = peer },
     };
-    ucs_status_t status = ucx.ep_create(t->worker, &params, &peer->ep);
+    ucs_status_t status;
 
+    ucx_disconnect(transport, id);
     peer->t = t;
     peer->id = id;
+    status = ucx.ep_create(t->worker, &params, &peer->ep);
     peer->lost = status != UCS_OK;
     if (peer->lost) {
         peer->ep = NULL;
@@ -245,26 +267,6 @@ static bool ucx_arm(Transport *transport)
     TransportUcx *t = container_of(transport, TransportUcx, parent);
 
     return ucx.worker_arm(t->worker) == UCS_OK;
-}
-
-static void ucx_disconnect(Transport *transport, CohNodeId id)
-{
-    TransportUcx *t = container_of(transport, TransportUcx, parent);
-    UcxPeer *peer = &t->peer[id];
-    ucp_request_param_t param = {
-        .op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS,
-        .flags = UCP_EP_CLOSE_FLAG_FORCE,
-    };
-    ucs_status_ptr_t request;
-
-    if (peer->ep) {
-        peer->lost = true;
-        request = ucx.ep_close_nbx(peer->ep, &param);
-        if (UCS_PTR_IS_PTR(request)) {
-            ucx.request_free(request);
-        }
-        peer->ep = NULL;
-    }
 }
 
 /*

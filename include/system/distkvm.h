@@ -35,11 +35,13 @@ bool distkvm_ioapic_eoi(int vector);
 
 /*
  * Misaligned LOCK.  A vCPU thread, without the BQL.  Between begin and end no
- * other node executes a misaligned LOCK, and pages this node owns stay.
- * distkvm_atomic_hint() notes the address that made it necessary.
+ * other node executes a misaligned LOCK.  distkvm_atomic_hint() notes the
+ * address that made it necessary; distkvm_atomic_pin(), with the other vCPUs
+ * of this node stopped, makes its pages this node's until the end.
  */
 void distkvm_atomic_hint(uint64_t addr, int size);
 void distkvm_atomic_begin(CPUState *cpu);
+void distkvm_atomic_pin(CPUState *cpu);
 void distkvm_atomic_end(CPUState *cpu);
 
 /*

@@ -7,7 +7,7 @@ import time
 
 from . import build, guest
 from .cluster import Cluster, Shape
-from .common import BUILD, FIRMWARE, QEMU, say
+from .common import BUILD, QEMU, say
 from .demo import Console
 
 TIMEOUT = 300
@@ -27,7 +27,7 @@ def timed_guest(process):
 
 def plain(smp, args):
     process = subprocess.Popen(
-        [str(QEMU), *FIRMWARE, '-machine', 'q35', '-m', '512M', '-smp',
+        [str(QEMU), '-machine', 'q35', '-m', '512M', '-smp',
          str(smp), '-accel', 'tcg', *args], stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL)
     try:

@@ -22,11 +22,15 @@ PACKAGES = '''
 
 MESON_MIN = (1, 5)
 
-CONFIGURE = '''
+FIRMWARE_DIRS = ['/usr/share/qemu', '/usr/share/seabios',
+                 '/usr/lib/ipxe/qemu']
+
+CONFIGURE = f'''
     --target-list=x86_64-softmmu --without-default-features --enable-system
     --enable-kvm --enable-tcg --enable-slirp --enable-pixman
     --enable-fdt=system --enable-linux-aio --enable-linux-io-uring
     --enable-tools --disable-user --disable-docs --disable-install-blobs
+    --firmwarepath={':'.join(FIRMWARE_DIRS)}
     --disable-werror -Ddistkvm=enabled -Dtrace_backends=log
 '''.split()
 
@@ -144,6 +148,16 @@ def ninja(directory, *targets):
         raise Problem('the build failed; its last lines are above')
 
 
+def link_firmware():
+    """QEMU run from its build directory looks for firmware below it only."""
+    for name in FIRMWARE_DIRS:
+        link = QEMU_BUILD / 'qemu-bundle' / name.lstrip('/')
+        if not link.is_symlink():
+            shutil.rmtree(link, ignore_errors=True)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(name)
+
+
 def build_core():
     """What needs no QEMU: the protocol core and its tests."""
     if not (CORE_BUILD / 'build.ninja').exists():
@@ -157,6 +171,7 @@ def build_qemu(*targets):
     call(command + (['--source', source] if source else []))
     configure()
     ninja(QEMU_BUILD, *(targets or ('qemu-system-x86_64', 'qemu-img')))
+    link_firmware()
 
 
 def ensure():

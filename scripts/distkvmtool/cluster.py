@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .common import FIRMWARE, QEMU, Problem
+from .common import QEMU, Problem
 
 
 def free_ports(count):
@@ -113,7 +113,7 @@ class Cluster:
         accel += f',vcpus={s.vcpus}' if s.vcpus else ''
         accel += f',mem={s.mem}' if s.mem else ''
         accel += s.options
-        args = [*self.prefix(node), str(QEMU), *FIRMWARE,
+        args = [*self.prefix(node), str(QEMU),
                 '-machine', s.machine, '-m', s.memory,
                 '-smp', str(s.smp or s.nodes), '-accel', accel,
                 '-qmp', f'unix:{self.qmp_path(node)},server=on,wait=off']

@@ -13,8 +13,6 @@ QEMU = QEMU_BUILD / 'qemu-system-x86_64'
 QEMU_IMG = QEMU_BUILD / 'qemu-img'
 CORE_BUILD = BUILD / 'core'
 GUEST = BUILD / 'guest'
-FIRMWARE = ['-L', '/usr/share/qemu', '-L', '/usr/share/seabios',
-            '-L', '/usr/lib/ipxe/qemu']
 
 
 class Problem(Exception):

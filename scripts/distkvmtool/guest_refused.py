@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from .cluster import Cluster, Shape
-from .common import BUILD, FIRMWARE, QEMU, Problem
+from .common import BUILD, QEMU, Problem
 
 HEADLESS = ['-nodefaults', '-display', 'none']
 PEERS = 'peers=127.0.0.1:1/127.0.0.1:2'
@@ -18,7 +18,7 @@ PEERS = 'peers=127.0.0.1:1/127.0.0.1:2'
 def qemu(*args, timeout=20):
     """Run QEMU until it ends by itself: exit status and messages."""
     process = subprocess.run(
-        [str(QEMU), *FIRMWARE, *HEADLESS, *args], capture_output=True,
+        [str(QEMU), *HEADLESS, *args], capture_output=True,
         text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL)
     return process.returncode, process.stderr
 

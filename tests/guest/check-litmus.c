@@ -20,6 +20,7 @@
 #define STRIDE (PAGE / SLOTS)
 #define CPUS_MAX 64
 
+/* Volatile: every access of the source is one of the machine. */
 typedef volatile uint32_t Slot;
 
 static uint8_t *area;
@@ -49,11 +50,11 @@ static void barrier(int *sense)
 
 static void mfence(void)
 {
-    __asm__ volatile("mfence" ::: "memory");
+    __asm__ volatile("mfence" : : : "memory");
 }
 
 /* Compiler barrier: the order of the source is the order of the code. */
-#define ORDER() __asm__ volatile("" ::: "memory")
+#define ORDER() __asm__ volatile("" : : : "memory")
 
 struct result {
     uint32_t a[SLOTS], b[SLOTS];
@@ -193,13 +194,14 @@ static void add_one(void)
         } while (!done);
         (void)old, (void)new;
     } else {
-        __asm__ volatile("lock incl %0" : "+m"(*(uint32_t *)at) :: "cc");
+        __asm__ volatile("lock incl %0" : "+m"(*(uint32_t *)at) : : "cc");
     }
 }
 
 static void *count_thread(void *arg)
 {
     int t = *(int *)arg;
+    /* Volatile: stored and loaded each time. */
     volatile uint8_t *byte = area + counter_at[BYTES] + t;
 
     for (long n = 0; n < batches; n++) {

@@ -34,6 +34,7 @@ int check_each_cpu(const char *nodes)
 
     for (int cpu = 0; cpu < cpu_count(); cpu++) {
         uint64_t end = now_ns() + BURST_NS;
+        /* Volatile: the work is not to be optimised away. */
         volatile int found = 0;
         int n = 0;
 

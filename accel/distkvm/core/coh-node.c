@@ -155,6 +155,12 @@ static void peer_act(const CohNode *node, const CohEvent *ev, CohAct act,
     }
 }
 
+static bool is_of_home(unsigned type)
+{
+    return type == COH_EV_FWD_GETS || type == COH_EV_FWD_GETM ||
+           type == COH_EV_INV || type == COH_EV_ZERO || type == COH_EV_GRANT;
+}
+
 static CohStatus peer_step(CohNode *node, const CohEvent *ev, CohActions *out)
 {
     CohPeer *peer = &node->peer[ev->page];
@@ -164,6 +170,10 @@ static CohStatus peer_step(CohNode *node, const CohEvent *ev, CohActions *out)
 
     if (event == COH_PEV__MAX) {
         return broken(out, "not an event of the peer side");
+    }
+    if (is_of_home(ev->type) &&
+        ev->from != cluster_map_home(node->map, ev->page)) {
+        return broken(out, "only the page's home may say this");
     }
     if ((ev->type == COH_EV_FWD_GETS || ev->type == COH_EV_FWD_GETM ||
          ev->type == COH_EV_INV) &&
