@@ -20,6 +20,7 @@
 #include "distkvm-internal.h"
 
 #define HELLO_MAGIC "distkvm"
+#define FACT_PROTOCOL "protocol version"
 
 static char *digest(const void *data, size_t len)
 {
@@ -109,7 +110,7 @@ static QDict *facts_make(void)
     struct utsname host;
 
     uname(&host);
-    put(facts, "protocol version", g_strdup_printf("%d", WIRE_VERSION));
+    put(facts, FACT_PROTOCOL, g_strdup_printf("%d", WIRE_VERSION));
     put(facts, "QEMU version", g_strdup(QEMU_VERSION));
     put(facts, "distkvm version", g_strdup(DISTKVM_VERSION));
     put(facts, "cluster name", g_strdup(distkvm->cluster));
@@ -146,19 +147,31 @@ static const char *text_of(const QDict *dict, const char *name)
     return qdict_get_try_str(dict, name) ?: "(not stated)";
 }
 
+static bool fact_agrees(const QDict *ours, const QDict *theirs,
+                        const char *name, int node, Error **errp)
+{
+    const char *here = text_of(ours, name);
+    const char *there = text_of(theirs, name);
+
+    if (strcmp(here, there)) {
+        error_setg(errp, "%s differs: '%s' on this node (%d), '%s' on"
+                   " node %d", name, here, distkvm->id, there, node);
+        return false;
+    }
+    return true;
+}
+
 static bool facts_agree(const QDict *ours, const QDict *theirs, int node,
                         Error **errp)
 {
     const QDictEntry *entry;
 
+    /* First what decides whether the others can be understood at all. */
+    if (!fact_agrees(ours, theirs, FACT_PROTOCOL, node, errp)) {
+        return false;
+    }
     for (entry = qdict_first(ours); entry; entry = qdict_next(ours, entry)) {
-        const char *name = qdict_entry_key(entry);
-        const char *here = text_of(ours, name);
-        const char *there = text_of(theirs, name);
-
-        if (strcmp(here, there)) {
-            error_setg(errp, "%s differs: '%s' on this node (%d), '%s' on"
-                       " node %d", name, here, distkvm->id, there, node);
+        if (!fact_agrees(ours, theirs, qdict_entry_key(entry), node, errp)) {
             return false;
         }
     }

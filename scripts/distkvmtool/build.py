@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+from . import apt
 from .common import (BUILD, CORE_BUILD, QEMU, QEMU_BUILD, QEMU_TREE, TOP,
                      Problem, call, quiet, say)
 
@@ -56,30 +57,10 @@ def install_meson():
     have = meson_version()
     if have and have >= MESON_MIN:
         return
-    directory = BUILD / 'download' / 'meson'
-    (directory / 'lists' / 'partial').mkdir(parents=True, exist_ok=True)
-    sources = directory / 'distkvm.sources'
-    release = re.search(r'^VERSION_CODENAME=(\w+)',
-                        open('/etc/os-release', encoding='utf-8').read(),
-                        re.M).group(1)
-    suite = 'bookworm-backports' if release == 'bookworm' else release
-    sources.write_text(
-        f'Types: deb\nURIs: http://deb.debian.org/debian\nSuites: {suite}\n'
-        'Components: main\n'
-        'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n')
-    options = ['-o', f'Dir::Etc::sourcelist={sources}',
-               '-o', 'Dir::Etc::sourceparts=/dev/null',
-               '-o', f'Dir::State::Lists={directory}/lists',
-               '-o', f'Dir::Cache::pkgcache={directory}/pkgcache.bin',
-               '-o', f'Dir::Cache::srcpkgcache={directory}/srcpkgcache.bin',
-               '-o', 'APT::Sandbox::User=root']
+    suite = apt.release()
+    suite = 'bookworm-backports' if suite == 'bookworm' else suite
     say(f'getting meson from {suite}')
-    quiet(['apt-get', *options, '-qq', 'update'])
-    for old in directory.glob('meson_*.deb'):
-        old.unlink()
-    quiet(['apt-get', *options, 'download', 'meson'], cwd=directory)
-    package = next(directory.glob('meson_*.deb'))
-    apt_install([package])
+    apt_install([apt.download(BUILD / 'download' / 'meson', suite, 'meson')])
 
 
 def apt_install(packages):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from . import apt
 from .common import GUEST, TOP, Problem, call, quiet, say
 
 SOURCES = TOP / 'tests' / 'guest'
@@ -20,6 +21,14 @@ DISK_MODULES = '''
 '''.split()
 
 
+# Kernels by name: suite, package, architecture.  "stock" is this release's.
+KERNELS = {
+    'stock': (None, 'linux-image-amd64', None),
+    '6.12': ('trixie', 'linux-image-6.12*-amd64', None),
+    '686-pae': (None, 'linux-image-6.*-686-pae', 'i386'),
+}
+
+
 def kernel_package():
     text = quiet(['apt-cache', 'depends', 'linux-image-amd64'])
     found = re.search(r'Depends: (linux-image-\S+)', text)
@@ -28,25 +37,60 @@ def kernel_package():
     return found.group(1)
 
 
-def kernel():
-    """Directory with Debian's kernel for this release, unpacked."""
-    package = kernel_package()
-    directory = GUEST / package
+def unpack_package(name, suite, package, arch):
+    """A package's files, below build/guest; fetched once."""
+    directory = GUEST / name
     if not directory.exists():
-        say(f'getting {package}')
+        say(f'getting {package} for guests')
         partial = GUEST / 'partial'
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        quiet(['apt-get', '-o', 'APT::Sandbox::User=root', '-qq', 'download',
-               package], cwd=partial)
-        call(['dpkg', '-x', next(partial.glob('*.deb')), partial / 'root'])
+        deb = apt.download(GUEST / 'apt', suite, package, arch)
+        call(['dpkg', '-x', deb, partial / 'root'])
         (partial / 'root').rename(directory)
         shutil.rmtree(partial)
     return directory
 
 
-def vmlinuz():
-    return next((kernel() / 'boot').glob('vmlinuz-*'))
+def kernel(name='stock'):
+    """Directory with one of Debian's kernels, unpacked."""
+    suite, package, arch = KERNELS[name]
+    if name == 'stock':
+        package = kernel_package()
+        if not (GUEST / package).exists():
+            return stock_kernel(package)
+        return GUEST / package
+    return unpack_package(f'kernel-{name}', suite or apt.release(), package,
+                          arch)
+
+
+def stock_kernel(package):
+    """As the user's apt finds it: with security updates."""
+    say(f'getting {package} for guests')
+    partial = GUEST / 'partial'
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    quiet(['apt-get', '-o', 'APT::Sandbox::User=root', '-qq', 'download',
+           package], cwd=partial)
+    call(['dpkg', '-x', next(partial.glob('*.deb')), partial / 'root'])
+    (partial / 'root').rename(GUEST / package)
+    shutil.rmtree(partial)
+    return GUEST / package
+
+
+def vmlinuz(name='stock'):
+    return next((kernel(name) / 'boot').glob('vmlinuz-*'))
+
+
+def busybox(name):
+    """A static busybox that the kernel can execute."""
+    arch = KERNELS[name][2]
+    if not arch:
+        return Path('/bin/busybox')
+    root = unpack_package(f'busybox-{arch}', apt.release(), 'busybox-static',
+                          arch)
+    return next(p for p in (root / 'bin' / 'busybox',
+                            root / 'usr' / 'bin' / 'busybox') if p.exists())
 
 
 def module_files(names):
@@ -84,13 +128,13 @@ def unpack_module(path, target):
         shutil.copy(path, target)
 
 
-def initramfs(script='demo', modules=()):
+def initramfs(script='demo', modules=(), kernel_name='stock'):
     """An initramfs whose init runs tests/guest/init and then script."""
     program = guest_program()
     parts = [SOURCES / 'init', SOURCES / f'{script}.sh', program]
     state = hashlib.sha256(b''.join(p.read_bytes() for p in parts) +
                            ' '.join(modules).encode() +
-                           str(kernel()).encode())
+                           str(kernel(kernel_name)).encode())
     image = GUEST / f'initramfs-{script}-{state.hexdigest()[:12]}.gz'
     if image.exists():
         return image
@@ -98,7 +142,7 @@ def initramfs(script='demo', modules=()):
     shutil.rmtree(root, ignore_errors=True)
     for name in ('bin', 'proc', 'sys', 'dev', 'tmp', 'mnt', 'modules'):
         (root / name).mkdir(parents=True)
-    shutil.copy('/bin/busybox', root / 'bin' / 'busybox')
+    shutil.copy(busybox(kernel_name), root / 'bin' / 'busybox')
     shutil.copy(program, root / 'bin' / 'guest-check')
     shutil.copy(SOURCES / 'init', root / 'init')
     shutil.copy(SOURCES / f'{script}.sh', root / 'script')
@@ -123,7 +167,7 @@ def disk_image(path, megabytes=64):
     return path
 
 
-def kernel_args(append='', script='demo', modules=()):
-    return ['-kernel', str(vmlinuz()), '-initrd',
-            str(initramfs(script, modules)), '-append',
+def kernel_args(append='', script='demo', modules=(), kernel_name='stock'):
+    return ['-kernel', str(vmlinuz(kernel_name)), '-initrd',
+            str(initramfs(script, modules, kernel_name)), '-append',
             f'console=ttyS0 panic=-1 {append}'.strip(), '-no-reboot']

@@ -6,7 +6,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from . import guest, guest_loss, guest_refused, guest_runstate
+from . import (guest, guest_loss, guest_refused, guest_run,
+               guest_runstate)
 from .cluster import Cluster, Shape
 from .common import BUILD, Problem, quiet
 from .demo import Console
@@ -42,14 +43,14 @@ def check_transport(cluster, wanted):
 
 
 def boot(name, shape, script, expect, append='', modules=(), extra=(),
-         transport=None, timeout=TIMEOUT):
+         transport=None, timeout=TIMEOUT, kernel='stock'):
     """Boot, run the script to its end, power off; all must end well."""
     cluster = Cluster(shape, BUILD / 'log' / name)
     try:
         for node in range(1, shape.nodes):
             cluster.start(node)
         process = cluster.start(
-            0, [*HEADLESS, *guest.kernel_args(append, script, modules),
+            0, [*HEADLESS, *guest.kernel_args(append, script, modules, kernel),
                 *extra], stdout=subprocess.PIPE)
         console = Console(process)
         console.until('guest-init: up', timeout)
@@ -140,7 +141,35 @@ def run_shapes(results):
                 Shape(nodes=2, memory='256M'), VIRTIO)
 
 
+def other_kernel(name, kernel):
+    boot(name, Shape(nodes=2), 'plain', ['guest-plain: right on'],
+         append='quiet', kernel=kernel)
+
+
+def uefi(name):
+    """OVMF comes up to its shell over two nodes."""
+    code = Path('/usr/share/OVMF/OVMF_CODE_4M.fd')
+    cluster = Cluster(Shape(nodes=2, memory='256M'), BUILD / 'log' / name)
+    variables = cluster.log_dir / 'vars.fd'
+    variables.write_bytes(Path('/usr/share/OVMF/OVMF_VARS_4M.fd')
+                          .read_bytes())
+    try:
+        cluster.start(1)
+        process = cluster.start(
+            0, [*HEADLESS, '-drive',
+                f'if=pflash,format=raw,readonly=on,file={code}', '-drive',
+                f'if=pflash,format=raw,file={variables}'],
+            stdout=subprocess.PIPE)
+        Console(process).until('UEFI Interactive Shell', TIMEOUT)
+    finally:
+        cluster.end()
+
+
 def run_full_shapes(results):
+    results.run('guest: Linux 6.12', other_kernel, 'linux-6.12', '6.12')
+    results.run('guest: 32-bit Linux with PAE', other_kernel, 'linux-686',
+                '686-pae')
+    results.run('guest: OVMF to its shell', uefi, 'ovmf')
     results.run('guest: AHCI disk', disk, 'disk-ahci',
                 Shape(nodes=2, memory='256M'), AHCI)
     for machine, nodes, vcpus, times in (
@@ -164,5 +193,6 @@ def run(results, full):
     guest_runstate.run(results, full)
     guest_loss.run(results, full)
     guest_refused.run(results, full)
+    guest_run.run(results, full)
     if full:
         run_full_shapes(results)
