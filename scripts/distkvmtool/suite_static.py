@@ -29,8 +29,9 @@ def checkpatch():
     problems = []
     for path in c_sources():
         result = subprocess.run(
-            ['perl', str(script), '--no-tree', '--terse', '-f', str(path)],
-            capture_output=True, text=True, cwd=QEMU_TREE, check=False)
+            ['perl', str(script), '--no-tree', '--terse', '-f',
+             str(path.relative_to(TOP))],
+            capture_output=True, text=True, cwd=TOP, check=False)
         for line in result.stdout.splitlines():
             if ('ERROR:' in line or 'WARNING:' in line) and \
                     not CHECKPATCH_IGNORE.search(line):
