@@ -128,12 +128,24 @@ def unpack_module(path, target):
         shutil.copy(path, target)
 
 
-def initramfs(script='demo', modules=(), kernel_name='stock'):
+def copy_program(name, root):
+    """A program of this host, with the libraries that it needs."""
+    path = shutil.which(name)
+    if not path:
+        raise Problem(f'{name} is not installed: apt-get install {name}')
+    files = re.findall(r'(/\S+) \(0x', quiet(['ldd', path]))
+    for file in [path, *files]:
+        target = root / file.lstrip('/')
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(Path(file).resolve(), target)
+
+
+def initramfs(script='demo', modules=(), kernel_name='stock', programs=()):
     """An initramfs whose init runs tests/guest/init and then script."""
     program = guest_program()
     parts = [SOURCES / 'init', SOURCES / f'{script}.sh', program]
     state = hashlib.sha256(b''.join(p.read_bytes() for p in parts) +
-                           ' '.join(modules).encode() +
+                           ' '.join([*modules, *programs]).encode() +
                            str(kernel(kernel_name)).encode())
     image = GUEST / f'initramfs-{script}-{state.hexdigest()[:12]}.gz'
     if image.exists():
@@ -147,6 +159,8 @@ def initramfs(script='demo', modules=(), kernel_name='stock'):
     shutil.copy(SOURCES / 'init', root / 'init')
     shutil.copy(SOURCES / f'{script}.sh', root / 'script')
     (root / 'init').chmod(0o755)
+    for name in programs:
+        copy_program(name, root)
     order = []
     for name, path in module_files(modules):
         unpack_module(path, root / 'modules' / f'{name}.ko')
@@ -167,7 +181,8 @@ def disk_image(path, megabytes=64):
     return path
 
 
-def kernel_args(append='', script='demo', modules=(), kernel_name='stock'):
+def kernel_args(append='', script='demo', modules=(), kernel_name='stock',
+                programs=()):
     return ['-kernel', str(vmlinuz(kernel_name)), '-initrd',
-            str(initramfs(script, modules, kernel_name)), '-append',
+            str(initramfs(script, modules, kernel_name, programs)), '-append',
             f'console=ttyS0 panic=-1 {append}'.strip(), '-no-reboot']

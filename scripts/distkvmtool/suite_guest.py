@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Stock guests over several nodes."""
 
+import os
 import re
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
-from . import (guest, guest_loss, guest_refused, guest_run,
+from . import (build, guest, guest_loss, guest_refused, guest_run,
                guest_runstate)
 from .cluster import Cluster, Shape
 from .common import BUILD, Problem, quiet
 from .demo import Console
+from .testing import Skip
 
 TIMEOUT = 240
 HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
@@ -146,6 +149,57 @@ def other_kernel(name, kernel):
          append='quiet', kernel=kernel)
 
 
+def stress(name):
+    """stress-ng over all CPUs for two minutes, with its verification."""
+    if not build.is_installed('stress-ng'):
+        if os.geteuid() != 0:
+            raise Skip('needs the package stress-ng')
+        build.apt_install(['stress-ng'])
+    cluster = Cluster(Shape(nodes=2), BUILD / 'log' / name)
+    try:
+        cluster.start(1)
+        process = cluster.start(
+            0, [*HEADLESS, *guest.kernel_args('quiet', 'stress',
+                                              programs=['stress-ng'])],
+            stdout=subprocess.PIPE)
+        console = Console(process)
+        console.drain()
+        if 'guest-stress: passed' not in console.text:
+            raise Problem(f'stress-ng failed: {console.text[-600:]}')
+        check_console(console.text, cluster.shape)
+    finally:
+        cluster.end()
+
+
+def other_clocks(name):
+    """A follower whose clock is a day ahead, and one that comes late."""
+    if os.geteuid() != 0:
+        raise Skip('needs root, for a time namespace')
+    shape = Shape(nodes=3, memory='256M')
+    shifted = ['unshare', '--time', '--fork', '--monotonic', '86400',
+               '--boottime', '86400', '--']
+    cluster = Cluster(shape, BUILD / 'log' / name,
+                      lambda node: shifted if node == 1 else [])
+    try:
+        process = cluster.start(
+            0, [*HEADLESS, *guest.kernel_args('quiet litmus.n=2000',
+                                              'litmus')],
+            stdout=subprocess.PIPE)
+        cluster.start(1)
+        time.sleep(10)
+        cluster.start(2)
+        console = Console(process)
+        console.drain()
+        check_console(console.text, shape)
+        if any(cluster.wait(20)):
+            raise Problem('nodes did not end well')
+        for wanted in LITMUS:
+            if wanted not in console.text:
+                raise Problem(f"the guest did not say '{wanted}'")
+    finally:
+        cluster.end()
+
+
 def uefi(name):
     """OVMF comes up to its shell over two nodes."""
     code = Path('/usr/share/OVMF/OVMF_CODE_4M.fd')
@@ -170,6 +224,9 @@ def run_full_shapes(results):
     results.run('guest: 32-bit Linux with PAE', other_kernel, 'linux-686',
                 '686-pae')
     results.run('guest: OVMF to its shell', uefi, 'ovmf')
+    results.run('guest: stress-ng for two minutes', stress, 'stress')
+    results.run('guest: a clock a day ahead, a node 10 s late', other_clocks,
+                'other-clocks')
     results.run('guest: AHCI disk', disk, 'disk-ahci',
                 Shape(nodes=2, memory='256M'), AHCI)
     for machine, nodes, vcpus, times in (

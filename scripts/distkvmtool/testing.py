@@ -2,12 +2,13 @@
 """distkvm test: run suites, a line per test, a count at the end."""
 
 import importlib
+import json
 import sys
 import time
 import traceback
 
 from . import build
-from .common import Problem, say
+from .common import BUILD, TOP, Problem, quiet, say
 
 SUITES = ['static', 'unit', 'qtest', 'guest']
 # Suites that need no QEMU.
@@ -18,11 +19,33 @@ class Skip(Exception):
     """A test that cannot run here; the text says what it needs."""
 
 
+class Record:
+    """What has passed of a full run, so that it can be resumed."""
+
+    def __init__(self):
+        self.path = BUILD / 'full-passed.json'
+        self.tree = quiet(['git', '-C', TOP, 'stash', 'create']).strip() or \
+            quiet(['git', '-C', TOP, 'rev-parse', 'HEAD']).strip()
+        self.tree = quiet(['git', '-C', TOP, 'rev-parse',
+                           f'{self.tree}^{{tree}}']).strip()
+        self.passed = set()
+        if self.path.exists():
+            known = json.loads(self.path.read_text())
+            if known['tree'] == self.tree:
+                self.passed = set(known['passed'])
+
+    def add(self, name):
+        self.passed.add(name)
+        self.path.write_text(json.dumps({'tree': self.tree,
+                                         'passed': sorted(self.passed)}))
+
+
 class Results:
     """What came out so far; every line goes out at once."""
 
-    def __init__(self, only=None):
+    def __init__(self, only=None, record=None):
         self.only = only
+        self.record = record
         self.counts = {'passed': 0, 'failed': 0, 'skipped': 0}
 
     def wants(self, name):
@@ -39,6 +62,9 @@ class Results:
         """Run one test; a Problem or an assertion fails it."""
         if not self.wants(name):
             return
+        if self.record and name in self.record.passed:
+            self.add(name, 'passed', 'earlier, with the same tree')
+            return
         started = time.monotonic()
         outcome, detail = 'passed', ''
         try:
@@ -48,6 +74,8 @@ class Results:
         except (Problem, AssertionError, OSError) as error:
             outcome = 'failed'
             detail = str(error) or traceback.format_exc(limit=-1)
+        if self.record and outcome == 'passed':
+            self.record.add(name)
         self.add(name, outcome, detail, time.monotonic() - started)
 
 
@@ -68,7 +96,7 @@ def main(args):
                       f"{' '.join(SUITES)}")
     suites = args.suites or SUITES
     prepare(suites)
-    results = Results(args.only)
+    results = Results(args.only, Record() if args.full else None)
     for suite in suites:
         say(f'suite {suite}')
         module = importlib.import_module(f'.suite_{suite}', __package__)
@@ -86,7 +114,8 @@ def main(args):
 def add_verb(verbs):
     verb = verbs.add_parser('test', help='run the test suites')
     verb.add_argument('--full', action='store_true',
-                      help='everything, not only what every change must pass')
+                      help='everything, not only what every change must pass;'
+                           ' started again, it goes on where it was')
     verb.add_argument('--only', metavar='TEXT',
                       help='only tests whose name contains TEXT')
     verb.add_argument('suites', nargs='*', metavar='SUITE',
