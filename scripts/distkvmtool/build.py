@@ -18,7 +18,7 @@ PACKAGES = '''
     python3-venv flex bison libglib2.0-dev libpixman-1-dev libslirp-dev
     libucx-dev libfdt-dev zlib1g-dev libaio-dev liburing-dev
     seabios ipxe-qemu qemu-system-data ovmf
-    busybox-static cpio e2fsprogs iproute2 util-linux kmod
+    busybox-static cpio e2fsprogs iproute2 util-linux perl xz-utils
 '''.split()
 
 MESON_MIN = (1, 5)
