@@ -13,6 +13,8 @@
 #include "clock.h"
 #include "distkvm-internal.h"
 
+#define HOT_PAGES_MAX 20
+
 static DistKVMNodeState node_state(CohNodeId id)
 {
     if (id == distkvm->id) {
@@ -49,6 +51,22 @@ static DistKVMNode *node_info(CohNodeId id)
     return node;
 }
 
+static DistKVMHotPageList *hot_pages_info(void)
+{
+    EngineHotPage hot[HOT_PAGES_MAX];
+    unsigned n = engine_hot_pages(distkvm->engine, hot, HOT_PAGES_MAX);
+    DistKVMHotPageList *list = NULL, **tail = &list;
+
+    for (unsigned i = 0; i < n; i++) {
+        DistKVMHotPage *page = g_new0(DistKVMHotPage, 1);
+
+        page->page = hot[i].page;
+        page->faults = hot[i].faults;
+        QAPI_LIST_APPEND(tail, page);
+    }
+    return list;
+}
+
 static DistKVMMemory *memory_info(void)
 {
     DistKVMMemory *m = g_new0(DistKVMMemory, 1);
@@ -62,7 +80,10 @@ static DistKVMMemory *memory_info(void)
     m->faults_write = s.faults_write;
     m->faults_upgrade = s.faults_upgrade;
     m->faults_local = s.faults_local;
-    m->fault_wait_ns = s.fault_wait_ns;
+    m->wait_read_ns = s.wait_read_ns;
+    m->wait_write_ns = s.wait_write_ns;
+    m->wait_upgrade_ns = s.wait_upgrade_ns;
+    m->hot_pages = hot_pages_info();
     m->pages_sent = s.pages_sent;
     m->zero_pages_sent = s.zero_pages_sent;
     m->revocations = s.invalidations;

@@ -32,6 +32,7 @@ void engine_coh_init(Engine *e)
     e->node.map = &e->config.map;
     e->node.peer = g_malloc0(coh_node_peer_bytes(map));
     e->node.home = g_malloc0(coh_node_home_bytes(map, e->node.id));
+    e->heat = g_new0(uint16_t, map->page_first[map->nodes]);
     g_queue_init(&e->local);
     e->stalled = g_hash_table_new_full(page_hash, g_int64_equal, g_free, NULL);
     e->kept = g_hash_table_new_full(page_hash, g_int64_equal, g_free, g_free);
@@ -61,6 +62,7 @@ void engine_coh_free(Engine *e)
     g_queue_clear_full(&e->local, g_free);
     g_free(e->node.peer);
     g_free(e->node.home);
+    g_free(e->heat);
 }
 
 static gpointer page_key(CohPage page)
@@ -174,6 +176,17 @@ static bool is_installation(CohAct act)
            act == COH_ACT_UNPROTECT;
 }
 
+static void count_wait(Engine *e, const EngineWait *wait, int64_t ns)
+{
+    if (wait->state == COH_PEER_S) {
+        STAT_ADD(e, wait_upgrade_ns, ns);
+    } else if (wait->write) {
+        STAT_ADD(e, wait_write_ns, ns);
+    } else {
+        STAT_ADD(e, wait_read_ns, ns);
+    }
+}
+
 static void installed(Engine *e, CohPage page)
 {
     EngineWait *wait = g_hash_table_lookup(e->waiting, &page);
@@ -184,7 +197,7 @@ static void installed(Engine *e, CohPage page)
 
     if (wait) {
         hold_installed(&e->hold, page, wait->tid, now);
-        STAT_ADD(e, fault_wait_ns, now - wait->since_ns);
+        count_wait(e, wait, now - wait->since_ns);
         g_hash_table_remove(e->waiting, &page);
     }
     engine_event(e, &ev, NULL);
@@ -395,20 +408,52 @@ bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why)
 
 /* -------------------------------------------------------------- faults */
 
+static bool is_first_touch(Engine *e, CohPage page)
+{
+    return cluster_map_home(&e->config.map, page) == e->node.id &&
+           e->node.home[page - e->config.map.page_first[e->node.id]].state ==
+           COH_HOME_U;
+}
+
 static void count_fault(Engine *e, const MemFault *fault, uint8_t state)
 {
+    uint16_t *heat = &e->heat[fault->page];
+
     if (state == COH_PEER_S) {
         STAT_ADD(e, faults_upgrade, fault->write);
-    } else if (state == COH_PEER_I) {
-        if (cluster_map_home(&e->config.map, fault->page) == e->node.id &&
-            e->node.home[fault->page - e->config.map.page_first[e->node.id]]
-                .state == COH_HOME_U) {
-            STAT_ADD(e, faults_local, 1);
-        } else {
-            STAT_ADD(e, faults_read, !fault->write);
-            STAT_ADD(e, faults_write, fault->write);
-        }
+    } else if (state != COH_PEER_I) {
+        return;
+    } else if (is_first_touch(e, fault->page)) {
+        STAT_ADD(e, faults_local, 1);
+        return;
+    } else {
+        STAT_ADD(e, faults_read, !fault->write);
+        STAT_ADD(e, faults_write, fault->write);
     }
+    qatomic_set(heat, *heat + (*heat < UINT16_MAX));
+}
+
+unsigned engine_hot_pages(Engine *e, EngineHotPage *hot, unsigned max)
+{
+    CohPage pages = e->config.map.page_first[e->config.map.nodes];
+    unsigned n = 0;
+
+    for (CohPage page = 0; page < pages; page++) {
+        unsigned faults = qatomic_read(&e->heat[page]);
+        unsigned at = n;
+
+        /* Insertion into a short sorted list. */
+        while (at && hot[at - 1].faults < faults) {
+            at--;
+        }
+        if (!faults || at == max) {
+            continue;
+        }
+        n = MIN(n + 1, max);
+        memmove(&hot[at + 1], &hot[at], (n - at - 1) * sizeof(*hot));
+        hot[at] = (EngineHotPage) { .page = page, .faults = faults };
+    }
+    return n;
 }
 
 static void fault_after_failure(Engine *e, const MemFault *fault)
@@ -452,7 +497,10 @@ void engine_fault(Engine *e, const MemFault *fault)
     }
     count_fault(e, fault, state);
     if (state == COH_PEER_I || (state == COH_PEER_S && fault->write)) {
-        EngineWait wait = { .since_ns = get_clock(), .tid = fault->tid };
+        EngineWait wait = {
+            .since_ns = get_clock(), .tid = fault->tid, .state = state,
+            .write = fault->write,
+        };
 
         g_hash_table_insert(e->waiting, page_key(fault->page),
                             g_memdup2(&wait, sizeof(wait)));

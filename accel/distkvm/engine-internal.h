@@ -70,12 +70,15 @@ struct Engine {
     uint8_t copy[COH_PAGE_SIZE];
 
     EngineStats stats;          /* atomic counters */
+    uint16_t *heat;             /* faults of each page; atomic */
 };
 
 /* Who waits for a page, and since when. */
 typedef struct EngineWait {
     int64_t since_ns;
     uint32_t tid;
+    uint8_t state;          /* CohPeerState when it faulted */
+    bool write;
 } EngineWait;
 
 #define STAT_ADD(e, field, n) \

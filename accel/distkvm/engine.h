@@ -43,7 +43,8 @@ typedef struct EngineStats {
     uint64_t faults_read, faults_write, faults_upgrade, faults_local;
     uint64_t frames_sent, frames_received, bytes_sent, bytes_received;
     uint64_t pages_sent, zero_pages_sent, invalidations;
-    uint64_t fault_wait_ns;     /* sum over faults, from seen to installed  */
+    /* Sums over faults, from seen to installed, by kind as above. */
+    uint64_t wait_read_ns, wait_write_ns, wait_upgrade_ns;
     uint64_t sent_by_type[COH_EV__MAX];
 } EngineStats;
 
@@ -84,5 +85,13 @@ const void *engine_address(Engine *e, size_t *len);
 /* The transport's lanes to @peer; g_free. */
 char *engine_describe_peer(Engine *e, CohNodeId peer);
 void engine_stats(Engine *e, EngineStats *stats);
+
+typedef struct EngineHotPage {
+    CohPage page;
+    unsigned faults;    /* that needed another node; stops at UINT16_MAX    */
+} EngineHotPage;
+
+/* The @max pages with most faults, most first; how many there are. */
+unsigned engine_hot_pages(Engine *e, EngineHotPage *hot, unsigned max);
 
 #endif

@@ -55,18 +55,33 @@ def spread(nodes, args, options):
         cluster.end()
 
 
+def show_faults(total):
+    for kind in ('read', 'write', 'upgrade'):
+        faults = total[f'faults-{kind}']
+        wait = total[f'wait-{kind}-ns']
+        print(f'faults, {kind}: {faults}, waiting {wait / 1e9:.2f} s, '
+              f'{wait / max(faults, 1) / 1e3:.0f} us each')
+    print(f"first touches of a node's own pages: {total['faults-local']}")
+
+
+def show_hot_pages(infos):
+    heat = {}
+    for info in infos:
+        for hot in info['memory']['hot-pages']:
+            heat[hot['page']] = heat.get(hot['page'], 0) + hot['faults']
+    hottest = sorted(heat.items(), key=lambda item: -item[1])[:20]
+    print('hottest pages (number: faults): ' +
+          ', '.join(f'{page:#x}: {faults}' for page, faults in hottest))
+
+
 def show_traffic(infos):
     total = {}
     for info in infos:
         for key, value in info['memory'].items():
-            total[key] = total.get(key, 0) + value
-    faults = (total['faults-read'] + total['faults-write'] +
-              total['faults-upgrade'])
-    print(f"faults: {total['faults-read']} read, {total['faults-write']} "
-          f"write, {total['faults-upgrade']} upgrade, "
-          f"{total['faults-local']} first touches")
-    print(f"waiting for pages: {total['fault-wait-ns'] / 1e9:.2f} s in all, "
-          f"{total['fault-wait-ns'] / max(faults, 1) / 1e3:.0f} us a fault")
+            if isinstance(value, int):
+                total[key] = total.get(key, 0) + value
+    show_faults(total)
+    show_hot_pages(infos)
     print(f"frames: {total['frames-sent']}, {total['bytes-sent'] >> 20} MiB; "
           f"{total['pages-sent']} pages and {total['zero-pages-sent']} zero "
           'pages')

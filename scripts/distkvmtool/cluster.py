@@ -148,6 +148,14 @@ class Cluster:
     def info(self, node):
         return self.qmp(node).execute('query-distkvm')
 
+    def wait_formed(self, timeout=20):
+        """Until all nodes have joined each other."""
+        end = time.monotonic() + timeout
+        while not self.info(0)['formed']:
+            if time.monotonic() > end:
+                raise Problem('the cluster did not form')
+            time.sleep(0.05)
+
     def alive(self):
         return [n for n, p in enumerate(self.process)
                 if p and p.poll() is None]

@@ -23,15 +23,19 @@ class Console:
         self.out = out
         self.text = ''
 
-    def until(self, pattern, timeout):
-        """Read until a line matches; the match."""
-        end = time.monotonic() + timeout
+    def lines(self):
         for line in iter(self.process.stdout.readline, b''):
             line = line.decode(errors='replace').replace('\r', '')
             self.text += line
             if self.out:
                 self.out.write(line)
                 self.out.flush()
+            yield line
+
+    def until(self, pattern, timeout):
+        """Read until a line matches; the match."""
+        end = time.monotonic() + timeout
+        for line in self.lines():
             found = re.search(pattern, line)
             if found:
                 return found
@@ -40,12 +44,8 @@ class Console:
         raise Problem(f"the guest did not say '{pattern}'")
 
     def drain(self):
-        for line in iter(self.process.stdout.readline, b''):
-            line = line.decode(errors='replace').replace('\r', '')
-            self.text += line
-            if self.out:
-                self.out.write(line)
-                self.out.flush()
+        for _ in self.lines():
+            pass
 
 
 def executed(cluster):

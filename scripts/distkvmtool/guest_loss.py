@@ -80,11 +80,7 @@ def kill(name, victim, nodes, delay):
             time.sleep(delay)
         else:
             # The boot: the cluster has formed, the guest is coming up.
-            end = time.monotonic() + 30
-            while not cluster.info(0)['formed']:
-                if time.monotonic() > end:
-                    raise Problem('the cluster did not form')
-                time.sleep(0.05)
+            cluster.wait_formed()
             time.sleep(-delay)
         for node in range(nodes):
             cluster.qmp(node)

@@ -157,11 +157,7 @@ def twins(name):
             raise Problem(f'the twin ended with {twin.returncode}: '
                           f'{twin.stderr[-300:]}')
         cluster.start(2)
-        end = time.monotonic() + 15
-        while not cluster.info(0)['formed']:
-            if time.monotonic() > end:
-                raise Problem('the others were disturbed')
-            time.sleep(0.1)
+        cluster.wait_formed()
     finally:
         cluster.end()
 
@@ -226,11 +222,7 @@ def garbage(name):
                 pass
             stranger.close()
         cluster.start(1)
-        end = time.monotonic() + 15
-        while not cluster.info(0)['formed']:
-            if time.monotonic() > end:
-                raise Problem('the cluster did not form')
-            time.sleep(0.1)
+        cluster.wait_formed()
         if 'protocol version differs' not in cluster.log(0).read_text():
             raise Problem('another protocol version was not named')
     finally:

@@ -107,9 +107,7 @@ def start_stopped(name):
     """-S on node 0 holds for the cluster, until cont."""
     cluster, console = idle_cluster(name, args=['-S'])
     try:
-        end = time.monotonic() + 20
-        while not cluster.info(0)['formed'] and time.monotonic() < end:
-            time.sleep(0.1)
+        cluster.wait_formed()
         time.sleep(0.5)
         for node in (0, 1):
             if cluster.info(node)['clock-ns'] != 0:
