@@ -159,12 +159,6 @@ void channel_send(Channel *c, const QDict *message)
     }
 }
 
-bool channel_is_flushed(Channel *c)
-{
-    QEMU_LOCK_GUARD(&c->lock);
-    return !c->out->len;
-}
-
 Channel *channel_new(QIOChannel *ioc, GMainContext *context,
                      const ChannelListener *listener, void *opaque)
 {
@@ -214,9 +208,4 @@ void channel_set_trusted(Channel *c)
 void channel_set_opaque(Channel *c, void *opaque)
 {
     c->opaque = opaque;
-}
-
-void *channel_opaque(Channel *c)
-{
-    return c->opaque;
 }

@@ -33,11 +33,8 @@ Channel *channel_new(QIOChannel *ioc, GMainContext *context,
 void channel_free(Channel *c);
 /* Any thread; never blocks.  Does not take over @message. */
 void channel_send(Channel *c, const QDict *message);
-/* Is there anything said that has not left the process?  Any thread. */
-bool channel_is_flushed(Channel *c);
 /* The peer is proved: full-sized messages from now on. */
 void channel_set_trusted(Channel *c);
 void channel_set_opaque(Channel *c, void *opaque);
-void *channel_opaque(Channel *c);
 
 #endif

@@ -79,7 +79,7 @@ static void start_here(int64_t clock_ns)
     ctl.starting = false;
 }
 
-static void start_all(void)
+static void start_all(void *unused)
 {
     QDict *message;
 
@@ -98,7 +98,7 @@ static void start_all(void)
 
 static void start_all_settled(void *unused)
 {
-    service_queue_main((void (*)(void *))start_all, NULL);
+    service_queue_main(start_all, NULL);
 }
 
 /* Start when everybody wants to (at first), has stopped, and has our map. */
@@ -181,7 +181,7 @@ static void reset_resume_here(void)
     }
 }
 
-static void reset_resume_all(void)
+static void reset_resume_all(void *unused)
 {
     if (qatomic_read(&distkvm->failed)) {
         return;
@@ -193,7 +193,7 @@ static void reset_resume_all(void)
 
 static void reset_settled(void *unused)
 {
-    service_queue_main((void (*)(void *))reset_resume_all, NULL);
+    service_queue_main(reset_resume_all, NULL);
 }
 
 static void reset_here(ShutdownCause cause)

@@ -79,8 +79,6 @@ bool distkvm_refuse_devices(Error **errp);
 
 /* ------------------------------------------------ distkvm-ram.c: memory */
 
-/* Register every memory backend that is made from now on. */
-void distkvm_ram_init(void);
 /* All backends are there: make them coherent and start the engine. */
 bool distkvm_ram_start(Error **errp);
 uint64_t distkvm_ram_bytes(void);
@@ -113,8 +111,6 @@ MemberState member_state(CohNodeId id);
 void member_expel(CohNodeId peer, const char *why);
 /* The cluster ends in good order: a closed connection is no loss. */
 void member_leaving(void);
-/* Wait, at most @ms, until everything said has left this process. */
-void member_flush(int64_t ms);
 /* A new message of type @type for the caller to fill in. */
 QDict *member_message(const char *type);
 /* For query-distkvm: time since @id was heard of. */
@@ -143,8 +139,6 @@ void control_peer_left(CohNodeId peer);
  * Returns the change's number.
  */
 uint64_t mirror_broadcast(QDict *message);
-/* Everyone has acknowledged what was told until now?  BQL or not. */
-bool mirror_is_settled(uint64_t seq);
 uint64_t mirror_last(void);
 /* Run @fn under no lock when change @seq is acknowledged by all. */
 void mirror_then(uint64_t seq, void (*fn)(void *opaque), void *opaque);
@@ -183,7 +177,6 @@ void code_page_revoked(CohPage page);
 /* Local vCPUs leave their loop soon.  Any thread, any lock. */
 void code_kick_all(void);
 void token_frame(const WireFrame *frame);
-void token_init(void);
 void token_fail(void);
 
 #endif

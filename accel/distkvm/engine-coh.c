@@ -233,10 +233,21 @@ static void perform(Engine *e, const CohEvent *ev, const void *data,
 
 /* -------------------------------------------------------------- events */
 
+static gint by_sender(gconstpointer a, gconstpointer b)
+{
+    return ((const CohEvent *)a)->from != ((const CohEvent *)b)->from;
+}
+
+/* A node asks once for a page and waits, so the queue is short. */
 static void stall(Engine *e, const CohEvent *ev)
 {
     GQueue *queue = g_hash_table_lookup(e->stalled, &ev->page);
 
+    if (queue && g_queue_find_custom(queue, ev, by_sender)) {
+        e->listener->lost(e->opaque, ev->from,
+                          "it asked twice for the same page");
+        return;
+    }
     if (!queue) {
         queue = g_queue_new();
         g_hash_table_insert(e->stalled, page_key(ev->page), queue);
@@ -314,12 +325,24 @@ static void engine_event(Engine *e, const CohEvent *ev, const void *data)
     }
 }
 
+/* A home revokes a page once and waits: a second time is for the tables. */
+static bool is_held_already(Engine *e, CohPage page)
+{
+    for (guint i = 0; i < e->held->len; i++) {
+        if (g_array_index(e->held, HeldEvent, i).ev.page == page) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void engine_event_or_hold(Engine *e, const CohEvent *ev,
                                  const void *data)
 {
     HeldEvent held = { .ev = *ev };
 
-    if (is_revocation(ev) && is_held(e, ev, &held.due_ns)) {
+    if (is_revocation(ev) && !is_held_already(e, ev->page) &&
+        is_held(e, ev, &held.due_ns)) {
         g_array_append_val(e->held, held);
     } else {
         engine_event(e, ev, data);

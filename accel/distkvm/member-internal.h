@@ -56,7 +56,6 @@ typedef struct Membership {
 
 extern Membership mm;
 
-
 static inline int64_t member_now_ms(void)
 {
     return get_clock() / SCALE_MS;

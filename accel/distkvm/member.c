@@ -64,26 +64,6 @@ void member_broadcast(QDict *message)
     qobject_unref(message);
 }
 
-void member_flush(int64_t ms)
-{
-    int64_t end = member_now_ms() + ms;
-
-    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
-        bool done = false;
-
-        while (!done && member_now_ms() < end) {
-            WITH_QEMU_LOCK_GUARD(&mm.lock) {
-                Channel *c = mm.member[n].channel;
-
-                done = !c || channel_is_flushed(c);
-            }
-            if (!done) {
-                g_usleep(1000);
-            }
-        }
-    }
-}
-
 /* ---------------------------------------------------------------- loss */
 
 static void drop_channel(Member *m)
@@ -191,7 +171,8 @@ static void joined_message(Member *m, const char *type, const QDict *message)
         int64_t node = qdict_get_try_int(message, "node", -1);
 
         if (node >= 0 && node < distkvm->nodes && node != distkvm->id) {
-            member_lose(&mm.member[node], qdict_get_try_str(message, "why") ?: "?");
+            member_lose(&mm.member[node],
+                        qdict_get_try_str(message, "why") ?: "?");
         } else if (node == distkvm->id) {
             member_lose(m, "it has expelled this node");
         }

@@ -71,12 +71,6 @@ uint64_t mirror_last(void)
     return mirror.last;
 }
 
-bool mirror_is_settled(uint64_t seq)
-{
-    QEMU_LOCK_GUARD(&mirror.lock);
-    return settled_locked() >= seq;
-}
-
 void mirror_then(uint64_t seq, void (*fn)(void *opaque), void *opaque)
 {
     MirrorThen then = { .seq = seq, .fn = fn, .opaque = opaque };

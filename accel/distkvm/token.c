@@ -66,7 +66,10 @@ static void grant_next(void)
 static void ledger(CohNodeId from, WireToken what)
 {
     if (what == WIRE_TOKEN_TAKE) {
-        g_queue_push_tail(&token.waiting, GUINT_TO_POINTER(from));
+        /* A node asks once and waits. */
+        if (!g_queue_find(&token.waiting, GUINT_TO_POINTER(from))) {
+            g_queue_push_tail(&token.waiting, GUINT_TO_POINTER(from));
+        }
     } else if (what == WIRE_TOKEN_RELEASE && token.holder == from) {
         token.holder = COH_NODE_NONE;
     }

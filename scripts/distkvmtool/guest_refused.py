@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import time
+from dataclasses import replace
 
 from .cluster import Cluster, Shape
 from .common import BUILD, QEMU, Problem
@@ -77,19 +78,23 @@ REFUSED = [
 ]
 
 
+def qtest_cluster(name, nodes=2, options=''):
+    """Nodes that execute no guest code: they come up at once."""
+    return Cluster(Shape(nodes=nodes, memory='64M', vmi='qtest',
+                         options=options), BUILD / 'log' / name)
+
+
 def pair(name, first, second, wanted):
     """Two nodes that differ: both name the difference; node 0 stays up."""
-    cluster = Cluster(Shape(nodes=2, memory='64M', vmi='qtest'),
-                      BUILD / 'log' / name)
+    cluster = qtest_cluster(name)
     try:
-        shape = cluster.shape
+        shape, usual = cluster.shape, replace(cluster.shape)
         for node, changes in ((0, first), (1, second)):
             for key, value in changes.items():
                 setattr(shape, key, value)
             cluster.start(node, [] if node else HEADLESS)
             for key in changes:
-                setattr(shape, key, getattr(Shape(nodes=2, memory='64M',
-                                                  vmi='qtest'), key))
+                setattr(shape, key, getattr(usual, key))
         try:
             status = cluster.process[1].wait(15)
         except subprocess.TimeoutExpired:
@@ -129,8 +134,7 @@ def firmware(name):
     other = BUILD / 'log' / 'other.bin'
     other.parent.mkdir(parents=True, exist_ok=True)
     other.write_bytes(os.urandom(65536))
-    cluster = Cluster(Shape(nodes=2, memory='64M', vmi='qtest'),
-                      BUILD / 'log' / name)
+    cluster = qtest_cluster(name)
     try:
         cluster.start(0, HEADLESS)
         cluster.start(1, ['-bios', str(other)])
@@ -145,8 +149,7 @@ def firmware(name):
 
 def twins(name):
     """Two nodes with one id."""
-    cluster = Cluster(Shape(nodes=3, memory='64M', vmi='qtest'),
-                      BUILD / 'log' / name)
+    cluster = qtest_cluster(name, nodes=3)
     try:
         cluster.start(0, HEADLESS)
         cluster.start(1)
@@ -164,8 +167,7 @@ def twins(name):
 
 def missing_peer(name):
     """A peer that never comes: its address, and the end."""
-    cluster = Cluster(Shape(nodes=2, memory='64M', vmi='qtest',
-                            options=',join-timeout=2'), BUILD / 'log' / name)
+    cluster = qtest_cluster(name, options=',join-timeout=2')
     try:
         cluster.start(0, HEADLESS)
         if cluster.process[0].wait(15) != 1:
@@ -198,8 +200,7 @@ GARBAGE = [
 
 def garbage(name):
     """Strangers on the port; then the cluster forms all the same."""
-    cluster = Cluster(Shape(nodes=2, memory='64M', vmi='qtest'),
-                      BUILD / 'log' / name)
+    cluster = qtest_cluster(name)
     try:
         cluster.start(0, HEADLESS)
         cluster.qmp(0)
@@ -231,8 +232,7 @@ def garbage(name):
 
 def migration_refused(name):
     """Migration and snapshots are refused at run time, with the reason."""
-    cluster = Cluster(Shape(nodes=2, memory='64M', vmi='qtest'),
-                      BUILD / 'log' / name)
+    cluster = qtest_cluster(name)
     try:
         cluster.start(0, HEADLESS)
         cluster.start(1)
