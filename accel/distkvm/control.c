@@ -79,12 +79,20 @@ static void start_here(int64_t clock_ns)
     ctl.starting = false;
 }
 
+/* Everybody wants to (at first), or has stopped and somebody wants to. */
+static bool may_start(void)
+{
+    return !ctl.running && !qatomic_read(&distkvm->failed) &&
+           ctl.reset == RESET_IDLE && ctl.wants &&
+           (ctl.started ? ctl.stopped : ctl.wants) == all_nodes();
+}
+
 static void start_all(void *unused)
 {
     QDict *message;
 
     ctl.start_pending = false;
-    if (qatomic_read(&distkvm->failed) || ctl.reset != RESET_IDLE) {
+    if (!may_start()) {
         return;
     }
     message = member_message("start");
@@ -101,17 +109,13 @@ static void start_all_settled(void *unused)
     service_queue_main(start_all, NULL);
 }
 
-/* Start when everybody wants to (at first), has stopped, and has our map. */
+/* Start when everybody is ready and has our map. */
 static void try_start(void)
 {
-    if (ctl.start_pending || ctl.running || qatomic_read(&distkvm->failed) ||
-        ctl.reset != RESET_IDLE ||
-        (!ctl.started && ctl.wants != all_nodes()) || !ctl.wants ||
-        (ctl.started && ctl.stopped != all_nodes())) {
-        return;
+    if (!ctl.start_pending && may_start()) {
+        ctl.start_pending = true;
+        mirror_then(mirror_last(), start_all_settled, NULL);
     }
-    ctl.start_pending = true;
-    mirror_then(mirror_last(), start_all_settled, NULL);
 }
 
 static void node_stopped(CohNodeId from, int64_t clock_ns)
@@ -158,6 +162,17 @@ bool distkvm_vm_start(void)
         tell_boot_node(member_message("want-start"));
     }
     return true;
+}
+
+/* Stop of a guest that does not run here (yet): it must not start. */
+void distkvm_stop_asked(void)
+{
+    if (distkvm && !runstate_is_running() && !qatomic_read(&distkvm->failed)) {
+        ctl.want_start = false;
+        if (ctl.formed && !ctl.leaving) {
+            tell_boot_node(member_message("want-stop"));
+        }
+    }
 }
 
 /* --------------------------------------------------------------- reset */
@@ -302,6 +317,13 @@ static void handle_boot_node(CohNodeId from, const char *type,
         /* Said while it runs, it asks for nothing. */
         ctl.wants |= ctl.running ? 0 : coh_set_one(from);
         try_start();
+    } else if (!strcmp(type, "want-stop")) {
+        /* After the first start anybody's wish starts all. */
+        ctl.wants = ctl.started ? 0 : ctl.wants & ~coh_set_one(from);
+        if (ctl.running) {
+            /* The start it did not want is on its way to it. */
+            vm_stop(RUN_STATE_PAUSED);
+        }
     } else if (!strcmp(type, "stopped")) {
         node_stopped(from, qdict_get_try_int(message, "clock", 0));
     } else if (!strcmp(type, "reset")) {
@@ -428,6 +450,7 @@ void control_formed(void)
     if (distkvm_is_boot_node()) {
         map_announce();
     }
+    engine_settle_early(distkvm->engine, distkvm_is_boot_node());
     if (ctl.want_start) {
         tell_boot_node(member_message("want-start"));
     }

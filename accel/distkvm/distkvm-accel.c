@@ -111,6 +111,11 @@ void distkvm_fail(const char *why)
 
 /* ---------------------------------------------------------- operations */
 
+bool distkvm_cpu_is_remote(const CPUState *cpu)
+{
+    return distkvm && !distkvm_cpu_is_local(cpu);
+}
+
 static void distkvm_create_vcpu_thread(CPUState *cpu)
 {
     if (distkvm_cpu_is_local(cpu)) {
@@ -172,10 +177,6 @@ static bool machine_done(Error **errp)
     io_init();
     control_init();
     fault_guard_init();
-    if (!distkvm_is_boot_node()) {
-        /* Its timer ticks from reset; only node 0's chipset may be heard. */
-        isa_pic = NULL;
-    }
     /* After the first reset, when the firmware is in place. */
     service_queue_main(start_membership, NULL);
     return true;

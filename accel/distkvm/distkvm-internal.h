@@ -157,10 +157,18 @@ void irq_set_local_handler(void (*handler)(CPUState *cpu, int mask));
 void irq_frame(const WireFrame *frame);
 void apic_mirror_apply(const QDict *message);
 
+/* ---------------------------------------- pic.c: the 8259.  BQL held. */
+
+void pic_frame_in_service(const WireFrame *frame);
+/* Node 0: take the interrupt for a vCPU of another node. */
+uint64_t pic_serve_acknowledge(void);
+
 /* -------------------------------------------- io.c, map.c: devices */
 
 void io_init(void);
 void io_frame(const WireFrame *frame);
+/* Ask node 0's 8259 for its vector; false if nobody answers.  vCPU thread. */
+bool io_acknowledge(uint64_t *answer);
 /* Wake whoever waits for an answer that will not come. */
 void io_fail(void);
 

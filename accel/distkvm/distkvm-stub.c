@@ -25,6 +25,10 @@ bool distkvm_vm_start(void)
     return false;
 }
 
+void distkvm_stop_asked(void)
+{
+}
+
 bool distkvm_reset(ShutdownCause cause)
 {
     return false;
@@ -45,6 +49,26 @@ void distkvm_apic_changed(void *apic)
 }
 
 bool distkvm_ioapic_eoi(int vector)
+{
+    return false;
+}
+
+bool distkvm_cpu_is_remote(const CPUState *cpu)
+{
+    return false;
+}
+
+bool distkvm_pic_changed(int level)
+{
+    return false;
+}
+
+bool distkvm_pic_output(int *level)
+{
+    return false;
+}
+
+bool distkvm_pic_acknowledge(int *vector)
 {
     return false;
 }

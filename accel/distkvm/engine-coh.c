@@ -39,7 +39,7 @@ void engine_coh_init(Engine *e)
     e->waiting = g_hash_table_new_full(page_hash, g_int64_equal, g_free,
                                        g_free);
     e->held = g_array_new(false, false, sizeof(HeldEvent));
-    e->early = g_array_new(false, false, sizeof(MemFault));
+    e->early = g_array_new(false, false, sizeof(CohPage));
     hold_init(&e->hold, e->config.hold_ns);
     e->stats.pages_home = map->page_first[e->node.id + 1] -
                           map->page_first[e->node.id];
@@ -515,7 +515,7 @@ void engine_fault(Engine *e, const MemFault *fault)
     }
     if (!e->joined &&
         cluster_map_home(&e->config.map, fault->page) != e->node.id) {
-        g_array_append_val(e->early, *fault);
+        engine_early_fault(e, fault->page);
         return;
     }
     count_fault(e, fault, state);
@@ -541,8 +541,5 @@ void engine_release_lost(Engine *e)
         MemFault fault = { .page = *(CohPage *)page };
 
         fault_after_failure(e, &fault);
-    }
-    for (guint i = 0; i < e->early->len; i++) {
-        fault_after_failure(e, &g_array_index(e->early, MemFault, i));
     }
 }

@@ -65,7 +65,7 @@ struct Engine {
     GArray *held;               /* HeldEvent */
     GHashTable *kept;           /* page -> data waiting for acks */
     GHashTable *waiting;        /* page -> EngineWait */
-    GArray *early;              /* MemFault before the cluster was complete */
+    GArray *early;              /* CohPage: lent before all were there */
     Hold hold;
     uint8_t copy[COH_PAGE_SIZE];
 
@@ -86,6 +86,9 @@ typedef struct EngineWait {
 
 void engine_coh_init(Engine *e);
 void engine_coh_free(Engine *e);
+/* Run @fn in the engine thread and wait for it. */
+void engine_call(Engine *e, void (*fn)(Engine *, void *), void *opaque);
+void engine_early_fault(Engine *e, CohPage page);
 void engine_fault(Engine *e, const MemFault *fault);
 /* A frame of the protocol; false if it is nonsense, and @why says so. */
 bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why);

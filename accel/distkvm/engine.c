@@ -116,7 +116,7 @@ void engine_post(Engine *e, CohNodeId to, const WireFrame *frame)
     engine_kick(e);
 }
 
-static void engine_call(Engine *e, void (*fn)(Engine *, void *), void *opaque)
+void engine_call(Engine *e, void (*fn)(Engine *, void *), void *opaque)
 {
     EngineCall call = { .fn = fn, .opaque = opaque };
 
@@ -196,13 +196,7 @@ void engine_disconnect(Engine *e, CohNodeId peer)
 
 static void call_joined(Engine *e, void *opaque)
 {
-    g_autoptr(GArray) early = e->early;
-
     e->joined = true;
-    e->early = g_array_new(false, false, sizeof(MemFault));
-    for (guint i = 0; i < early->len; i++) {
-        engine_fault(e, &g_array_index(early, MemFault, i));
-    }
 }
 
 void engine_joined(Engine *e)

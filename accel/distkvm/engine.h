@@ -76,6 +76,11 @@ bool engine_connect(Engine *e, CohNodeId peer, const void *addr, size_t len,
 void engine_disconnect(Engine *e, CohNodeId peer);
 /* All peers are connected: faults on pages of other homes may be served. */
 void engine_joined(Engine *e);
+/*
+ * Give back what was touched before that; @keep: write its contents again,
+ * which waits for the pages' homes.  Main loop, before the guest starts.
+ */
+void engine_settle_early(Engine *e, bool keep);
 /* While pinned, owned pages stay; only one node may pin at a time. */
 void engine_pin(Engine *e, bool pin);
 /* A node is lost: release whoever waits for a page, serve nobody. */

@@ -110,6 +110,11 @@ static MemTxResult forward(uint8_t space, hwaddr addr, uint64_t *data,
     return wait.result;
 }
 
+bool io_acknowledge(uint64_t *answer)
+{
+    return forward(WIRE_IO_ACK, 0, answer, IO_SIZE_MAX, false) == MEMTX_OK;
+}
+
 static MemTxResult memory_read(void *opaque, hwaddr addr, uint64_t *data,
                                unsigned size, MemTxAttrs attrs)
 {
@@ -176,14 +181,18 @@ static void serve_in_service(void *opaque)
     AddressSpace *as = req->frame.sub & WIRE_IO_PORT ? &address_space_io
                                                      : &address_space_memory;
     CPUState *saved = current_cpu;
-    MemTxResult result;
+    MemTxResult result = MEMTX_OK;
 
     trace_distkvm_io_serve(req->frame.from, req->frame.addr, req->frame.acks,
                            write);
     /* Some devices ask who accesses them. */
     current_cpu = qemu_get_cpu(req->frame.arg) ?: first_cpu;
-    result = address_space_rw(as, req->frame.addr, MEMTXATTRS_UNSPECIFIED,
-                              req->bytes, req->frame.acks, write);
+    if (req->frame.sub & WIRE_IO_ACK) {
+        stq_le_p(req->bytes, pic_serve_acknowledge());
+    } else {
+        result = address_space_rw(as, req->frame.addr, MEMTXATTRS_UNSPECIFIED,
+                                  req->bytes, req->frame.acks, write);
+    }
     current_cpu = saved;
 
     req->frame.type = WIRE_IO_REPLY;

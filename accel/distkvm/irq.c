@@ -69,7 +69,7 @@ void irq_handle_interrupt(CPUState *cpu, int mask)
         return;
     }
     apic = APIC_COMMON(X86_CPU(cpu)->apic_state);
-    /* ExtINT (HARD) goes to node 0's vCPUs only: docs/limits.rst. */
+    /* HARD by itself: the 8259 tells other nodes on its own, pic.c. */
     send_vectors(cpu, apic);
     if (mask & CPU_INTERRUPT_INIT) {
         irq_send(cpu, WIRE_IRQ_INIT, 0);
@@ -134,6 +134,10 @@ static void irq_in_service(void *opaque)
 {
     g_autofree WireFrame *frame = opaque;
 
+    if (frame->type == WIRE_IRQ && frame->sub == WIRE_IRQ_PIC) {
+        pic_frame_in_service(frame);
+        return;
+    }
     /* Sent before a reset, arrived after it: stale. */
     if (frame->epoch != qatomic_read(&distkvm->epoch)) {
         return;

@@ -23,6 +23,8 @@ bool distkvm_vm_start(void);
 bool distkvm_reset(ShutdownCause cause);
 bool distkvm_shutdown(ShutdownCause cause);
 bool distkvm_powerdown(void);
+/* The user says stop, perhaps before this node runs.  Main loop. */
+void distkvm_stop_asked(void);
 
 /*
  * Interrupts.  BQL held.
@@ -32,6 +34,17 @@ bool distkvm_powerdown(void);
 void distkvm_apic_changed(void *apic);
 /* End of a level interrupt; true if its IOAPIC is on another node. */
 bool distkvm_ioapic_eoi(int vector);
+
+/* Is @cpu executed by another node? */
+bool distkvm_cpu_is_remote(const CPUState *cpu);
+/* The 8259's output changed; true if it is not the cluster's 8259. */
+bool distkvm_pic_changed(int level);
+/*
+ * Of the cluster's 8259, if it is on another node (else false): its output;
+ * the vector it has for the running vCPU, -1 for none, BQL dropped meanwhile.
+ */
+bool distkvm_pic_output(int *level);
+bool distkvm_pic_acknowledge(int *vector);
 
 /*
  * Misaligned LOCK.  A vCPU thread, without the BQL.  Between begin and end no
@@ -50,7 +63,10 @@ void distkvm_atomic_end(CPUState *cpu);
  * thread.
  */
 bool distkvm_must_bounce(void);
-/* A node is lost: nothing may leave this host any more.  Any thread. */
+/*
+ * A node is lost: nothing may leave this host any more.  What was copied from
+ * guest RAM before this was false is as the guest wrote it.  Any thread.
+ */
 bool distkvm_fenced(void);
 
 #endif

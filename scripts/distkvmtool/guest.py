@@ -107,16 +107,32 @@ def module_files(names):
             yield name, path
 
 
-def guest_program():
-    """The static program that guests run their checks with."""
-    sources = sorted(SOURCES.glob('*.c')) + sorted(SOURCES.glob('*.h'))
+def compiled(name, directory, options):
+    """The program of all sources in a directory, compiled once."""
+    sources = sorted(p for p in directory.iterdir()
+                     if p.suffix in ('.c', '.h', '.S', '.ld'))
     state = hashlib.sha256(b''.join(s.read_bytes() for s in sources))
-    program = GUEST / f'guest-check-{state.hexdigest()[:12]}'
+    program = GUEST / f'{name}-{state.hexdigest()[:12]}'
     if not program.exists():
         GUEST.mkdir(parents=True, exist_ok=True)
-        call(['cc', '-O2', '-Wall', '-static', '-pthread', '-o', program,
-              *[s for s in sources if s.suffix == '.c']])
+        call(['cc', '-O2', '-Wall', '-static', *options, '-o', program,
+              *[s for s in sources if s.suffix in ('.c', '.S')]])
     return program
+
+
+def guest_program():
+    """The static program that guests run their checks with."""
+    return compiled('guest-check', SOURCES, ['-pthread'])
+
+
+def tiny_guest():
+    """A kernel of a few pages, for -kernel."""
+    source = SOURCES / 'tiny'
+    return compiled('tiny', source, [
+        '-m32', '-ffreestanding', '-nostdlib', '-fno-pic', '-no-pie',
+        '-fno-stack-protector', '-fno-asynchronous-unwind-tables',
+        '-mgeneral-regs-only', f'-Wl,-T,{source / "tiny.ld"}',
+        '-Wl,--build-id=none', '-Wl,--no-warn-rwx-segments'])
 
 
 def unpack_module(path, target):

@@ -13,10 +13,12 @@ from .cluster import Cluster, Shape
 from .common import BUILD, QEMU, Problem
 
 HEADLESS = ['-nodefaults', '-display', 'none']
+# A machine under load needs this long at most; no test measures it.
+PATIENCE = 60
 PEERS = 'peers=127.0.0.1:1/127.0.0.1:2'
 
 
-def qemu(*args, timeout=20):
+def qemu(*args, timeout=PATIENCE):
     """Run QEMU until it ends by itself: exit status and messages."""
     process = subprocess.run(
         [str(QEMU), *HEADLESS, *args], capture_output=True,
@@ -84,6 +86,15 @@ def qtest_cluster(name, nodes=2, options=''):
                          options=options), BUILD / 'log' / name)
 
 
+def wait_said(cluster, node, wanted):
+    """Until the node has said it: a busy machine may take its time."""
+    end = time.monotonic() + PATIENCE
+    while not re.search(wanted, cluster.log(node).read_text()):
+        if time.monotonic() > end:
+            raise Problem(f"node {node} does not say '{wanted}'")
+        time.sleep(0.05)
+
+
 def pair(name, first, second, wanted):
     """Two nodes that differ: both name the difference; node 0 stays up."""
     cluster = qtest_cluster(name)
@@ -96,16 +107,13 @@ def pair(name, first, second, wanted):
             for key in changes:
                 setattr(shape, key, getattr(usual, key))
         try:
-            status = cluster.process[1].wait(15)
+            status = cluster.process[1].wait(PATIENCE)
         except subprocess.TimeoutExpired:
             raise Problem('node 1 did not end') from None
         if status != 1:
             raise Problem(f'node 1 ended with {status}')
-        time.sleep(0.2)
         for node in (0, 1):
-            text = cluster.log(node).read_text()
-            if not re.search(wanted, text):
-                raise Problem(f"node {node} does not say '{wanted}'")
+            wait_said(cluster, node, wanted)
         if 0 not in cluster.alive():
             raise Problem('node 0 was disturbed')
         cluster.info(0)
@@ -138,11 +146,10 @@ def firmware(name):
     try:
         cluster.start(0, HEADLESS)
         cluster.start(1, ['-bios', str(other)])
-        if cluster.process[1].wait(15) != 1:
+        if cluster.process[1].wait(PATIENCE) != 1:
             raise Problem('node 1 was not refused')
         for node in (0, 1):
-            if 'firmware differs' not in cluster.log(node).read_text():
-                raise Problem(f'node {node} does not say why')
+            wait_said(cluster, node, 'firmware differs')
     finally:
         cluster.end()
 
@@ -153,9 +160,11 @@ def twins(name):
     try:
         cluster.start(0, HEADLESS)
         cluster.start(1)
+        # Else the twin may come first, and be right.
+        wait_said(cluster, 0, r'node 1 \(.*\) joined')
         twin = subprocess.run(cluster.command(1),
                               capture_output=True, text=True, check=False,
-                              timeout=20)
+                              timeout=PATIENCE)
         if twin.returncode != 1 or 'cannot join' not in twin.stderr:
             raise Problem(f'the twin ended with {twin.returncode}: '
                           f'{twin.stderr[-300:]}')
@@ -170,7 +179,7 @@ def missing_peer(name):
     cluster = qtest_cluster(name, options=',join-timeout=2')
     try:
         cluster.start(0, HEADLESS)
-        if cluster.process[0].wait(15) != 1:
+        if cluster.process[0].wait(PATIENCE) != 1:
             raise Problem('node 0 did not give up')
         text = cluster.log(0).read_text()
         if not re.search(rf'node 1 \({cluster.peers[1]}\) did not join within '

@@ -8,8 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import (build, guest, guest_loss, guest_refused, guest_run,
-               guest_runstate)
+from . import (build, guest, guest_early, guest_loss, guest_refused,
+               guest_run, guest_runstate, guest_tiny)
 from .cluster import Cluster, Shape
 from .common import BUILD, Problem, quiet
 from .demo import Console
@@ -246,7 +246,9 @@ def run_full_shapes(results):
 
 def run(results, full):
     guest.initramfs('litmus')
+    guest_tiny.run(results, full)
     run_shapes(results)
+    guest_early.run(results, full)
     guest_runstate.run(results, full)
     guest_loss.run(results, full)
     guest_refused.run(results, full)

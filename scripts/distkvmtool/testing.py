@@ -71,9 +71,13 @@ class Results:
             detail = function(*args) or ''
         except Skip as skip:
             outcome, detail = 'skipped', str(skip)
-        except (Problem, AssertionError, OSError) as error:
+        except Problem as problem:
+            outcome, detail = 'failed', str(problem)
+        except Exception as error:  # pylint: disable=broad-except
+            # One test that breaks must not hide what the others say.
             outcome = 'failed'
-            detail = str(error) or traceback.format_exc(limit=-1)
+            detail = (f'{type(error).__name__}: {error}\n'
+                      f'{traceback.format_exc(limit=-3)}')
         if self.record and outcome == 'passed':
             self.record.add(name)
         self.add(name, outcome, detail, time.monotonic() - started)

@@ -36,6 +36,7 @@ typedef enum {
     WIRE_IRQ_NMI,
     WIRE_IRQ_SMI,
     WIRE_IRQ_MCE,
+    WIRE_IRQ_PIC,       /* the 8259's output: @arg: level, @addr: its number */
 } WireIrq;
 
 typedef enum {
@@ -46,6 +47,7 @@ typedef enum {
 
 #define WIRE_IO_WRITE   0x01
 #define WIRE_IO_PORT    0x02
+#define WIRE_IO_ACK     0x04    /* interrupt acknowledge; nothing else set */
 
 typedef struct WireFrame {
     uint8_t type;           /* WireType                                     */

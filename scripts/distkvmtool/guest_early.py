@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What happens before the cluster is complete, or while it starts."""
+
+import os
+import time
+
+from .cluster import Cluster, Shape
+from .common import BUILD, Problem
+
+HEADLESS = ['-nodefaults', '-display', 'none']
+MIB = 1 << 20
+
+
+def qtest_cluster(name, options=''):
+    return Cluster(Shape(nodes=2, memory='64M', vmi='qtest',
+                         options=options), BUILD / 'log' / name)
+
+
+def loader(name):
+    """An image for another node's RAM, given to node 0 while it is alone."""
+    cluster = qtest_cluster(name)
+    image = cluster.log_dir / 'image.bin'
+    image.write_bytes(os.urandom(MIB + 1000))
+    # From the last page of node 0's RAM into that of node 1.
+    address = 32 * MIB - 4096
+    try:
+        cluster.start(0, [*HEADLESS, '-device',
+                          f'loader,file={image},addr={address},'
+                          'force-raw=on'])
+        if cluster.info(0)['formed']:
+            raise Problem('formed without node 1')
+        cluster.start(1)
+        cluster.wait_formed()
+        for node in (1, 0):
+            copy = cluster.run_dir / f'copy-{node}'
+            cluster.qmp(node).execute('pmemsave', val=address,
+                                      size=image.stat().st_size,
+                                      filename=str(copy))
+            if copy.read_bytes() != image.read_bytes():
+                raise Problem(f'node {node} sees something else')
+    finally:
+        cluster.end()
+
+
+def loader_alone(name):
+    """The same, and nobody else comes: it ends in time all the same."""
+    cluster = qtest_cluster(name, options=',join-timeout=2')
+    image = cluster.log_dir / 'image.bin'
+    image.write_bytes(b'x' * MIB)
+    try:
+        process = cluster.start(0, [*HEADLESS, '-device',
+                                    f'loader,file={image},addr={40 * MIB},'
+                                    'force-raw=on'])
+        if process.wait(60) != 1:
+            raise Problem(f'node 0 ended with {process.returncode}')
+        if 'did not join' not in cluster.log(0).read_text():
+            raise Problem('it does not say why')
+    finally:
+        cluster.end()
+
+
+def states(cluster):
+    return [cluster.qmp(n).execute('query-status')['status'] for n in (0, 1)]
+
+
+def wait_states(cluster, wanted):
+    end = time.monotonic() + 60
+    while states(cluster) != [wanted] * 2:
+        if time.monotonic() > end:
+            raise Problem(f'the nodes are {states(cluster)}, not {wanted}')
+        time.sleep(0.05)
+
+
+def stop_before_start(name):
+    """The last word counts, also while a start is under way."""
+    cluster = qtest_cluster(name)
+    try:
+        cluster.start(0, [*HEADLESS, '-S'])
+        cluster.start(1, ['-S'])
+        cluster.wait_formed()
+        cluster.qmp(1).execute('cont')
+        cluster.qmp(1).execute('stop')
+        cluster.qmp(0).execute('cont')
+        time.sleep(1)
+        if 'running' in states(cluster):
+            raise Problem('it runs although node 1 said stop last')
+        cluster.qmp(1).execute('cont')
+        wait_states(cluster, 'running')
+        for node in (0, 1, 0, 1):
+            for command in ('stop', 'cont', 'stop'):
+                cluster.qmp(node).execute(command)
+            wait_states(cluster, 'paused')
+            time.sleep(0.2)
+            wait_states(cluster, 'paused')
+            cluster.qmp(node).execute('cont')
+            wait_states(cluster, 'running')
+    finally:
+        cluster.end()
+
+
+def run(results, full):
+    del full
+    results.run('guest: an image loaded before the cluster formed', loader,
+                'early-loader')
+    results.run('guest: an image loaded, and nobody comes', loader_alone,
+                'early-alone')
+    results.run('guest: stop before the start', stop_before_start,
+                'early-stop')

@@ -1,0 +1,120 @@
+/*
+ * tiny guest: its tests
+ *
+ * CPU 0 is on node 0, CPU 1 on node 1.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "tiny.h"
+
+#define ROUNDS 2000
+#define IPI_VECTOR 0x40
+#define TIMER_VECTOR 0x20
+#define TICKS 20
+/* 8253: 200 ticks a second. */
+#define TIMER_DIVISOR (1193182 / 200)
+
+static volatile uint32_t counter, plain[2];
+
+static void add(uint32_t cpu)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        asm volatile("lock incl %0" : "+m"(counter));
+        plain[cpu]++;
+    }
+}
+
+static void add_on_1(void)
+{
+    add(1);
+}
+
+void test_counters(void)
+{
+    run_on(1, add_on_1);
+    add(0);
+    join(1);
+    if (counter != 2 * ROUNDS) {
+        fail("locked increments are lost");
+    }
+    if (plain[0] != ROUNDS || plain[1] != ROUNDS) {
+        fail("neighbouring words are lost");
+    }
+    say("tiny: counters are right\n");
+}
+
+static volatile uint32_t ball;
+static uint32_t apic_id[2];
+
+static void ipi_came(void)
+{
+    ball++;
+    apic_write(APIC_EOI, 0);
+}
+
+static void play(uint32_t cpu)
+{
+    apic_id[cpu] = apic_read(APIC_ID) >> 24;
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        while (ball != 2 * i + cpu) {
+            pause();
+        }
+        /* The interrupt counts on the other CPU. */
+        ipi(cpu ^ 1, IPI_VECTOR);
+        while (ball == 2 * i + cpu) {
+            pause();
+        }
+    }
+}
+
+static void play_on_1(void)
+{
+    play(1);
+}
+
+void test_ipi(void)
+{
+    on_interrupt(IPI_VECTOR, ipi_came);
+    run_on(1, play_on_1);
+    play(0);
+    join(1);
+    if (ball != 2 * ROUNDS || apic_id[0] != 0 || apic_id[1] != 1) {
+        fail("interrupts between CPUs are lost");
+    }
+    say("tiny: interrupts between CPUs are right\n");
+}
+
+static volatile uint32_t ticks[2];
+
+static void tick_came(void)
+{
+    ticks[apic_read(APIC_ID) >> 24]++;
+    outb(0x20, 0x20);
+}
+
+static void listen(void)
+{
+    apic_write(APIC_LINT0, 0x700);
+    while (ticks[1] < TICKS) {
+        pause();
+    }
+    outb(0x21, 0xff);
+    apic_write(APIC_LINT0, 0x10700);
+}
+
+/* The 8259 on node 0 interrupts CPU 1, and nobody else. */
+void test_extint(void)
+{
+    on_interrupt(TIMER_VECTOR, tick_came);
+    apic_write(APIC_LINT0, 0x10700);
+    run_on(1, listen);
+    outb(0x43, 0x34);
+    outb(0x40, TIMER_DIVISOR & 0xff);
+    outb(0x40, TIMER_DIVISOR >> 8);
+    outb(0x21, 0xfe);
+    join(1);
+    if (ticks[0]) {
+        fail("the 8259 interrupts a CPU that does not listen");
+    }
+    say("tiny: the 8259 is heard on another node\n");
+}

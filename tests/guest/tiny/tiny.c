@@ -1,0 +1,179 @@
+/*
+ * tiny guest: console, interrupts, other CPUs
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "tiny.h"
+
+#define AP_START 0x8000
+#define COM1 0x3f8
+#define ACPI_PM1_CONTROL 0x604
+#define SLEEP_ENABLE 0x2000
+#define WAIT_ROUNDS 2000000000u
+
+typedef struct Gate {
+    uint16_t low, selector, type, high;
+} Gate;
+
+typedef struct __attribute__((packed)) Pointer {
+    uint16_t limit;
+    uint32_t base;
+} Pointer;
+
+extern const char ap_start[], ap_start_end[];
+extern const char vectors[];
+extern volatile uint32_t ap_count;
+
+static Gate idt[256];
+static void (*handler[256])(void);
+/* What a CPU is to do; NULL when it has done it. */
+static void (*volatile work[CPUS_MAX])(void);
+
+void say(const char *text)
+{
+    while (*text) {
+        outb(COM1, *text++);
+    }
+}
+
+void say_number(uint32_t number)
+{
+    if (number > 9) {
+        say_number(number / 10);
+    }
+    outb(COM1, '0' + number % 10);
+}
+
+static void power_off(void)
+{
+    outw(ACPI_PM1_CONTROL, SLEEP_ENABLE);
+    for (;;) {
+        asm volatile("cli; hlt");
+    }
+}
+
+void fail(const char *why)
+{
+    say("tiny: FAILED: ");
+    say(why);
+    say("\n");
+    power_off();
+}
+
+void tiny_interrupt(uint32_t vector)
+{
+    if (!handler[vector]) {
+        say("tiny: vector ");
+        say_number(vector);
+        say("\n");
+        fail("an unexpected interrupt");
+    }
+    handler[vector]();
+}
+
+void on_interrupt(int vector, void (*fn)(void))
+{
+    handler[vector] = fn;
+}
+
+static void load_idt(void)
+{
+    Pointer pointer = { sizeof(idt) - 1, (uint32_t)idt };
+
+    asm volatile("lidt %0" : : "m"(pointer));
+}
+
+static void make_idt(void)
+{
+    for (int i = 0; i < 256; i++) {
+        uint32_t entry = (uint32_t)vectors + 8 * i;
+
+        idt[i] = (Gate) { entry, 8, 0x8e00, entry >> 16 };
+    }
+}
+
+void ipi(uint32_t apic_id, uint32_t command)
+{
+    while (apic_read(APIC_ICR_LOW) & 0x1000) {
+        pause();
+    }
+    apic_write(APIC_ICR_HIGH, apic_id << 24);
+    apic_write(APIC_ICR_LOW, command);
+}
+
+uint32_t cpus(void)
+{
+    return ap_count + 1;
+}
+
+void run_on(uint32_t cpu, void (*fn)(void))
+{
+    work[cpu] = fn;
+}
+
+void join(uint32_t cpu)
+{
+    for (uint32_t i = 0; work[cpu]; i++) {
+        if (i == WAIT_ROUNDS) {
+            fail("a CPU does not finish its work");
+        }
+        pause();
+    }
+}
+
+void tiny_ap_main(uint32_t cpu)
+{
+    load_idt();
+    apic_write(APIC_SPURIOUS, 0x1ff);
+    asm volatile("sti");
+    for (;;) {
+        if (work[cpu]) {
+            work[cpu]();
+            work[cpu] = 0;
+        }
+        pause();
+    }
+}
+
+static void start_others(void)
+{
+    volatile char *to = (char *)AP_START;
+
+    for (const char *from = ap_start; from < ap_start_end; ) {
+        *to++ = *from++;
+    }
+    /* INIT, then SIPI, to all but this one. */
+    ipi(0, 0xc4500);
+    ipi(0, 0xc4600 | AP_START >> 12);
+    for (uint32_t i = 0; !ap_count; i++) {
+        if (i == WAIT_ROUNDS) {
+            fail("no other CPU has started");
+        }
+        pause();
+    }
+}
+
+void tiny_main(void)
+{
+    make_idt();
+    load_idt();
+    /* Both 8259s away from the CPU's own vectors, and silent. */
+    outb(0x20, 0x11);
+    outb(0x21, 0x20);
+    outb(0x21, 4);
+    outb(0x21, 1);
+    outb(0x21, 0xff);
+    outb(0xa0, 0x11);
+    outb(0xa1, 0x28);
+    outb(0xa1, 2);
+    outb(0xa1, 1);
+    outb(0xa1, 0xff);
+    apic_write(APIC_SPURIOUS, 0x1ff);
+    start_others();
+    asm volatile("sti");
+    test_counters();
+    test_ipi();
+    test_extint();
+    say("tiny: passed\n");
+    power_off();
+}

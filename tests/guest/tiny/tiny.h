@@ -1,0 +1,75 @@
+/*
+ * tiny guest: what its tests use
+ *
+ * A multiboot kernel of a few pages: integer instructions only, no paging
+ * unless a test turns it on, quick to run also where the host interprets.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef TINY_H
+#define TINY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CPUS_MAX 8
+#define APIC_BASE 0xfee00000u
+
+enum {
+    APIC_ID = 0x20, APIC_EOI = 0xb0, APIC_SPURIOUS = 0xf0,
+    APIC_ICR_LOW = 0x300, APIC_ICR_HIGH = 0x310, APIC_LINT0 = 0x350,
+};
+
+static inline void outb(uint16_t port, uint8_t value)
+{
+    asm volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static inline void outw(uint16_t port, uint16_t value)
+{
+    asm volatile("outw %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static inline uint8_t inb(uint16_t port)
+{
+    uint8_t value;
+
+    asm volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+
+static inline uint32_t apic_read(uint32_t reg)
+{
+    return *(volatile uint32_t *)(APIC_BASE + reg);
+}
+
+static inline void apic_write(uint32_t reg, uint32_t value)
+{
+    *(volatile uint32_t *)(APIC_BASE + reg) = value;
+}
+
+static inline void pause(void)
+{
+    asm volatile("pause" : : : "memory");
+}
+
+void say(const char *text);
+void say_number(uint32_t number);
+/* The test has failed: say why and power off. */
+void fail(const char *why);
+
+/* Interrupt vector @vector calls @handler on whatever CPU it comes to. */
+void on_interrupt(int vector, void (*handler)(void));
+void ipi(uint32_t apic_id, uint32_t command);
+/* Run @work on CPU @cpu (not 0); returns at once. */
+void run_on(uint32_t cpu, void (*work)(void));
+/* Wait until @cpu has done its work. */
+void join(uint32_t cpu);
+/* CPUs that have started, with this one. */
+uint32_t cpus(void);
+
+void test_counters(void);
+void test_ipi(void);
+void test_extint(void);
+
+#endif
