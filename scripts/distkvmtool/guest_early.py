@@ -98,11 +98,32 @@ def stop_before_start(name):
         cluster.end()
 
 
+def powerdown(name):
+    """The power button of any node is the cluster's."""
+    cluster = qtest_cluster(name)
+    try:
+        cluster.start(0, HEADLESS)
+        cluster.start(1)
+        cluster.wait_formed()
+        wait_states(cluster, 'running')
+        cluster.qmp(1).execute('system_powerdown')
+        end = time.monotonic() + 60
+        while 'POWERDOWN' not in cluster.qmp(0).events:
+            if time.monotonic() > end:
+                raise Problem('node 0 was not told')
+            cluster.qmp(0).execute('query-status')
+            time.sleep(0.05)
+    finally:
+        cluster.end()
+
+
 def run(results, full):
     del full
     results.run('guest: an image loaded before the cluster formed', loader,
                 'early-loader')
     results.run('guest: an image loaded, and nobody comes', loader_alone,
                 'early-alone')
+    results.run('guest: system_powerdown on a follower', powerdown,
+                'early-powerdown')
     results.run('guest: stop before the start', stop_before_start,
                 'early-stop')

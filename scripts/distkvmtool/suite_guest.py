@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Stock guests over several nodes."""
 
+import hashlib
 import os
 import re
 import subprocess
@@ -8,8 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import (build, guest, guest_early, guest_loss, guest_refused,
-               guest_run, guest_runstate, guest_tiny)
+from . import (build, guest, guest_early, guest_fence, guest_loss,
+               guest_refused, guest_run, guest_runstate, guest_tiny)
 from .cluster import Cluster, Shape
 from .common import BUILD, Problem, quiet
 from .demo import Console
@@ -87,16 +88,29 @@ def litmus(name, shape, iterations, transport=None):
     return f'{done} iterations, init after {up} s of guest time'
 
 
+def check_file(image, cpu):
+    """What CPU cpu wrote is in the image, as it wrote it."""
+    data, sums = (subprocess.run(
+        ['debugfs', '-R', f'cat /{name}-{cpu}', str(image)], check=True,
+        capture_output=True).stdout for name in ('file', 'sum'))
+    if len(data) != 1 << 20 or \
+            hashlib.sha256(data).hexdigest() != sums.decode().split()[0]:
+        raise Problem(f'the file of CPU {cpu} is not right in the image')
+
+
 def disk(name, shape, drive):
     with tempfile.TemporaryDirectory() as scratch:
         image = guest.disk_image(Path(scratch) / 'disk.img')
-        text = boot(name, shape, 'disk', ['guest-disk: end'], append='quiet',
+        text = boot(name, shape, 'disk', ['guest-disk: ext4 on /dev/.da',
+                                          'guest-disk: end'], append='quiet',
                     modules=guest.DISK_MODULES,
                     extra=[a.replace('IMAGE', str(image)) for a in drive])
         right = len(re.findall('is right on CPU', text))
         if 'WRONG' in text or right != int(shape.smp or shape.nodes):
             raise Problem('a file read on another CPU differs')
         quiet(['e2fsck', '-fn', image])
+        for cpu in range(right):
+            check_file(image, cpu)
         return f'{right} files, image clean'
 
 
@@ -251,6 +265,7 @@ def run(results, full):
     guest_early.run(results, full)
     guest_runstate.run(results, full)
     guest_loss.run(results, full)
+    guest_fence.run(results, full)
     guest_refused.run(results, full)
     guest_run.run(results, full)
     if full:

@@ -87,7 +87,7 @@ def prepare(suites):
     build.install_packages()
     build.build_core()
     if set(suites) - LIGHT or 'static' in suites:
-        targets = ['qemu-system-x86_64', 'qemu-img']
+        targets = ['qemu-system-x86_64', 'qemu-img', 'qemu-nbd']
         if 'qtest' in suites:
             targets.append('tests/qtest/distkvm-test')
         build.build_qemu(*targets)

@@ -2,7 +2,7 @@
 # Files written by one CPU, read by another; the disk is ext4.
 disk=$(ls /dev/vda /dev/sda 2>/dev/null | head -1)
 cpus=$(grep -c ^processor /proc/cpuinfo)
-mount -t ext4 "$disk" /mnt || echo "guest-disk: no $disk"
+mount -t ext4 "$disk" /mnt && echo "guest-disk: ext4 on $disk"
 for writer in $(seq 0 $((cpus - 1))); do
 	taskset "$(printf %x $((1 << writer)))" sh -c \
 		"dd if=/dev/urandom of=/tmp/data bs=64k count=16 2>/dev/null

@@ -84,10 +84,12 @@ int main(int argc, char **argv)
         return check_code(atol(arg));
     } else if (!strcmp(subject, "sleep")) {
         return check_sleep(atol(arg));
+    } else if (!strcmp(subject, "leak")) {
+        return check_leak();
     } else if (!strcmp(subject, "memory")) {
         return check_memory(atol(arg));
     }
     fprintf(stderr, "guest-check each-cpu NODES | sum | litmus N | code N |"
-            " sleep N | memory MIB\n");
+            " sleep N | memory MIB | leak\n");
     return 2;
 }

@@ -22,5 +22,6 @@ int check_litmus(long iterations);
 int check_code(long iterations);
 int check_sleep(long iterations);
 int check_memory(long megabytes);
+int check_leak(void);
 
 #endif

@@ -14,6 +14,7 @@
 /* 8253: 200 ticks a second. */
 #define TIMER_DIVISOR (1193182 / 200)
 
+/* volatile: other CPUs and interrupts change it */
 static volatile uint32_t counter, plain[2];
 
 static void add(uint32_t cpu)
@@ -43,6 +44,7 @@ void test_counters(void)
     say("tiny: counters are right\n");
 }
 
+/* volatile: as above */
 static volatile uint32_t ball;
 static uint32_t apic_id[2];
 
@@ -84,6 +86,7 @@ void test_ipi(void)
     say("tiny: interrupts between CPUs are right\n");
 }
 
+/* volatile: as above */
 static volatile uint32_t ticks[2];
 
 static void tick_came(void)

@@ -20,13 +20,9 @@ typedef struct __attribute__((packed)) Pointer {
     uint32_t base;
 } Pointer;
 
-extern const char ap_start[], ap_start_end[];
-extern const char vectors[];
-extern volatile uint32_t ap_count;
-
 static Gate idt[256];
 static void (*handler[256])(void);
-/* What a CPU is to do; NULL when it has done it. */
+/* What a CPU is to do; NULL when it has done it; volatile: it is another's. */
 static void (*volatile work[CPUS_MAX])(void);
 
 void say(const char *text)
@@ -137,6 +133,7 @@ void tiny_ap_main(uint32_t cpu)
 
 static void start_others(void)
 {
+    /* volatile: not a memcpy(), there is none */
     volatile char *to = (char *)AP_START;
 
     for (const char *from = ap_start; from < ap_start_end; ) {

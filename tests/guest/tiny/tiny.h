@@ -40,11 +40,13 @@ static inline uint8_t inb(uint16_t port)
 
 static inline uint32_t apic_read(uint32_t reg)
 {
+    /* volatile: a device */
     return *(volatile uint32_t *)(APIC_BASE + reg);
 }
 
 static inline void apic_write(uint32_t reg, uint32_t value)
 {
+    /* volatile: a device */
     *(volatile uint32_t *)(APIC_BASE + reg) = value;
 }
 
@@ -52,6 +54,12 @@ static inline void pause(void)
 {
     asm volatile("pause" : : : "memory");
 }
+
+/* boot.S: the code at the start-up IPI's address, and CPUs it has started. */
+extern const char ap_start[], ap_start_end[];
+extern const char vectors[];
+/* volatile: other CPUs change it */
+extern volatile uint32_t ap_count;
 
 void say(const char *text);
 void say_number(uint32_t number);

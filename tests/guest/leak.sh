@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Send to both disks and the network, until a node is lost.
+ip link set eth0 up
+ip address add 10.0.0.2/24 broadcast 10.0.0.255 dev eth0
+echo "guest-leak: working"
+guest-check leak
