@@ -11,8 +11,10 @@
 #include "coh-node.h"
 
 static const char *const event_names[] = {
-    "INVALID", "LOAD", "STORE", "INSTALLED", "GETS", "GETM", "DONE",
+    "INVALID", "LOAD", "STORE", "INSTALLED", "EVICT", "GETS", "GETM",
+    "PUT", "DONE",
     "FWD_GETS", "FWD_GETM", "INV", "DATA_S", "DATA_M", "ZERO", "GRANT", "ACK",
+    "DROP",
 };
 
 const char *coh_event_name(unsigned type)
@@ -104,6 +106,10 @@ static CohPeerEvent peer_classify(const CohPeer *peer, const CohEvent *ev)
         return peer->acks == 1 ? COH_PEV_ACK_LAST : COH_PEV_ACK;
     case COH_EV_INSTALLED:
         return COH_PEV_INSTALLED;
+    case COH_EV_EVICT:
+        return COH_PEV_EVICT;
+    case COH_EV_DROP:
+        return COH_PEV_DROP;
     default:
         return COH_PEV__MAX;
     }
@@ -136,6 +142,9 @@ static void peer_act(const CohNode *node, const CohEvent *ev, CohAct act,
     case COH_ACT_SEND_GETM:
         add_send(out, COH_EV_GETM, home);
         break;
+    case COH_ACT_SEND_PUT:
+        add_send(out, COH_EV_PUT, home);
+        break;
     case COH_ACT_SEND_DONE:
         add_send(out, COH_EV_DONE, home);
         break;
@@ -158,7 +167,8 @@ static void peer_act(const CohNode *node, const CohEvent *ev, CohAct act,
 static bool is_of_home(unsigned type)
 {
     return type == COH_EV_FWD_GETS || type == COH_EV_FWD_GETM ||
-           type == COH_EV_INV || type == COH_EV_ZERO || type == COH_EV_GRANT;
+           type == COH_EV_INV || type == COH_EV_ZERO ||
+           type == COH_EV_GRANT || type == COH_EV_DROP;
 }
 
 static CohStatus peer_step(CohNode *node, const CohEvent *ev, CohActions *out)
@@ -203,20 +213,7 @@ static CohStatus peer_step(CohNode *node, const CohEvent *ev, CohActions *out)
 
 /* ------------------------------------------------------------ home side */
 
-static CohHomeEvent home_classify(const CohHome *home, const CohEvent *ev)
-{
-    switch (ev->type) {
-    case COH_EV_GETS:
-        return COH_HEV_GETS;
-    case COH_EV_GETM:
-        return (home->state == COH_HOME_S || home->state == COH_HOME_S_B) &&
-               coh_set_has(home->sharers, ev->from) ? COH_HEV_UPGRADE
-                                                    : COH_HEV_GETM;
-    default:
-        return COH_HEV_DONE;
-    }
-}
-
+/* Who could give the page; nobody while the home is busy. */
 static CohNodeSet home_holders(const CohHome *home)
 {
     switch (home->state) {
@@ -226,6 +223,38 @@ static CohNodeSet home_holders(const CohHome *home)
         return coh_set_one(home->owner);
     default:
         return 0;
+    }
+}
+
+/* Nothing can be given up that only the home has. */
+static CohHomeEvent home_classify_put(const CohNode *node, const CohHome *home,
+                                      const CohEvent *ev)
+{
+    CohNodeSet holders = home_holders(home);
+
+    if (!coh_set_has(holders, ev->from)) {
+        return COH_HEV_PUT_STALE;
+    }
+    if (holders != coh_set_one(ev->from)) {
+        return COH_HEV_PUT_SHARED;
+    }
+    return ev->from == node->id ? COH_HEV_PUT_STALE : COH_HEV_PUT_LAST;
+}
+
+static CohHomeEvent home_classify(const CohNode *node, const CohHome *home,
+                                  const CohEvent *ev)
+{
+    switch (ev->type) {
+    case COH_EV_GETS:
+        return COH_HEV_GETS;
+    case COH_EV_GETM:
+        return (home->state == COH_HOME_S || home->state == COH_HOME_S_B) &&
+               coh_set_has(home->sharers, ev->from) ? COH_HEV_UPGRADE
+                                                    : COH_HEV_GETM;
+    case COH_EV_PUT:
+        return home_classify_put(node, home, ev);
+    default:
+        return COH_HEV_DONE;
     }
 }
 
@@ -266,6 +295,12 @@ static void home_act(const CohNode *node, const CohHome *home,
         add_forward(out, COH_EV_FWD_GETM, coh_set_one(supplier), ev->from,
                     coh_set_count(others));
         break;
+    case COH_ACT_SEND_DROP:
+        add_send(out, COH_EV_DROP, self);
+        break;
+    case COH_ACT_ADOPT:
+        add(out, act);
+        break;
     case COH_ACT_INV_GRANT:
         others = home->sharers & ~self;
         if (others) {
@@ -284,7 +319,9 @@ static void home_record(CohHome *home, const CohEvent *ev, uint8_t next)
 {
     switch (next) {
     case COH_HOME_S_B:
-        home->sharers = home_holders(home) | coh_set_one(ev->from);
+        home->sharers = ev->type == COH_EV_PUT
+                        ? home->sharers & ~coh_set_one(ev->from)
+                        : home_holders(home) | coh_set_one(ev->from);
         home->owner = COH_NODE_NONE;
         home->requester = ev->from;
         break;
@@ -304,7 +341,7 @@ static CohStatus home_step(CohNode *node, const CohEvent *ev, CohActions *out)
 {
     CohHome *home =
         &node->home[ev->page - node->map->page_first[node->id]];
-    CohHomeEvent event = home_classify(home, ev);
+    CohHomeEvent event = home_classify(node, home, ev);
     const CohRow *row = &coh_home_table[home->state][event];
 
     out->home = true;
@@ -319,14 +356,17 @@ static CohStatus home_step(CohNode *node, const CohEvent *ev, CohActions *out)
         if (home->requester != ev->from) {
             return broken(out, "DONE from a node that did not ask");
         }
-    } else if (event != COH_HEV_UPGRADE &&
+    } else if (event <= COH_HEV_GETM &&
                coh_set_has(home_holders(home), ev->from)) {
         return broken(out, "a holder asks for what it holds");
     }
     for (int i = 0; i < COH_ROW_ACTS_MAX; i++) {
         home_act(node, home, ev, row->acts[i], out);
     }
-    home_record(home, ev, row->next);
+    /* Same state: a hint that changes nothing. */
+    if (row->next != home->state) {
+        home_record(home, ev, row->next);
+    }
     return COH_OK;
 }
 

@@ -43,9 +43,11 @@ typedef enum {
     COH_EV_LOAD,
     COH_EV_STORE,
     COH_EV_INSTALLED,
+    COH_EV_EVICT,
     /* messages to a home */
     COH_EV_GETS,
     COH_EV_GETM,
+    COH_EV_PUT,
     COH_EV_DONE,
     /* messages to a peer */
     COH_EV_FWD_GETS,
@@ -56,6 +58,7 @@ typedef enum {
     COH_EV_ZERO,
     COH_EV_GRANT,
     COH_EV_ACK,
+    COH_EV_DROP,
     COH_EV__MAX
 } CohEventType;
 

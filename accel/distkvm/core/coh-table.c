@@ -35,9 +35,10 @@
 #define HAD_COPY    "the home grants an upgrade only to a sharer"
 #define HAS_COPY    "the home sends no data to a sharer"
 #define OWNED       "a page with an owner has no sharers to invalidate"
+#define PUT_BUSY    "a busy home takes every hint as stale"
 #define HAS_DATA    "one request gets one answer"
 
-const CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
+COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(I, LOAD,            IS_D,   COH_ACT_SEND_GETS),
     ROW(I, STORE,           IM_AD,  COH_ACT_SEND_GETM),
     NEVER(I, FWD_GETS,      NO_COPY),
@@ -52,6 +53,8 @@ const CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(I, ACK,           NOT_ASKED),
     NEVER(I, ACK_LAST,      NOT_ASKED),
     NEVER(I, INSTALLED,     NOT_INST),
+    ROW(I, EVICT,           I,      COH_ACT_NONE),
+    NEVER(I, DROP,          NO_COPY),
 
     /* A thread may fault, sleep, and be seen only after the page came. */
     ROW(S, LOAD,            S,      COH_ACT_WAKE),
@@ -70,6 +73,8 @@ const CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(S, ACK,           NOT_ASKED),
     NEVER(S, ACK_LAST,      NOT_ASKED),
     NEVER(S, INSTALLED,     NOT_INST),
+    ROW(S, EVICT,           S,      COH_ACT_SEND_PUT),
+    ROW(S, DROP,            I,      COH_ACT_ZAP, COH_ACT_SEND_DONE),
 
     ROW(M, LOAD,            M,      COH_ACT_WAKE),
     ROW(M, STORE,           M,      COH_ACT_WAKE),
@@ -88,6 +93,8 @@ const CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(M, ACK,           NOT_ASKED),
     NEVER(M, ACK_LAST,      NOT_ASKED),
     NEVER(M, INSTALLED,     NOT_INST),
+    ROW(M, EVICT,           M,      COH_ACT_SEND_PUT),
+    NEVER(M, DROP,          OWNED),
 
     /* Whoever faults while a request is out is woken by its installation. */
     ROW(IS_D, LOAD,         IS_D,   COH_ACT_NONE),
@@ -105,6 +112,8 @@ const CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(IS_D, ACK,        WANTS_S),
     NEVER(IS_D, ACK_LAST,   WANTS_S),
     NEVER(IS_D, INSTALLED,  NOT_INST),
+    ROW(IS_D, EVICT,        IS_D,   COH_ACT_NONE),
+    NEVER(IS_D, DROP,       NO_COPY),
 
     ROW(IM_AD, LOAD,        IM_AD,  COH_ACT_NONE),
     ROW(IM_AD, STORE,       IM_AD,  COH_ACT_NONE),
@@ -121,6 +130,8 @@ const CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(IM_AD, ACK,         IM_AD,  COH_ACT_NONE),
     NEVER(IM_AD, ACK_LAST,  "the last ack is known only with the data"),
     NEVER(IM_AD, INSTALLED, NOT_INST),
+    ROW(IM_AD, EVICT,       IM_AD,  COH_ACT_NONE),
+    NEVER(IM_AD, DROP,      NO_COPY),
 
     ROW(IM_A, LOAD,         IM_A,   COH_ACT_NONE),
     ROW(IM_A, STORE,        IM_A,   COH_ACT_NONE),
@@ -136,6 +147,8 @@ const CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(IM_A, ACK,          IM_A,   COH_ACT_NONE),
     ROW(IM_A, ACK_LAST,     XM_I,   COH_ACT_INSTALL_KEPT),
     NEVER(IM_A, INSTALLED,  NOT_INST),
+    ROW(IM_A, EVICT,        IM_A,   COH_ACT_NONE),
+    NEVER(IM_A, DROP,       BUSY),
 
     ROW(SM_AD, LOAD,        SM_AD,  COH_ACT_WAKE),
     ROW(SM_AD, STORE,       SM_AD,  COH_ACT_NONE),
@@ -153,6 +166,9 @@ const CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(SM_AD, ACK,         SM_AD,  COH_ACT_NONE),
     NEVER(SM_AD, ACK_LAST,  "the last ack is known only with the grant"),
     NEVER(SM_AD, INSTALLED, NOT_INST),
+    ROW(SM_AD, EVICT,       SM_AD,  COH_ACT_NONE),
+    /* It wants to write by now; the home will see that next. */
+    ROW(SM_AD, DROP,        IM_AD,  COH_ACT_ZAP, COH_ACT_SEND_DONE),
 
     ROW(SM_A, LOAD,         SM_A,   COH_ACT_WAKE),
     ROW(SM_A, STORE,        SM_A,   COH_ACT_NONE),
@@ -168,6 +184,8 @@ const CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(SM_A, ACK,          SM_A,   COH_ACT_NONE),
     ROW(SM_A, ACK_LAST,     XM_I,   COH_ACT_UNPROTECT),
     NEVER(SM_A, INSTALLED,  NOT_INST),
+    ROW(SM_A, EVICT,        SM_A,   COH_ACT_NONE),
+    NEVER(SM_A, DROP,       BUSY),
 
     ROW(XS_I, LOAD,         XS_I,   COH_ACT_NONE),
     ROW(XS_I, STORE,        XS_I,   COH_ACT_NONE),
@@ -183,6 +201,8 @@ const CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(XS_I, ACK,        WANTS_S),
     NEVER(XS_I, ACK_LAST,   WANTS_S),
     ROW(XS_I, INSTALLED,    S,      COH_ACT_WAKE, COH_ACT_SEND_DONE),
+    ROW(XS_I, EVICT,        XS_I,   COH_ACT_NONE),
+    NEVER(XS_I, DROP,       BUSY),
 
     ROW(XM_I, LOAD,         XM_I,   COH_ACT_NONE),
     ROW(XM_I, STORE,        XM_I,   COH_ACT_NONE),
@@ -198,33 +218,52 @@ const CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(XM_I, ACK,        "all acks came before the installation"),
     NEVER(XM_I, ACK_LAST,   "all acks came before the installation"),
     ROW(XM_I, INSTALLED,    M,      COH_ACT_WAKE, COH_ACT_SEND_DONE),
+    ROW(XM_I, EVICT,        XM_I,   COH_ACT_NONE),
+    NEVER(XM_I, DROP,       BUSY),
 };
 
-const CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX] = {
+COH_TABLE_CONST CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX] = {
     HROW(U, GETS,           M_B,    COH_ACT_SEND_ZERO),
     HROW(U, GETM,           M_B,    COH_ACT_SEND_ZERO),
     HNEVER(U, UPGRADE,      "an untouched page has no sharers"),
     HNEVER(U, DONE,         "nobody was granted the page"),
+    HNEVER(U, PUT_SHARED,   "an untouched page has no sharers"),
+    HNEVER(U, PUT_LAST,     "an untouched page has no holder"),
+    HROW(U, PUT_STALE,      U,      COH_ACT_NONE),
 
     HROW(S, GETS,           S_B,    COH_ACT_FWD_GETS),
     HROW(S, GETM,           M_B,    COH_ACT_FWD_GETM_INV),
     HROW(S, UPGRADE,        M_B,    COH_ACT_INV_GRANT),
     HNEVER(S, DONE,         "no request is being served"),
+    HROW(S, PUT_SHARED,     S_B,    COH_ACT_SEND_DROP),
+    /* The last copy is never dropped: a home always has room for it. */
+    HROW(S, PUT_LAST,       S,      COH_ACT_ADOPT),
+    HROW(S, PUT_STALE,      S,      COH_ACT_NONE),
 
     HROW(M, GETS,           S_B,    COH_ACT_FWD_GETS),
     HROW(M, GETM,           M_B,    COH_ACT_FWD_GETM_INV),
     HNEVER(M, UPGRADE,      "an owned page has no sharers"),
     HNEVER(M, DONE,         "no request is being served"),
+    HNEVER(M, PUT_SHARED,   "an owned page has no sharers"),
+    HROW(M, PUT_LAST,       M,      COH_ACT_ADOPT),
+    HROW(M, PUT_STALE,      M,      COH_ACT_NONE),
 
     HSTALL(S_B, GETS),
     HSTALL(S_B, GETM),
     HSTALL(S_B, UPGRADE),
     HROW(S_B, DONE,         S,      COH_ACT_NONE),
+    /* Hints in busy times are lost; whoever still wants it asks again. */
+    HNEVER(S_B, PUT_SHARED, PUT_BUSY),
+    HNEVER(S_B, PUT_LAST,   PUT_BUSY),
+    HROW(S_B, PUT_STALE,    S_B,    COH_ACT_NONE),
 
     HSTALL(M_B, GETS),
     HSTALL(M_B, GETM),
     HSTALL(M_B, UPGRADE),
     HROW(M_B, DONE,         M,      COH_ACT_NONE),
+    HNEVER(M_B, PUT_SHARED, PUT_BUSY),
+    HNEVER(M_B, PUT_LAST,   PUT_BUSY),
+    HROW(M_B, PUT_STALE,    M_B,    COH_ACT_NONE),
 };
 
 #define NAME(prefix, x) [COH_##prefix##_##x] = #x
@@ -245,11 +284,13 @@ static const char *const peer_event_names[] = {
     NAME(PEV, FWD_GETM), NAME(PEV, INV), NAME(PEV, DATA_S),
     NAME(PEV, DATA_M), NAME(PEV, DATA_M_LAST), NAME(PEV, ZERO),
     NAME(PEV, GRANT), NAME(PEV, GRANT_LAST), NAME(PEV, ACK),
-    NAME(PEV, ACK_LAST), NAME(PEV, INSTALLED),
+    NAME(PEV, ACK_LAST), NAME(PEV, INSTALLED), NAME(PEV, EVICT),
+    NAME(PEV, DROP),
 };
 
 static const char *const home_event_names[] = {
     NAME(HEV, GETS), NAME(HEV, GETM), NAME(HEV, UPGRADE), NAME(HEV, DONE),
+    NAME(HEV, PUT_SHARED), NAME(HEV, PUT_LAST), NAME(HEV, PUT_STALE),
 };
 
 static const char *const act_names[] = {
@@ -260,7 +301,8 @@ static const char *const act_names[] = {
     NAME(ACT, COPY), NAME(ACT, SEND_DATA_S), NAME(ACT, SEND_DATA_M),
     NAME(ACT, SEND_ACK),
     NAME(ACT, SEND_DONE), NAME(ACT, FWD_GETS), NAME(ACT, FWD_GETM_INV),
-    NAME(ACT, INV_GRANT), NAME(ACT, SEND_ZERO),
+    NAME(ACT, INV_GRANT), NAME(ACT, SEND_ZERO), NAME(ACT, SEND_PUT),
+    NAME(ACT, SEND_DROP), NAME(ACT, ADOPT),
 };
 
 #define LOOKUP(names, i) ((i) < G_N_ELEMENTS(names) ? names[i] : "?")

@@ -56,6 +56,8 @@ typedef enum {
     COH_PEV_ACK,        /* an acknowledgement, others outstanding           */
     COH_PEV_ACK_LAST,   /* the last acknowledgement                         */
     COH_PEV_INSTALLED,  /* the installation is complete                     */
+    COH_PEV_EVICT,      /* this node would rather not hold the page         */
+    COH_PEV_DROP,       /* home: drop the copy, others have it              */
     COH_PEV__MAX
 } CohPeerEvent;
 
@@ -65,6 +67,9 @@ typedef enum {
     COH_HEV_GETM,       /* a node without a copy wants to write             */
     COH_HEV_UPGRADE,    /* a sharer wants to write                          */
     COH_HEV_DONE,       /* the requester has installed the page             */
+    COH_HEV_PUT_SHARED, /* a sharer would drop its copy, others have one    */
+    COH_HEV_PUT_LAST,   /* the only holder would give the page up           */
+    COH_HEV_PUT_STALE,  /* the same, but it holds nothing the home lacks    */
     COH_HEV__MAX
 } CohHomeEvent;
 
@@ -89,11 +94,14 @@ typedef enum {
     COH_ACT_SEND_DATA_M,    /* the same, and with them the right to write   */
     COH_ACT_SEND_ACK,
     COH_ACT_SEND_DONE,
+    COH_ACT_SEND_PUT,       /* a hint: the home may ignore it               */
     /* messages of the home side */
     COH_ACT_FWD_GETS,
     COH_ACT_FWD_GETM_INV,   /* GETM to one holder, INV to the other sharers */
     COH_ACT_INV_GRANT,      /* INV to the other sharers, GRANT to requester */
     COH_ACT_SEND_ZERO,
+    COH_ACT_SEND_DROP,
+    COH_ACT_ADOPT,          /* the home itself asks to write, as by a STORE */
     COH_ACT__MAX
 } CohAct;
 
@@ -113,8 +121,13 @@ typedef struct CohRow {
     const char *why;
 } CohRow;
 
-extern const CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX];
-extern const CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX];
+/* The test that mutates the tables compiles them writable. */
+#ifndef COH_TABLE_CONST
+#define COH_TABLE_CONST const
+#endif
+
+extern COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX];
+extern COH_TABLE_CONST CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX];
 
 const char *coh_peer_state_name(unsigned state);
 const char *coh_home_state_name(unsigned state);
