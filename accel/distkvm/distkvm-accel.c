@@ -44,6 +44,7 @@ struct DistKVMAccel {
     char *peers;
     char *vcpus;
     char *mem;
+    char *cap;
     char *cluster;
     int64_t node;
     int64_t join_timeout_s;
@@ -56,7 +57,7 @@ struct DistKVMAccel {
 DistKVM *distkvm;
 static bool distkvm_allowed;
 static AccelOpsClass inner_ops;
-static char *mem_option;
+static char *mem_option, *cap_option;
 
 bool distkvm_enabled(void)
 {
@@ -169,6 +170,7 @@ static bool machine_done(Error **errp)
 {
     if (!distkvm_refuse_devices(errp) ||
         !distkvm_config_mem(distkvm, mem_option, distkvm_ram_bytes(), errp) ||
+        !distkvm_config_cap(distkvm, cap_option, mem_option, errp) ||
         !distkvm_ram_start(errp)) {
         return false;
     }
@@ -238,6 +240,7 @@ static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
     d->engine_config.hold_ns = a->hold_us * 1000;
     d->engine_config.spin_ns = spin_us(a) * 1000;
     mem_option = g_strdup(a->mem);
+    cap_option = g_strdup(a->cap);
     cluster_clock_init(a->clock_skew_ppm);
     return true;
 }
@@ -295,6 +298,7 @@ STRING_PROPERTY(vmi)
 STRING_PROPERTY(peers)
 STRING_PROPERTY(vcpus)
 STRING_PROPERTY(mem)
+STRING_PROPERTY(cap)
 STRING_PROPERTY(cluster)
 
 typedef struct IntOption {
@@ -397,6 +401,8 @@ static void distkvm_accel_class_init(ObjectClass *oc, void *data)
                "vCPUs of every node: 1/2/1");
     add_string(oc, "mem", get_mem, set_mem,
                "RAM that every node is home of: 1G/512M");
+    add_string(oc, "cap", get_cap, set_cap,
+               "RAM that this node holds at most; 0 for any amount");
     add_string(oc, "cluster", get_cluster, set_cluster,
                "A name that all nodes of the cluster share");
     for (size_t i = 0; i < ARRAY_SIZE(int_options); i++) {

@@ -7,7 +7,11 @@
 #include "qapi/error.h"
 #include "qemu/cutils.h"
 #include "qemu/sockets.h"
+#include "qemu/units.h"
 #include "distkvm-internal.h"
+
+/* Pages of others that a node can always work with. */
+#define CAP_RESERVE (8 * MiB)
 
 bool distkvm_config_peers(DistKVM *d, const char *text, int64_t node,
                           Error **errp)
@@ -115,5 +119,27 @@ bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
     }
     d->map.nodes = d->nodes;
     d->ram_bytes = bytes;
+    return true;
+}
+
+bool distkvm_config_cap(DistKVM *d, const char *text, bool shares_given,
+                        Error **errp)
+{
+    uint64_t share = (d->map.page_first[d->id + 1] -
+                      d->map.page_first[d->id]) << COH_PAGE_BITS;
+    uint64_t cap = shares_given ? share + share / 16 + CAP_RESERVE : 0;
+
+    if (text && qemu_strtosz_MiB(text, NULL, &cap) < 0) {
+        error_setg(errp, "distkvm: cap=%s is not a size", text);
+        return false;
+    }
+    /* A home takes its pages back, and needs others' to work with. */
+    if (cap && cap < share + CAP_RESERVE) {
+        error_setg(errp, "distkvm: cap=%s is less than this node's share of"
+                   " RAM, %" PRIu64 " MiB, and a reserve of %u MiB", text,
+                   share / MiB, (unsigned)(CAP_RESERVE / MiB));
+        return false;
+    }
+    d->engine_config.cap_pages = cap >> COH_PAGE_BITS;
     return true;
 }

@@ -69,6 +69,12 @@ bool distkvm_config_vcpus(DistKVM *d, const char *text, unsigned cpus,
 /* The same for slices of RAM, as sizes. */
 bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
                         Error **errp);
+/*
+ * Parse the most RAM this node may hold; NULL: its share and a reserve if
+ * shares were given, else any amount.  After distkvm_config_mem().
+ */
+bool distkvm_config_cap(DistKVM *d, const char *text, bool shares_given,
+                        Error **errp);
 bool distkvm_config_peers(DistKVM *d, const char *text, int64_t node,
                           Error **errp);
 

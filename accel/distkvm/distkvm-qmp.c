@@ -74,6 +74,10 @@ static DistKVMMemory *memory_info(void)
 
     engine_stats(distkvm->engine, &s);
     m->resident_pages = s.pages_resident;
+    m->resident_pages_max = s.pages_resident_max;
+    m->cap_pages = distkvm->engine_config.cap_pages;
+    m->evictions = s.evictions_asked;
+    m->faults_deferred = s.faults_deferred;
     m->owned_pages = s.pages_owned;
     m->home_pages = s.pages_home;
     m->faults_read = s.faults_read;

@@ -17,7 +17,6 @@
 /* A pinned page is looked at again after this. */
 #define PIN_RETRY_NS (20 * 1000)
 
-static void engine_event(Engine *e, const CohEvent *ev, const void *data);
 
 static guint page_hash(gconstpointer key)
 {
@@ -39,6 +38,7 @@ void engine_coh_init(Engine *e)
     e->waiting = g_hash_table_new_full(page_hash, g_int64_equal, g_free,
                                        g_free);
     e->held = g_array_new(false, false, sizeof(HeldEvent));
+    engine_evict_init(e);
     e->early = g_array_new(false, false, sizeof(CohPage));
     hold_init(&e->hold, e->config.hold_ns);
     e->stats.pages_home = map->page_first[e->node.id + 1] -
@@ -59,6 +59,7 @@ void engine_coh_free(Engine *e)
     g_hash_table_unref(e->waiting);
     g_array_unref(e->held);
     g_array_unref(e->early);
+    engine_evict_free(e);
     g_queue_clear_full(&e->local, g_free);
     g_free(e->node.peer);
     g_free(e->node.home);
@@ -122,7 +123,12 @@ static int install(Engine *e, CohPage page, const void *data, bool writable)
 
     if (!ret) {
         STAT_ADD(e, pages_resident, 1);
+        if (e->stats.pages_resident > e->stats.pages_resident_max) {
+            qatomic_set(&e->stats.pages_resident_max,
+                        e->stats.pages_resident);
+        }
         STAT_ADD(e, pages_owned, writable);
+        engine_evict_installed(e, page);
     }
     return ret;
 }
@@ -131,6 +137,9 @@ static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
                           uint8_t state, CohAct act)
 {
     CohPage page = ev->page;
+    CohEvent adopt = {
+        .type = COH_EV_STORE, .from = e->node.id, .page = page,
+    };
     int ret = 0;
 
     switch (act) {
@@ -153,6 +162,7 @@ static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
         return mem_protect(e->mem, page, true);
     case COH_ACT_PROTECT:
         STAT_ADD(e, pages_owned, -1);
+        engine_evict_installed(e, page);
         return mem_protect(e->mem, page, false);
     case COH_ACT_COPY:
         memcpy(e->copy, mem_host(e->mem, page), COH_PAGE_SIZE);
@@ -163,6 +173,11 @@ static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
         return ret;
     case COH_ACT_WAKE:
         mem_wake(e->mem, page);
+        return 0;
+    case COH_ACT_ADOPT:
+        if (engine_may_adopt(e, page)) {
+            engine_event(e, &adopt, NULL);
+        }
         return 0;
     default:
         g_assert_not_reached();
@@ -195,6 +210,7 @@ static void installed(Engine *e, CohPage page)
         .type = COH_EV_INSTALLED, .from = e->node.id, .page = page,
     };
 
+    g_hash_table_remove(e->adopting, &page);
     if (wait) {
         hold_installed(&e->hold, page, wait->tid, now);
         count_wait(e, wait, now - wait->since_ns);
@@ -292,19 +308,18 @@ static bool is_held(Engine *e, const CohEvent *ev, int64_t *due_ns)
     return *due_ns > now;
 }
 
-static void engine_event(Engine *e, const CohEvent *ev, const void *data)
+void engine_event(Engine *e, const CohEvent *ev, const void *data)
 {
     CohActions acts;
     CohStatus status = coh_step(&e->node, ev, &acts);
 
-    trace_distkvm_coh_step(e->node.id, ev->page, acts.home ? "home" : "peer",
+    trace_distkvm_coh_step(e->node.id, ev->page, coh_event_name(ev->type),
+                           ev->from, ev->requester, ev->acks,
                            acts.home ? coh_home_state_name(acts.state)
                                      : coh_peer_state_name(acts.state),
-                           acts.home ? coh_home_event_name(acts.event)
-                                     : coh_peer_event_name(acts.event),
                            acts.home ? coh_home_state_name(acts.next)
                                      : coh_peer_state_name(acts.next),
-                           ev->from, status);
+                           status);
     switch (status) {
     case COH_OK:
         perform(e, ev, data, &acts);
@@ -518,6 +533,11 @@ void engine_fault(Engine *e, const MemFault *fault)
         engine_early_fault(e, fault->page);
         return;
     }
+    if (state == COH_PEER_I && !engine_may_fetch(e, fault->page)) {
+        STAT_ADD(e, faults_deferred, 1);
+        engine_defer(e, fault);
+        return;
+    }
     count_fault(e, fault, state);
     if (state == COH_PEER_I || (state == COH_PEER_S && fault->write)) {
         EngineWait wait = {
@@ -542,4 +562,8 @@ void engine_release_lost(Engine *e)
 
         fault_after_failure(e, &fault);
     }
+    for (guint i = 0; i < e->deferred->len; i++) {
+        fault_after_failure(e, &g_array_index(e->deferred, MemFault, i));
+    }
+    g_array_set_size(e->deferred, 0);
 }

@@ -40,6 +40,13 @@ typedef struct HeldEvent {
     int64_t due_ns;
 } HeldEvent;
 
+/* Pages in order of their arrival; only with a cap. */
+typedef struct EvictRing {
+    uint64_t size, head, tail, len;
+    uint32_t *page;
+    uint8_t *flags;             /* of each page; engine-evict.c */
+} EvictRing;
+
 struct Engine {
     EngineConfig config;
     CohNode node;
@@ -66,6 +73,10 @@ struct Engine {
     GHashTable *kept;           /* page -> data waiting for acks */
     GHashTable *waiting;        /* page -> EngineWait */
     GArray *early;              /* CohPage: lent before all were there */
+    GArray *deferred;           /* MemFault that wait for room */
+    GHashTable *adopting;       /* pages on their way home */
+    EvictRing ring;
+    int64_t evicted_ns, evict_due_ns;
     Hold hold;
     uint8_t copy[COH_PAGE_SIZE];
 
@@ -88,6 +99,18 @@ void engine_coh_init(Engine *e);
 void engine_coh_free(Engine *e);
 /* Run @fn in the engine thread and wait for it. */
 void engine_call(Engine *e, void (*fn)(Engine *, void *), void *opaque);
+/* engine-evict.c: is there room to fetch @page, to take a page back? */
+bool engine_may_fetch(const Engine *e, CohPage page);
+bool engine_may_adopt(Engine *e, CohPage page);
+void engine_evict_init(Engine *e);
+void engine_evict_free(Engine *e);
+/* @page has come, or may be dropped from now on. */
+void engine_evict_installed(Engine *e, CohPage page);
+void engine_defer(Engine *e, const MemFault *fault);
+/* Keep to the cap; true if there was something to do. */
+bool engine_run_evictions(Engine *e);
+/* Step the protocol and perform what it says. */
+void engine_event(Engine *e, const CohEvent *ev, const void *data);
 void engine_early_fault(Engine *e, CohPage page);
 void engine_fault(Engine *e, const MemFault *fault);
 /* A frame of the protocol; false if it is nonsense, and @why says so. */

@@ -281,6 +281,7 @@ static bool engine_run_once(Engine *e)
     any |= engine_run_faults(e);
     any |= engine_run_local(e);
     any |= engine_run_held(e);
+    any |= engine_run_evictions(e);
     any |= engine_run_local(e);
     return any;
 }
@@ -292,7 +293,7 @@ static void engine_sleep(Engine *e)
         { .fd = mem_fd(e->mem), .events = POLLIN },
         { .fd = e->transport->ops->wait_fd(e->transport), .events = POLLIN },
     };
-    int64_t due = engine_held_due_ns(e);
+    int64_t due = MIN(engine_held_due_ns(e), e->evict_due_ns);
     int64_t timeout = due == INT64_MAX ? -1 : MAX(due - get_clock(), 0);
 
     qatomic_set(&e->sleeping, true);

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from . import (build, guest, guest_early, guest_fence, guest_loss,
-               guest_refused, guest_run, guest_runstate, guest_tiny)
+               guest_memory, guest_refused, guest_run, guest_runstate,
+               guest_tiny)
 from .cluster import Cluster, Shape
 from .common import BUILD, Problem, quiet
 from .demo import Console
@@ -262,6 +263,7 @@ def run(results, full):
     guest.initramfs('litmus')
     guest_tiny.run(results, full)
     run_shapes(results)
+    guest_memory.run(results, full)
     guest_early.run(results, full)
     guest_runstate.run(results, full)
     guest_loss.run(results, full)

@@ -1,0 +1,230 @@
+/*
+ * distkvm: a node's share of memory, and no more
+ *
+ * Above its cap a node asks the homes to relieve it of pages: copies that
+ * others hold too are dropped, what only this node holds goes home.  These
+ * are hints, which a home may ignore, so they are repeated while they are
+ * needed.  Faults on new pages wait at the cap; a little above it a home
+ * takes no pages back either.
+ *
+ * No deadlock: consider nodes that are all full and wait for each other.
+ * Copies that another node has too are dropped without asking for room, so
+ * count the others: each such page is held once and its home is one of these
+ * nodes.  They are no more than the sum of the slices, which is less than the
+ * sum of the caps: one of the nodes has room.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/timer.h"
+#include "engine-internal.h"
+#include "trace.h"
+
+/* Start to make room so many pages before the cap. */
+#define EVICT_AHEAD 128
+/* Pages looked at, and given up, in one pass. */
+#define EVICT_SCAN 4096
+#define EVICT_BATCH 64
+/* Homes get this long to answer before they are asked again. */
+#define EVICT_PAUSE_NS (500 * SCALE_US)
+
+/* Flags of a page: how often it is passed over, and two bits. */
+#define EVICT_LIVES 0x07
+#define EVICT_IN_RING 0x80
+#define EVICT_ASKED 0x40
+
+static uint64_t held_pages(const Engine *e)
+{
+    /* With what was asked for and has not come. */
+    return e->stats.pages_resident + g_hash_table_size(e->waiting) +
+           g_hash_table_size(e->adopting);
+}
+
+bool engine_may_fetch(const Engine *e, CohPage page)
+{
+    bool own = cluster_map_home(&e->config.map, page) == e->node.id;
+
+    return !e->config.cap_pages ||
+           held_pages(e) < e->config.cap_pages + (own ? ENGINE_CAP_SLACK : 0);
+}
+
+bool engine_may_adopt(Engine *e, CohPage page)
+{
+    if (e->node.peer[page].state != COH_PEER_I ||
+        (e->config.cap_pages &&
+         held_pages(e) >= e->config.cap_pages + ENGINE_CAP_SLACK)) {
+        return false;
+    }
+    g_hash_table_add(e->adopting, g_memdup2(&page, sizeof(page)));
+    return true;
+}
+
+void engine_defer(Engine *e, const MemFault *fault)
+{
+    g_array_append_val(e->deferred, *fault);
+}
+
+/* Try again what waited for room. */
+static bool run_deferred(Engine *e)
+{
+    g_autoptr(GArray) deferred = NULL;
+
+    if (!e->deferred->len || held_pages(e) >= e->config.cap_pages) {
+        return false;
+    }
+    deferred = e->deferred;
+    e->deferred = g_array_new(false, false, sizeof(MemFault));
+    for (guint i = 0; i < deferred->len; i++) {
+        engine_fault(e, &g_array_index(deferred, MemFault, i));
+    }
+    return true;
+}
+
+/* ------------------------------------------------- in order of arrival */
+
+/* Each page is in the ring once at most. */
+static void ring_push(Engine *e, CohPage page)
+{
+    EvictRing *r = &e->ring;
+
+    if (!(r->flags[page] & EVICT_IN_RING)) {
+        r->flags[page] |= EVICT_IN_RING;
+        r->page[r->tail] = page;
+        r->tail = r->tail + 1 < r->size ? r->tail + 1 : 0;
+        r->len++;
+    }
+}
+
+static CohPage ring_pop(Engine *e)
+{
+    EvictRing *r = &e->ring;
+    CohPage page = r->page[r->head];
+
+    r->head = r->head + 1 < r->size ? r->head + 1 : 0;
+    r->len--;
+    r->flags[page] &= ~EVICT_IN_RING;
+    return page;
+}
+
+void engine_evict_init(Engine *e)
+{
+    EvictRing *r = &e->ring;
+
+    e->deferred = g_array_new(false, false, sizeof(MemFault));
+    e->adopting = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
+                                        NULL);
+    e->evict_due_ns = INT64_MAX;
+    if (e->config.cap_pages) {
+        r->size = e->config.map.page_first[e->config.map.nodes];
+        r->page = g_new(uint32_t, r->size);
+        r->flags = g_new0(uint8_t, r->size);
+    }
+}
+
+void engine_evict_free(Engine *e)
+{
+    g_array_unref(e->deferred);
+    g_hash_table_unref(e->adopting);
+    g_free(e->ring.page);
+    g_free(e->ring.flags);
+}
+
+void engine_evict_installed(Engine *e, CohPage page)
+{
+    uint8_t *flags = &e->ring.flags[page];
+
+    if (!e->config.cap_pages) {
+        return;
+    }
+    /* Given up, and wanted again: it stays longer next time. */
+    if (*flags & EVICT_ASKED) {
+        *flags &= ~EVICT_ASKED;
+        *flags += (*flags & EVICT_LIVES) < EVICT_LIVES;
+    }
+    ring_push(e, page);
+}
+
+/* -------------------------------------------------------------- evicting */
+
+static bool is_evictable(Engine *e, CohPage page)
+{
+    bool own = cluster_map_home(&e->config.map, page) == e->node.id;
+    uint8_t state = e->node.peer[page].state;
+
+    return state == COH_PEER_S || (state == COH_PEER_M && !own);
+}
+
+static void evict(Engine *e, CohPage page)
+{
+    CohEvent ev = {
+        .type = COH_EV_EVICT, .from = e->node.id, .page = page,
+    };
+
+    trace_distkvm_evict(page);
+    STAT_ADD(e, evictions_asked, 1);
+    e->ring.flags[page] |= EVICT_ASKED;
+    engine_event(e, &ev, NULL);
+}
+
+/* The oldest pages that may go now; how many were found. */
+static unsigned oldest_pages(Engine *e, CohPage *page, unsigned max)
+{
+    int64_t now = get_clock();
+    uint64_t looks = MIN(e->ring.len, EVICT_SCAN);
+    unsigned n = 0;
+
+    while (looks-- && n < max) {
+        CohPage oldest = ring_pop(e);
+
+        if (!is_evictable(e, oldest)) {
+            continue;
+        }
+        ring_push(e, oldest);
+        if (e->ring.flags[oldest] & EVICT_LIVES) {
+            e->ring.flags[oldest]--;
+        } else if (hold_until(&e->hold, oldest) <= now) {
+            page[n++] = oldest;
+        }
+    }
+    return n;
+}
+
+/* Clean copies first, then pages that only this node has. */
+static void evict_some(Engine *e, unsigned wanted)
+{
+    CohPage page[2 * EVICT_BATCH];
+    unsigned n = oldest_pages(e, page, 2 * wanted), done = 0;
+
+    for (int clean = 1; clean >= 0; clean--) {
+        for (unsigned i = 0; i < n && done < wanted; i++) {
+            bool is_clean = e->node.peer[page[i]].state == COH_PEER_S;
+
+            if (is_clean == clean) {
+                evict(e, page[i]);
+                done++;
+            }
+        }
+    }
+}
+
+bool engine_run_evictions(Engine *e)
+{
+    bool any = run_deferred(e);
+    uint64_t held = held_pages(e) + EVICT_AHEAD;
+    int64_t now;
+
+    e->evict_due_ns = INT64_MAX;
+    if (!e->config.cap_pages || e->failed || !e->joined ||
+        held <= e->config.cap_pages) {
+        return any;
+    }
+    now = get_clock();
+    if (now - e->evicted_ns >= EVICT_PAUSE_NS) {
+        e->evicted_ns = now;
+        evict_some(e, MIN(held - e->config.cap_pages, EVICT_BATCH));
+        any = true;
+    }
+    /* Whether it helped is seen by then. */
+    e->evict_due_ns = e->evicted_ns + EVICT_PAUSE_NS;
+    return any;
+}

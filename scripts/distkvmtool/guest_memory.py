@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest's RAM is the sum of what nodes give, and follows the tables."""
+
+import re
+import subprocess
+
+from . import guest
+from .cluster import Cluster, Shape
+from .common import BUILD, CORE_BUILD, Problem
+from .demo import Console
+
+TIMEOUT = 600
+HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
+PAGES_PER_MIB = 256
+# ENGINE_CAP_SLACK
+SLACK_PAGES = 256
+
+
+def memory_infos(cluster):
+    return [cluster.info(n)['memory'] for n in range(cluster.shape.nodes)]
+
+
+def capped(name, nodes, memory, touched):
+    """Write and verify most of RAM; no node ever holds a third of it."""
+    share = memory // nodes
+    shape = Shape(nodes=nodes, memory=f'{memory}M',
+                  mem='/'.join([f'{share}M'] * nodes))
+    cluster = Cluster(shape, BUILD / 'log' / name)
+    try:
+        for node in range(1, nodes):
+            cluster.start(node)
+        process = cluster.start(
+            0, [*HEADLESS, *guest.kernel_args(
+                f'quiet litmus.n=64 litmus.mb={touched}', 'litmus')],
+            stdout=subprocess.PIPE)
+        console = Console(process)
+        console.until('guest-litmus: contents are right', TIMEOUT)
+        infos = memory_infos(cluster)
+        console.drain()
+        if any(cluster.wait(20)):
+            raise Problem('nodes did not end well')
+    finally:
+        cluster.end()
+    most = [i['resident-pages-max'] for i in infos]
+    for node, info in enumerate(infos):
+        if most[node] > info['cap-pages'] + SLACK_PAGES:
+            raise Problem(f'node {node} held {most[node]} pages, its cap is '
+                          f"{info['cap-pages']}")
+        if info['cap-pages'] * 3 > memory * PAGES_PER_MIB:
+            raise Problem('the caps are too high for this test')
+    if not any(i['evictions'] for i in infos):
+        raise Problem('nothing was evicted')
+    return (f'{memory} MiB guest; held at most, MiB: '
+            f'{[m // PAGES_PER_MIB for m in most]}; evictions '
+            f"{[i['evictions'] for i in infos]}; faults deferred "
+            f"{[i['faults-deferred'] for i in infos]}")
+
+
+def replayed(name, args, shape, until):
+    """Every step of a traced run is one that the tables allow."""
+    cluster = Cluster(shape, BUILD / 'log' / name)
+    trace = ['-trace', 'distkvm_coh_step']
+    try:
+        for node in range(1, shape.nodes):
+            cluster.start(node, trace)
+        process = cluster.start(0, [*HEADLESS, *trace, *args],
+                                stdout=subprocess.PIPE)
+        console = Console(process)
+        console.until(until, TIMEOUT)
+        console.drain()
+        if any(cluster.wait(60)):
+            raise Problem('nodes did not end well')
+    finally:
+        cluster.end()
+    pages = int(re.match(r'\d+', shape.memory).group(0)) * PAGES_PER_MIB
+    replay = subprocess.run(
+        [str(CORE_BUILD / 'tests' / 'sim' / 'coh-replay'), str(pages),
+         *[str(cluster.log(n)) for n in range(shape.nodes)]],
+        capture_output=True, text=True, check=False)
+    if replay.returncode:
+        raise Problem(replay.stdout + replay.stderr)
+    return replay.stdout.strip()
+
+
+def run(results, full):
+    results.run('guest: RAM three times what any node may hold', capped,
+                'capped', 4, 256, 150)
+    results.run('guest: a traced tiny kernel follows the tables', replayed,
+                'traced-tiny', ['-no-reboot', '-kernel',
+                                str(guest.tiny_guest())],
+                Shape(nodes=2, memory='64M'), 'tiny: passed')
+    if full:
+        results.run('guest: a traced boot of Linux follows the tables',
+                    replayed, 'traced-linux',
+                    guest.kernel_args('quiet', 'plain'),
+                    Shape(nodes=2, memory='256M'), 'guest-plain: right on')

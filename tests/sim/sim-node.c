@@ -1,0 +1,345 @@
+/*
+ * The simulator's nodes: what the engine does, without its world
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "sim-internal.h"
+
+Sim *sim_new(const SimConfig *c)
+{
+    Sim *sim = g_new0(Sim, 1);
+    uint64_t share[COH_NODES_MAX];
+
+    sim->config = c;
+    sim->random = c->seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
+    sim->map.nodes = c->nodes;
+    cluster_map_even(c->pages, 1, c->nodes, share);
+    for (unsigned n = 0; n < c->nodes; n++) {
+        sim->map.page_first[n + 1] = sim->map.page_first[n] + share[n];
+    }
+    sim->node = g_new0(SimNode, c->nodes);
+    sim->latest = g_new0(uint32_t, c->pages);
+    sim->readers = g_new0(uint16_t, c->pages);
+    sim->writers = g_new0(uint16_t, c->pages);
+    sim->heap = g_array_new(false, false, sizeof(SimEvent));
+    for (unsigned n = 0; n < c->nodes; n++) {
+        SimNode *node = &sim->node[n];
+
+        node->node = (CohNode) {
+            .id = n, .map = &sim->map,
+            .peer = g_malloc0(coh_node_peer_bytes(&sim->map)),
+            .home = g_malloc0(coh_node_home_bytes(&sim->map, n)),
+        };
+        node->mem = g_new0(uint8_t, c->pages);
+        node->version = g_new0(uint32_t, c->pages);
+        node->kept = g_hash_table_new(NULL, NULL);
+        node->stalled = g_hash_table_new(NULL, NULL);
+        hold_init(&node->hold, c->hold_ns);
+    }
+    return sim;
+}
+
+static void free_queue(gpointer page, gpointer queue, gpointer unused)
+{
+    g_queue_free_full(queue, g_free);
+}
+
+void sim_free(Sim *sim)
+{
+    for (unsigned n = 0; n < sim->config->nodes; n++) {
+        SimNode *node = &sim->node[n];
+
+        g_free(node->node.peer);
+        g_free(node->node.home);
+        g_free(node->mem);
+        g_free(node->version);
+        g_hash_table_unref(node->kept);
+        g_hash_table_foreach(node->stalled, free_queue, NULL);
+        g_hash_table_unref(node->stalled);
+    }
+    g_free(sim->node);
+    g_free(sim->latest);
+    g_free(sim->readers);
+    g_free(sim->writers);
+    g_array_unref(sim->heap);
+    g_free(sim);
+}
+
+/* ---------------------------------------------------------------- memory */
+
+static void set_mem(Sim *sim, SimNode *n, CohPage page, uint8_t mem)
+{
+    uint8_t old = n->mem[page];
+
+    sim->readers[page] += (mem == SIM_RO) - (old == SIM_RO);
+    sim->writers[page] += (mem == SIM_RW) - (old == SIM_RW);
+    if (cluster_map_home(&sim->map, page) != n->node.id) {
+        n->foreign += (mem != SIM_NONE) - (old != SIM_NONE);
+    }
+    n->mem[page] = mem;
+    if (sim->writers[page] + (sim->readers[page] > 0) > 1) {
+        sim_violated(sim, "more than a single writer or many readers");
+    }
+}
+
+/* What one pass over a few pages finds; as the engine does. */
+static void evict_some(Sim *sim, SimNode *n)
+{
+    for (int i = 0; i < 64 && n->foreign > sim->config->cap_pages; i++) {
+        CohPage page = n->hand;
+
+        n->hand = (n->hand + 1) % sim->config->pages;
+        if (n->mem[page] &&
+            cluster_map_home(&sim->map, page) != n->node.id) {
+            sim->result.evictions++;
+            sim_schedule(sim, (SimEvent) {
+                .at_ns = sim->now_ns, .kind = SIM_STEP, .node = n->node.id,
+                .ev = {
+                    .type = COH_EV_EVICT, .from = n->node.id, .page = page,
+                },
+            });
+            return;
+        }
+    }
+}
+
+static void installed(Sim *sim, SimNode *n, CohPage page)
+{
+    hold_installed(&n->hold, page, 1, sim->now_ns);
+    sim_schedule(sim, (SimEvent) {
+        .at_ns = sim->now_ns, .kind = SIM_STEP, .node = n->node.id,
+        .ev = {
+            .type = COH_EV_INSTALLED, .from = n->node.id, .page = page,
+        },
+    });
+    if (sim->config->cap_pages && n->foreign > sim->config->cap_pages) {
+        evict_some(sim, n);
+    }
+}
+
+static void install(Sim *sim, SimNode *n, CohPage page, uint8_t mem,
+                    uint32_t version)
+{
+    if (n->mem[page] != SIM_NONE) {
+        sim_violated(sim, "an installation over something else");
+    }
+    n->version[page] = version;
+    set_mem(sim, n, page, mem);
+    installed(sim, n, page);
+}
+
+static void memory_act(Sim *sim, SimNode *n, const SimEvent *event,
+                       CohAct act, uint32_t *copied)
+{
+    CohPage page = event->ev.page;
+    SimEvent adopt = {
+        .at_ns = sim->now_ns, .node = n->node.id, .held = true,
+        .ev = { .type = COH_EV_STORE, .from = n->node.id, .page = page },
+    };
+
+    switch (act) {
+    case COH_ACT_INSTALL_RO:
+        install(sim, n, page, SIM_RO, event->version);
+        break;
+    case COH_ACT_INSTALL_RW:
+        install(sim, n, page, SIM_RW, event->version);
+        break;
+    case COH_ACT_INSTALL_ZERO:
+        install(sim, n, page, SIM_RW, 0);
+        break;
+    case COH_ACT_INSTALL_KEPT:
+        install(sim, n, page, SIM_RW,
+                GPOINTER_TO_UINT(g_hash_table_lookup(
+                    n->kept, GUINT_TO_POINTER(page))));
+        break;
+    case COH_ACT_KEEP:
+        g_hash_table_insert(n->kept, GUINT_TO_POINTER(page),
+                            GUINT_TO_POINTER(event->version));
+        break;
+    case COH_ACT_UNPROTECT:
+        set_mem(sim, n, page, SIM_RW);
+        installed(sim, n, page);
+        break;
+    case COH_ACT_PROTECT:
+        set_mem(sim, n, page, SIM_RO);
+        break;
+    case COH_ACT_COPY:
+        *copied = n->version[page];
+        break;
+    case COH_ACT_ZAP:
+        set_mem(sim, n, page, SIM_NONE);
+        break;
+    case COH_ACT_WAKE:
+        if (n->busy && n->fault_ns && n->access.page == page) {
+            sim_try_access(sim, n);
+        }
+        break;
+    case COH_ACT_ADOPT:
+        sim_step(sim, n, &adopt);
+        break;
+    default:
+        break;
+    }
+}
+
+/* ----------------------------------------------------------------- steps */
+
+static void trace_step(Sim *sim, const SimNode *n, const CohEvent *ev,
+                       const CohActions *acts)
+{
+    fprintf(sim->config->trace, "%8" PRId64 " node %d page %" PRIu64
+            " %s %s + %s from %d -> %s:", sim->now_ns, n->node.id, ev->page,
+            acts->home ? "home" : "peer",
+            acts->home ? coh_home_state_name(acts->state)
+                       : coh_peer_state_name(acts->state),
+            acts->home ? coh_home_event_name(acts->event)
+                       : coh_peer_event_name(acts->event), ev->from,
+            acts->home ? coh_home_state_name(acts->next)
+                       : coh_peer_state_name(acts->next));
+    for (unsigned i = 0; i < acts->n; i++) {
+        const CohDo *d = &acts->act[i];
+
+        if (d->act == COH_ACT_NONE) {
+            fprintf(sim->config->trace, " %s>%" PRIx64,
+                    coh_event_name(d->msg), d->to);
+        } else {
+            fprintf(sim->config->trace, " %s", coh_act_name(d->act));
+        }
+    }
+    fputc('\n', sim->config->trace);
+}
+
+static void stall(SimNode *n, const SimEvent *event)
+{
+    gpointer page = GUINT_TO_POINTER(event->ev.page);
+    GQueue *queue = g_hash_table_lookup(n->stalled, page);
+
+    if (!queue) {
+        queue = g_queue_new();
+        g_hash_table_insert(n->stalled, page, queue);
+    }
+    g_queue_push_tail(queue, g_memdup2(event, sizeof(*event)));
+}
+
+static void unstall(Sim *sim, SimNode *n, CohPage page)
+{
+    GQueue *queue = g_hash_table_lookup(n->stalled, GUINT_TO_POINTER(page));
+    g_autofree SimEvent *event = queue ? g_queue_pop_head(queue) : NULL;
+
+    if (event) {
+        event->at_ns = sim->now_ns;
+        sim_schedule(sim, *event);
+    }
+}
+
+static void perform(Sim *sim, SimNode *n, const SimEvent *event,
+                    const CohActions *acts)
+{
+    uint32_t copied = 0;
+
+    for (unsigned i = 0; i < acts->n; i++) {
+        const CohDo *d = &acts->act[i];
+
+        if (d->act == COH_ACT_NONE) {
+            sim_send(sim, n->node.id, event->ev.page, d, copied);
+        } else {
+            memory_act(sim, n, event, d->act, &copied);
+        }
+    }
+}
+
+/* Must it come later: the node is busy, or holds the page? */
+static bool put_off(Sim *sim, SimNode *n, const SimEvent *event)
+{
+    bool slow = sim->config->slow_node == n->node.id && n->node.id;
+    SimEvent later = *event;
+    int64_t until;
+
+    if (!event->held) {
+        later.held = true;
+        later.at_ns = MAX(sim->now_ns, n->free_ns) +
+                      sim->config->handle_ns * (slow ? 10 : 1);
+        n->free_ns = later.at_ns;
+        sim_schedule(sim, later);
+        return true;
+    }
+    if ((event->ev.type == COH_EV_FWD_GETS ||
+         event->ev.type == COH_EV_FWD_GETM || event->ev.type == COH_EV_INV) &&
+        n->node.peer[event->ev.page].state != COH_PEER_SM_AD) {
+        until = hold_until(&n->hold, event->ev.page);
+        if (until > sim->now_ns) {
+            later.at_ns = until;
+            sim_schedule(sim, later);
+            return true;
+        }
+    }
+    return false;
+}
+
+void sim_step(Sim *sim, SimNode *n, const SimEvent *event)
+{
+    CohActions acts;
+
+    if (put_off(sim, n, event)) {
+        return;
+    }
+    switch (coh_step(&n->node, &event->ev, &acts)) {
+    case COH_STALLED:
+        stall(n, event);
+        break;
+    case COH_BROKEN:
+        sim_violated(sim, acts.why);
+        break;
+    case COH_OK:
+        if (sim->config->trace) {
+            trace_step(sim, n, &event->ev, &acts);
+        }
+        perform(sim, n, event, &acts);
+        if (event->ev.type == COH_EV_DONE) {
+            unstall(sim, n, event->ev.page);
+        }
+        break;
+    }
+}
+
+/* ------------------------------------------------------------------- end */
+
+static bool entry_agrees(const Sim *sim, const CohHome *home, CohPage page)
+{
+    for (unsigned n = 0; n < sim->config->nodes; n++) {
+        uint8_t wanted = SIM_NONE;
+
+        if (home->state == COH_HOME_S && coh_set_has(home->sharers, n)) {
+            wanted = SIM_RO;
+        } else if (home->state == COH_HOME_M && home->owner == n) {
+            wanted = SIM_RW;
+        }
+        if (sim->node[n].mem[page] != wanted ||
+            (wanted && sim->node[n].version[page] != sim->latest[page])) {
+            return false;
+        }
+    }
+    return home->state == COH_HOME_U || home->state == COH_HOME_S ||
+           home->state == COH_HOME_M;
+}
+
+void sim_check_end(Sim *sim)
+{
+    if (sim->config->lose_at) {
+        return;
+    }
+    for (unsigned n = 0; n < sim->config->nodes; n++) {
+        if (sim->node[n].fault_ns) {
+            sim_violated(sim, "an access waits for ever");
+        }
+    }
+    for (CohPage page = 0; page < sim->config->pages; page++) {
+        CohNodeId home = cluster_map_home(&sim->map, page);
+
+        if (!entry_agrees(sim, &sim->node[home].node.home[
+                              page - sim->map.page_first[home]], page)) {
+            sim_violated(sim, "a directory is not what the nodes hold");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+/*
+ * Who touches what: the patterns by which shared memory is judged
+ *
+ * Names follow Munin (Carter, Bennett and Zwaenepoel 1991).
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "sim.h"
+
+#define HOT_PAGES 4
+#define BUFFERS 32
+
+typedef struct TraceLine {
+    uint16_t node;
+    bool write;
+    CohPage page;
+} TraceLine;
+
+static GArray *trace[COH_NODES_MAX];
+
+static void next_private(Sim *sim, CohNodeId node, SimAccess *a)
+{
+    unsigned share = sim_config(sim)->pages / sim_config(sim)->nodes;
+
+    a->page = node * share + sim_random(sim, share);
+    a->write = sim_random(sim, 2);
+}
+
+/* Whoever has it reads it, then writes it, then somebody else does. */
+static void next_migratory(Sim *sim, CohNodeId node, SimAccess *a)
+{
+    uint64_t turn = sim_turn(sim, node);
+
+    a->page = (turn / 2 + node) % BUFFERS;
+    a->write = turn & 1;
+    a->think_ns = a->write ? 100 : 20000;
+}
+
+static void next_read_mostly(Sim *sim, CohNodeId node, SimAccess *a)
+{
+    a->page = sim_random(sim, MIN(sim_config(sim)->pages, 256));
+    a->write = sim_random(sim, 100) < 2;
+}
+
+static void next_producer(Sim *sim, CohNodeId node, SimAccess *a)
+{
+    uint64_t turn = sim_turn(sim, node);
+
+    a->page = turn % BUFFERS;
+    a->write = node == 0;
+    a->think_ns = 10000;
+}
+
+/* One word that everybody wants; a critical section between. */
+static void next_lock(Sim *sim, CohNodeId node, SimAccess *a)
+{
+    a->page = 0;
+    a->write = true;
+    a->think_ns = 5000 + sim_random(sim, 20000);
+}
+
+/* Different words of the same pages, all the time. */
+static void next_false_sharing(Sim *sim, CohNodeId node, SimAccess *a)
+{
+    a->page = sim_random(sim, HOT_PAGES);
+    a->write = sim_random(sim, 4);
+    a->think_ns = 50;
+}
+
+static void next_scan(Sim *sim, CohNodeId node, SimAccess *a)
+{
+    a->page = (sim_turn(sim, node) + node) % sim_config(sim)->pages;
+    a->write = sim_turn(sim, node) / sim_config(sim)->pages % 2;
+}
+
+static void next_mixed(Sim *sim, CohNodeId node, SimAccess *a)
+{
+    static void (*const parts[])(Sim *, CohNodeId, SimAccess *) = {
+        next_private, next_migratory, next_read_mostly, next_producer,
+        next_lock, next_false_sharing, next_scan,
+    };
+
+    parts[sim_random(sim, G_N_ELEMENTS(parts))](sim, node, a);
+}
+
+static void next_of_trace(Sim *sim, CohNodeId node, SimAccess *a)
+{
+    GArray *lines = trace[node];
+    const TraceLine *line;
+
+    if (!lines || !lines->len) {
+        a->think_ns = 1000000;
+        return;
+    }
+    line = &g_array_index(lines, TraceLine, sim_turn(sim, node) % lines->len);
+    a->page = line->page % sim_config(sim)->pages;
+    a->write = line->write;
+}
+
+static const SimWorkload workloads[] = {
+    { "private", next_private },
+    { "migratory", next_migratory },
+    { "read-mostly", next_read_mostly },
+    { "producer-consumer", next_producer },
+    { "lock", next_lock },
+    { "false-sharing", next_false_sharing },
+    { "scan", next_scan },
+    { "mixed", next_mixed },
+    { "trace", next_of_trace },
+};
+
+const SimWorkload *sim_workload_nth(unsigned n)
+{
+    return n < G_N_ELEMENTS(workloads) ? &workloads[n] : NULL;
+}
+
+const SimWorkload *sim_workload(const char *name)
+{
+    for (unsigned n = 0; n < G_N_ELEMENTS(workloads); n++) {
+        if (!strcmp(workloads[n].name, name)) {
+            return &workloads[n];
+        }
+    }
+    return NULL;
+}
+
+bool sim_load_trace(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    uint64_t page, lines = 0;
+    unsigned node;
+    char kind;
+
+    if (!file) {
+        return false;
+    }
+    while (fscanf(file, "%u %" SCNu64 " %c", &node, &page, &kind) == 3) {
+        TraceLine line = { node, kind == 'w', page };
+
+        if (node < COH_NODES_MAX) {
+            if (!trace[node]) {
+                trace[node] = g_array_new(false, false, sizeof(line));
+            }
+            g_array_append_val(trace[node], line);
+            lines++;
+        }
+    }
+    fclose(file);
+    return lines > 0;
+}
