@@ -1,0 +1,174 @@
+/*
+ * fuzz-core: bytes of a hostile peer, under ASan and UBSan
+ *
+ * Frames are made valid, damaged, cut and decoded out of a buffer of exactly
+ * their size; what decodes is given to a node of a small cluster, interleaved
+ * with accesses of its own, so that deep states are reached too.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "coh-node.h"
+#include "wire.h"
+
+#define NODES 3
+#define PAGES 6
+#define FRAME_BYTES_MAX (WIRE_HEAD_BYTES + COH_PAGE_SIZE)
+#define STEPS_PER_WORLD 200
+
+typedef struct World {
+    ClusterMap map;
+    CohPeer peer[PAGES];
+    CohHome home[PAGES / NODES];
+    CohNode node;
+} World;
+
+static GRand *chance;
+static uint64_t frames, decoded, steps, refused;
+
+static unsigned below(unsigned n)
+{
+    return g_rand_int_range(chance, 0, n);
+}
+
+static void world_init(World *w)
+{
+    memset(w, 0, sizeof(*w));
+    w->map.nodes = NODES;
+    for (unsigned n = 1; n <= NODES; n++) {
+        w->map.page_first[n] = n * PAGES / NODES;
+    }
+    w->node = (CohNode) {
+        .id = 0, .map = &w->map, .peer = w->peer, .home = w->home,
+    };
+}
+
+static void take_step(World *w, const CohEvent *ev)
+{
+    World before = *w;
+    CohActions acts;
+
+    steps++;
+    if (coh_step(&w->node, ev, &acts) != COH_OK) {
+        refused++;
+        if (memcmp(&before, w, sizeof(before))) {
+            g_error("a refused event has changed the node");
+        }
+        return;
+    }
+    for (unsigned i = 0; i < acts.n; i++) {
+        const CohDo *d = &acts.act[i];
+
+        if (d->to >> NODES) {
+            g_error("a message to a node that does not exist");
+        }
+        if ((d->act >= COH_ACT_INSTALL_RO && d->act <= COH_ACT_INSTALL_KEPT) ||
+            d->act == COH_ACT_UNPROTECT) {
+            CohEvent installed = {
+                .type = COH_EV_INSTALLED, .page = ev->page,
+            };
+
+            take_step(w, &installed);
+        }
+    }
+}
+
+static size_t make_frame(uint8_t *buf)
+{
+    WireFrame frame = {
+        .type = below(8) ? WIRE_COH : below(256),
+        .sub = below(16) ? below(COH_EV__MAX) : below(256),
+        .from = below(NODES), .requester = below(4) ? below(NODES) : 0xffff,
+        .acks = below(8) ? below(4) : g_rand_int(chance),
+        .zero = below(2), .addr = below(PAGES + 1),
+        .len = below(2) ? COH_PAGE_SIZE : below(COH_PAGE_SIZE + 1),
+        .epoch = g_rand_int(chance), .arg = g_rand_int(chance),
+        .clock_ns = below(2) ? 0 : g_rand_int(chance),
+    };
+
+    if (frame.zero) {
+        frame.len = 0;
+    }
+    wire_encode_head(&frame, buf);
+    return WIRE_HEAD_BYTES + frame.len;
+}
+
+static void damage(uint8_t *buf, size_t *len)
+{
+    for (unsigned n = below(4); n; n--) {
+        buf[below(WIRE_HEAD_BYTES)] ^= 1 << below(8);
+    }
+    if (!below(4)) {
+        *len = below(*len + 1);
+    }
+}
+
+static void hostile_frame(World *w)
+{
+    static uint8_t scratch[FRAME_BYTES_MAX];
+    size_t len = make_frame(scratch);
+    g_autofree uint8_t *exact = NULL;
+    WireFrame frame;
+    CohEvent ev;
+
+    if (below(2)) {
+        damage(scratch, &len);
+    }
+    exact = g_memdup2(scratch, len);
+    frames++;
+    if (!wire_decode(exact, len, &frame)) {
+        return;
+    }
+    decoded++;
+    if (frame.len && ((const uint8_t *)frame.payload < exact ||
+                      (const uint8_t *)frame.payload + frame.len >
+                      exact + len)) {
+        g_error("a payload outside its frame");
+    }
+    ev = (CohEvent) {
+        .type = frame.sub, .from = frame.from, .requester = frame.requester,
+        .acks = frame.acks, .page = frame.addr,
+    };
+    if (coh_event_is_message(ev.type)) {
+        take_step(w, &ev);
+    }
+}
+
+static void own_access(World *w)
+{
+    static const uint8_t kinds[] = {
+        COH_EV_LOAD, COH_EV_STORE, COH_EV_EVICT,
+    };
+    CohEvent ev = {
+        .type = kinds[below(G_N_ELEMENTS(kinds))], .page = below(PAGES),
+    };
+
+    take_step(w, &ev);
+}
+
+int main(int argc, char **argv)
+{
+    double seconds = argc > 1 ? g_ascii_strtod(argv[1], NULL) : 5;
+    uint32_t seed = argc > 2 ? (uint32_t)atoi(argv[2])
+                             : g_random_int();
+    gint64 end = g_get_monotonic_time() + seconds * G_USEC_PER_SEC;
+    World w;
+
+    printf("fuzz-core: seed %u\n", seed);
+    fflush(stdout);
+    chance = g_rand_new_with_seed(seed);
+    while (g_get_monotonic_time() < end) {
+        world_init(&w);
+        for (int i = 0; i < STEPS_PER_WORLD; i++) {
+            if (below(3)) {
+                hostile_frame(&w);
+            } else {
+                own_access(&w);
+            }
+        }
+    }
+    g_rand_free(chance);
+    printf("%" PRIu64 " frames, %" PRIu64 " decoded, %" PRIu64 " steps, %"
+           PRIu64 " refused\n", frames, decoded, steps, refused);
+    return decoded && steps > refused ? 0 : 1;
+}
