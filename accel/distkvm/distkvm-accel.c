@@ -50,6 +50,7 @@ struct DistKVMAccel {
     int64_t join_timeout_s;
     int64_t dead_after_ms;
     int64_t hold_us;
+    int64_t delta_pages;
     int64_t spin_us;
     int64_t clock_skew_ppm;
 };
@@ -238,6 +239,7 @@ static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
     d->join_timeout_ms = a->join_timeout_s * 1000;
     d->dead_after_ms = a->dead_after_ms;
     d->engine_config.hold_ns = a->hold_us * 1000;
+    d->engine_config.delta_pages = a->delta_pages;
     d->engine_config.spin_ns = spin_us(a) * 1000;
     mem_option = g_strdup(a->mem);
     cap_option = g_strdup(a->cap);
@@ -322,6 +324,8 @@ static const IntOption int_options[] = {
                "A page stays this long after it was fetched"),
     INT_OPTION("spin-us", spin_us, 0, 100000, SPIN_AUTO,
                "Look for work this long before sleeping"),
+    INT_OPTION("delta-pages", delta_pages, 0, 1 << 20, 4096,
+               "Pages remembered, to send only what changed; 0: whole pages"),
     INT_OPTION("x-clock-skew-ppm", clock_skew_ppm, -1000, 1000, 0,
                "Test hook: this host's clock is that much fast"),
 };

@@ -140,6 +140,13 @@ bool distkvm_config_cap(DistKVM *d, const char *text, bool shares_given,
                    share / MiB, (unsigned)(CAP_RESERVE / MiB));
         return false;
     }
-    d->engine_config.cap_pages = cap >> COH_PAGE_BITS;
+    if (cap) {
+        /* Snapshots count, and leave room for others' pages. */
+        d->engine_config.delta_pages =
+            MIN(d->engine_config.delta_pages,
+                ((cap - share) >> COH_PAGE_BITS) / 4);
+        d->engine_config.cap_pages = (cap >> COH_PAGE_BITS) -
+                                     d->engine_config.delta_pages;
+    }
     return true;
 }

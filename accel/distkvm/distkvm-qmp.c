@@ -76,6 +76,9 @@ static DistKVMMemory *memory_info(void)
     m->resident_pages = s.pages_resident;
     m->resident_pages_max = s.pages_resident_max;
     m->cap_pages = distkvm->engine_config.cap_pages;
+    m->snapshot_pages = distkvm->engine_config.delta_pages;
+    m->delta_pages_sent = s.delta_pages_sent;
+    m->delta_bytes_saved = s.delta_bytes_saved;
     m->evictions = s.evictions_asked;
     m->faults_deferred = s.faults_deferred;
     m->owned_pages = s.pages_owned;

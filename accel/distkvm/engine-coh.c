@@ -39,6 +39,7 @@ void engine_coh_init(Engine *e)
                                        g_free);
     e->held = g_array_new(false, false, sizeof(HeldEvent));
     engine_evict_init(e);
+    e->delta = delta_new(e->node.id, e->config.delta_pages);
     e->early = g_array_new(false, false, sizeof(CohPage));
     hold_init(&e->hold, e->config.hold_ns);
     e->stats.pages_home = map->page_first[e->node.id + 1] -
@@ -60,6 +61,7 @@ void engine_coh_free(Engine *e)
     g_array_unref(e->held);
     g_array_unref(e->early);
     engine_evict_free(e);
+    delta_free(e->delta);
     g_queue_clear_full(&e->local, g_free);
     g_free(e->node.peer);
     g_free(e->node.home);
@@ -85,11 +87,11 @@ static void send_message(Engine *e, const CohEvent *ev, const CohDo *d)
     };
 
     if (d->data) {
-        frame.zero = buffer_is_zero(e->copy, COH_PAGE_SIZE);
-        frame.len = frame.zero ? 0 : COH_PAGE_SIZE;
-        frame.payload = e->copy;
-        STAT_ADD(e, pages_sent, !frame.zero);
-        STAT_ADD(e, zero_pages_sent, frame.zero);
+        engine_put_page(e, &frame);
+    } else if (d->msg == COH_EV_GETS || d->msg == COH_EV_GETM) {
+        frame.id = delta_promise(e->delta, ev->page);
+    } else {
+        frame.id = ev->have;
     }
     while (to) {
         CohNodeId node = coh_set_first(to);
@@ -99,6 +101,7 @@ static void send_message(Engine *e, const CohEvent *ev, const CohDo *d)
             CohEvent self = {
                 .type = d->msg, .from = e->node.id,
                 .requester = d->requester, .acks = d->acks, .page = ev->page,
+                .have = frame.id,
             };
             g_queue_push_tail(&e->local, g_memdup2(&self, sizeof(self)));
         } else {
@@ -165,7 +168,7 @@ static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
         engine_evict_installed(e, page);
         return mem_protect(e->mem, page, false);
     case COH_ACT_COPY:
-        memcpy(e->copy, mem_host(e->mem, page), COH_PAGE_SIZE);
+        engine_copy_page(e, ev, state);
         return 0;
     case COH_ACT_ZAP:
         ret = mem_zap(e->mem, page);
@@ -211,6 +214,7 @@ static void installed(Engine *e, CohPage page)
     };
 
     g_hash_table_remove(e->adopting, &page);
+    delta_settle(e->delta, page);
     if (wait) {
         hold_installed(&e->hold, page, wait->tid, now);
         count_wait(e, wait, now - wait->since_ns);
@@ -420,7 +424,9 @@ bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why)
         .requester = frame->requester,
         .acks = frame->acks,
         .page = frame->addr,
+        .have = frame->id,
     };
+    const void *page = NULL;
     bool data = ev.type == COH_EV_DATA_S || ev.type == COH_EV_DATA_M;
 
     if (!coh_event_is_message(ev.type)) {
@@ -431,8 +437,8 @@ bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why)
         *why = "named a page that does not exist";
         return false;
     }
-    if (frame->len != (data && !frame->zero ? COH_PAGE_SIZE : 0)) {
-        *why = "sent a page of the wrong size";
+    if (data ? !engine_get_page(e, frame, &page) : frame->len > 0) {
+        *why = "sent a page that cannot be put together";
         return false;
     }
     /*
@@ -440,7 +446,7 @@ bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why)
      * reached what the sender saw.
      */
     cluster_clock_observe(frame->clock_ns);
-    engine_event_or_hold(e, &ev, frame->len ? frame->payload : NULL);
+    engine_event_or_hold(e, &ev, page);
     return true;
 }
 

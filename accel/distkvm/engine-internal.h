@@ -13,6 +13,7 @@
 #include "qemu/thread.h"
 #include "qemu/event_notifier.h"
 #include "engine.h"
+#include "delta.h"
 #include "hold.h"
 
 /* A frame on its way to the engine thread. */
@@ -78,7 +79,13 @@ struct Engine {
     EvictRing ring;
     int64_t evicted_ns, evict_due_ns;
     Hold hold;
-    uint8_t copy[COH_PAGE_SIZE];
+    Delta *delta;
+    uint8_t copy[COH_PAGE_SIZE];        /* what COH_ACT_COPY copied */
+    uint64_t copy_version;
+    bool copy_is_zero;
+    size_t blocks_len;                  /* of the copy; 0: send it whole */
+    uint8_t rebuilt[COH_PAGE_SIZE];     /* from blocks that arrived */
+    uint8_t blocks[DELTA_BYTES_MAX];    /* that are to be sent */
 
     EngineStats stats;          /* atomic counters */
     uint16_t *heat;             /* faults of each page; atomic */
@@ -99,6 +106,12 @@ void engine_coh_init(Engine *e);
 void engine_coh_free(Engine *e);
 /* Run @fn in the engine thread and wait for it. */
 void engine_call(Engine *e, void (*fn)(Engine *, void *), void *opaque);
+/* engine-delta.c: copy a present page, in @state, for whoever @ev says. */
+void engine_copy_page(Engine *e, const CohEvent *ev, uint8_t state);
+/* Put the copied page into @frame. */
+void engine_put_page(Engine *e, WireFrame *frame);
+/* Get the page (NULL: zeroes) out of @frame; false if that cannot be. */
+bool engine_get_page(Engine *e, const WireFrame *frame, const void **data);
 /* engine-evict.c: is there room to fetch @page, to take a page back? */
 bool engine_may_fetch(const Engine *e, CohPage page);
 bool engine_may_adopt(Engine *e, CohPage page);

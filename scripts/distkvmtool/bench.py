@@ -85,6 +85,9 @@ def show_traffic(infos):
     print(f"frames: {total['frames-sent']}, {total['bytes-sent'] >> 20} MiB; "
           f"{total['pages-sent']} pages and {total['zero-pages-sent']} zero "
           'pages')
+    whole = total['bytes-sent'] + total['delta-bytes-saved']
+    print(f"pages sent as blocks: {total['delta-pages-sent']}; bytes sent / "
+          f'bytes with whole pages = {total["bytes-sent"] / whole:.2f}')
 
 
 def boot(args):

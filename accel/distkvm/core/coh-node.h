@@ -68,6 +68,8 @@ typedef struct CohEvent {
     CohNodeId requester;    /* FWD_*, INV: who gets the answer              */
     int16_t acks;           /* FWD_GETM, DATA_M, GRANT: acks to wait for    */
     CohPage page;
+    /* What the requester has; handed on in FWD_*, else not looked at.      */
+    uint64_t have;
 } CohEvent;
 
 /* One thing to do.  COH_ACT_* of memory kind, or COH_ACT_NONE to send. */

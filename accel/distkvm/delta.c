@@ -1,0 +1,177 @@
+/*
+ * distkvm: only the blocks that changed
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "delta.h"
+
+#define COUNTER_BITS 48
+
+typedef struct Snapshot {
+    CohPage page;
+    uint64_t version;       /* 0: the slot is free                          */
+    bool promised;
+    uint8_t data[COH_PAGE_SIZE];
+} Snapshot;
+
+struct Delta {
+    uint64_t node;
+    uint64_t counter;
+    unsigned slots;
+    Snapshot **slot;        /* allocated when first used                    */
+};
+
+static const uint8_t zeroes[COH_PAGE_SIZE];
+
+Delta *delta_new(CohNodeId node, unsigned slots)
+{
+    Delta *d = g_new0(Delta, 1);
+
+    /* From 1: version 0 is everybody's. */
+    d->node = node + 1;
+    d->slots = slots;
+    d->slot = g_new0(Snapshot *, slots);
+    return d;
+}
+
+void delta_free(Delta *d)
+{
+    for (unsigned i = 0; i < d->slots; i++) {
+        g_free(d->slot[i]);
+    }
+    g_free(d->slot);
+    g_free(d);
+}
+
+static Snapshot *find(const Delta *d, CohPage page)
+{
+    Snapshot *s = d->slots ? d->slot[page % d->slots] : NULL;
+
+    return s && s->version && s->page == page ? s : NULL;
+}
+
+uint64_t delta_new_version(Delta *d)
+{
+    return d->counter >> COUNTER_BITS ? DELTA_ZERO_VERSION
+           : d->node << COUNTER_BITS | d->counter++;
+}
+
+uint64_t delta_version(const Delta *d, CohPage page)
+{
+    const Snapshot *s = find(d, page);
+
+    return s ? s->version : DELTA_ZERO_VERSION;
+}
+
+uint64_t delta_promise(Delta *d, CohPage page)
+{
+    Snapshot *s = find(d, page);
+
+    if (!s) {
+        return DELTA_ZERO_VERSION;
+    }
+    s->promised = true;
+    return s->version;
+}
+
+void delta_settle(Delta *d, CohPage page)
+{
+    Snapshot *s = find(d, page);
+
+    if (s) {
+        s->promised = false;
+    }
+}
+
+void delta_keep(Delta *d, CohPage page, uint64_t version, const void *data)
+{
+    Snapshot **slot, *s;
+
+    if (!d->slots) {
+        return;
+    }
+    slot = &d->slot[page % d->slots];
+    s = *slot;
+    if (s && s->promised) {
+        return;
+    }
+    if (!s) {
+        s = *slot = g_new(Snapshot, 1);
+        s->promised = false;
+    }
+    s->page = page;
+    s->version = version;
+    if (version) {
+        memcpy(s->data, data, COH_PAGE_SIZE);
+    }
+}
+
+static size_t differences(const uint8_t *base, const uint8_t *data,
+                          uint64_t version, uint8_t *out)
+{
+    uint8_t *at = out + DELTA_HEAD;
+    uint64_t map = 0;
+
+    for (unsigned i = 0; i < DELTA_BLOCKS; i++) {
+        const uint8_t *block = data + i * DELTA_BLOCK;
+
+        if (!memcmp(base + i * DELTA_BLOCK, block, DELTA_BLOCK)) {
+            continue;
+        }
+        if (at + DELTA_BLOCK > out + DELTA_BYTES_MAX) {
+            return 0;
+        }
+        map |= UINT64_C(1) << i;
+        memcpy(at, block, DELTA_BLOCK);
+        at += DELTA_BLOCK;
+    }
+    version = GUINT64_TO_LE(version);
+    map = GUINT64_TO_LE(map);
+    memcpy(out, &version, sizeof(version));
+    memcpy(out + sizeof(version), &map, sizeof(map));
+    return at - out;
+}
+
+size_t delta_encode(const Delta *d, CohPage page, uint64_t have,
+                    const void *data, uint8_t out[DELTA_BYTES_MAX])
+{
+    const Snapshot *s = find(d, page);
+    size_t len = 0;
+
+    if (!d->slots) {
+        return 0;
+    }
+    if (s && have && s->version == have) {
+        len = differences(s->data, data, have, out);
+    }
+    return len ?: differences(zeroes, data, DELTA_ZERO_VERSION, out);
+}
+
+bool delta_decode(const Delta *d, CohPage page, const void *in, size_t len,
+                  uint8_t out[COH_PAGE_SIZE])
+{
+    const uint8_t *at = (const uint8_t *)in + DELTA_HEAD;
+    const Snapshot *s = find(d, page);
+    uint64_t version, map;
+
+    if (len < DELTA_HEAD) {
+        return false;
+    }
+    memcpy(&version, in, sizeof(version));
+    memcpy(&map, (const uint8_t *)in + sizeof(version), sizeof(map));
+    version = GUINT64_FROM_LE(version);
+    map = GUINT64_FROM_LE(map);
+    if (len != DELTA_HEAD + (size_t)__builtin_popcountll(map) * DELTA_BLOCK ||
+        (version && (!s || s->version != version))) {
+        return false;
+    }
+    memcpy(out, version ? s->data : zeroes, COH_PAGE_SIZE);
+    for (unsigned i = 0; i < DELTA_BLOCKS; i++) {
+        if (map >> i & 1) {
+            memcpy(out + i * DELTA_BLOCK, at, DELTA_BLOCK);
+            at += DELTA_BLOCK;
+        }
+    }
+    return true;
+}

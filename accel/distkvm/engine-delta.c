@@ -1,0 +1,71 @@
+/*
+ * distkvm: pages on the wire, whole or in blocks
+ *
+ * The protocol sends pages; here they become frames.  Nothing of it decides
+ * anything: a page that arrives is the page that left.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/cutils.h"
+#include "engine-internal.h"
+
+void engine_copy_page(Engine *e, const CohEvent *ev, uint8_t state)
+{
+    uint64_t version = delta_version(e->delta, ev->page);
+
+    memcpy(e->copy, mem_host(e->mem, ev->page), COH_PAGE_SIZE);
+    e->copy_is_zero = buffer_is_zero(e->copy, COH_PAGE_SIZE);
+    if (e->copy_is_zero) {
+        e->copy_version = DELTA_ZERO_VERSION;
+        delta_keep(e->delta, ev->page, DELTA_ZERO_VERSION, NULL);
+        return;
+    }
+    /* Before the snapshot that it builds on is replaced. */
+    e->blocks_len = delta_encode(e->delta, ev->page, ev->have, e->copy,
+                                 e->blocks);
+    if (state == COH_PEER_M || !version) {
+        /* An owner may have written; whoever only reads has not. */
+        version = delta_new_version(e->delta);
+        delta_keep(e->delta, ev->page, version, e->copy);
+    }
+    e->copy_version = version;
+}
+
+void engine_put_page(Engine *e, WireFrame *frame)
+{
+    frame->id = e->copy_version;
+    frame->zero = e->copy_is_zero;
+    if (frame->zero) {
+        STAT_ADD(e, zero_pages_sent, 1);
+        return;
+    }
+    STAT_ADD(e, pages_sent, 1);
+    frame->payload = e->blocks_len ? e->blocks : e->copy;
+    frame->len = e->blocks_len ?: COH_PAGE_SIZE;
+    if (e->blocks_len) {
+        STAT_ADD(e, delta_pages_sent, 1);
+        STAT_ADD(e, delta_bytes_saved, COH_PAGE_SIZE - e->blocks_len);
+    }
+}
+
+bool engine_get_page(Engine *e, const WireFrame *frame, const void **data)
+{
+    *data = NULL;
+    if (frame->zero) {
+        delta_settle(e->delta, frame->addr);
+        delta_keep(e->delta, frame->addr, DELTA_ZERO_VERSION, NULL);
+        return true;
+    }
+    if (frame->len == COH_PAGE_SIZE) {
+        *data = frame->payload;
+    } else if (delta_decode(e->delta, frame->addr, frame->payload, frame->len,
+                            e->rebuilt)) {
+        *data = e->rebuilt;
+    } else {
+        return false;
+    }
+    delta_settle(e->delta, frame->addr);
+    delta_keep(e->delta, frame->addr, frame->id, *data);
+    return true;
+}
