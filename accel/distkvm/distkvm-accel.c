@@ -72,7 +72,7 @@ bool distkvm_must_bounce(void)
 
 bool distkvm_fenced(void)
 {
-    return distkvm && qatomic_read(&distkvm->failed);
+    return distkvm && qatomic_read(&distkvm->fenced);
 }
 
 /* ---------------------------------------------------------------- loss */
@@ -84,6 +84,10 @@ static void fail_in_main_loop(void *unused)
 
 void distkvm_release_waiters(void)
 {
+    /* Before anybody can read zeroes for a page that will not come. */
+    qatomic_set(&distkvm->fenced, true);
+    /* Pairs with the copies that ask distkvm_fenced() afterwards. */
+    smp_mb();
     engine_fail(distkvm->engine);
     io_fail();
     mirror_fail();

@@ -38,6 +38,8 @@ typedef struct DistKVM {
     Engine *engine;
     /* atomic: a node is lost; nothing runs any more */
     bool failed;
+    /* atomic: pages may be missing; what devices copy counts for nothing */
+    bool fenced;
     /* atomic: guest resets so far; frames of another epoch are stale */
     uint32_t epoch;
 } DistKVM;

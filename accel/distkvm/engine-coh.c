@@ -162,10 +162,11 @@ static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
         return 0;
     case COH_ACT_UNPROTECT:
         STAT_ADD(e, pages_owned, 1);
+        engine_evict_changed(e, page);
         return mem_protect(e->mem, page, true);
     case COH_ACT_PROTECT:
         STAT_ADD(e, pages_owned, -1);
-        engine_evict_installed(e, page);
+        engine_evict_changed(e, page);
         return mem_protect(e->mem, page, false);
     case COH_ACT_COPY:
         engine_copy_page(e, ev, state);
@@ -545,7 +546,7 @@ void engine_fault(Engine *e, const MemFault *fault)
         return;
     }
     count_fault(e, fault, state);
-    if (state == COH_PEER_I || (state == COH_PEER_S && fault->write)) {
+    if (state == COH_PEER_I || (state == COH_PEER_S && ev.type == COH_EV_STORE)) {
         EngineWait wait = {
             .since_ns = get_clock(), .tid = fault->tid, .state = state,
             .write = fault->write,
@@ -557,17 +558,24 @@ void engine_fault(Engine *e, const MemFault *fault)
     engine_event(e, &ev, NULL);
 }
 
-void engine_release_lost(Engine *e)
+static void release_all(Engine *e, GHashTable *pages)
 {
     GHashTableIter iter;
     gpointer page;
 
-    g_hash_table_iter_init(&iter, e->waiting);
+    g_hash_table_iter_init(&iter, pages);
     while (g_hash_table_iter_next(&iter, &page, NULL)) {
         MemFault fault = { .page = *(CohPage *)page };
 
         fault_after_failure(e, &fault);
     }
+}
+
+void engine_release_lost(Engine *e)
+{
+    release_all(e, e->waiting);
+    /* Somebody may have faulted on a page that was coming home anyway. */
+    release_all(e, e->adopting);
     for (guint i = 0; i < e->deferred->len; i++) {
         fault_after_failure(e, &g_array_index(e->deferred, MemFault, i));
     }

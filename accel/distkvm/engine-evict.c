@@ -44,7 +44,8 @@ bool engine_may_fetch(const Engine *e, CohPage page)
 {
     bool own = cluster_map_home(&e->config.map, page) == e->node.id;
 
-    return !e->config.cap_pages ||
+    /* A pin lets nobody take pages meanwhile, and needs two at most. */
+    return !e->config.cap_pages || e->pinned ||
            held_pages(e) < e->config.cap_pages + (own ? ENGINE_CAP_SLACK : 0);
 }
 
@@ -129,13 +130,21 @@ void engine_evict_free(Engine *e)
     g_free(e->ring.flags);
 }
 
+void engine_evict_changed(Engine *e, CohPage page)
+{
+    if (e->config.cap_pages) {
+        ring_push(e, page);
+    }
+}
+
 void engine_evict_installed(Engine *e, CohPage page)
 {
-    uint8_t *flags = &e->ring.flags[page];
+    uint8_t *flags;
 
     if (!e->config.cap_pages) {
         return;
     }
+    flags = &e->ring.flags[page];
     /* Given up, and wanted again: it stays longer next time. */
     if (*flags & EVICT_ASKED) {
         *flags &= ~EVICT_ASKED;
@@ -146,12 +155,24 @@ void engine_evict_installed(Engine *e, CohPage page)
 
 /* -------------------------------------------------------------- evicting */
 
+/* An own page can only be dropped, and only while others have it too. */
 static bool is_evictable(Engine *e, CohPage page)
 {
-    bool own = cluster_map_home(&e->config.map, page) == e->node.id;
     uint8_t state = e->node.peer[page].state;
+    const CohHome *home;
 
-    return state == COH_PEER_S || (state == COH_PEER_M && !own);
+    if (cluster_map_home(&e->config.map, page) != e->node.id) {
+        return state == COH_PEER_S || state == COH_PEER_M;
+    }
+    home = &e->node.home[page - e->config.map.page_first[e->node.id]];
+    return state == COH_PEER_S && home->state == COH_HOME_S &&
+           home->sharers != coh_set_one(e->node.id);
+}
+
+/* Neither here nor on its way: nothing will make it evictable. */
+static bool is_absent(Engine *e, CohPage page)
+{
+    return e->node.peer[page].state == COH_PEER_I;
 }
 
 static void evict(Engine *e, CohPage page)
@@ -176,10 +197,13 @@ static unsigned oldest_pages(Engine *e, CohPage *page, unsigned max)
     while (looks-- && n < max) {
         CohPage oldest = ring_pop(e);
 
-        if (!is_evictable(e, oldest)) {
+        if (is_absent(e, oldest)) {
             continue;
         }
         ring_push(e, oldest);
+        if (!is_evictable(e, oldest)) {
+            continue;
+        }
         if (e->ring.flags[oldest] & EVICT_LIVES) {
             e->ring.flags[oldest]--;
         } else if (hold_until(&e->hold, oldest) <= now) {
@@ -189,20 +213,26 @@ static unsigned oldest_pages(Engine *e, CohPage *page, unsigned max)
     return n;
 }
 
-/* Clean copies first, then pages that only this node has. */
+/*
+ * Clean copies first, then pages that only this node has; but some of these
+ * always, since the homes of the others may have no room.
+ */
 static void evict_some(Engine *e, unsigned wanted)
 {
     CohPage page[2 * EVICT_BATCH];
-    unsigned n = oldest_pages(e, page, 2 * wanted), done = 0;
+    unsigned n = oldest_pages(e, page, 2 * wanted), clean = 0, owned = 0;
 
-    for (int clean = 1; clean >= 0; clean--) {
-        for (unsigned i = 0; i < n && done < wanted; i++) {
-            bool is_clean = e->node.peer[page[i]].state == COH_PEER_S;
-
-            if (is_clean == clean) {
-                evict(e, page[i]);
-                done++;
-            }
+    for (unsigned i = 0; i < n && clean < wanted; i++) {
+        if (e->node.peer[page[i]].state == COH_PEER_S) {
+            evict(e, page[i]);
+            clean++;
+        }
+    }
+    for (unsigned i = 0; i < n && (clean + owned < wanted ||
+                                   owned < wanted / 4 + 1); i++) {
+        if (e->node.peer[page[i]].state == COH_PEER_M) {
+            evict(e, page[i]);
+            owned++;
         }
     }
 }

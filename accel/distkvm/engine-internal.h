@@ -117,8 +117,9 @@ bool engine_may_fetch(const Engine *e, CohPage page);
 bool engine_may_adopt(Engine *e, CohPage page);
 void engine_evict_init(Engine *e);
 void engine_evict_free(Engine *e);
-/* @page has come, or may be dropped from now on. */
+/* @page has come; or what may be done with it has changed. */
 void engine_evict_installed(Engine *e, CohPage page);
+void engine_evict_changed(Engine *e, CohPage page);
 void engine_defer(Engine *e, const MemFault *fault);
 /* Keep to the cap; true if there was something to do. */
 bool engine_run_evictions(Engine *e);

@@ -13,6 +13,7 @@
 #include "exec/address-spaces.h"
 #include "exec/memory.h"
 #include "hw/core/cpu.h"
+#include "hw/intc/i8259.h"
 #include "qemu/bswap.h"
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
@@ -205,9 +206,11 @@ static void io_request(const WireFrame *frame)
     IoRequest *req;
 
     bool named = frame->arg != IO_NO_CPU;
+    bool ack = frame->sub & WIRE_IO_ACK;
 
     if (frame->len != IO_SIZE_MAX || frame->acks < 1 ||
         frame->acks > IO_SIZE_MAX || !distkvm_is_boot_node() ||
+        (ack && (frame->sub != WIRE_IO_ACK || !isa_pic)) ||
         (named && cluster_map_cpu_node(&distkvm->map, frame->arg) !=
                   frame->from)) {
         member_expel(frame->from, "it sent a malformed device access");

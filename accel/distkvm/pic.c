@@ -12,6 +12,7 @@
 #include "qemu/osdep.h"
 #include "cpu.h"
 #include "hw/i386/apic.h"
+#include "hw/i386/apic_internal.h"
 #include "hw/intc/i8259.h"
 #include "system/distkvm.h"
 #include "distkvm-internal.h"
@@ -64,9 +65,6 @@ static void output_is(uint32_t seq, bool level)
 {
     CPUState *cpu;
 
-    if ((int32_t)(seq - pic.seq) <= 0) {
-        return;
-    }
     pic.seq = seq;
     pic.level = level;
     CPU_FOREACH(cpu) {
@@ -80,7 +78,7 @@ static void output_is(uint32_t seq, bool level)
 
 void pic_frame_in_service(const WireFrame *frame)
 {
-    if (frame->from == 0) {
+    if (frame->from == 0 && (int32_t)(frame->addr - pic.seq) > 0) {
         output_is(frame->addr, frame->arg & 1);
     }
 }
@@ -101,10 +99,16 @@ bool distkvm_pic_acknowledge(int *vector)
     if (!distkvm || distkvm_is_boot_node()) {
         return false;
     }
-    *vector = -1;
-    if (io_acknowledge(&answer)) {
+    if (!io_acknowledge(&answer)) {
+        /* A node is lost, and the guest stops here. */
+        *vector = APIC_COMMON(X86_CPU(current_cpu)->apic_state)->spurious_vec &
+                  0xff;
+        return true;
+    }
+    *vector = ACK_VECTOR(answer);
+    /* No change since: still high means that another one waits. */
+    if ((int32_t)(ACK_SEQ(answer) - pic.seq) >= 0) {
         output_is(ACK_SEQ(answer), ACK_LEVEL(answer));
-        *vector = ACK_VECTOR(answer);
     }
     return true;
 }

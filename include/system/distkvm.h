@@ -41,7 +41,7 @@ bool distkvm_cpu_is_remote(const CPUState *cpu);
 bool distkvm_pic_changed(int level);
 /*
  * Of the cluster's 8259, if it is on another node (else false): its output;
- * the vector it has for the running vCPU, -1 for none, BQL dropped meanwhile.
+ * the vector it has for the running vCPU, BQL dropped meanwhile.
  */
 bool distkvm_pic_output(int *level);
 bool distkvm_pic_acknowledge(int *vector);
