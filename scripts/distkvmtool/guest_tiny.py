@@ -10,7 +10,8 @@ from .demo import Console
 
 HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
 EXPECTED = ['counters are right', 'interrupts between CPUs are right',
-            'the 8259 is heard on another node', 'passed']
+            'the 8259 is heard on another node',
+            'two interrupts of the 8259 at once are both heard', 'passed']
 PATIENCE = 120
 
 

@@ -247,7 +247,8 @@ def run_full_shapes(results):
     for machine, nodes, vcpus, times in (
             ('q35', 2, None, 10), ('pc', 2, None, 2),
             ('pc', 3, '1/2/1', 10), ('q35', 3, '1/2/1', 2),
-            ('q35', 2, '2/2', 2), ('q35', 4, None, 2), ('q35', 8, None, 2)):
+            ('q35', 2, '2/2', 2), ('q35', 2, '2/0', 2),
+            ('q35', 4, None, 2), ('q35', 8, None, 2)):
         smp = str(sum(int(v) for v in vcpus.split('/')) if vcpus else nodes)
         shape = Shape(nodes=nodes, smp=smp, vcpus=vcpus, machine=machine)
         label = vcpus or f'{nodes}x1'

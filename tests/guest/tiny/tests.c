@@ -10,6 +10,7 @@
 #define ROUNDS 2000
 #define IPI_VECTOR 0x40
 #define TIMER_VECTOR 0x20
+#define CLOCK_VECTOR 0x28
 #define TICKS 20
 /* 8253: 200 ticks a second. */
 #define TIMER_DIVISOR (1193182 / 200)
@@ -120,4 +121,70 @@ void test_extint(void)
         fail("the 8259 interrupts a CPU that does not listen");
     }
     say("tiny: the 8259 is heard on another node\n");
+}
+
+/* volatile: as above */
+static volatile uint32_t timer_came, clock_came;
+
+static uint8_t cmos_read(uint8_t reg)
+{
+    outb(0x70, reg);
+    return inb(0x71);
+}
+
+static void count_timer(void)
+{
+    timer_came++;
+}
+
+static void count_clock(void)
+{
+    clock_came++;
+    cmos_read(0x0c);
+}
+
+static bool is_pending(uint16_t port)
+{
+    outb(port, 0x0a);
+    return inb(port) & 1;
+}
+
+static void take_two(void)
+{
+    asm volatile("cli");
+    init_8259(true);
+    apic_write(APIC_LINT0, 0x700);
+    /* The timer once, the clock 1024 times a second. */
+    outb(0x43, 0x30);
+    outb(0x40, 1);
+    outb(0x40, 0);
+    outb(0x70, 0x0b);
+    outb(0x71, 0x42);
+    cmos_read(0x0c);
+    outb(0x21, 0xfa);
+    outb(0xa1, 0xfe);
+    while (!is_pending(0x20) || !is_pending(0xa0)) {
+        pause();
+    }
+    asm volatile("sti");
+    while (!timer_came || !clock_came) {
+        pause();
+    }
+    outb(0x21, 0xff);
+    outb(0x70, 0x0b);
+    outb(0x71, 0x02);
+    apic_write(APIC_LINT0, 0x10700);
+}
+
+/*
+ * Two at once, with automatic end of interrupt: the 8259's output stays high
+ * after the first was taken.
+ */
+void test_extint_pair(void)
+{
+    on_interrupt(TIMER_VECTOR, count_timer);
+    on_interrupt(CLOCK_VECTOR, count_clock);
+    run_on(1, take_two);
+    join(1);
+    say("tiny: two interrupts of the 8259 at once are both heard\n");
 }

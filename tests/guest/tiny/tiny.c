@@ -131,6 +131,20 @@ void tiny_ap_main(uint32_t cpu)
     }
 }
 
+void init_8259(bool auto_eoi)
+{
+    outb(0x20, 0x11);
+    outb(0x21, 0x20);
+    outb(0x21, 4);
+    outb(0x21, auto_eoi ? 3 : 1);
+    outb(0x21, 0xff);
+    outb(0xa0, 0x11);
+    outb(0xa1, 0x28);
+    outb(0xa1, 2);
+    outb(0xa1, auto_eoi ? 3 : 1);
+    outb(0xa1, 0xff);
+}
+
 static void start_others(void)
 {
     /* volatile: not a memcpy(), there is none */
@@ -154,23 +168,14 @@ void tiny_main(void)
 {
     make_idt();
     load_idt();
-    /* Both 8259s away from the CPU's own vectors, and silent. */
-    outb(0x20, 0x11);
-    outb(0x21, 0x20);
-    outb(0x21, 4);
-    outb(0x21, 1);
-    outb(0x21, 0xff);
-    outb(0xa0, 0x11);
-    outb(0xa1, 0x28);
-    outb(0xa1, 2);
-    outb(0xa1, 1);
-    outb(0xa1, 0xff);
+    init_8259(false);
     apic_write(APIC_SPURIOUS, 0x1ff);
     start_others();
     asm volatile("sti");
     test_counters();
     test_ipi();
     test_extint();
+    test_extint_pair();
     say("tiny: passed\n");
     power_off();
 }

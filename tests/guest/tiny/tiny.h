@@ -69,6 +69,8 @@ void fail(const char *why);
 /* Interrupt vector @vector calls @handler on whatever CPU it comes to. */
 void on_interrupt(int vector, void (*handler)(void));
 void ipi(uint32_t apic_id, uint32_t command);
+/* Both 8259s: vectors from 0x20 and 0x28, all masked. */
+void init_8259(bool auto_eoi);
 /* Run @work on CPU @cpu (not 0); returns at once. */
 void run_on(uint32_t cpu, void (*work)(void));
 /* Wait until @cpu has done its work. */
@@ -79,5 +81,6 @@ uint32_t cpus(void);
 void test_counters(void);
 void test_ipi(void);
 void test_extint(void);
+void test_extint_pair(void);
 
 #endif
