@@ -56,6 +56,8 @@ REFUSED = [
     ('vCPU 0 elsewhere', 'vCPU 0 must be on node 0',
      accel('node=0,vcpus=0/2')),
     ('shares of RAM', 'sums up to', accel('node=0,mem=1G/1G')),
+    ('a cap below its share', "cap=33M is less than this node's share",
+     accel('node=0,cap=33M')),
     ('machine', "machine 'microvm-machine' is not supported",
      accel(machine='microvm')),
     ('smm', 'smm=on cannot work', accel(machine='q35,smm=on')),
