@@ -546,7 +546,8 @@ void engine_fault(Engine *e, const MemFault *fault)
         return;
     }
     count_fault(e, fault, state);
-    if (state == COH_PEER_I || (state == COH_PEER_S && ev.type == COH_EV_STORE)) {
+    if (state == COH_PEER_I ||
+        (state == COH_PEER_S && ev.type == COH_EV_STORE)) {
         EngineWait wait = {
             .since_ns = get_clock(), .tid = fault->tid, .state = state,
             .write = fault->write,
