@@ -20,6 +20,7 @@
 #include "system/system.h"
 #include "clock.h"
 #include "distkvm-internal.h"
+#include "lease.h"
 #include "trace.h"
 
 typedef enum {
@@ -451,6 +452,7 @@ void control_formed(void)
         map_announce();
     }
     engine_settle_early(distkvm->engine, distkvm_is_boot_node());
+    lease_start();
     if (ctl.want_start) {
         tell_boot_node(member_message("want-start"));
     }

@@ -28,6 +28,7 @@
 #include "clock.h"
 #include "distkvm-internal.h"
 #include "fault-guard.h"
+#include "lease.h"
 
 #define TYPE_DISTKVM_ACCEL ACCEL_CLASS_NAME("distkvm")
 OBJECT_DECLARE_SIMPLE_TYPE(DistKVMAccel, DISTKVM_ACCEL)
@@ -110,6 +111,7 @@ void distkvm_fail(const char *why)
             qatomic_set(&cpu->exit_request, true);
         }
     }
+    lease_revoke();
     code_kick_all();
     distkvm_release_waiters();
     service_queue_main(fail_in_main_loop, NULL);

@@ -119,6 +119,7 @@ MemberState member_state(CohNodeId id);
 void member_expel(CohNodeId peer, const char *why);
 /* The cluster ends in good order: a closed connection is no loss. */
 void member_leaving(void);
+bool member_is_leaving(void);
 /* A new message of type @type for the caller to fill in. */
 QDict *member_message(const char *type);
 /* For query-distkvm: time since @id was heard of. */

@@ -16,19 +16,33 @@
 #include "system/tcg.h"
 #include "distkvm-internal.h"
 #include "fault-guard.h"
+#include "lease.h"
 
 static struct sigaction previous;
 
+/* Out of the loop, and stopped for good by distkvm_fail(). */
+static void leave_guest(CPUState *cpu)
+{
+    cpu->exception_index = EXCP_INTERRUPT;
+    siglongjmp(cpu->jmp_env, 1);
+}
+
 static void on_sigsegv(int sig, siginfo_t *info, void *context)
 {
+    uintptr_t pc = ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
     CPUState *cpu = current_cpu;
+    bool leave = false;
 
+    if (info->si_addr == (void *)pc && lease_fault(pc, &leave)) {
+        if (leave) {
+            leave_guest(cpu);
+        }
+        return;
+    }
     if (mem_is_poisoned(info->si_addr)) {
         if (tcg_enabled() && cpu && distkvm_cpu_is_local(cpu) &&
             cpu->running && !bql_locked()) {
-            /* Out of the loop, and stopped for good by distkvm_fail(). */
-            cpu->exception_index = EXCP_INTERRUPT;
-            siglongjmp(cpu->jmp_env, 1);
+            leave_guest(cpu);
         }
         if (mem_unpoison(info->si_addr)) {
             return;

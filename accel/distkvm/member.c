@@ -12,6 +12,7 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/lockable.h"
+#include "lease.h"
 #include "member-internal.h"
 #include "trace.h"
 
@@ -40,6 +41,12 @@ int64_t member_silence_ms(CohNodeId id)
 void member_leaving(void)
 {
     qatomic_set(&mm.leaving, true);
+    lease_end();
+}
+
+bool member_is_leaving(void)
+{
+    return qatomic_read(&mm.leaving);
 }
 
 static void send_to(Member *m, const QDict *message)
@@ -153,10 +160,12 @@ static void member_ping(Member *m, const QDict *ping)
 
 static void member_pong(Member *m, const QDict *pong)
 {
+    int64_t sent = qdict_get_try_int(pong, "sent", 0);
+
+    lease_granted(m->id, cluster_clock_host_ns() - sent);
     /* Time is node 0's; others only show that they live. */
     if (m->id == 0) {
-        cluster_clock_sample(qdict_get_try_int(pong, "sent", 0),
-                             qdict_get_try_int(pong, "clock", 0),
+        cluster_clock_sample(sent, qdict_get_try_int(pong, "clock", 0),
                              cluster_clock_host_ns());
     }
 }

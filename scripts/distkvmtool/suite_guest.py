@@ -9,9 +9,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import (build, guest, guest_early, guest_fence, guest_loss,
-               guest_memory, guest_refused, guest_run, guest_runstate,
-               guest_tiny)
+from . import (build, guest, guest_early, guest_fence, guest_lease,
+               guest_loss, guest_memory, guest_refused, guest_run,
+               guest_runstate, guest_tiny)
 from .cluster import Cluster, Shape
 from .common import BUILD, Problem, quiet
 from .demo import Console
@@ -263,6 +263,7 @@ def run_full_shapes(results):
 def run(results, full):
     guest.initramfs('litmus')
     guest_tiny.run(results, full)
+    guest_lease.run(results, full)
     run_shapes(results)
     guest_memory.run(results, full)
     guest_early.run(results, full)

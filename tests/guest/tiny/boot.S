@@ -20,6 +20,7 @@ start:
     mov %eax, %ds
     mov %eax, %es
     mov %eax, %ss
+    push %ebx
     call tiny_main
 halt:
     cli

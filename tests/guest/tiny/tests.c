@@ -45,6 +45,26 @@ void test_counters(void)
     say("tiny: counters are right\n");
 }
 
+static uint32_t counted[1024] __attribute__((aligned(4096)));
+
+static void count(void)
+{
+    for (;;) {
+        asm volatile("incl %0" : "+m"(counted[0]));
+    }
+}
+
+void count_for_ever(void)
+{
+    run_on(1, count);
+    say("tiny: counting at ");
+    say_number((uint32_t)counted);
+    say("\n");
+    for (;;) {
+        asm volatile("hlt");
+    }
+}
+
 /* volatile: as above */
 static volatile uint32_t ball;
 static uint32_t apic_id[2];

@@ -78,6 +78,8 @@ void join(uint32_t cpu);
 /* CPUs that have started, with this one. */
 uint32_t cpus(void);
 
+/* CPU 1 does nothing but count, in a page of its own. */
+void count_for_ever(void);
 void test_counters(void);
 void test_ipi(void);
 void test_extint(void);

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A node that was expelled in its sleep executes nothing when it wakes."""
+
+import re
+import signal
+import struct
+import subprocess
+import time
+
+from . import guest
+from .cluster import Cluster, Shape
+from .common import BUILD, Problem
+from .demo import Console
+
+HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
+PATIENCE = 60
+# What the guest counts with is 32 bits wide.
+WRAP = 1 << 32
+
+
+class Counter:
+    """A word of guest memory, read from outside: also from the stopped."""
+
+    def __init__(self, cluster, node, address):
+        text = cluster.qmp(node).execute('x-query-ramblock')
+        base = re.search(r'pc\.ram .* (0x[0-9a-f]+) +\w+\s*$',
+                         text['human-readable-text'], re.M)
+        self.path = f'/proc/{cluster.process[node].pid}/mem'
+        self.offset = int(base.group(1), 16) + address
+
+    def read(self):
+        with open(self.path, 'rb', buffering=0) as memory:
+            memory.seek(self.offset)
+            return struct.unpack('<I', memory.read(4))[0]
+
+    def is_counting(self):
+        try:
+            return self.read() != 0
+        except OSError:
+            # The page is not there yet.
+            return False
+
+
+def is_stopped(process):
+    with open(f'/proc/{process.pid}/stat', encoding='ascii') as stat:
+        return stat.read().rpartition(')')[2].split()[0] == 'T'
+
+
+def stop(process):
+    process.send_signal(signal.SIGSTOP)
+    while not is_stopped(process):
+        time.sleep(0.01)
+
+
+def start_counting(name, options=''):
+    """Two nodes, the second of which does nothing but count."""
+    cluster = Cluster(Shape(nodes=2, memory='64M', options=options),
+                      BUILD / 'log' / name)
+    try:
+        cluster.start(1)
+        process = cluster.start(
+            0, [*HEADLESS, '-no-reboot', '-kernel', str(guest.tiny_guest()),
+                '-append', 'count'], stdout=subprocess.PIPE)
+        console = Console(process)
+        console.until(r'tiny: counting at \d+\n', PATIENCE)
+        address = int(re.search(r'at (\d+)', console.text).group(1))
+        counter = Counter(cluster, 1, address)
+        end = time.monotonic() + PATIENCE
+        while not counter.is_counting():
+            if time.monotonic() > end:
+                raise Problem('node 1 does not count')
+            time.sleep(0.05)
+        return cluster, counter
+    except BaseException:
+        cluster.end()
+        raise
+
+
+def wait_failed(cluster, node, patience):
+    end = time.monotonic() + patience
+    while not cluster.info(node)['failed']:
+        if time.monotonic() > end:
+            raise Problem(f'node {node} does not know that it is expelled')
+        time.sleep(0.02)
+
+
+def expelled(name):
+    cluster, counter = start_counting(name)
+    try:
+        cluster.qmp(0)
+        stop(cluster.process[1])
+        before = counter.read()
+        wait_failed(cluster, 0, 10)
+        cluster.process[1].send_signal(signal.SIGCONT)
+        wait_failed(cluster, 1, 5)
+        after = counter.read()
+        if after != before:
+            raise Problem(f'it counted {(after - before) % WRAP} times after '
+                          'it was expelled')
+    finally:
+        cluster.end()
+
+
+def held_back(name):
+    """
+    The other is silent: before it can have given this node up, this one
+    executes nothing; when the other answers, it goes on.
+    """
+    cluster, counter = start_counting(name, ',dead-after-ms=8000')
+    try:
+        stop(cluster.process[0])
+        # Three quarters of it, and some.
+        time.sleep(6.8)
+        before = counter.read()
+        time.sleep(0.1)
+        held = counter.read() == before
+        cluster.process[0].send_signal(signal.SIGCONT)
+        if not held:
+            raise Problem('it runs, though nobody tells it that it may')
+        end = time.monotonic() + 10
+        while counter.read() == before:
+            if time.monotonic() > end:
+                raise Problem('it does not go on')
+            time.sleep(0.02)
+        for node in (0, 1):
+            if cluster.info(node)['failed']:
+                raise Problem(f'node {node} gave up')
+    finally:
+        cluster.end()
+
+
+def run(results, full):
+    del full
+    results.run('guest: an expelled node executes nothing', expelled,
+                'lease-expelled')
+    results.run('guest: a node that nobody answers is held back', held_back,
+                'lease-silence')
