@@ -29,6 +29,7 @@
 #include "distkvm-internal.h"
 #include "fault-guard.h"
 #include "lease.h"
+#include "vmi-kvm.h"
 
 #define TYPE_DISTKVM_ACCEL ACCEL_CLASS_NAME("distkvm")
 OBJECT_DECLARE_SIMPLE_TYPE(DistKVMAccel, DISTKVM_ACCEL)
@@ -129,6 +130,7 @@ static void distkvm_create_vcpu_thread(CPUState *cpu)
     if (distkvm_cpu_is_local(cpu)) {
         inner_ops.create_vcpu_thread(cpu);
     } else {
+        vmi_kvm_remote(cpu);
         dummy_start_vcpu_thread(cpu);
     }
 }
@@ -154,6 +156,9 @@ static void distkvm_ops_init(AccelOpsClass *ops)
 {
     if (inner_ops.ops_init) {
         inner_ops.ops_init(ops);
+    }
+    if (distkvm->vmi == DISTKVM_VMI_KVM) {
+        vmi_kvm_wrap_ops(ops);
     }
     inner_ops = *ops;
     irq_set_local_handler(ops->handle_interrupt ?: local_handle_interrupt);
@@ -203,22 +208,42 @@ static void machine_done_notify(Notifier *notifier, void *data)
 
 static Notifier machine_done_notifier = { .notify = machine_done_notify };
 
-static bool parse_vmi(DistKVM *d, const char *vmi, Error **errp)
+static const char *const vmi_name[] = {
+    [DISTKVM_VMI_TCG] = "tcg",
+    [DISTKVM_VMI_KVM] = "kvm",
+    [DISTKVM_VMI_QTEST] = "qtest",
+};
+
+static bool choose_vmi(DistKVM *d, Error **errp)
 {
-    if (!g_strcmp0(vmi, "tcg")) {
-        d->vmi = DISTKVM_VMI_TCG;
-    } else if (!g_strcmp0(vmi, "qtest")) {
-        d->vmi = DISTKVM_VMI_QTEST;
-    } else if (!g_strcmp0(vmi, "kvm")) {
-        error_setg(errp, "distkvm: vmi=kvm is not supported yet");
-        error_append_hint(errp, "Use vmi=tcg.\n");
-        return false;
+    Error *err = NULL;
+
+    if (vmi_kvm_usable(&err)) {
+        d->vmi = DISTKVM_VMI_KVM;
+        info_report("distkvm: vmi=auto: KVM executes this node's vCPUs");
     } else {
-        error_setg(errp, "distkvm: vmi=%s is not known", vmi);
-        error_append_hint(errp, "Use vmi=tcg or vmi=qtest.\n");
-        return false;
+        d->vmi = DISTKVM_VMI_TCG;
+        info_report("distkvm: vmi=auto: TCG executes this node's vCPUs (%s)",
+                    error_get_pretty(err));
+        error_free(err);
     }
     return true;
+}
+
+static bool parse_vmi(DistKVM *d, const char *vmi, Error **errp)
+{
+    if (!strcmp(vmi, "auto")) {
+        return choose_vmi(d, errp);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(vmi_name); i++) {
+        if (!strcmp(vmi, vmi_name[i])) {
+            d->vmi = i;
+            return i != DISTKVM_VMI_KVM || vmi_kvm_usable(errp);
+        }
+    }
+    error_setg(errp, "distkvm: vmi=%s is not known", vmi);
+    error_append_hint(errp, "Use vmi=kvm, vmi=tcg, vmi=auto or vmi=qtest.\n");
+    return false;
 }
 
 /*
@@ -253,8 +278,9 @@ static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
     return true;
 }
 
-static int start_inner(MachineState *ms, const char *vmi)
+static int start_inner(MachineState *ms)
 {
+    const char *vmi = vmi_name[distkvm->vmi];
     g_autofree char *type = g_strdup_printf("%s" ACCEL_CLASS_SUFFIX, vmi);
     g_autofree char *ops_type = g_strdup_printf("%s" ACCEL_OPS_SUFFIX, type);
     ObjectClass *ops_class = module_object_class_by_name(ops_type);
@@ -266,6 +292,8 @@ static int start_inner(MachineState *ms, const char *vmi)
         /* One thread for all vCPUs would execute those of other nodes. */
         object_property_set_str(OBJECT(inner), "thread", "multi",
                                 &error_abort);
+    } else if (distkvm->vmi == DISTKVM_VMI_KVM) {
+        vmi_kvm_configure(OBJECT(inner));
     }
     inner_ops = *ops;
     ops->ops_init = distkvm_ops_init;
@@ -286,7 +314,7 @@ static int distkvm_init_machine(MachineState *ms)
     }
     distkvm = d;
     qemu_add_machine_init_done_notifier(&machine_done_notifier);
-    return start_inner(ms, a->vmi);
+    return start_inner(ms);
 }
 
 /* -------------------------------------------------------------- options */
@@ -379,6 +407,12 @@ static GlobalProperty accel_compat[] = {
     { "x86_64-cpu", "x2apic", "off" },
     /* It patches the guest's code while pausing this node's vCPUs only. */
     { "apic-common", "vapic", "off" },
+    /* What a hypervisor offers a guest is not the same on all nodes. */
+    { "x86_64-cpu", "kvm", "off" },
+    { "x86_64-cpu", "tcg-cpuid", "off" },
+    /* A guest's own guests would need their nested tables coherent. */
+    { "x86_64-cpu", "svm", "off" },
+    { "x86_64-cpu", "vmx", "off" },
     { "ICH9-LPC", "disable_s3", "1" },
     { "PIIX4_PM", "disable_s3", "1" },
 };
@@ -404,7 +438,7 @@ static void distkvm_accel_class_init(ObjectClass *oc, void *data)
                      G_N_ELEMENTS(accel_compat));
 
     add_string(oc, "vmi", get_vmi, set_vmi,
-               "What executes this node's vCPUs: tcg");
+               "What executes this node's vCPUs: kvm, tcg, or auto");
     add_string(oc, "peers", get_peers, set_peers,
                "Address of every node, in order: host:port/host:port");
     add_string(oc, "vcpus", get_vcpus, set_vcpus,

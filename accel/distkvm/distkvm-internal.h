@@ -19,6 +19,7 @@
 
 typedef enum {
     DISTKVM_VMI_TCG,
+    DISTKVM_VMI_KVM,
     DISTKVM_VMI_QTEST,
 } DistKVMVmi;
 

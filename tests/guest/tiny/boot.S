@@ -85,7 +85,10 @@ common:
     add $4, %esp
     popa
     add $4, %esp
-    iret
+    /* Not iret: where KVM interprets the guest it does not know that. */
+    pushl 8(%esp)
+    popfl
+    ret $8
 
     .data
     .align 8

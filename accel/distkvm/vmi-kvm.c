@@ -1,0 +1,98 @@
+/*
+ * distkvm: KVM as a node's virtual machine monitor
+ *
+ * KVM executes the local vCPUs with QEMU's own interrupt controllers, which
+ * are the ones that span nodes.  Memory needs nothing here: the kernel's
+ * faults reach userfaultfd, and its MMU notifier follows what is taken away.
+ * Spec: docs/architecture.rst, "KVM".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+#include "qapi/error.h"
+#include "distkvm-internal.h"
+#include "vmi-kvm.h"
+
+#define DEVICE "/dev/kvm"
+/* No ioctl on it does anything. */
+#define NO_VCPU -1
+
+/* What cannot be done without. */
+static const struct {
+    int cap;
+    const char *name;
+} needed[] = {
+    { KVM_CAP_IMMEDIATE_EXIT, "immediate exit (Linux 4.11)" },
+    { KVM_CAP_SYNC_MMU, "an MMU that follows the host's page tables" },
+    { KVM_CAP_READONLY_MEM, "read-only memory" },
+};
+
+bool vmi_kvm_usable(Error **errp)
+{
+    int fd = qemu_open(DEVICE, O_RDWR, errp);
+    bool ok = true;
+
+    if (fd < 0) {
+        error_prepend(errp, "distkvm: KVM cannot be used: ");
+        error_append_hint(errp, "Load kvm_intel or kvm_amd and give the user"
+                          " access to " DEVICE ", or use vmi=tcg.\n");
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(needed) && ok; i++) {
+        if (ioctl(fd, KVM_CHECK_EXTENSION, needed[i].cap) <= 0) {
+            error_setg(errp, "distkvm: this host's KVM lacks %s",
+                       needed[i].name);
+            error_append_hint(errp, "Use a newer kernel, or vmi=tcg.\n");
+            ok = false;
+        }
+    }
+    qemu_close(fd);
+    return ok;
+}
+
+void vmi_kvm_configure(Object *accel)
+{
+    /* An interrupt controller inside one kernel reaches only its vCPUs. */
+    object_property_set_str(accel, "kernel-irqchip", "off", &error_abort);
+}
+
+void vmi_kvm_remote(CPUState *cpu)
+{
+    cpu->kvm_fd = NO_VCPU;
+    /* What QEMU holds of it is all there is. */
+    cpu->vcpu_dirty = true;
+}
+
+/* ---------------------------------------------------------- operations */
+
+static AccelOpsClass inner;
+
+#define LOCAL_ONLY(name) \
+    static void local_##name(CPUState *cpu) \
+    { \
+        if (distkvm_cpu_is_local(cpu)) { \
+            inner.name(cpu); \
+        } \
+    }
+
+LOCAL_ONLY(synchronize_post_reset)
+LOCAL_ONLY(synchronize_post_init)
+LOCAL_ONLY(synchronize_state)
+LOCAL_ONLY(synchronize_pre_loadvm)
+
+static int local_update_guest_debug(CPUState *cpu)
+{
+    return distkvm_cpu_is_local(cpu) ? inner.update_guest_debug(cpu) : 0;
+}
+
+void vmi_kvm_wrap_ops(AccelOpsClass *ops)
+{
+    inner = *ops;
+    ops->synchronize_post_reset = local_synchronize_post_reset;
+    ops->synchronize_post_init = local_synchronize_post_init;
+    ops->synchronize_state = local_synchronize_state;
+    ops->synchronize_pre_loadvm = local_synchronize_pre_loadvm;
+    ops->update_guest_debug = local_update_guest_debug;
+}

@@ -1,0 +1,24 @@
+/*
+ * distkvm: KVM as a node's virtual machine monitor
+ *
+ * Main thread, unless said otherwise.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_VMI_KVM_H
+#define DISTKVM_VMI_KVM_H
+
+#include "qom/object.h"
+#include "hw/core/cpu.h"
+#include "system/accel-ops.h"
+
+/* False and @errp, with the remedy, if KVM cannot be used here. */
+bool vmi_kvm_usable(Error **errp);
+/* Before @accel, a KVM accelerator, is initialised. */
+void vmi_kvm_configure(Object *accel);
+/* Put what is aware of remote vCPUs in the place of @ops' own. */
+void vmi_kvm_wrap_ops(AccelOpsClass *ops);
+/* @cpu is another node's: KVM has no vCPU for it. */
+void vmi_kvm_remote(CPUState *cpu);
+
+#endif
