@@ -131,6 +131,13 @@ QDict *hello_make(void);
 bool hello_check(const QDict *ours, const QDict *theirs, CohNodeId *from,
                  Error **errp);
 
+/* ------------------------------------------- cpu-model.c: part of hello */
+
+QDict *cpu_model_make(void);
+/* False and @errp, naming what differs from @node's; @theirs may be NULL. */
+bool cpu_model_agrees(const QDict *ours, const QDict *theirs, int node,
+                      Error **errp);
+
 /* ---------------------------------------------- control.c: run state */
 
 void control_init(void);

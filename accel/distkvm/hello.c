@@ -15,7 +15,6 @@
 #include "crypto/hash.h"
 #include "hw/boards.h"
 #include "qemu/datadir.h"
-#include "qom/qom-qobject.h"
 #include "qemu-version.h"
 #include "distkvm-internal.h"
 
@@ -28,19 +27,6 @@ static char *digest(const void *data, size_t len)
 
     qcrypto_hash_digest(QCRYPTO_HASH_ALGO_SHA256, data, len, &text, NULL);
     return text;
-}
-
-static char *cpu_model(void)
-{
-    QObject *words = object_property_get_qobject(OBJECT(first_cpu),
-                                                 "feature-words", NULL);
-    g_autoptr(GString) text = words ? qobject_to_json(words)
-                                    : g_string_new("");
-    g_autofree char *features = digest(text->str, text->len);
-
-    qobject_unref(words);
-    return g_strdup_printf("%s (features %.16s)", current_machine->cpu_type,
-                           features);
 }
 
 static char *topology(void)
@@ -119,7 +105,6 @@ static QDict *facts_make(void)
     put(facts, "machine type",
         g_strdup(object_class_get_name(object_get_class(
             OBJECT(current_machine)))));
-    put(facts, "CPU model", cpu_model());
     put(facts, "CPU topology", topology());
     put(facts, "vCPUs of the nodes", vcpu_shares());
     put(facts, "RAM size",
@@ -137,6 +122,7 @@ QDict *hello_make(void)
     qdict_put_str(hello, "magic", HELLO_MAGIC);
     qdict_put_int(hello, "node", distkvm->id);
     qdict_put(hello, "facts", facts_make());
+    qdict_put(hello, "cpu", cpu_model_make());
     qdict_put_str(hello, "firmware", hash);
     qdict_put_bool(hello, "own-firmware", insists_on_firmware());
     return hello;
@@ -197,7 +183,9 @@ bool hello_check(const QDict *ours, const QDict *theirs, CohNodeId *from,
         error_setg(errp, "two nodes have the id %d", distkvm->id);
         return false;
     }
-    if (!facts_agree(qdict_get_qdict(ours, "facts"), facts, node, errp)) {
+    if (!facts_agree(qdict_get_qdict(ours, "facts"), facts, node, errp) ||
+        !cpu_model_agrees(qdict_get_qdict(ours, "cpu"),
+                          qdict_get_qdict(theirs, "cpu"), node, errp)) {
         return false;
     }
     if (qdict_get_bool(ours, "own-firmware") &&
