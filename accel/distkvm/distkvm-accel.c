@@ -53,6 +53,7 @@ struct DistKVMAccel {
     int64_t dead_after_ms;
     int64_t hold_us;
     int64_t delta_pages;
+    int64_t readahead;
     int64_t spin_us;
     int64_t clock_skew_ppm;
 };
@@ -271,6 +272,7 @@ static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
     d->dead_after_ms = a->dead_after_ms;
     d->engine_config.hold_ns = a->hold_us * 1000;
     d->engine_config.delta_pages = a->delta_pages;
+    d->engine_config.readahead = a->readahead;
     d->engine_config.spin_ns = spin_us(a) * 1000;
     mem_option = g_strdup(a->mem);
     cap_option = g_strdup(a->cap);
@@ -360,6 +362,8 @@ static const IntOption int_options[] = {
                "Look for work this long before sleeping"),
     INT_OPTION("delta-pages", delta_pages, 0, 1 << 20, 4096,
                "Pages remembered, to send only what changed; 0: whole pages"),
+    INT_OPTION("readahead", readahead, 0, 256, 8,
+               "Pages fetched along when memory is read in order; 0: none"),
     INT_OPTION("x-clock-skew-ppm", clock_skew_ppm, -1000, 1000, 0,
                "Test hook: this host's clock is that much fast"),
 };

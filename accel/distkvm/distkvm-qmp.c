@@ -87,6 +87,7 @@ static DistKVMMemory *memory_info(void)
     m->faults_write = s.faults_write;
     m->faults_upgrade = s.faults_upgrade;
     m->faults_local = s.faults_local;
+    m->readahead_pages = s.readahead_pages;
     m->wait_read_ns = s.wait_read_ns;
     m->wait_write_ns = s.wait_write_ns;
     m->wait_upgrade_ns = s.wait_upgrade_ns;

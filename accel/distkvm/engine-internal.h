@@ -48,6 +48,15 @@ typedef struct EvictRing {
     uint8_t *flags;             /* of each page; engine-evict.c */
 } EvictRing;
 
+/* A thread that goes through memory page by page. */
+typedef struct EngineRun {
+    uint32_t tid;
+    unsigned pages;             /* that came along the last time */
+    CohPage next;               /* that continues the run */
+} EngineRun;
+
+#define ENGINE_RUNS 64
+
 struct Engine {
     EngineConfig config;
     CohNode node;
@@ -79,6 +88,7 @@ struct Engine {
     EvictRing ring;
     int64_t evicted_ns, evict_due_ns;
     Hold hold;
+    EngineRun run[ENGINE_RUNS]; /* by thread id, the last comer wins */
     Delta *delta;
     uint8_t copy[COH_PAGE_SIZE];        /* what COH_ACT_COPY copied */
     uint64_t copy_version;

@@ -39,6 +39,7 @@ typedef struct EngineConfig {
     ClusterMap map;
     int64_t hold_ns;    /* a page stays this long after its installation    */
     int64_t spin_ns;    /* look for work this long before sleeping          */
+    unsigned readahead; /* pages that come along at most; 0: none           */
     unsigned delta_pages;   /* snapshots to send differences against        */
     /* Guest pages to hold at most, give or take the slack; 0: any number. */
     uint64_t cap_pages;
@@ -50,6 +51,7 @@ typedef struct EngineStats {
     uint64_t frames_sent, frames_received, bytes_sent, bytes_received;
     uint64_t pages_sent, zero_pages_sent, invalidations;
     uint64_t delta_pages_sent, delta_bytes_saved;
+    uint64_t readahead_pages;
     uint64_t pages_resident_max, evictions_asked, faults_deferred;
     /* Sums over faults, from seen to installed, by kind as above. */
     uint64_t wait_read_ns, wait_write_ns, wait_upgrade_ns;

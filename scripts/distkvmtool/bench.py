@@ -61,7 +61,8 @@ def show_faults(total):
         wait = total[f'wait-{kind}-ns']
         print(f'faults, {kind}: {faults}, waiting {wait / 1e9:.2f} s, '
               f'{wait / max(faults, 1) / 1e3:.0f} us each')
-    print(f"first touches of a node's own pages: {total['faults-local']}")
+    print(f"first touches of a node's own pages: {total['faults-local']}; "
+          f"pages that came along: {total['readahead-pages']}")
 
 
 def show_hot_pages(infos):

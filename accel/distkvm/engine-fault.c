@@ -1,0 +1,223 @@
+/*
+ * distkvm: the engine's part that meets page faults
+ *
+ * A fault becomes an event of the protocol.  Memory is mostly touched in
+ * order, so pages that will be wanted next come along: a node's own pages that
+ * nobody has touched cost no message; for others a thread must have shown that
+ * it goes through memory page by page.  Nobody waits for such pages, so they
+ * are not held either.  Engine thread only.
+ * Spec: docs/architecture.rst, "Engine".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/timer.h"
+#include "engine-internal.h"
+#include "trace.h"
+
+/* Own pages come in groups of this many, naturally aligned. */
+#define GROUP_PAGES 16
+
+static bool is_first_touch(Engine *e, CohPage page)
+{
+    return cluster_map_home(&e->config.map, page) == e->node.id &&
+           e->node.home[page - e->config.map.page_first[e->node.id]].state ==
+           COH_HOME_U;
+}
+
+static void count_fault(Engine *e, const MemFault *fault, uint8_t state)
+{
+    uint16_t *heat = &e->heat[fault->page];
+
+    if (state == COH_PEER_S) {
+        STAT_ADD(e, faults_upgrade, fault->write);
+    } else if (state != COH_PEER_I) {
+        return;
+    } else if (is_first_touch(e, fault->page)) {
+        STAT_ADD(e, faults_local, 1);
+        return;
+    } else {
+        STAT_ADD(e, faults_read, !fault->write);
+        STAT_ADD(e, faults_write, fault->write);
+    }
+    qatomic_set(heat, *heat + (*heat < UINT16_MAX));
+}
+
+unsigned engine_hot_pages(Engine *e, EngineHotPage *hot, unsigned max)
+{
+    CohPage pages = e->config.map.page_first[e->config.map.nodes];
+    unsigned n = 0;
+
+    for (CohPage page = 0; page < pages; page++) {
+        unsigned faults = qatomic_read(&e->heat[page]);
+        unsigned at = n;
+
+        /* Insertion into a short sorted list. */
+        while (at && hot[at - 1].faults < faults) {
+            at--;
+        }
+        if (!faults || at == max) {
+            continue;
+        }
+        n = MIN(n + 1, max);
+        memmove(&hot[at + 1], &hot[at], (n - at - 1) * sizeof(*hot));
+        hot[at] = (EngineHotPage) { .page = page, .faults = faults };
+    }
+    return n;
+}
+
+static void fault_after_failure(Engine *e, const MemFault *fault)
+{
+    switch (e->node.peer[fault->page].state) {
+    case COH_PEER_S:
+    case COH_PEER_SM_AD:
+    case COH_PEER_SM_A:
+        /* Nobody else will see it. */
+        mem_protect(e->mem, fault->page, true);
+        mem_wake(e->mem, fault->page);
+        break;
+    case COH_PEER_M:
+        mem_wake(e->mem, fault->page);
+        break;
+    default:
+        mem_poison(e->mem, fault->page);
+        break;
+    }
+}
+
+/* ----------------------------------------------------------- readahead */
+
+static bool may_come_along(Engine *e, CohPage page)
+{
+    return page < e->config.map.page_first[e->config.map.nodes] &&
+           e->node.peer[page].state == COH_PEER_I &&
+           engine_may_fetch(e, page);
+}
+
+static void fetch_along(Engine *e, CohPage page, uint8_t type)
+{
+    CohEvent ev = { .type = type, .from = e->node.id, .page = page };
+
+    STAT_ADD(e, readahead_pages, 1);
+    engine_event(e, &ev, NULL);
+}
+
+static void first_touch_group(Engine *e, CohPage page)
+{
+    CohPage first = page & ~(CohPage)(GROUP_PAGES - 1);
+
+    for (CohPage p = first; p < first + GROUP_PAGES; p++) {
+        if (p != page && may_come_along(e, p) && is_first_touch(e, p)) {
+            fetch_along(e, p, COH_EV_LOAD);
+        }
+    }
+}
+
+/* How many pages after @page its thread will want, as far as one can see. */
+static unsigned run_length(Engine *e, CohPage page, uint32_t tid)
+{
+    EngineRun *run = &e->run[tid % ENGINE_RUNS];
+    bool goes_on = run->tid == tid && run->next == page;
+
+    run->tid = tid;
+    run->pages = goes_on ? MIN(run->pages * 2 + 1, e->config.readahead) : 0;
+    run->next = page + 1 + run->pages;
+    return run->pages;
+}
+
+static void read_ahead(Engine *e, const MemFault *fault, uint8_t type)
+{
+    unsigned n;
+
+    if (!e->config.readahead || !e->joined || e->pinned) {
+        return;
+    }
+    n = run_length(e, fault->page, fault->tid);
+    for (CohPage p = fault->page + 1; p <= fault->page + n; p++) {
+        if (may_come_along(e, p)) {
+            fetch_along(e, p, type);
+        }
+    }
+}
+
+/* --------------------------------------------------------------- faults */
+
+static void note_waiter(Engine *e, const MemFault *fault, uint8_t state)
+{
+    EngineWait wait = {
+        .since_ns = get_clock(), .tid = fault->tid, .state = state,
+        .write = fault->write,
+    };
+
+    /* It may be on its way already: asked for by another, or along. */
+    if (!g_hash_table_contains(e->waiting, &fault->page)) {
+        g_hash_table_insert(e->waiting,
+                            g_memdup2(&fault->page, sizeof(CohPage)),
+                            g_memdup2(&wait, sizeof(wait)));
+    }
+}
+
+void engine_fault(Engine *e, const MemFault *fault)
+{
+    bool first;
+    uint8_t state = e->node.peer[fault->page].state;
+    CohEvent ev = {
+        /* Pinned: a misaligned LOCK reads first, but must own the page. */
+        .type = fault->write || e->pinned ? COH_EV_STORE : COH_EV_LOAD,
+        .from = e->node.id,
+        .page = fault->page,
+    };
+
+    trace_distkvm_fault(fault->page, fault->write, fault->tid);
+    if (e->failed) {
+        fault_after_failure(e, fault);
+        return;
+    }
+    if (!e->joined &&
+        cluster_map_home(&e->config.map, fault->page) != e->node.id) {
+        engine_early_fault(e, fault->page);
+        return;
+    }
+    if (state == COH_PEER_I && !engine_may_fetch(e, fault->page)) {
+        STAT_ADD(e, faults_deferred, 1);
+        engine_defer(e, fault);
+        return;
+    }
+    count_fault(e, fault, state);
+    if (state != COH_PEER_M &&
+        (state != COH_PEER_S || ev.type == COH_EV_STORE)) {
+        note_waiter(e, fault, state);
+    }
+    first = state == COH_PEER_I && is_first_touch(e, fault->page);
+    engine_event(e, &ev, NULL);
+    /* After the page that somebody waits for. */
+    if (first && e->config.readahead) {
+        first_touch_group(e, fault->page);
+    } else if (state == COH_PEER_I) {
+        read_ahead(e, fault, ev.type);
+    }
+}
+
+static void release_all(Engine *e, GHashTable *pages)
+{
+    GHashTableIter iter;
+    gpointer page;
+
+    g_hash_table_iter_init(&iter, pages);
+    while (g_hash_table_iter_next(&iter, &page, NULL)) {
+        MemFault fault = { .page = *(CohPage *)page };
+
+        fault_after_failure(e, &fault);
+    }
+}
+
+void engine_release_lost(Engine *e)
+{
+    release_all(e, e->waiting);
+    /* Somebody may have faulted on a page that was coming home anyway. */
+    release_all(e, e->adopting);
+    for (guint i = 0; i < e->deferred->len; i++) {
+        fault_after_failure(e, &g_array_index(e->deferred, MemFault, i));
+    }
+    g_array_set_size(e->deferred, 0);
+}

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Machines that play hosts: TCG gives them AMD's SVM, so that a stock
+kernel's kvm-amd runs in them, with nested paging, on any build machine."""
+
+import hashlib
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from . import guest
+from .common import BUILD, GUEST, QEMU, call, quiet
+from .demo import Console
+
+MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net', 'ext4',
+           'crc32c_generic', 'ccp', 'irqbypass', 'kvm', 'kvm_amd']
+FIRMWARE = ['bios-256k.bin', 'linuxboot_dma.bin', 'kvmvapic.bin']
+# What QEMU loads only when it runs.
+LATE = ['libucp.so.0', 'libuct.so.0', 'libucs.so.0', 'libucm.so.0']
+SECTOR = 512
+MEMORY = '2048M'
+
+
+def firmware_file(name):
+    for directory in (BUILD / 'qemu-build' / 'qemu-bundle' / 'usr' / 'share'
+                      / 'qemu', Path('/usr/share/seabios'),
+                      Path('/usr/share/qemu')):
+        if (directory / name).exists():
+            return directory / name
+    return None
+
+
+def library(name):
+    return next(p for d in ('/lib', '/usr/lib')
+                for p in [Path(d) / 'x86_64-linux-gnu' / name] if p.exists())
+
+
+def copy_libraries(program, root):
+    """The shared libraries of a program or library."""
+    for file in re.findall(r'(/\S+) \(0x', quiet(['ldd', program])):
+        target = root / file.lstrip('/')
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            shutil.copy(Path(file).resolve(), target)
+
+
+def fill_root(root, images):
+    for name in ('bin', 'boot', 'share', 'tmp', 'proc', 'sys', 'dev'):
+        (root / name).mkdir(parents=True)
+    quiet(['strip', '-o', root / 'qemu', QEMU])
+    copy_libraries(QEMU, root)
+    for name in LATE:
+        path = library(name)
+        copy_libraries(path, root)
+        shutil.copy(path.resolve(), root / 'lib' / 'x86_64-linux-gnu' / name)
+    plugins = library('ucx')
+    shutil.copytree(plugins, root / 'lib' / 'x86_64-linux-gnu' / 'ucx',
+                    symlinks=True, ignore=shutil.ignore_patterns('*.a'))
+    shutil.copy('/bin/busybox', root / 'bin' / 'busybox')
+    quiet([root / 'bin' / 'busybox', '--install', '-s', root / 'bin'])
+    for link in (root / 'bin').iterdir():
+        if link.is_symlink():
+            link.unlink()
+            link.symlink_to('/bin/busybox')
+    for name in FIRMWARE:
+        if firmware_file(name):
+            shutil.copy(firmware_file(name), root / 'share' / name)
+    for name, path in images.items():
+        shutil.copy(path, root / 'boot' / name)
+
+
+def root_image(scripts):
+    """A host's root: QEMU, what it needs, and guests to run."""
+    images = {'vmlinuz': guest.vmlinuz(), 'tiny': guest.tiny_guest()}
+    for script in scripts:
+        images[script] = guest.initramfs(script)
+    state = hashlib.sha256(Path(__file__).read_bytes())
+    for path in [QEMU, *images.values()]:
+        state.update(Path(path).read_bytes())
+    image = GUEST / f'outer-{state.hexdigest()[:12]}.img'
+    if not image.exists():
+        for old in GUEST.glob('outer-*.img'):
+            old.unlink()
+        root = GUEST / 'root-outer'
+        shutil.rmtree(root, ignore_errors=True)
+        fill_root(root, images)
+        size = int(quiet(['du', '-sm', root]).split()[0]) + 64
+        partial = image.with_suffix('.partial')
+        partial.unlink(missing_ok=True)
+        call(['mke2fs', '-q', '-t', 'ext4', '-d', root, partial, f'{size}M'])
+        partial.rename(image)
+        shutil.rmtree(root)
+    return image
+
+
+class Outer:
+    """One such machine, that runs a script and shows what it prints."""
+
+    def __init__(self, name, job, scripts=('demo',), extra=()):
+        self.log_dir = BUILD / 'log' / name
+        self.log_dir.mkdir(parents=True, exist_ok=True)
+        script = job.encode()
+        disk = self.log_dir / 'job'
+        disk.write_bytes(script + b'\0' * (-len(script) % SECTOR))
+        drives = []
+        for file, read_only in ((root_image(scripts), 'on'), (disk, 'on')):
+            drives += ['-drive', f'file={file},format=raw,if=virtio,'
+                                 f'readonly={read_only}']
+        self.process = subprocess.Popen(
+            [str(QEMU), '-machine', 'q35', '-accel', 'tcg', '-cpu', 'max',
+             '-smp', '2', '-m', MEMORY, '-nodefaults', '-display', 'none',
+             '-serial', 'stdio', *drives, *extra,
+             *guest.kernel_args('quiet', 'outer', tuple(MODULES))],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
+        self.log = open(self.log_dir / 'console.log', 'w', encoding='utf-8')
+        self.console = Console(self.process, self.log)
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
