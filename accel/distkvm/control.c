@@ -10,6 +10,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "system/cpus.h"
@@ -21,6 +22,7 @@
 #include "clock.h"
 #include "distkvm-internal.h"
 #include "lease.h"
+#include "vmi-tsc.h"
 #include "trace.h"
 
 typedef enum {
@@ -445,6 +447,8 @@ void control_peer_left(CohNodeId peer)
 
 void control_formed(void)
 {
+    Error *err = NULL;
+
     qatomic_set(&ctl.formed, true);
     info_report("distkvm: node %d: all %u nodes have joined", distkvm->id,
                 distkvm->nodes);
@@ -452,6 +456,10 @@ void control_formed(void)
         map_announce();
     }
     engine_settle_early(distkvm->engine, distkvm_is_boot_node());
+    if (!vmi_tsc_start(&err)) {
+        distkvm_fail(error_get_pretty(err));
+        error_free(err);
+    }
     lease_start();
     if (ctl.want_start) {
         tell_boot_node(member_message("want-start"));

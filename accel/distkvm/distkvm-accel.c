@@ -30,6 +30,7 @@
 #include "fault-guard.h"
 #include "lease.h"
 #include "vmi-kvm.h"
+#include "vmi-tsc.h"
 
 #define TYPE_DISTKVM_ACCEL ACCEL_CLASS_NAME("distkvm")
 OBJECT_DECLARE_SIMPLE_TYPE(DistKVMAccel, DISTKVM_ACCEL)
@@ -168,7 +169,7 @@ static void distkvm_ops_init(AccelOpsClass *ops)
     ops->handle_interrupt = irq_handle_interrupt;
     if (distkvm->vmi != DISTKVM_VMI_QTEST) {
         ops->get_virtual_clock = cluster_clock_ns;
-        ops->get_elapsed_ticks = cluster_clock_ns;
+        ops->get_elapsed_ticks = vmi_tsc_ticks;
     }
 }
 

@@ -17,6 +17,7 @@
 #include "qemu/datadir.h"
 #include "qemu-version.h"
 #include "distkvm-internal.h"
+#include "vmi-tsc.h"
 
 #define HELLO_MAGIC "distkvm"
 #define FACT_PROTOCOL "protocol version"
@@ -123,6 +124,7 @@ QDict *hello_make(void)
     qdict_put_int(hello, "node", distkvm->id);
     qdict_put(hello, "facts", facts_make());
     qdict_put(hello, "cpu", cpu_model_make());
+    vmi_tsc_hello(hello);
     qdict_put_str(hello, "firmware", hash);
     qdict_put_bool(hello, "own-firmware", insists_on_firmware());
     return hello;
@@ -185,7 +187,8 @@ bool hello_check(const QDict *ours, const QDict *theirs, CohNodeId *from,
     }
     if (!facts_agree(qdict_get_qdict(ours, "facts"), facts, node, errp) ||
         !cpu_model_agrees(qdict_get_qdict(ours, "cpu"),
-                          qdict_get_qdict(theirs, "cpu"), node, errp)) {
+                          qdict_get_qdict(theirs, "cpu"), node, errp) ||
+        !vmi_tsc_agrees(ours, theirs, node, errp)) {
         return false;
     }
     if (qdict_get_bool(ours, "own-firmware") &&

@@ -1,0 +1,268 @@
+/*
+ * distkvm: the guest's time stamp counter
+ *
+ * Crystals of two hosts differ, and KVM has no way to bend a counter's rate by
+ * parts per million.  So five times a second every vCPU's counter is compared
+ * with guest time: one that is behind is set forwards; one that is ahead takes
+ * guest time along.  Between two corrections counters of different hosts drift
+ * apart by less than a page takes to travel (docs/limits.rst).
+ * Spec: docs/architecture.rst, "Time".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <linux/kvm.h>
+#include "qapi/error.h"
+#include "cpu.h"
+#include "hw/core/cpu.h"
+#include "qemu/error-report.h"
+#include "qemu/host-utils.h"
+#include "qemu/main-loop.h"
+#include "qemu/timer.h"
+#include "system/kvm.h"
+#include "system/runstate.h"
+#include "clock.h"
+#include "distkvm-internal.h"
+#include "trace.h"
+#include "vmi-tsc.h"
+
+/* Where no processor counts. */
+#define TCG_KHZ 1000000
+/* As KVM does: closer is as good as equal. */
+#define TOLERANCE_PPM 250
+#define PERIOD_MS 200
+#define IA32_TSC 0x10
+/* A counter that is behind by less is left alone: setting it costs more. */
+#define LAG_MIN_NS 1000
+/* A counter that is this far off is not counting guest time at all. */
+#define UNRULY_MS 1000
+
+static struct {
+    uint32_t khz_of[COH_NODES_MAX];     /* 0: any; member thread, then const */
+    uint32_t khz;
+    bool unruly;                        /* atomic: counters do as they like */
+    QEMUTimer *timer;
+} tsc = { .khz = TCG_KHZ };
+
+static CPUState *first_local(void)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        if (distkvm_cpu_is_local(cpu)) {
+            return cpu;
+        }
+    }
+    return NULL;
+}
+
+static bool counts_here(void)
+{
+    return kvm_enabled() && first_local();
+}
+
+int64_t vmi_tsc_ticks(void)
+{
+    return muldiv64(cluster_clock_ns(), tsc.khz, TCG_KHZ);
+}
+
+/* ------------------------------------------------------------ frequency */
+
+void vmi_tsc_hello(QDict *hello)
+{
+    uint32_t khz = counts_here() ? cpu_env(first_local())->tsc_khz : 0;
+
+    tsc.khz_of[distkvm->id] = khz;
+    qdict_put_int(hello, "tsc-khz", khz);
+    qdict_put_bool(hello, "tsc-scaling",
+                   counts_here() &&
+                   kvm_check_extension(kvm_state, KVM_CAP_TSC_CONTROL));
+}
+
+static bool nearly_equal(int64_t a, int64_t b)
+{
+    return llabs(a - b) <= MAX(a, b) * TOLERANCE_PPM / 1000000;
+}
+
+bool vmi_tsc_agrees(const QDict *ours, const QDict *theirs, int node,
+                    Error **errp)
+{
+    int64_t here = qdict_get_int(ours, "tsc-khz");
+    int64_t there = qdict_get_try_int(theirs, "tsc-khz", 0);
+    /* Whoever comes later in the order adapts. */
+    const QDict *adapts = distkvm->id > node ? ours : theirs;
+
+    if (there < 0 || there > UINT32_MAX) {
+        error_setg(errp, "node %d states an absurd TSC frequency", node);
+        return false;
+    }
+    tsc.khz_of[node] = there;
+    if (!here || !there || nearly_equal(here, there) ||
+        qdict_get_try_bool(adapts, "tsc-scaling", false)) {
+        return true;
+    }
+    error_setg(errp, "TSC frequency differs: %" PRId64 " kHz on this node (%d)"
+               ", %" PRId64 " kHz on node %d, and the processor of node %d"
+               " cannot scale it; use hosts of one frequency, or vmi=tcg",
+               here, distkvm->id, there, node, MAX(distkvm->id, node));
+    return false;
+}
+
+/* ------------------------------------------------------------- counting */
+
+static int read_counter(CPUState *cpu, uint64_t *value)
+{
+    struct {
+        struct kvm_msrs info;
+        struct kvm_msr_entry entry;
+    } msr = { .info.nmsrs = 1, .entry.index = IA32_TSC };
+    int ret = kvm_vcpu_ioctl(cpu, KVM_GET_MSRS, &msr);
+
+    *value = msr.entry.data;
+    return ret == 1 ? 0 : -EIO;
+}
+
+static int offset_ioctl(CPUState *cpu, int request, uint64_t *offset)
+{
+    struct kvm_device_attr attr = {
+        .group = KVM_VCPU_TSC_CTRL,
+        .attr = KVM_VCPU_TSC_OFFSET,
+        .addr = (uintptr_t)offset,
+    };
+
+    return kvm_vcpu_ioctl(cpu, request, &attr);
+}
+
+/* How far the counter is behind guest time, as of now. */
+static int lag_ticks(CPUState *cpu, int64_t *lag)
+{
+    int64_t before = cluster_clock_ns();
+    uint64_t value;
+    int ret = read_counter(cpu, &value);
+    int64_t now = before + (cluster_clock_ns() - before) / 2;
+
+    *lag = (int64_t)(muldiv64(now, tsc.khz, TCG_KHZ) - value);
+    return ret;
+}
+
+static void give_up(CPUState *cpu)
+{
+    qatomic_set(&tsc.unruly, true);
+    warn_report_once("distkvm: the TSC of vCPU %d cannot be set (Linux 5.16 or"
+                     " newer is needed): the guest must not rely on it",
+                     cpu->cpu_index);
+}
+
+static bool move_counter(CPUState *cpu, int64_t ticks)
+{
+    uint64_t offset;
+
+    if (offset_ioctl(cpu, KVM_GET_DEVICE_ATTR, &offset) < 0) {
+        return false;
+    }
+    offset += ticks;
+    return offset_ioctl(cpu, KVM_SET_DEVICE_ATTR, &offset) >= 0;
+}
+
+/* The guest does not run: the counter may go back. */
+static void set_exactly(CPUState *cpu, run_on_cpu_data unused)
+{
+    int64_t lag;
+
+    if (lag_ticks(cpu, &lag) < 0 || !move_counter(cpu, lag) ||
+        lag_ticks(cpu, &lag) < 0 || llabs(lag) > tsc.khz * UNRULY_MS) {
+        give_up(cpu);
+    }
+}
+
+static void correct(CPUState *cpu, run_on_cpu_data unused)
+{
+    int64_t lag;
+
+    if (qatomic_read(&tsc.unruly) || lag_ticks(cpu, &lag) < 0) {
+        return;
+    }
+    trace_distkvm_tsc_lag(cpu->cpu_index, lag);
+    if (llabs(lag) > tsc.khz * UNRULY_MS) {
+        /* The guest has set it itself, or the host has: not ours any more. */
+        give_up(cpu);
+    } else if (lag > muldiv64(LAG_MIN_NS, tsc.khz, TCG_KHZ)) {
+        move_counter(cpu, lag);
+    } else if (lag < 0) {
+        cluster_clock_observe(cluster_clock_ns() +
+                              muldiv64(-lag, TCG_KHZ, tsc.khz));
+    }
+}
+
+static void for_local_cpus(bool exactly)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        if (!distkvm_cpu_is_local(cpu)) {
+            continue;
+        }
+        if (exactly) {
+            run_on_cpu(cpu, set_exactly, RUN_ON_CPU_NULL);
+        } else {
+            async_run_on_cpu(cpu, correct, RUN_ON_CPU_NULL);
+        }
+    }
+}
+
+static void on_timer(void *unused)
+{
+    if (runstate_is_running() && !qatomic_read(&tsc.unruly) &&
+        !qatomic_read(&distkvm->failed)) {
+        for_local_cpus(false);
+    }
+    timer_mod(tsc.timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + PERIOD_MS);
+}
+
+/* Before vCPUs are resumed: nobody sees the counter go back. */
+static void vm_state_changed(void *unused, bool running, RunState state)
+{
+    if (running) {
+        for_local_cpus(true);
+    }
+}
+
+static bool set_frequency(Error **errp)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        uint32_t khz = cpu_env(cpu)->tsc_khz;
+
+        if (!distkvm_cpu_is_local(cpu) || nearly_equal(khz, tsc.khz)) {
+            continue;
+        }
+        if (kvm_vcpu_ioctl(cpu, KVM_SET_TSC_KHZ, (long)tsc.khz) < 0) {
+            error_setg(errp, "distkvm: the TSC of vCPU %d cannot be set to %u"
+                       " kHz", cpu->cpu_index, tsc.khz);
+            return false;
+        }
+        cpu_env(cpu)->tsc_khz = tsc.khz;
+    }
+    return true;
+}
+
+bool vmi_tsc_start(Error **errp)
+{
+    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
+        if (tsc.khz_of[n]) {
+            tsc.khz = tsc.khz_of[n];
+            break;
+        }
+    }
+    if (!counts_here()) {
+        return true;
+    }
+    if (!set_frequency(errp)) {
+        return false;
+    }
+    qemu_add_vm_change_state_handler(vm_state_changed, NULL);
+    tsc.timer = timer_new_ms(QEMU_CLOCK_REALTIME, on_timer, NULL);
+    on_timer(NULL);
+    return true;
+}

@@ -1,0 +1,25 @@
+/*
+ * distkvm: the guest's time stamp counter
+ *
+ * On every node it counts guest time at one frequency.  TCG computes it;
+ * under KVM the processor counts, and its offset is set: exactly when the
+ * guest starts, forwards only while it runs.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_VMI_TSC_H
+#define DISTKVM_VMI_TSC_H
+
+#include "qobject/qdict.h"
+
+/* Add this node's frequency to its hello. */
+void vmi_tsc_hello(QDict *hello);
+/* False and @errp if the frequencies cannot be made equal.  Member thread. */
+bool vmi_tsc_agrees(const QDict *ours, const QDict *theirs, int node,
+                    Error **errp);
+/* All nodes have joined.  Main thread, before the guest starts. */
+bool vmi_tsc_start(Error **errp);
+/* The counter under TCG.  Any thread, no lock. */
+int64_t vmi_tsc_ticks(void);
+
+#endif
