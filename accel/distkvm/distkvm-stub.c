@@ -20,6 +20,11 @@ bool distkvm_enabled(void)
     return false;
 }
 
+bool distkvm_held_back(void)
+{
+    return false;
+}
+
 bool distkvm_vm_start(void)
 {
     return false;

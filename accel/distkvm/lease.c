@@ -1,7 +1,8 @@
 /*
  * distkvm: the right to execute guest code
  *
- * The gate is the code buffer's permission to be executed.  Every vCPU thread
+ * The gate is the code buffer's permission to be executed, under TCG, and a
+ * question before each KVM_RUN.  Every vCPU thread
  * has a timer of its own that fires when the lease ends: the kernel delivers
  * its signal before the thread executes anything else, also after a stop.  The
  * handler closes the gate and returns; a thread with locks held runs on until
@@ -15,7 +16,10 @@
 #include "hw/core/cpu.h"
 #include "qemu/atomic.h"
 #include "qemu/timer.h"
+#include "system/distkvm.h"
+#include "system/kvm.h"
 #include "system/tcg.h"
+#include <linux/kvm.h>
 #include "tcg/tcg.h"
 #include "distkvm-internal.h"
 #include "lease.h"
@@ -60,8 +64,10 @@ static void gate_unlock(const sigset_t *old)
 /* Lock held. */
 static void gate_set(bool open)
 {
-    if (lease.open != open && tcg_enabled()) {
-        tcg_region_set_exec(open);
+    if (lease.open != open) {
+        if (tcg_enabled()) {
+            tcg_region_set_exec(open);
+        }
         qatomic_set(&lease.open, open);
     }
 }
@@ -80,23 +86,38 @@ static void on_expiry(int sig)
     /* It may have been renewed since the timer fired. */
     if (is_expired()) {
         gate_set(false);
+        if (kvm_enabled() && current_cpu) {
+            /* It may be between the gate and KVM_RUN. */
+            current_cpu->kvm_run->immediate_exit = 1;
+        }
     }
     gate_unlock(&old);
     errno = saved;
 }
 
-bool lease_fault(uintptr_t pc, bool *leave)
+/* False: never again. */
+static bool gate_wait(void)
 {
     const struct timespec wait = { .tv_nsec = WAIT_NS };
 
+    while (!qatomic_read(&lease.open) && !qatomic_read(&lease.revoked)) {
+        nanosleep(&wait, NULL);
+    }
+    return !qatomic_read(&lease.revoked);
+}
+
+bool distkvm_held_back(void)
+{
+    return distkvm && !gate_wait();
+}
+
+bool lease_fault(uintptr_t pc, bool *leave)
+{
     if (!tcg_enabled() ||
         !in_code_gen_buffer((const void *)(pc - tcg_splitwx_diff))) {
         return false;
     }
-    while (!qatomic_read(&lease.open) && !qatomic_read(&lease.revoked)) {
-        nanosleep(&wait, NULL);
-    }
-    *leave = qatomic_read(&lease.revoked);
+    *leave = !gate_wait();
     return true;
 }
 
@@ -196,7 +217,7 @@ void lease_start(void)
     };
     CPUState *cpu;
 
-    if (!tcg_enabled()) {
+    if (!tcg_enabled() && !kvm_enabled()) {
         return;
     }
     lease.timer = g_new0(timer_t, distkvm->map.cpu_first[distkvm->nodes]);

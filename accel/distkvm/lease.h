@@ -7,8 +7,6 @@
  * stopped, or cut off, executes no guest instruction when it goes on.  (Gray
  * and Cheriton, "Leases", SOSP 1989.)
  *
- * TCG vCPUs only.
- *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #ifndef DISTKVM_LEASE_H

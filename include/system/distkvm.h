@@ -16,6 +16,12 @@
 bool distkvm_enabled(void);
 
 /*
+ * A vCPU thread is about to execute guest code under KVM: wait until this
+ * node may; true if it never may again.  No locks held.
+ */
+bool distkvm_held_back(void);
+
+/*
  * Run state.  Main loop, BQL held.  True: the cluster takes care of it and
  * this node must do nothing now.
  */

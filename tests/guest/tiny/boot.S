@@ -80,9 +80,12 @@ vectors:
 common:
     pusha
     cld
-    push 32(%esp)
+    /* Also the two words after it: where, or an error code and where. */
+    push 40(%esp)
+    push 40(%esp)
+    push 40(%esp)
     call tiny_interrupt
-    add $4, %esp
+    add $12, %esp
     popa
     add $4, %esp
     /* Not iret: where KVM interprets the guest it does not know that. */

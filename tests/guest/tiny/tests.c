@@ -208,3 +208,19 @@ void test_extint_pair(void)
     join(1);
     say("tiny: two interrupts of the 8259 at once are both heard\n");
 }
+
+static void go_long(void)
+{
+    in_long_mode(count_64);
+}
+
+void test_long_mode(void)
+{
+    run_on(1, go_long);
+    go_long();
+    join(1);
+    if (long_counter[0] != 2 * ROUNDS || long_counter[1] != 2 * ROUNDS) {
+        fail("locked additions of 64 bits are lost");
+    }
+    say("tiny: 64 bits are right\n");
+}

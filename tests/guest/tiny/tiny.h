@@ -84,5 +84,19 @@ void test_counters(void);
 void test_ipi(void);
 void test_extint(void);
 void test_extint_pair(void);
+/* code.c */
+void test_code(void);
+void test_tables(void);
+void test_device(void);
+/* long.S: call @routine, one of the two below it, in 64 bits. */
+void in_long_mode(void (*routine)(void));
+/* Add 1 to both halves of long_counter, 2000 times. */
+void count_64(void);
+/* At each @turn, from 1 to 200, say in @got what the window shows. */
+void look_64(void);
+/* volatile: other CPUs change them, or their processors read them */
+extern volatile uint32_t turn, got;
+extern volatile uint32_t long_counter[2], window[2];
+void test_long_mode(void);
 
 #endif
