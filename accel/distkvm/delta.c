@@ -64,6 +64,13 @@ uint64_t delta_version(const Delta *d, CohPage page)
     return s ? s->version : DELTA_ZERO_VERSION;
 }
 
+bool delta_is_same(const Delta *d, CohPage page, const void *data)
+{
+    const Snapshot *s = find(d, page);
+
+    return s && s->version && !memcmp(s->data, data, COH_PAGE_SIZE);
+}
+
 uint64_t delta_promise(Delta *d, CohPage page)
 {
     Snapshot *s = find(d, page);

@@ -40,6 +40,8 @@ void delta_free(Delta *d);
 uint64_t delta_new_version(Delta *d);
 /* The version of @page that there is a snapshot of, or 0. */
 uint64_t delta_version(const Delta *d, CohPage page);
+/* Are these the bytes that @page had when its version was kept? */
+bool delta_is_same(const Delta *d, CohPage page, const void *data);
 /* The same, and it stays until delta_settle(). */
 uint64_t delta_promise(Delta *d, CohPage page);
 void delta_settle(Delta *d, CohPage page);

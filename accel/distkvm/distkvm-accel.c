@@ -220,7 +220,7 @@ static bool choose_vmi(DistKVM *d, Error **errp)
 {
     Error *err = NULL;
 
-    if (vmi_kvm_usable(&err)) {
+    if (vmi_kvm_usable(&err) && vmi_kvm_check_host(&err)) {
         d->vmi = DISTKVM_VMI_KVM;
         info_report("distkvm: vmi=auto: KVM executes this node's vCPUs");
     } else {
@@ -240,7 +240,8 @@ static bool parse_vmi(DistKVM *d, const char *vmi, Error **errp)
     for (size_t i = 0; i < ARRAY_SIZE(vmi_name); i++) {
         if (!strcmp(vmi, vmi_name[i])) {
             d->vmi = i;
-            return i != DISTKVM_VMI_KVM || vmi_kvm_usable(errp);
+            return i != DISTKVM_VMI_KVM ||
+                   (vmi_kvm_usable(errp) && vmi_kvm_check_host(errp));
         }
     }
     error_setg(errp, "distkvm: vmi=%s is not known", vmi);

@@ -77,6 +77,7 @@ static DistKVMMemory *memory_info(void)
     m->resident_pages_max = s.pages_resident_max;
     m->cap_pages = distkvm->engine_config.cap_pages;
     m->snapshot_pages = distkvm->engine_config.delta_pages;
+    m->unchanged_pages_sent = s.unchanged_pages_sent;
     m->delta_pages_sent = s.delta_pages_sent;
     m->delta_bytes_saved = s.delta_bytes_saved;
     m->evictions = s.evictions_asked;

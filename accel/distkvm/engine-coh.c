@@ -219,6 +219,9 @@ static void installed(Engine *e, CohPage page)
     if (wait) {
         hold_installed(&e->hold, page, wait->tid, now);
         count_wait(e, wait, now - wait->since_ns);
+        if (wait->remote) {
+            hold_fetched(&e->hold, now - wait->since_ns);
+        }
         g_hash_table_remove(e->waiting, &page);
     }
     engine_event(e, &ev, NULL);

@@ -24,7 +24,10 @@ void engine_copy_page(Engine *e, const CohEvent *ev, uint8_t state)
     /* Before the snapshot that it builds on is replaced. */
     e->blocks_len = delta_encode(e->delta, ev->page, ev->have, e->copy,
                                  e->blocks);
-    if (state == COH_PEER_M || !version) {
+    if (state == COH_PEER_M && delta_is_same(e->delta, ev->page, e->copy)) {
+        /* Nothing was written: the processor walked a guest's page table. */
+        STAT_ADD(e, unchanged_pages_sent, 1);
+    } else if (state == COH_PEER_M || !version) {
         /* An owner may have written; whoever only reads has not. */
         version = delta_new_version(e->delta);
         delta_keep(e->delta, ev->page, version, e->copy);

@@ -159,6 +159,7 @@ static void note_waiter(Engine *e, const MemFault *fault, uint8_t state)
 
 void engine_fault(Engine *e, const MemFault *fault)
 {
+    EngineWait *wait;
     bool first;
     uint8_t state = e->node.peer[fault->page].state;
     CohEvent ev = {
@@ -190,6 +191,10 @@ void engine_fault(Engine *e, const MemFault *fault)
     }
     first = state == COH_PEER_I && is_first_touch(e, fault->page);
     engine_event(e, &ev, NULL);
+    wait = g_hash_table_lookup(e->waiting, &fault->page);
+    if (wait) {
+        wait->remote = true;
+    }
     /* After the page that somebody waits for. */
     if (first && e->config.readahead) {
         first_touch_group(e, fault->page);

@@ -107,6 +107,7 @@ typedef struct EngineWait {
     uint32_t tid;
     uint8_t state;          /* CohPeerState when it faulted */
     bool write;
+    bool remote;            /* another node was needed */
 } EngineWait;
 
 #define STAT_ADD(e, field, n) \

@@ -51,7 +51,7 @@ typedef struct EngineStats {
     uint64_t frames_sent, frames_received, bytes_sent, bytes_received;
     uint64_t pages_sent, zero_pages_sent, invalidations;
     uint64_t delta_pages_sent, delta_bytes_saved;
-    uint64_t readahead_pages;
+    uint64_t readahead_pages, unchanged_pages_sent;
     uint64_t pages_resident_max, evictions_asked, faults_deferred;
     /* Sums over faults, from seen to installed, by kind as above. */
     uint64_t wait_read_ns, wait_write_ns, wait_upgrade_ns;

@@ -12,7 +12,22 @@
 void hold_init(Hold *hold, int64_t window_ns)
 {
     memset(hold, 0, sizeof(*hold));
+    hold->asked_ns = window_ns;
     hold->window_ns = window_ns;
+}
+
+void hold_fetched(Hold *hold, int64_t ns)
+{
+    if (!hold->asked_ns) {
+        return;
+    }
+    /* Slow ones waited for somebody's window: they must not widen ours. */
+    hold->fastest_ns = hold->fastest_ns
+                       ? MIN(hold->fastest_ns + hold->fastest_ns / 64, ns)
+                       : ns;
+    hold->window_ns = MAX(hold->asked_ns,
+                          MIN(HOLD_FETCHES * hold->fastest_ns,
+                              HOLD_ADAPTED_MAX_NS));
 }
 
 void hold_installed(Hold *hold, CohPage page, uint32_t tid, int64_t now_ns)

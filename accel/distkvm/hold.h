@@ -4,8 +4,10 @@
  * One instruction may need several pages at once.  Each page a thread fetched
  * is therefore held until a little after that thread's *last* fetch, within a
  * bound; else two nodes could take each other's pages for ever (Mirage's time
- * window, Fleisch and Popek 1989).  Engine thread only.  A hold merely delays
- * the delivery of a request, which the protocol allows the network anyway.
+ * window, Fleisch and Popek 1989).  The window must outlast the next fetch, so
+ * it is never shorter than a few of the fastest ones.  Engine thread only.  A
+ * hold merely delays the delivery of a request, which the protocol allows the
+ * network anyway.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -18,9 +20,14 @@
 #define HOLD_THREADS 256
 /* A page is never held longer than this many windows. */
 #define HOLD_WINDOWS_MAX 8
+/* A window lasts this many of the fastest fetches, but not for ever. */
+#define HOLD_FETCHES 3
+#define HOLD_ADAPTED_MAX_NS (20 * 1000 * 1000)
 
 typedef struct Hold {
+    int64_t asked_ns;           /* the least window; 0: no holding at all */
     int64_t window_ns;
+    int64_t fastest_ns;         /* fetch of late; 0: none yet */
     struct {
         CohPage page;
         uint32_t tid;
@@ -35,6 +42,8 @@ typedef struct Hold {
 void hold_init(Hold *hold, int64_t window_ns);
 /* Thread @tid has been given @page at @now_ns. */
 void hold_installed(Hold *hold, CohPage page, uint32_t tid, int64_t now_ns);
+/* Fetching a page from another node took @ns. */
+void hold_fetched(Hold *hold, int64_t ns);
 /* Until when @page stays; in the past if it need not. */
 int64_t hold_until(const Hold *hold, CohPage page);
 

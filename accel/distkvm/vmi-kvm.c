@@ -12,6 +12,7 @@
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
 #include "qapi/error.h"
+#include "qemu/error-report.h"
 #include "distkvm-internal.h"
 #include "vmi-kvm.h"
 
@@ -50,6 +51,43 @@ bool vmi_kvm_usable(Error **errp)
     }
     qemu_close(fd);
     return ok;
+}
+
+/* A module's parameter: 1, 0, or -1 if there is no such module. */
+static int module_parameter(const char *module, const char *name)
+{
+    g_autofree char *path = g_strdup_printf("/sys/module/%s/parameters/%s",
+                                            module, name);
+    g_autofree char *text = NULL;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL)) {
+        return -1;
+    }
+    return text[0] == 'Y' || text[0] == '1';
+}
+
+bool vmi_kvm_check_host(Error **errp)
+{
+    /* Its shadows are not updated when another node writes to a table. */
+    if (module_parameter("kvm_amd", "npt") == 0 ||
+        module_parameter("kvm_intel", "ept") == 0) {
+        error_setg(errp, "distkvm: this host's KVM shadows the guest's page"
+                   " tables, and would not see another node change them");
+        error_append_hint(errp, "Load kvm_amd with npt=1, or kvm_intel with"
+                          " ept=1; or use vmi=tcg.\n");
+        return false;
+    }
+    if (module_parameter("kvm_intel", "eptad") == 1) {
+        warn_report("distkvm: walks of the guest's page tables count as"
+                    " writes here, which is slow; load kvm_intel with"
+                    " eptad=0");
+    } else if (module_parameter("kvm_amd", "npt") == 1) {
+        warn_report("distkvm: walks of the guest's page tables count as"
+                    " writes on AMD processors: page tables that vCPUs of"
+                    " several nodes use move between them"
+                    " (unchanged-pages-sent of query-distkvm)");
+    }
+    return true;
 }
 
 void vmi_kvm_configure(Object *accel)

@@ -14,6 +14,11 @@
 
 /* False and @errp, with the remedy, if KVM cannot be used here. */
 bool vmi_kvm_usable(Error **errp);
+/*
+ * False and @errp if the guest's page tables would not be coherent; warns
+ * where walking them is slow.
+ */
+bool vmi_kvm_check_host(Error **errp);
 /* Before @accel, a KVM accelerator, is initialised. */
 void vmi_kvm_configure(Object *accel);
 /* Put what is aware of remote vCPUs in the place of @ops' own. */

@@ -40,11 +40,36 @@ static void test_unknown(void)
     g_assert_cmpint(hold_until(&hold, 1 + HOLD_PAGES), ==, 0);
 }
 
+static void test_adapts(void)
+{
+    hold_init(&hold, 100);
+    hold_fetched(&hold, 10);
+    hold_installed(&hold, 1, 7, 1000);
+    g_assert_cmpint(hold_until(&hold, 1), ==, 1100);
+    /* A slow network: the window outlasts a fetch. */
+    hold_init(&hold, 100);
+    hold_fetched(&hold, 1000);
+    hold_installed(&hold, 1, 7, 1000);
+    g_assert_cmpint(hold_until(&hold, 1), ==, 1000 + HOLD_FETCHES * 1000);
+    /* Fetches that met somebody's window do not widen it much. */
+    for (int i = 0; i < 10; i++) {
+        hold_fetched(&hold, 100000);
+    }
+    hold_installed(&hold, 1, 7, 1000);
+    g_assert_cmpint(hold_until(&hold, 1), <, 1000 + HOLD_FETCHES * 1200);
+    /* No holding was asked for. */
+    hold_init(&hold, 0);
+    hold_fetched(&hold, 1000);
+    hold_installed(&hold, 1, 7, 1000);
+    g_assert_cmpint(hold_until(&hold, 1), ==, 1000);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/hold/last-install", test_last_install);
     g_test_add_func("/hold/bound", test_bound);
+    g_test_add_func("/hold/adapts", test_adapts);
     g_test_add_func("/hold/unknown", test_unknown);
     return g_test_run();
 }
