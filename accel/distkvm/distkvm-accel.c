@@ -55,6 +55,7 @@ struct DistKVMAccel {
     int64_t hold_us;
     int64_t delta_pages;
     int64_t readahead;
+    int64_t walk_bundles;
     int64_t spin_us;
     int64_t clock_skew_ppm;
 };
@@ -274,6 +275,9 @@ static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
     d->dead_after_ms = a->dead_after_ms;
     d->engine_config.hold_ns = a->hold_us * 1000;
     d->engine_config.delta_pages = a->delta_pages;
+    d->engine_config.walks_write = a->walk_bundles &&
+                                   d->vmi == DISTKVM_VMI_KVM &&
+                                   vmi_kvm_walks_write();
     d->engine_config.readahead = a->readahead;
     d->engine_config.spin_ns = spin_us(a) * 1000;
     mem_option = g_strdup(a->mem);
@@ -366,6 +370,8 @@ static const IntOption int_options[] = {
                "Pages remembered, to send only what changed; 0: whole pages"),
     INT_OPTION("readahead", readahead, 0, 256, 8,
                "Pages fetched along when memory is read in order; 0: none"),
+    INT_OPTION("walk-bundles", walk_bundles, 0, 1, 1,
+               "Fetch the page tables of a walk together; 0: one by one"),
     INT_OPTION("x-clock-skew-ppm", clock_skew_ppm, -1000, 1000, 0,
                "Test hook: this host's clock is that much fast"),
 };

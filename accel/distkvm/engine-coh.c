@@ -218,7 +218,9 @@ static void installed(Engine *e, CohPage page)
     delta_settle(e->delta, page);
     if (wait) {
         hold_installed(&e->hold, page, wait->tid, now);
-        count_wait(e, wait, now - wait->since_ns);
+        if (!wait->along) {
+            count_wait(e, wait, now - wait->since_ns);
+        }
         if (wait->remote) {
             hold_fetched(&e->hold, now - wait->since_ns);
         }

@@ -27,8 +27,10 @@ void engine_copy_page(Engine *e, const CohEvent *ev, uint8_t state)
     if (state == COH_PEER_M && delta_is_same(e->delta, ev->page, e->copy)) {
         /* Nothing was written: the processor walked a guest's page table. */
         STAT_ADD(e, unchanged_pages_sent, 1);
+        walks_lost(&e->walks, ev->page, true);
     } else if (state == COH_PEER_M || !version) {
         /* An owner may have written; whoever only reads has not. */
+        walks_lost(&e->walks, ev->page, false);
         version = delta_new_version(e->delta);
         delta_keep(e->delta, ev->page, version, e->copy);
     }

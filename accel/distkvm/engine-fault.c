@@ -85,6 +85,22 @@ static void fault_after_failure(Engine *e, const MemFault *fault)
     }
 }
 
+static void note_waiter(Engine *e, const MemFault *fault, uint8_t state,
+                        bool along)
+{
+    EngineWait wait = {
+        .since_ns = get_clock(), .tid = fault->tid, .state = state,
+        .write = fault->write, .along = along,
+    };
+
+    /* It may be on its way already: asked for by another, or along. */
+    if (!g_hash_table_contains(e->waiting, &fault->page)) {
+        g_hash_table_insert(e->waiting,
+                            g_memdup2(&fault->page, sizeof(CohPage)),
+                            g_memdup2(&wait, sizeof(wait)));
+    }
+}
+
 /* ----------------------------------------------------------- readahead */
 
 static bool may_come_along(Engine *e, CohPage page)
@@ -140,22 +156,30 @@ static void read_ahead(Engine *e, const MemFault *fault, uint8_t type)
     }
 }
 
-/* --------------------------------------------------------------- faults */
-
-static void note_waiter(Engine *e, const MemFault *fault, uint8_t state)
+/*
+ * A walk needs all its tables at once, so all are held as if the thread had
+ * waited for each.
+ */
+static void fetch_walk(Engine *e, const MemFault *fault)
 {
-    EngineWait wait = {
-        .since_ns = get_clock(), .tid = fault->tid, .state = state,
-        .write = fault->write,
-    };
+    Walks walks = e->walks;
 
-    /* It may be on its way already: asked for by another, or along. */
-    if (!g_hash_table_contains(e->waiting, &fault->page)) {
-        g_hash_table_insert(e->waiting,
-                            g_memdup2(&fault->page, sizeof(CohPage)),
-                            g_memdup2(&wait, sizeof(wait)));
+    if (!e->config.walks_write || !walks_has(&walks, fault->page)) {
+        return;
+    }
+    for (unsigned i = 0; i < walks.n; i++) {
+        MemFault other = {
+            .page = walks.page[i], .write = true, .tid = fault->tid,
+        };
+
+        if (may_come_along(e, other.page)) {
+            note_waiter(e, &other, COH_PEER_I, true);
+            fetch_along(e, other.page, COH_EV_STORE);
+        }
     }
 }
+
+/* --------------------------------------------------------------- faults */
 
 void engine_fault(Engine *e, const MemFault *fault)
 {
@@ -187,7 +211,7 @@ void engine_fault(Engine *e, const MemFault *fault)
     count_fault(e, fault, state);
     if (state != COH_PEER_M &&
         (state != COH_PEER_S || ev.type == COH_EV_STORE)) {
-        note_waiter(e, fault, state);
+        note_waiter(e, fault, state, false);
     }
     first = state == COH_PEER_I && is_first_touch(e, fault->page);
     engine_event(e, &ev, NULL);
@@ -199,6 +223,7 @@ void engine_fault(Engine *e, const MemFault *fault)
     if (first && e->config.readahead) {
         first_touch_group(e, fault->page);
     } else if (state == COH_PEER_I) {
+        fetch_walk(e, fault);
         read_ahead(e, fault, ev.type);
     }
 }

@@ -15,6 +15,7 @@
 #include "engine.h"
 #include "delta.h"
 #include "hold.h"
+#include "walks.h"
 
 /* A frame on its way to the engine thread. */
 typedef struct EnginePost {
@@ -88,6 +89,7 @@ struct Engine {
     EvictRing ring;
     int64_t evicted_ns, evict_due_ns;
     Hold hold;
+    Walks walks;
     EngineRun run[ENGINE_RUNS]; /* by thread id, the last comer wins */
     Delta *delta;
     uint8_t copy[COH_PAGE_SIZE];        /* what COH_ACT_COPY copied */
@@ -108,6 +110,7 @@ typedef struct EngineWait {
     uint8_t state;          /* CohPeerState when it faulted */
     bool write;
     bool remote;            /* another node was needed */
+    bool along;             /* nobody waits yet, but will */
 } EngineWait;
 
 #define STAT_ADD(e, field, n) \

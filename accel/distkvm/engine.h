@@ -40,6 +40,7 @@ typedef struct EngineConfig {
     int64_t hold_ns;    /* a page stays this long after its installation    */
     int64_t spin_ns;    /* look for work this long before sleeping          */
     unsigned readahead; /* pages that come along at most; 0: none           */
+    bool walks_write;   /* page tables that are walked count as written     */
     unsigned delta_pages;   /* snapshots to send differences against        */
     /* Guest pages to hold at most, give or take the slack; 0: any number. */
     uint64_t cap_pages;

@@ -1,5 +1,5 @@
 /*
- * distkvm: KVM as a node's virtual machine monitor
+ * distkvm: KVM as what executes a node's vCPUs
  *
  * KVM executes the local vCPUs with QEMU's own interrupt controllers, which
  * are the ones that span nodes.  Memory needs nothing here: the kernel's
@@ -64,6 +64,12 @@ static int module_parameter(const char *module, const char *name)
         return -1;
     }
     return text[0] == 'Y' || text[0] == '1';
+}
+
+bool vmi_kvm_walks_write(void)
+{
+    return module_parameter("kvm_intel", "eptad") == 1 ||
+           module_parameter("kvm_amd", "npt") == 1;
 }
 
 bool vmi_kvm_check_host(Error **errp)

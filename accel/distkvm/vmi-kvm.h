@@ -1,5 +1,5 @@
 /*
- * distkvm: KVM as a node's virtual machine monitor
+ * distkvm: KVM as what executes a node's vCPUs
  *
  * Main thread, unless said otherwise.
  *
@@ -19,6 +19,8 @@ bool vmi_kvm_usable(Error **errp);
  * where walking them is slow.
  */
 bool vmi_kvm_check_host(Error **errp);
+/* Does walking a guest's page tables count as writing to them here? */
+bool vmi_kvm_walks_write(void);
 /* Before @accel, a KVM accelerator, is initialised. */
 void vmi_kvm_configure(Object *accel);
 /* Put what is aware of remote vCPUs in the place of @ops' own. */

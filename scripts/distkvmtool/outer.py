@@ -9,12 +9,12 @@ import subprocess
 from pathlib import Path
 
 from . import guest
-from .common import BUILD, GUEST, QEMU, call, quiet
+from .common import BUILD, GUEST, QEMU, Problem, call, quiet
 from .demo import Console
 
 MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net', 'ext4',
            'crc32c_generic', 'ccp', 'irqbypass', 'kvm', 'kvm_amd']
-FIRMWARE = ['bios-256k.bin', 'linuxboot_dma.bin', 'kvmvapic.bin']
+FIRMWARE = ['bios-256k.bin', 'linuxboot_dma.bin', 'multiboot_dma.bin']
 # What QEMU loads only when it runs.
 LATE = ['libucp.so.0', 'libuct.so.0', 'libucs.so.0', 'libucm.so.0']
 SECTOR = 512
@@ -27,7 +27,8 @@ def firmware_file(name):
                       Path('/usr/share/qemu')):
         if (directory / name).exists():
             return directory / name
-    return None
+    raise Problem(f'there is no firmware {name}: apt-get install '
+                  'seabios qemu-system-data')
 
 
 def library(name):
@@ -63,8 +64,7 @@ def fill_root(root, images):
             link.unlink()
             link.symlink_to('/bin/busybox')
     for name in FIRMWARE:
-        if firmware_file(name):
-            shutil.copy(firmware_file(name), root / 'share' / name)
+        shutil.copy(firmware_file(name), root / 'share' / name)
     for name, path in images.items():
         shutil.copy(path, root / 'boot' / name)
 

@@ -10,7 +10,7 @@ import traceback
 from . import build
 from .common import BUILD, TOP, Problem, quiet, say
 
-SUITES = ['static', 'unit', 'qtest', 'guest']
+SUITES = ['static', 'unit', 'qtest', 'guest', 'kvm']
 # Suites that need no QEMU.
 LIGHT = {'static', 'unit'}
 

@@ -77,7 +77,7 @@ void test_code(void)
 
 /* --------------------------------------------- tables that change */
 
-#define PRESENT_WRITABLE 3
+#define USABLE 0x63
 
 static uint32_t marked[2][1024] __attribute__((aligned(4096)));
 
@@ -93,7 +93,7 @@ void test_tables(void)
     marked[1][0] = 0x2222;
     run_on(1, look_through_window);
     for (uint32_t i = 1; i <= ROUNDS; i++) {
-        window[0] = (uint32_t)marked[i & 1] | PRESENT_WRITABLE;
+        window[0] = (uint32_t)marked[i & 1] | USABLE;
         turn = i;
         while (turn) {
             pause();

@@ -5,15 +5,15 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#define ROUNDS_COUNT 2000
+#define ROUNDS_COUNT 500
 #define ROUNDS_LOOK 200
 #define CR4_PAE 0x20
 #define MSR_EFER 0xc0000080
 #define EFER_LME 0x100
 #define CR0_PG 0x80000000
-#define TABLE 3
-/* Present, writable, and of 2 MiB. */
-#define LARGE 0x83
+#define TABLE 0x63
+/* Present, writable, accessed, dirty; and of 2 MiB. */
+#define LARGE 0xe3
 #define WINDOW 0x40000000
 
     .text

@@ -7,7 +7,7 @@
  */
 #include "tiny.h"
 
-#define ROUNDS 2000
+#define ROUNDS 500
 #define IPI_VECTOR 0x40
 #define TIMER_VECTOR 0x20
 #define CLOCK_VECTOR 0x28

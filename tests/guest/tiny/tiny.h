@@ -90,7 +90,7 @@ void test_tables(void);
 void test_device(void);
 /* long.S: call @routine, one of the two below it, in 64 bits. */
 void in_long_mode(void (*routine)(void));
-/* Add 1 to both halves of long_counter, 2000 times. */
+/* Add 1 to both halves of long_counter, 500 times. */
 void count_64(void);
 /* At each @turn, from 1 to 200, say in @got what the window shows. */
 void look_64(void);

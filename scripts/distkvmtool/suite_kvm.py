@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""KVM nodes on machines that play hosts, with stock kernels and kvm-amd."""
+
+import re
+import threading
+
+from .common import Problem
+from .outer import Outer
+
+TINY_SAYS = 'tiny: passed'
+# Under two emulations, one in the other.
+TINY_SECONDS = 240
+BOOT_SECONDS = 900
+
+# A guest over two nodes: "run VMI0 VMI1 SMP ARGUMENTS...", its console out.
+JOB = '''
+peers=127.0.0.1:7700/127.0.0.1:7701
+node() {
+    n=$1; vmi=$2; smp=$3; shift 3
+    /qemu -L /share -machine q35 -m 128M -smp $smp -nodefaults \\
+        -display none -no-reboot \\
+        -accel distkvm,vmi=$vmi,node=$n,peers=$peers "$@"
+}
+run() {
+    vmi0=$1; vmi1=$2; smp=$3; shift 3
+    echo "job: $vmi0 and $vmi1, $smp vCPUs"
+    node 1 $vmi1 $smp >/tmp/node-1.log 2>&1 &
+    follower=$!
+    node 0 $vmi0 $smp -serial stdio "$@" 2>/tmp/node-0.log |
+        while read -r line; do
+            read up rest </proc/uptime
+            echo "$up $line"
+        done
+    wait $follower
+    echo "job: node 1 ended with $?"
+    sed 's/^/node 0: /' /tmp/node-0.log
+    sed 's/^/node 1: /' /tmp/node-1.log
+}
+'''
+
+
+def outer_run(name, commands, seconds, scripts=('demo',)):
+    """What such a machine says while it runs commands."""
+    outer = Outer(name, JOB + commands, scripts)
+    timer = threading.Timer(seconds, outer.process.kill)
+    timer.start()
+    try:
+        outer.console.drain()
+    finally:
+        timer.cancel()
+        outer.end()
+    text = outer.console.text
+    if 'outer: job ended with 0' not in text:
+        raise Problem(f'it did not end within {seconds} s; the last it said: '
+                      f'{text[-400:]}')
+    return text
+
+
+def tiny(name):
+    """The tiny kernel under real nested paging, KVM alone and with TCG."""
+    pairs = ('kvm kvm', 'kvm tcg', 'tcg kvm')
+    text = outer_run(name, ''.join(f'run {pair} 2 -kernel /boot/tiny\n'
+                                   for pair in pairs), TINY_SECONDS)
+    parts = text.split('job: ')
+    for pair in pairs:
+        label = pair.replace(' ', ' and ')
+        part = next((p for p in parts if p.startswith(label)), '')
+        if TINY_SAYS not in part:
+            raise Problem(f'{label}: {part[-400:] or "nothing"}')
+    if 'count as writes on AMD' not in text:
+        raise Problem('the host does not say what page walks cost on it')
+    return ', '.join(pairs)
+
+
+def boot(name, pair, smp):
+    """A stock kernel to its init, and work on every CPU."""
+    text = outer_run(
+        name, f'run {pair} {smp} -kernel /boot/vmlinuz -initrd /boot/demo '
+              '-append "console=ttyS0 panic=-1 quiet demo.nodes=0,1"\n',
+        BOOT_SECONDS)
+    up = re.search(r'^([\d.]+) guest-init: up, cpus online (\S+),', text, re.M)
+    if not up or up.group(2) != f'0-{smp - 1}':
+        raise Problem(f'not all CPUs came up: {text[-400:]}')
+    if 'guest-demo: result is right' not in text:
+        raise Problem(f'its work is wrong: {text[-400:]}')
+    return f'init after {up.group(1)} s of the outer machine'
+
+
+def run(results, full):
+    results.run('kvm: tiny kernel under nested kvm-amd', tiny, 'kvm-tiny')
+    if full:
+        results.run('kvm: stock kernel over two KVM nodes', boot, 'kvm-boot',
+                    'kvm kvm', 2)
