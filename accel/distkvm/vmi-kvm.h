@@ -28,4 +28,12 @@ void vmi_kvm_wrap_ops(AccelOpsClass *ops);
 /* @cpu is another node's: KVM has no vCPU for it. */
 void vmi_kvm_remote(CPUState *cpu);
 
+/*
+ * The counter of a local vCPU: read it, move it by @ticks, let it run at @khz.
+ * 0 or -errno.  The vCPU's thread.
+ */
+int vmi_kvm_tsc_read(CPUState *cpu, uint64_t *value);
+int vmi_kvm_tsc_shift(CPUState *cpu, int64_t ticks);
+int vmi_kvm_tsc_scale(CPUState *cpu, uint32_t khz);
+
 #endif

@@ -11,7 +11,6 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include <linux/kvm.h>
 #include "qapi/error.h"
 #include "cpu.h"
 #include "hw/core/cpu.h"
@@ -24,6 +23,7 @@
 #include "clock.h"
 #include "distkvm-internal.h"
 #include "trace.h"
+#include "vmi-kvm.h"
 #include "vmi-tsc.h"
 
 /* Where no processor counts. */
@@ -31,7 +31,6 @@
 /* As KVM does: closer is as good as equal. */
 #define TOLERANCE_PPM 250
 #define PERIOD_MS 200
-#define IA32_TSC 0x10
 /* A counter that is behind by less is left alone: setting it costs more. */
 #define LAG_MIN_NS 1000
 /* A counter that is this far off is not counting guest time at all. */
@@ -110,35 +109,12 @@ bool vmi_tsc_agrees(const QDict *ours, const QDict *theirs, int node,
 
 /* ------------------------------------------------------------- counting */
 
-static int read_counter(CPUState *cpu, uint64_t *value)
-{
-    struct {
-        struct kvm_msrs info;
-        struct kvm_msr_entry entry;
-    } msr = { .info.nmsrs = 1, .entry.index = IA32_TSC };
-    int ret = kvm_vcpu_ioctl(cpu, KVM_GET_MSRS, &msr);
-
-    *value = msr.entry.data;
-    return ret == 1 ? 0 : -EIO;
-}
-
-static int offset_ioctl(CPUState *cpu, int request, uint64_t *offset)
-{
-    struct kvm_device_attr attr = {
-        .group = KVM_VCPU_TSC_CTRL,
-        .attr = KVM_VCPU_TSC_OFFSET,
-        .addr = (uintptr_t)offset,
-    };
-
-    return kvm_vcpu_ioctl(cpu, request, &attr);
-}
-
 /* How far the counter is behind guest time, as of now. */
 static int lag_ticks(CPUState *cpu, int64_t *lag)
 {
     int64_t before = cluster_clock_ns();
     uint64_t value;
-    int ret = read_counter(cpu, &value);
+    int ret = vmi_kvm_tsc_read(cpu, &value);
     int64_t now = before + (cluster_clock_ns() - before) / 2;
 
     *lag = (int64_t)(muldiv64(now, tsc.khz, TCG_KHZ) - value);
@@ -153,23 +129,12 @@ static void give_up(CPUState *cpu)
                      cpu->cpu_index);
 }
 
-static bool move_counter(CPUState *cpu, int64_t ticks)
-{
-    uint64_t offset;
-
-    if (offset_ioctl(cpu, KVM_GET_DEVICE_ATTR, &offset) < 0) {
-        return false;
-    }
-    offset += ticks;
-    return offset_ioctl(cpu, KVM_SET_DEVICE_ATTR, &offset) >= 0;
-}
-
 /* The guest does not run: the counter may go back. */
 static void set_exactly(CPUState *cpu, run_on_cpu_data unused)
 {
     int64_t lag;
 
-    if (lag_ticks(cpu, &lag) < 0 || !move_counter(cpu, lag) ||
+    if (lag_ticks(cpu, &lag) < 0 || vmi_kvm_tsc_shift(cpu, lag) < 0 ||
         lag_ticks(cpu, &lag) < 0 || llabs(lag) > tsc.khz * UNRULY_MS) {
         give_up(cpu);
     }
@@ -187,7 +152,7 @@ static void correct(CPUState *cpu, run_on_cpu_data unused)
         /* The guest has set it itself, or the host has: not ours any more. */
         give_up(cpu);
     } else if (lag > muldiv64(LAG_MIN_NS, tsc.khz, TCG_KHZ)) {
-        move_counter(cpu, lag);
+        vmi_kvm_tsc_shift(cpu, lag);
     } else if (lag < 0) {
         cluster_clock_observe(cluster_clock_ns() +
                               muldiv64(-lag, TCG_KHZ, tsc.khz));
@@ -237,7 +202,7 @@ static bool set_frequency(Error **errp)
         if (!distkvm_cpu_is_local(cpu) || nearly_equal(khz, tsc.khz)) {
             continue;
         }
-        if (kvm_vcpu_ioctl(cpu, KVM_SET_TSC_KHZ, (long)tsc.khz) < 0) {
+        if (vmi_kvm_tsc_scale(cpu, tsc.khz) < 0) {
             error_setg(errp, "distkvm: the TSC of vCPU %d cannot be set to %u"
                        " kHz", cpu->cpu_index, tsc.khz);
             return false;

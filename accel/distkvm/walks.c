@@ -8,9 +8,10 @@
 
 static unsigned find(const Walks *w, CohPage page)
 {
-    unsigned i;
+    unsigned i = 0;
 
-    for (i = 0; i < w->n && w->page[i] != page; i++) {
+    while (i < w->n && w->page[i] != page) {
+        i++;
     }
     return i;
 }

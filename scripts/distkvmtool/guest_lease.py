@@ -11,6 +11,7 @@ from . import guest
 from .cluster import Cluster, Shape
 from .common import BUILD, Problem
 from .demo import Console
+from .guest_tiny import COMMON_CPU, need_kvm
 
 HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
 PATIENCE = 60
@@ -52,10 +53,11 @@ def stop(process):
         time.sleep(0.01)
 
 
-def start_counting(name, options=''):
+def start_counting(name, vmi, options=''):
     """Two nodes, the second of which does nothing but count."""
-    cluster = Cluster(Shape(nodes=2, memory='64M', options=options),
-                      BUILD / 'log' / name)
+    need_kvm(vmi)
+    cluster = Cluster(Shape(nodes=2, memory='64M', vmi=vmi, cpu=COMMON_CPU,
+                            options=options), BUILD / 'log' / name)
     try:
         cluster.start(1)
         process = cluster.start(
@@ -84,8 +86,8 @@ def wait_failed(cluster, node, patience):
         time.sleep(0.02)
 
 
-def expelled(name):
-    cluster, counter = start_counting(name)
+def expelled(name, vmi):
+    cluster, counter = start_counting(name, vmi)
     try:
         cluster.qmp(0)
         stop(cluster.process[1])
@@ -101,12 +103,12 @@ def expelled(name):
         cluster.end()
 
 
-def held_back(name):
+def held_back(name, vmi):
     """
     The other is silent: before it can have given this node up, this one
     executes nothing; when the other answers, it goes on.
     """
-    cluster, counter = start_counting(name, ',dead-after-ms=8000')
+    cluster, counter = start_counting(name, vmi, ',dead-after-ms=8000')
     try:
         stop(cluster.process[0])
         # Three quarters of it, and some.
@@ -129,9 +131,37 @@ def held_back(name):
         cluster.end()
 
 
+def loses_node_0(name, vmi):
+    """A vCPU meets pages that are lost: the guest stops, QEMU stays."""
+    cluster, _ = start_counting(name, vmi)
+    try:
+        cluster.qmp(1)
+        cluster.process[0].kill()
+        wait_failed(cluster, 1, 5)
+        end = time.monotonic() + 5
+        while True:
+            status = cluster.qmp(1).execute('query-status')['status']
+            if status == 'internal-error':
+                break
+            if time.monotonic() > end:
+                raise Problem(f'node 1 is {status} after the loss')
+            time.sleep(0.05)
+        log = cluster.log(1).read_text(errors='replace')
+        if 'kvm run failed' in log:
+            raise Problem('it complains of more than the loss')
+        cluster.qmp(1).execute('quit')
+        if cluster.process[1].wait(10):
+            raise Problem('node 1 does not end well')
+    finally:
+        cluster.end()
+
+
 def run(results, full):
     del full
-    results.run('guest: an expelled node executes nothing', expelled,
-                'lease-expelled')
-    results.run('guest: a node that nobody answers is held back', held_back,
-                'lease-silence')
+    for vmi in ('tcg', 'kvm'):
+        results.run(f'guest: an expelled node executes nothing, {vmi}',
+                    expelled, f'lease-expelled-{vmi}', vmi)
+        results.run(f'guest: a node that nobody answers is held back, {vmi}',
+                    held_back, f'lease-silence-{vmi}', vmi)
+        results.run(f'guest: node 0 is lost while node 1 counts, {vmi}',
+                    loses_node_0, f'lease-lost-{vmi}', vmi)

@@ -22,9 +22,29 @@ COMMON_CPU = 'qemu64,pni=off,vendor=GenuineIntel'
 PATIENCE = 120
 
 
-def tiny(name, machine, vmi='tcg', cpu=None):
+def need_kvm(vmi):
     if 'kvm' in vmi and not os.access('/dev/kvm', os.R_OK | os.W_OK):
-        raise Skip('needs /dev/kvm')
+        raise Skip('needs a /dev/kvm that this user may open')
+
+
+def chosen(name):
+    """vmi=auto takes what is there, and says so."""
+    cluster = Cluster(Shape(nodes=2, memory='64M', vmi='auto'),
+                      BUILD / 'log' / name)
+    wanted = 'KVM' if os.access('/dev/kvm', os.R_OK | os.W_OK) else 'TCG'
+    try:
+        cluster.start(0)
+        cluster.qmp(0)
+        log = cluster.log(0).read_text(errors='replace')
+        if f'vmi=auto: {wanted} executes' not in log:
+            raise Problem(f'it does not say that it uses {wanted}: {log}')
+        return wanted
+    finally:
+        cluster.end()
+
+
+def tiny(name, machine, vmi='tcg', cpu=None):
+    need_kvm(vmi)
     shape = Shape(nodes=2, memory='64M', machine=machine, vmi=vmi, cpu=cpu)
     cluster = Cluster(shape, BUILD / 'log' / name)
     try:
@@ -50,6 +70,7 @@ def run(results, full):
     for machine in ('q35', 'pc'):
         results.run(f'guest: tiny kernel on {machine}', tiny,
                     f'tiny-{machine}', machine)
+    results.run('guest: vmi=auto', chosen, 'auto')
     for vmi in ('kvm', 'kvm,tcg', 'tcg,kvm'):
         results.run(f'guest: tiny kernel under {vmi}', tiny,
                     f'tiny-{vmi.replace(",", "-")}', 'q35', vmi, COMMON_CPU)

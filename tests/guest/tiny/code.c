@@ -108,18 +108,19 @@ void test_tables(void)
 
 /* --------------------------------------------- devices elsewhere */
 
+/* volatile: a device; which register, and its value */
+static volatile uint32_t *const ioapic = (volatile uint32_t *)IOAPIC;
+
 static uint32_t ioapic_read(uint32_t reg)
 {
-    /* volatile: a device */
-    *(volatile uint32_t *)IOAPIC = reg;
-    return *(volatile uint32_t *)(IOAPIC + 0x10);
+    ioapic[0] = reg;
+    return ioapic[4];
 }
 
 static void ioapic_write(uint32_t reg, uint32_t value)
 {
-    /* volatile: a device */
-    *(volatile uint32_t *)IOAPIC = reg;
-    *(volatile uint32_t *)(IOAPIC + 0x10) = value;
+    ioapic[0] = reg;
+    ioapic[4] = value;
 }
 
 static void use_ioapic(void)

@@ -95,8 +95,7 @@ void count_64(void);
 /* At each @turn, from 1 to 200, say in @got what the window shows. */
 void look_64(void);
 /* volatile: other CPUs change them, or their processors read them */
-extern volatile uint32_t turn, got;
-extern volatile uint32_t long_counter[2], window[2];
+extern volatile uint32_t turn, got, long_counter[2], window[2];
 void test_long_mode(void);
 
 #endif
