@@ -120,7 +120,8 @@ MemberState member_state(CohNodeId id);
 void member_expel(CohNodeId peer, const char *why);
 /* The cluster ends in good order: a closed connection is no loss. */
 void member_leaving(void);
-bool member_is_leaving(void);
+/* When the members were pinged last, by get_clock(). */
+int64_t member_last_tick_ms(void);
 /* A new message of type @type for the caller to fill in. */
 QDict *member_message(const char *type);
 /* For query-distkvm: time since @id was heard of. */

@@ -105,7 +105,9 @@ static void note_waiter(Engine *e, const MemFault *fault, uint8_t state,
 
 static bool may_come_along(Engine *e, CohPage page)
 {
-    return page < e->config.map.page_first[e->config.map.nodes] &&
+    /* Under a cap what nobody has asked for would push out what is used. */
+    return !e->config.cap_pages &&
+           page < e->config.map.page_first[e->config.map.nodes] &&
            e->node.peer[page].state == COH_PEER_I &&
            engine_may_fetch(e, page);
 }
@@ -183,6 +185,7 @@ static void fetch_walk(Engine *e, const MemFault *fault)
 
 void engine_fault(Engine *e, const MemFault *fault)
 {
+    bool own = cluster_map_home(&e->config.map, fault->page) == e->node.id;
     EngineWait *wait;
     bool first;
     uint8_t state = e->node.peer[fault->page].state;
@@ -198,8 +201,7 @@ void engine_fault(Engine *e, const MemFault *fault)
         fault_after_failure(e, fault);
         return;
     }
-    if (!e->joined &&
-        cluster_map_home(&e->config.map, fault->page) != e->node.id) {
+    if (!e->joined && !own) {
         engine_early_fault(e, fault->page);
         return;
     }
@@ -216,7 +218,7 @@ void engine_fault(Engine *e, const MemFault *fault)
     first = state == COH_PEER_I && is_first_touch(e, fault->page);
     engine_event(e, &ev, NULL);
     wait = g_hash_table_lookup(e->waiting, &fault->page);
-    if (wait) {
+    if (wait && !first && (state == COH_PEER_I || !own)) {
         wait->remote = true;
     }
     /* After the page that somebody waits for. */

@@ -18,6 +18,8 @@
 #include "fault-guard.h"
 #include "lease.h"
 
+#define INSTRUCTION_MAX 16
+
 static struct sigaction previous;
 
 /* Out of the loop, and stopped for good by distkvm_fail(). */
@@ -33,7 +35,9 @@ static void on_sigsegv(int sig, siginfo_t *info, void *context)
     CPUState *cpu = current_cpu;
     bool leave = false;
 
-    if (info->si_addr == (void *)pc && lease_fault(pc, &leave)) {
+    /* An instruction may begin on one page and fault on the next. */
+    if ((uintptr_t)info->si_addr - pc < INSTRUCTION_MAX &&
+        lease_fault(pc, &leave)) {
         if (leave) {
             leave_guest(cpu);
         }

@@ -27,10 +27,13 @@
 /* What is left for clocks that differ, and for who sleeps in between. */
 #define MARGIN_PERCENT 25
 #define WAIT_NS (200 * SCALE_US)
+/* Later than any test of a timer. */
+#define FAR_NS (INT64_MAX / 2)
 
 static struct {
     bool locked;                /* spin lock, by signal handlers too */
     bool open, revoked;         /* atomic; written under the lock */
+    bool ended;                 /* under the lock */
     int64_t end_ns;             /* atomic; written under the lock */
     int64_t granted_ns[COH_NODES_MAX];  /* member thread */
     unsigned timers;
@@ -84,7 +87,7 @@ static void on_expiry(int sig)
 
     gate_lock(&old);
     /* It may have been renewed since the timer fired. */
-    if (is_expired()) {
+    if (is_expired() || lease.revoked) {
         gate_set(false);
         if (kvm_enabled() && current_cpu) {
             /* It may be between the gate and KVM_RUN. */
@@ -123,32 +126,40 @@ bool lease_fault(uintptr_t pc, bool *leave)
 
 /* ------------------------------------------------------------- renewal */
 
-static void renew(int64_t end_ns)
+static int64_t lease_length(void)
+{
+    return distkvm->dead_after_ms * SCALE_MS / 100 * (100 - MARGIN_PERCENT);
+}
+
+static void arm(timer_t timer, int64_t end_ns)
 {
     struct itimerspec when = {
         .it_value.tv_sec = end_ns / NANOSECONDS_PER_SECOND,
         .it_value.tv_nsec = end_ns % NANOSECONDS_PER_SECOND,
     };
+
+    timer_settime(timer, TIMER_ABSTIME, &when, NULL);
+}
+
+/* INT64_MAX: for good. */
+static void renew(int64_t end_ns)
+{
     sigset_t old;
 
     gate_lock(&old);
-    qatomic_set(&lease.end_ns, end_ns);
+    lease.ended |= end_ns == INT64_MAX;
+    qatomic_set(&lease.end_ns, lease.ended ? INT64_MAX : end_ns);
     if (!lease.revoked && !is_expired()) {
         gate_set(true);
     }
     gate_unlock(&old);
-    if (end_ns == INT64_MAX) {
-        return;
-    }
     for (unsigned i = 0; i < qatomic_load_acquire(&lease.timers); i++) {
-        timer_settime(lease.timer[i], TIMER_ABSTIME, &when, NULL);
+        arm(lease.timer[i], MIN(end_ns, FAR_NS));
     }
 }
 
 void lease_granted(CohNodeId peer, int64_t age_ns)
 {
-    int64_t length = distkvm->dead_after_ms * SCALE_MS / 100 *
-                     (100 - MARGIN_PERCENT);
     int64_t end = INT64_MAX;
 
     lease.granted_ns[peer] = get_clock() - MAX(age_ns, 0);
@@ -159,9 +170,9 @@ void lease_granted(CohNodeId peer, int64_t age_ns)
         if (!lease.granted_ns[n]) {
             return;
         }
-        end = MIN(end, lease.granted_ns[n] + length);
+        end = MIN(end, lease.granted_ns[n] + lease_length());
     }
-    if (end != INT64_MAX && !member_is_leaving()) {
+    if (end != INT64_MAX) {
         renew(end);
     }
 }
@@ -179,6 +190,10 @@ void lease_revoke(void)
     qatomic_set(&lease.revoked, true);
     gate_set(false);
     gate_unlock(&old);
+    /* Whoever executes guest code leaves it now. */
+    for (unsigned i = 0; i < qatomic_load_acquire(&lease.timers); i++) {
+        arm(lease.timer[i], 1);
+    }
 }
 
 /* --------------------------------------------------------------- start */
@@ -206,6 +221,7 @@ static void enroll(CPUState *cpu, run_on_cpu_data unused)
     pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
     /* vCPUs enroll one after the other: under the BQL. */
     lease.timer[lease.timers] = timer;
+    arm(timer, MIN(qatomic_read(&lease.end_ns), FAR_NS));
     qatomic_store_release(&lease.timers, lease.timers + 1);
 }
 
@@ -220,6 +236,8 @@ void lease_start(void)
     if (!tcg_enabled() && !kvm_enabled()) {
         return;
     }
+    /* The last pings, which no node has answered yet, but all have had. */
+    renew(member_last_tick_ms() * SCALE_MS + lease_length());
     lease.timer = g_new0(timer_t, distkvm->map.cpu_first[distkvm->nodes]);
     sigaction(lease_signal(), &action, NULL);
     CPU_FOREACH(cpu) {

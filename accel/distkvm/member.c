@@ -44,9 +44,9 @@ void member_leaving(void)
     lease_end();
 }
 
-bool member_is_leaving(void)
+int64_t member_last_tick_ms(void)
 {
-    return qatomic_read(&mm.leaving);
+    return qatomic_read(&mm.tick_ms);
 }
 
 static void send_to(Member *m, const QDict *message)
@@ -256,7 +256,7 @@ static gboolean tick(gpointer unused)
     int64_t now = member_now_ms();
     int64_t late = mm.tick_ms ? now - mm.tick_ms : 0;
 
-    mm.tick_ms = now;
+    qatomic_set(&mm.tick_ms, now);
     if (late > distkvm->dead_after_ms && mm.formed) {
         /* Stopped for so long that the others have given us up. */
         distkvm_fail("this node was stopped for too long and has been"

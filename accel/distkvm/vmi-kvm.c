@@ -16,6 +16,7 @@
 #include "system/kvm.h"
 #include "distkvm-internal.h"
 #include "vmi-kvm.h"
+#include "vmi-tsc.h"
 
 #define DEVICE "/dev/kvm"
 /* No ioctl on it does anything. */
@@ -159,10 +160,17 @@ static AccelOpsClass inner;
         } \
     }
 
-LOCAL_ONLY(synchronize_post_reset)
 LOCAL_ONLY(synchronize_post_init)
 LOCAL_ONLY(synchronize_state)
 LOCAL_ONLY(synchronize_pre_loadvm)
+
+static void local_synchronize_post_reset(CPUState *cpu)
+{
+    if (distkvm_cpu_is_local(cpu)) {
+        inner.synchronize_post_reset(cpu);
+        vmi_tsc_after_reset(cpu);
+    }
+}
 
 static int local_update_guest_debug(CPUState *cpu)
 {

@@ -11,6 +11,7 @@
 #define DISTKVM_VMI_TSC_H
 
 #include "qobject/qdict.h"
+#include "hw/core/cpu.h"
 
 /* Add this node's frequency to its hello. */
 void vmi_tsc_hello(QDict *hello);
@@ -19,6 +20,8 @@ bool vmi_tsc_agrees(const QDict *ours, const QDict *theirs, int node,
                     Error **errp);
 /* All nodes have joined.  Main thread, before the guest starts. */
 bool vmi_tsc_start(Error **errp);
+/* KVM has set the counter of @cpu, which is local, to 0.  Main thread. */
+void vmi_tsc_after_reset(CPUState *cpu);
 /* The counter under TCG.  Any thread, no lock. */
 int64_t vmi_tsc_ticks(void);
 
