@@ -217,7 +217,7 @@ static const char *const vmi_name[] = {
     [DISTKVM_VMI_QTEST] = "qtest",
 };
 
-static bool choose_vmi(DistKVM *d, Error **errp)
+static void choose_vmi(DistKVM *d)
 {
     Error *err = NULL;
 
@@ -230,13 +230,13 @@ static bool choose_vmi(DistKVM *d, Error **errp)
                     error_get_pretty(err));
         error_free(err);
     }
-    return true;
 }
 
 static bool parse_vmi(DistKVM *d, const char *vmi, Error **errp)
 {
     if (!strcmp(vmi, "auto")) {
-        return choose_vmi(d, errp);
+        choose_vmi(d);
+        return true;
     }
     for (size_t i = 0; i < ARRAY_SIZE(vmi_name); i++) {
         if (!strcmp(vmi, vmi_name[i])) {

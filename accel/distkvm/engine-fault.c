@@ -108,8 +108,7 @@ static bool may_come_along(Engine *e, CohPage page)
     /* Under a cap what nobody has asked for would push out what is used. */
     return !e->config.cap_pages &&
            page < e->config.map.page_first[e->config.map.nodes] &&
-           e->node.peer[page].state == COH_PEER_I &&
-           engine_may_fetch(e, page);
+           e->node.peer[page].state == COH_PEER_I;
 }
 
 static void fetch_along(Engine *e, CohPage page, uint8_t type)

@@ -236,7 +236,7 @@ void lease_start(void)
     if (!tcg_enabled() && !kvm_enabled()) {
         return;
     }
-    /* The last pings, which no node has answered yet, but all have had. */
+    /* From the last pings, until they are answered: all have just joined. */
     renew(member_last_tick_ms() * SCALE_MS + lease_length());
     lease.timer = g_new0(timer_t, distkvm->map.cpu_first[distkvm->nodes]);
     sigaction(lease_signal(), &action, NULL);

@@ -45,7 +45,7 @@ def copy_libraries(program, root):
             shutil.copy(Path(file).resolve(), target)
 
 
-def fill_root(root, images):
+def fill_root(root):
     for name in ('bin', 'boot', 'share', 'tmp', 'proc', 'sys', 'dev'):
         (root / name).mkdir(parents=True)
     quiet(['strip', '-o', root / 'qemu', QEMU])
@@ -65,17 +65,13 @@ def fill_root(root, images):
             link.symlink_to('/bin/busybox')
     for name in FIRMWARE:
         shutil.copy(firmware_file(name), root / 'share' / name)
-    for name, path in images.items():
-        shutil.copy(path, root / 'boot' / name)
+    shutil.copy(guest.tiny_guest(), root / 'boot' / 'tiny')
 
 
-def root_image(scripts):
-    """A host's root: QEMU, what it needs, and guests to run."""
-    images = {'vmlinuz': guest.vmlinuz(), 'tiny': guest.tiny_guest()}
-    for script in scripts:
-        images[script] = guest.initramfs(script)
+def root_image():
+    """A host's root: QEMU, what it needs, and a guest to run."""
     state = hashlib.sha256(Path(__file__).read_bytes())
-    for path in [QEMU, *images.values()]:
+    for path in (QEMU, guest.tiny_guest()):
         state.update(Path(path).read_bytes())
     image = GUEST / f'outer-{state.hexdigest()[:12]}.img'
     if not image.exists():
@@ -83,7 +79,7 @@ def root_image(scripts):
             old.unlink()
         root = GUEST / 'root-outer'
         shutil.rmtree(root, ignore_errors=True)
-        fill_root(root, images)
+        fill_root(root)
         size = int(quiet(['du', '-sm', root]).split()[0]) + 64
         partial = image.with_suffix('.partial')
         partial.unlink(missing_ok=True)
@@ -96,20 +92,20 @@ def root_image(scripts):
 class Outer:
     """One such machine, that runs a script and shows what it prints."""
 
-    def __init__(self, name, job, scripts=('demo',), extra=()):
+    def __init__(self, name, job):
         self.log_dir = BUILD / 'log' / name
         self.log_dir.mkdir(parents=True, exist_ok=True)
         script = job.encode()
         disk = self.log_dir / 'job'
         disk.write_bytes(script + b'\0' * (-len(script) % SECTOR))
         drives = []
-        for file, read_only in ((root_image(scripts), 'on'), (disk, 'on')):
+        for file in (root_image(), disk):
             drives += ['-drive', f'file={file},format=raw,if=virtio,'
-                                 f'readonly={read_only}']
+                                 'readonly=on']
         self.process = subprocess.Popen(
             [str(QEMU), '-machine', 'q35', '-accel', 'tcg', '-cpu', 'max',
              '-smp', '2', '-m', MEMORY, '-nodefaults', '-display', 'none',
-             '-serial', 'stdio', *drives, *extra,
+             '-serial', 'stdio', *drives,
              *guest.kernel_args('quiet', 'outer', tuple(MODULES))],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)

@@ -38,9 +38,9 @@ run() {
 '''
 
 
-def outer_run(name, commands, seconds, scripts=('demo',)):
+def outer_run(name, commands, seconds):
     """What such a machine says while it runs commands."""
-    outer = Outer(name, JOB + commands, scripts)
+    outer = Outer(name, JOB + commands)
     timer = threading.Timer(seconds, outer.process.kill)
     timer.start()
     try:
