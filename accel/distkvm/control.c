@@ -445,6 +445,11 @@ void control_peer_left(CohNodeId peer)
     }
 }
 
+void control_cannot_join(const char *why)
+{
+    qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_HOST_ERROR, 1);
+}
+
 void control_formed(void)
 {
     Error *err = NULL;

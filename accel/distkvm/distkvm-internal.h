@@ -144,6 +144,8 @@ bool cpu_model_agrees(const QDict *ours, const QDict *theirs, int node,
 void control_init(void);
 /* All nodes are connected with each other.  Main loop. */
 void control_formed(void);
+/* This node cannot join, because of @why, which was said.  Any thread. */
+void control_cannot_join(const char *why);
 /* A message from @from that is not membership's own.  Member thread. */
 void control_message(CohNodeId from, const QDict *message);
 bool control_is_formed(void);

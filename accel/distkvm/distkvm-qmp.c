@@ -78,6 +78,7 @@ static DistKVMMemory *memory_info(void)
     m->cap_pages = distkvm->engine_config.cap_pages;
     m->snapshot_pages = distkvm->engine_config.delta_pages;
     m->unchanged_pages_sent = s.unchanged_pages_sent;
+    m->operations = s.operations;
     m->delta_pages_sent = s.delta_pages_sent;
     m->delta_bytes_saved = s.delta_bytes_saved;
     m->evictions = s.evictions_asked;

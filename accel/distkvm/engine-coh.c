@@ -37,6 +37,9 @@ void engine_coh_init(Engine *e)
     e->kept = g_hash_table_new_full(page_hash, g_int64_equal, g_free, g_free);
     e->waiting = g_hash_table_new_full(page_hash, g_int64_equal, g_free,
                                        g_free);
+    e->wishes = g_hash_table_new_full(page_hash, g_int64_equal, g_free,
+                                      (GDestroyNotify)g_queue_free);
+    e->wish_due_ns = INT64_MAX;
     e->held = g_array_new(false, false, sizeof(HeldEvent));
     engine_evict_init(e);
     e->delta = delta_new(e->node.id, e->config.delta_pages);
@@ -58,6 +61,7 @@ void engine_coh_free(Engine *e)
     g_hash_table_unref(e->stalled);
     g_hash_table_unref(e->kept);
     g_hash_table_unref(e->waiting);
+    g_hash_table_unref(e->wishes);
     g_array_unref(e->held);
     g_array_unref(e->early);
     engine_evict_free(e);
@@ -75,8 +79,16 @@ static gpointer page_key(CohPage page)
 
 /* ------------------------------------------------------------- actions */
 
+/* What is done with a word goes along, and what it held comes back. */
+static bool carries_op(unsigned msg)
+{
+    return msg == COH_EV_GETV || msg == COH_EV_FWD_GETV || msg == COH_EV_VALUE;
+}
+
 static void send_message(Engine *e, const CohEvent *ev, const CohDo *d)
 {
+    uint8_t bytes[COH_OP_BYTES];
+    CohOp op = ev->op;
     CohNodeSet to = d->to;
     WireFrame frame = {
         .type = WIRE_COH,
@@ -93,6 +105,12 @@ static void send_message(Engine *e, const CohEvent *ev, const CohDo *d)
     } else {
         frame.id = ev->have;
     }
+    if (carries_op(d->msg)) {
+        op.operand = d->msg == COH_EV_VALUE ? e->value : op.operand;
+        coh_op_encode(&op, bytes);
+        frame.payload = bytes;
+        frame.len = sizeof(bytes);
+    }
     while (to) {
         CohNodeId node = coh_set_first(to);
 
@@ -101,7 +119,7 @@ static void send_message(Engine *e, const CohEvent *ev, const CohDo *d)
             CohEvent self = {
                 .type = d->msg, .from = e->node.id,
                 .requester = d->requester, .acks = d->acks, .page = ev->page,
-                .have = frame.id,
+                .have = frame.id, .op = op,
             };
             g_queue_push_tail(&e->local, g_memdup2(&self, sizeof(self)));
         } else {
@@ -134,6 +152,24 @@ static int install(Engine *e, CohPage page, const void *data, bool writable)
         engine_evict_installed(e, page);
     }
     return ret;
+}
+
+/* Order of effects: written, then translations outdated, then answered. */
+static void operate(Engine *e, const CohEvent *ev)
+{
+    e->value = coh_op_perform(&ev->op, mem_host(e->mem, ev->page));
+    STAT_ADD(e, operations, 1);
+    if (coh_op_writes(&ev->op)) {
+        e->listener->revoked(e->opaque, ev->page);
+    }
+}
+
+static void not_asked(Engine *e, const CohEvent *ev)
+{
+    if (ev->from != e->node.id) {
+        e->listener->lost(e->opaque, ev->from,
+                          "it answers an operation that nobody asked for");
+    }
 }
 
 static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
@@ -170,6 +206,20 @@ static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
         return mem_protect(e->mem, page, false);
     case COH_ACT_COPY:
         engine_copy_page(e, ev, state);
+        return 0;
+    case COH_ACT_OPERATE:
+        operate(e, ev);
+        return 0;
+    case COH_ACT_ANSWER:
+        if (!engine_wish_answered(e, ev, ev->type == COH_EV_VALUE
+                                         ? ev->op.operand : e->value)) {
+            not_asked(e, ev);
+        }
+        return 0;
+    case COH_ACT_FETCH:
+        if (!engine_wish_refused(e, ev)) {
+            not_asked(e, ev);
+        }
         return 0;
     case COH_ACT_ZAP:
         ret = mem_zap(e->mem, page);
@@ -261,10 +311,16 @@ static void perform(Engine *e, const CohEvent *ev, const void *data,
 
 static gint by_sender(gconstpointer a, gconstpointer b)
 {
-    return ((const CohEvent *)a)->from != ((const CohEvent *)b)->from;
+    const CohEvent *x = a, *y = b;
+
+    return x->from != y->from ||
+           (x->type == COH_EV_GETV) != (y->type == COH_EV_GETV);
 }
 
-/* A node asks once for a page and waits, so the queue is short. */
+/*
+ * A node asks once for a page, and for one operation on it, and waits: the
+ * queue is short.
+ */
 static void stall(Engine *e, const CohEvent *ev)
 {
     GQueue *queue = g_hash_table_lookup(e->stalled, &ev->page);
@@ -281,7 +337,7 @@ static void stall(Engine *e, const CohEvent *ev)
     g_queue_push_tail(queue, g_memdup2(ev, sizeof(*ev)));
 }
 
-/* The home of @page moved: the oldest stalled request is next. */
+/* The home of @page serves nobody: the oldest stalled request is next. */
 static void unstall(Engine *e, CohPage page)
 {
     GQueue *queue = g_hash_table_lookup(e->stalled, &page);
@@ -293,6 +349,13 @@ static void unstall(Engine *e, CohPage page)
             g_hash_table_remove(e->stalled, &page);
         }
     }
+}
+
+/* Does it need the page to be at rest? */
+static bool is_for_holder(const CohEvent *ev)
+{
+    return ev->type == COH_EV_FWD_GETS || ev->type == COH_EV_FWD_GETM ||
+           ev->type == COH_EV_INV || ev->type == COH_EV_FWD_GETV;
 }
 
 static bool is_revocation(const CohEvent *ev)
@@ -309,6 +372,9 @@ static bool is_held(Engine *e, const CohEvent *ev, int64_t *due_ns)
     if (e->pinned && e->node.peer[ev->page].state == COH_PEER_M) {
         *due_ns = now + PIN_RETRY_NS;
         return true;
+    }
+    if (!is_revocation(ev)) {
+        return false;
     }
     /* Our own request waits behind this one: holding would delay both. */
     if (e->node.peer[ev->page].state == COH_PEER_SM_AD) {
@@ -333,7 +399,9 @@ void engine_event(Engine *e, const CohEvent *ev, const void *data)
     switch (status) {
     case COH_OK:
         perform(e, ev, data, &acts);
-        if (ev->type == COH_EV_DONE) {
+        if (!acts.home) {
+            engine_pursue_wishes(e, ev->page);
+        } else if (!coh_home_is_busy(acts.next)) {
             unstall(e, ev->page);
         }
         break;
@@ -366,7 +434,7 @@ static void engine_event_or_hold(Engine *e, const CohEvent *ev,
 {
     HeldEvent held = { .ev = *ev };
 
-    if (is_revocation(ev) && !is_held_already(e, ev->page) &&
+    if (is_for_holder(ev) && !is_held_already(e, ev->page) &&
         is_held(e, ev, &held.due_ns)) {
         g_array_append_val(e->held, held);
     } else {
@@ -443,8 +511,10 @@ bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why)
         *why = "named a page that does not exist";
         return false;
     }
-    if (data ? !engine_get_page(e, frame, &page) : frame->len > 0) {
-        *why = "sent a page that cannot be put together";
+    if (data ? !engine_get_page(e, frame, &page) :
+        carries_op(ev.type) ? !coh_op_decode(frame->payload, frame->len,
+                                             &ev.op) : frame->len > 0) {
+        *why = "sent a page or an operation that cannot be put together";
         return false;
     }
     /*

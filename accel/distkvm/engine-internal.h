@@ -86,6 +86,11 @@ struct Engine {
     GArray *early;              /* CohPage: lent before all were there */
     GArray *deferred;           /* MemFault that wait for room */
     GHashTable *adopting;       /* pages on their way home */
+    GHashTable *wishes;         /* page -> GQueue of EngineWish */
+    uint64_t wish_id;
+    int64_t wish_due_ns;
+    bool pursuing;
+    uint64_t value;             /* what COH_ACT_OPERATE found */
     EvictRing ring;
     int64_t evicted_ns, evict_due_ns;
     Hold hold;
@@ -150,6 +155,15 @@ bool engine_run_held(Engine *e);
 /* When the next held request is due, or INT64_MAX. */
 int64_t engine_held_due_ns(Engine *e);
 void engine_release_lost(Engine *e);
+/* engine-wish.c: @page has moved: what is wished of it may be possible. */
+void engine_pursue_wishes(Engine *e, CohPage page);
+/* Wishes that are to be tried again; true if there were any. */
+bool engine_run_wishes(Engine *e);
+void engine_wishes_unpinned(Engine *e);
+/* An operation is done, or is to be done here; false: nobody asked for it. */
+bool engine_wish_answered(Engine *e, const CohEvent *ev, uint64_t value);
+bool engine_wish_refused(Engine *e, const CohEvent *ev);
+void engine_wishes_fail(Engine *e);
 
 void engine_send(Engine *e, CohNodeId to, WireFrame *frame);
 void engine_break(Engine *e, const char *why);

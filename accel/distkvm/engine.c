@@ -207,6 +207,9 @@ void engine_joined(Engine *e)
 static void call_pin(Engine *e, void *opaque)
 {
     e->pinned = *(bool *)opaque;
+    if (!e->pinned) {
+        engine_wishes_unpinned(e);
+    }
 }
 
 void engine_pin(Engine *e, bool pin)
@@ -222,6 +225,7 @@ static void call_fail(Engine *e, void *opaque)
         g_array_set_size(e->held, 0);
         g_queue_clear_full(&e->local, g_free);
         engine_release_lost(e);
+        engine_wishes_fail(e);
     }
 }
 
@@ -282,6 +286,7 @@ static bool engine_run_once(Engine *e)
     any |= engine_run_local(e);
     any |= engine_run_held(e);
     any |= engine_run_evictions(e);
+    any |= engine_run_wishes(e);
     any |= engine_run_local(e);
     return any;
 }
@@ -293,7 +298,8 @@ static void engine_sleep(Engine *e)
         { .fd = mem_fd(e->mem), .events = POLLIN },
         { .fd = e->transport->ops->wait_fd(e->transport), .events = POLLIN },
     };
-    int64_t due = MIN(engine_held_due_ns(e), e->evict_due_ns);
+    int64_t due = MIN(MIN(engine_held_due_ns(e), e->evict_due_ns),
+                      e->wish_due_ns);
     int64_t timeout = due == INT64_MAX ? -1 : MAX(due - get_clock(), 0);
 
     qatomic_set(&e->sleeping, true);

@@ -25,7 +25,10 @@ typedef struct EngineListener {
     void (*frame)(void *opaque, const WireFrame *frame);
     /* @peer sent nonsense or cannot be reached, because of @why. */
     void (*lost)(void *opaque, CohNodeId peer, const char *why);
-    /* @page has just left this node; before anyone else may write to it. */
+    /*
+     * @page has just left this node, before anyone else may write to it; or
+     * another node has just had a word of it changed.
+     */
     void (*revoked)(void *opaque, CohPage page);
     /* This node cannot go on, because of @why. */
     void (*broken)(void *opaque, const char *why);
@@ -52,7 +55,7 @@ typedef struct EngineStats {
     uint64_t frames_sent, frames_received, bytes_sent, bytes_received;
     uint64_t pages_sent, zero_pages_sent, invalidations;
     uint64_t delta_pages_sent, delta_bytes_saved;
-    uint64_t readahead_pages, unchanged_pages_sent;
+    uint64_t readahead_pages, unchanged_pages_sent, operations;
     uint64_t pages_resident_max, evictions_asked, faults_deferred;
     /* Sums over faults, from seen to installed, by kind as above. */
     uint64_t wait_read_ns, wait_write_ns, wait_upgrade_ns;
@@ -94,6 +97,19 @@ void engine_joined(Engine *e);
 void engine_settle_early(Engine *e, bool keep);
 /* While pinned, owned pages stay; only one node may pin at a time. */
 void engine_pin(Engine *e, bool pin);
+/*
+ * Wait until this node holds @page, to read or to write it.  It may go again
+ * at any time.  0 or -EIO: a node is lost.
+ */
+int engine_validate(Engine *e, CohPage page, bool write);
+/* Do valid @op where the page is; *@old: what the word held.  0 or -EIO. */
+int engine_operate(Engine *e, CohPage page, const CohOp *op, uint64_t *old);
+/* Hold @page no more.  -EBUSY: its home wants it to stay, or this is it. */
+int engine_give_up(Engine *e, CohPage page);
+/* Does this node hold @page, to read or to write it?  As of now; any thread. */
+bool engine_has(Engine *e, CohPage page, bool write);
+/* Where @page is in this process.  Any thread. */
+void *engine_host(Engine *e, CohPage page);
 /* A node is lost: release whoever waits for a page, serve nobody. */
 void engine_fail(Engine *e);
 /* This node's transport address; valid until engine_free(). */

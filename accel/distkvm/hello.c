@@ -1,5 +1,5 @@
 /*
- * distkvm: what nodes must agree on before they are one machine
+ * distkvm: what nodes must agree on before they are one
  *
  * Each node states its facts; whatever differs is refused on both sides, by
  * name and with both values.  Spec: docs/wire-format.rst, "Hello".
@@ -12,34 +12,13 @@
 #include "qobject/qjson.h"
 #include "qobject/qnum.h"
 #include "qobject/qstring.h"
-#include "crypto/hash.h"
-#include "hw/boards.h"
-#include "qemu/datadir.h"
-#include "qemu-version.h"
 #include "distkvm-internal.h"
-#include "vmi-tsc.h"
+#include "hello.h"
 
 #define HELLO_MAGIC "distkvm"
 #define FACT_PROTOCOL "protocol version"
 
-static char *digest(const void *data, size_t len)
-{
-    char *text = NULL;
-
-    qcrypto_hash_digest(QCRYPTO_HASH_ALGO_SHA256, data, len, &text, NULL);
-    return text;
-}
-
-static char *topology(void)
-{
-    const CpuTopology *smp = &current_machine->smp;
-
-    return g_strdup_printf("cpus=%u,sockets=%u,dies=%u,cores=%u,threads=%u,"
-                           "maxcpus=%u", smp->cpus, smp->sockets, smp->dies,
-                           smp->cores, smp->threads, smp->max_cpus);
-}
-
-static char *shares(const uint64_t *first, unsigned unit)
+char *hello_shares(const uint64_t *first, unsigned unit)
 {
     GString *text = g_string_new(NULL);
 
@@ -50,83 +29,32 @@ static char *shares(const uint64_t *first, unsigned unit)
     return g_string_free(text, false);
 }
 
-static char *vcpu_shares(void)
-{
-    uint64_t first[COH_NODES_MAX + 1];
-
-    for (unsigned n = 0; n <= distkvm->nodes; n++) {
-        first[n] = distkvm->map.cpu_first[n];
-    }
-    return shares(first, 1);
-}
-
-/* Digest of the firmware that this node's command line names, or "none". */
-static char *firmware(void)
-{
-    const char *name = current_machine->firmware;
-    g_autofree char *path = name ? qemu_find_file(QEMU_FILE_TYPE_BIOS, name)
-                                 : NULL;
-    g_autofree char *data = NULL;
-    gsize len;
-
-    return path && g_file_get_contents(path, &data, &len, NULL)
-           ? digest(data, len) : g_strdup("none");
-}
-
-/* Firmware comes from node 0; only who was given another one insists on it. */
-static bool insists_on_firmware(void)
-{
-    const char *usual =
-        MACHINE_GET_CLASS(current_machine)->default_machine_opts;
-
-    return distkvm_is_boot_node() ||
-           (current_machine->firmware &&
-            !(usual && strstr(usual, current_machine->firmware)));
-}
-
-/* Takes over @value. */
-static void put(QDict *facts, const char *name, char *value)
+void hello_state(QDict *facts, const char *name, char *value)
 {
     qdict_put_str(facts, name, value);
     g_free(value);
 }
 
-static QDict *facts_make(void)
+QDict *hello_new(void)
 {
+    QDict *hello = member_message("hello");
     QDict *facts = qdict_new();
     struct utsname host;
 
     uname(&host);
-    put(facts, FACT_PROTOCOL, g_strdup_printf("%d", WIRE_VERSION));
-    put(facts, "QEMU version", g_strdup(QEMU_VERSION));
-    put(facts, "distkvm version", g_strdup(DISTKVM_VERSION));
-    put(facts, "cluster name", g_strdup(distkvm->cluster));
-    put(facts, "number of nodes", g_strdup_printf("%u", distkvm->nodes));
-    put(facts, "host architecture", g_strdup(host.machine));
-    put(facts, "machine type",
-        g_strdup(object_class_get_name(object_get_class(
-            OBJECT(current_machine)))));
-    put(facts, "CPU topology", topology());
-    put(facts, "vCPUs of the nodes", vcpu_shares());
-    put(facts, "RAM size",
-        g_strdup_printf("%" PRIu64, distkvm->ram_bytes));
-    put(facts, "RAM of the nodes",
-        shares(distkvm->map.page_first, COH_PAGE_SIZE));
-    return facts;
-}
-
-QDict *hello_make(void)
-{
-    QDict *hello = member_message("hello");
-    g_autofree char *hash = firmware();
-
+    hello_state(facts, FACT_PROTOCOL, g_strdup_printf("%d", WIRE_VERSION));
+    hello_state(facts, "distkvm version", g_strdup(DISTKVM_VERSION));
+    hello_state(facts, "cluster name", g_strdup(distkvm->cluster));
+    hello_state(facts, "number of nodes",
+                g_strdup_printf("%u", distkvm->nodes));
+    hello_state(facts, "host architecture", g_strdup(host.machine));
+    hello_state(facts, "RAM size",
+                g_strdup_printf("%" PRIu64, distkvm->ram_bytes));
+    hello_state(facts, "RAM of the nodes",
+                hello_shares(distkvm->map.page_first, COH_PAGE_SIZE));
     qdict_put_str(hello, "magic", HELLO_MAGIC);
     qdict_put_int(hello, "node", distkvm->id);
-    qdict_put(hello, "facts", facts_make());
-    qdict_put(hello, "cpu", cpu_model_make());
-    vmi_tsc_hello(hello);
-    qdict_put_str(hello, "firmware", hash);
-    qdict_put_bool(hello, "own-firmware", insists_on_firmware());
+    qdict_put(hello, "facts", facts);
     return hello;
 }
 
@@ -186,17 +114,7 @@ bool hello_check(const QDict *ours, const QDict *theirs, CohNodeId *from,
         return false;
     }
     if (!facts_agree(qdict_get_qdict(ours, "facts"), facts, node, errp) ||
-        !cpu_model_agrees(qdict_get_qdict(ours, "cpu"),
-                          qdict_get_qdict(theirs, "cpu"), node, errp) ||
-        !vmi_tsc_agrees(ours, theirs, node, errp)) {
-        return false;
-    }
-    if (qdict_get_bool(ours, "own-firmware") &&
-        qdict_get_try_bool(theirs, "own-firmware", false) &&
-        strcmp(text_of(ours, "firmware"), text_of(theirs, "firmware"))) {
-        error_setg(errp, "firmware differs: %.16s on this node (%d), %.16s on"
-                   " node %" PRId64, text_of(ours, "firmware"), distkvm->id,
-                   text_of(theirs, "firmware"), node);
+        !hello_machine_agrees(ours, theirs, node, errp)) {
         return false;
     }
     *from = node;

@@ -12,7 +12,6 @@
 #include "io/net-listener.h"
 #include "qemu/thread.h"
 #include "qemu/timer.h"
-#include "system/iothread.h"
 #include "channel.h"
 #include "clock.h"
 #include "distkvm-internal.h"
@@ -42,7 +41,7 @@ typedef struct Stranger {
 } Stranger;
 
 typedef struct Membership {
-    IOThread *thread;
+    QemuThread thread;
     GMainContext *context;
     QIONetListener *listener;
     QDict *hello;

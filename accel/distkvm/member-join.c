@@ -14,7 +14,6 @@
 #include "qemu/error-report.h"
 #include "qemu/lockable.h"
 #include "qemu/sockets.h"
-#include "system/runstate.h"
 #include "member-internal.h"
 
 #define DIAL_MS 300
@@ -31,7 +30,7 @@ void join_give_up(const char *why)
         mm.gave_up = true;
         error_report("distkvm: node %d cannot join: %s", distkvm->id, why);
         member_leaving();
-        qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_HOST_ERROR, 1);
+        control_cannot_join(why);
     }
 }
 

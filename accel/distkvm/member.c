@@ -272,14 +272,22 @@ static gboolean tick(gpointer unused)
     return G_SOURCE_CONTINUE;
 }
 
+static void *member_thread(void *unused)
+{
+    g_autoptr(GMainLoop) loop = g_main_loop_new(mm.context, false);
+
+    g_main_context_push_thread_default(mm.context);
+    g_main_loop_run(loop);
+    return NULL;
+}
+
 void member_start(void)
 {
     g_autoptr(GSource) timer = g_timeout_source_new(TICK_MS);
     Error *err = NULL;
 
     qemu_mutex_init(&mm.lock);
-    mm.thread = iothread_create("distkvm-member", &error_abort);
-    mm.context = iothread_get_g_main_context(mm.thread);
+    mm.context = g_main_context_new();
     mm.hello = hello_make();
     mm.start_ms = member_now_ms();
     for (CohNodeId n = 0; n < COH_NODES_MAX; n++) {
@@ -293,4 +301,6 @@ void member_start(void)
     }
     g_source_set_callback(timer, tick, NULL, NULL);
     g_source_attach(timer, mm.context);
+    qemu_thread_create(&mm.thread, "distkvm-member", member_thread, NULL,
+                       QEMU_THREAD_DETACHED);
 }

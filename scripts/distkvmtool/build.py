@@ -10,8 +10,8 @@ import sys
 import time
 
 from . import apt
-from .common import (BUILD, CORE_BUILD, QEMU, QEMU_BUILD, QEMU_TREE, TOP,
-                     Problem, call, quiet, say)
+from .common import (BUILD, CORE_BUILD, EMULATOR, QEMU, QEMU_BUILD, QEMU_TREE,
+                     TOP, Problem, call, quiet, say)
 
 PACKAGES = '''
     build-essential ninja-build pkg-config git ccache dpkg-dev python3
@@ -151,7 +151,9 @@ def build_qemu(*targets):
     source = os.environ.get('DISTKVM_QEMU_SOURCE')
     call(command + (['--source', source] if source else []))
     configure()
-    ninja(QEMU_BUILD, *(targets or ('qemu-system-x86_64', 'qemu-img')))
+    ninja(QEMU_BUILD, *(targets or (
+        'qemu-system-x86_64', 'qemu-img',
+        str(EMULATOR.relative_to(QEMU_BUILD)))))
     link_firmware()
 
 

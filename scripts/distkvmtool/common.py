@@ -11,6 +11,8 @@ QEMU_TREE = BUILD / 'qemu'
 QEMU_BUILD = BUILD / 'qemu-build'
 QEMU = QEMU_BUILD / 'qemu-system-x86_64'
 QEMU_IMG = QEMU_BUILD / 'qemu-img'
+# A client of coherent memory that is not QEMU.
+EMULATOR = QEMU_BUILD / 'tests' / 'qtest' / 'distkvm' / 'distkvm-emulator'
 CORE_BUILD = BUILD / 'core'
 GUEST = BUILD / 'guest'
 

@@ -105,7 +105,10 @@ static void print_tables(void)
 
 typedef struct Scene {
     const char *title;
-    /* "1r 2w 1e": node 1 reads, node 2 writes, node 1 evicts; home is 0 */
+    /*
+     * "1r 2w 1e 2o": node 1 reads, node 2 writes, node 1 evicts, node 2
+     * operates on a word; home is 0
+     */
     const char *steps;
 } Scene;
 
@@ -122,6 +125,9 @@ static const Scene scenes[] = {
     { "a sharer gives up its copy", "0w 1r 1e" },
     { "an owner gives up the only copy", "1w 1e" },
     { "the last sharer gives up the only copy", "1w 2r 1e 2e" },
+    { "a word is operated on at its owner", "1w 2o" },
+    { "a word is operated on by its owner", "1w 1o" },
+    { "a word is to be operated on where many have it", "1w 2r 3o" },
 };
 
 typedef struct World {
@@ -157,7 +163,7 @@ static void print_do(World *w, CohNodeId node, const CohDo *d)
         if ((d->act >= COH_ACT_INSTALL_RO && d->act <= COH_ACT_INSTALL_KEPT) ||
             d->act == COH_ACT_UNPROTECT) {
             queue_local(w, node, COH_EV_INSTALLED);
-        } else if (d->act == COH_ACT_ADOPT) {
+        } else if (d->act == COH_ACT_ADOPT || d->act == COH_ACT_FETCH) {
             queue_local(w, node, COH_EV_STORE);
         }
         return;
@@ -217,7 +223,8 @@ static void print_scene(const Scene *scene)
     for (const char *at = scene->steps; *at; at += at[2] ? 3 : 2) {
         printf("  %.2s\n", at);
         queue_local(&w, at[0] - '0', at[1] == 'r' ? COH_EV_LOAD :
-                                     at[1] == 'w' ? COH_EV_STORE
+                                     at[1] == 'w' ? COH_EV_STORE :
+                                     at[1] == 'o' ? COH_EV_OPERATE
                                                   : COH_EV_EVICT);
         run_queue(&w);
     }

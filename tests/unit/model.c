@@ -12,6 +12,12 @@
 
 enum { MEM_NONE, MEM_RO, MEM_RW };
 
+/* Of what a row made for the next message: the value of an operation. */
+#define OPERATED 2
+
+/* A node's operation: none, asked for, or to be done here when it can be. */
+enum { OP_NONE, OP_ASKED, OP_HERE };
+
 /* Under way: a message, or an effect on memory that is yet to happen. */
 typedef struct Msg {
     uint8_t type, effect, page, from, to, requester;
@@ -29,6 +35,7 @@ typedef struct PageState {
     uint8_t faulted[MODEL_NODES_MAX];   /* and were not seen yet */
     uint8_t waits[MODEL_NODES_MAX];     /* were seen, and not woken yet */
     uint8_t evicting[MODEL_NODES_MAX];  /* its PUT is under way */
+    uint8_t op[MODEL_NODES_MAX];        /* its operation on a word: Op */
 } PageState;
 
 typedef struct State {
@@ -155,6 +162,9 @@ static void check_quiet(Search *s, const State *st)
             if (st->page[p].faulted[n] || st->page[p].waits[n]) {
                 violated(s, st, "an access waits for ever");
             }
+            if (st->page[p].op[n]) {
+                violated(s, st, "an operation waits for ever");
+            }
         }
     }
 }
@@ -201,6 +211,23 @@ static void install(Search *s, State *st, PageState *page, unsigned n,
     }
 }
 
+/* A new value: all other copies, wherever, are old now. */
+static void guest_writes(State *st, unsigned n, unsigned p)
+{
+    PageState *page = &st->page[p];
+
+    for (unsigned other = 0; other < MODEL_NODES_MAX; other++) {
+        page->fresh[other] = 0;
+        page->kept[other] = MIN(page->kept[other], 1);
+    }
+    for (int i = 0; i < st->msgs; i++) {
+        if (st->msg[i].page == p) {
+            st->msg[i].fresh &= OPERATED;
+        }
+    }
+    page->fresh[n] = 1;
+}
+
 static bool happen(Search *s, State *st, const Msg *msg);
 
 static void do_memory(Search *s, State *st, const Msg *m, uint8_t *copied)
@@ -234,9 +261,25 @@ static void do_memory(Search *s, State *st, const Msg *m, uint8_t *copied)
     case COH_ACT_WAKE:
         page->waits[n] = 0;
         break;
+    case COH_ACT_FETCH:
+        page->op[n] = OP_HERE;
+        /* fall through */
     case COH_ACT_ADOPT:
         adopt = local(COH_EV_STORE, n, m->page);
         happen(s, st, &adopt);
+        break;
+    case COH_ACT_OPERATE:
+        *copied = OPERATED;
+        if (page->mem[n] != MEM_RW || !page->fresh[n]) {
+            violated(s, st, "operates on what others may have or change");
+        }
+        guest_writes(st, n, m->page);
+        break;
+    case COH_ACT_ANSWER:
+        if (!page->op[n] || !(m->fresh & OPERATED)) {
+            violated(s, st, "an operation is done twice, or not at all");
+        }
+        page->op[n] = OP_NONE;
         break;
     default:
         if (installs(m->effect)) {
@@ -255,7 +298,8 @@ static void send(Search *s, State *st, unsigned from, unsigned page,
             post(s, st, (Msg) { d->msg, 0, page, from, to,
                                 d->requester == COH_NODE_NONE
                                 ? 0xff : d->requester, d->acks,
-                                d->data ? fresh : 0, 0 });
+                                d->data || d->msg == COH_EV_VALUE ? fresh : 0,
+                                0 });
         }
     }
     if (d->msg == COH_EV_PUT) {
@@ -273,7 +317,7 @@ static void perform(Search *s, State *st, const Msg *cause, unsigned n,
         const CohDo *d = &acts->act[i];
         Msg effect = {
             .effect = d->act, .page = cause->page, .from = n, .to = n,
-            .fresh = cause->fresh,
+            .fresh = cause->fresh | copied,
         };
 
         if (d->act == COH_ACT_NONE) {
@@ -285,6 +329,24 @@ static void perform(Search *s, State *st, const Msg *cause, unsigned n,
         } else {
             do_memory(s, st, &effect, &copied);
         }
+    }
+}
+
+/* The page has come for an operation that nobody else could do. */
+static void operate_here(Search *s, State *st, unsigned n, unsigned p)
+{
+    Msg operate = local(COH_EV_OPERATE, n, p);
+    Msg store = local(COH_EV_STORE, n, p);
+    uint8_t state = st->page[p].peer[n].state;
+
+    if (st->page[p].op[n] != OP_HERE) {
+        return;
+    }
+    if (state == COH_PEER_M) {
+        happen(s, st, &operate);
+    } else if (state == COH_PEER_S || state == COH_PEER_I) {
+        /* What was under way was only to be read, or went again. */
+        happen(s, st, &store);
     }
 }
 
@@ -321,6 +383,7 @@ static bool happen(Search *s, State *st, const Msg *msg)
         return true;
     default:
         perform(s, st, msg, msg->to, &acts);
+        operate_here(s, st, msg->to, msg->page);
         return true;
     }
 }
@@ -380,23 +443,6 @@ static void check_end(Search *s, const State *from)
     }
 }
 
-/* A new value: all other copies, wherever, are old now. */
-static void guest_writes(State *st, unsigned n, unsigned p)
-{
-    PageState *page = &st->page[p];
-
-    for (unsigned other = 0; other < MODEL_NODES_MAX; other++) {
-        page->fresh[other] = 0;
-        page->kept[other] = MIN(page->kept[other], 1);
-    }
-    for (int i = 0; i < st->msgs; i++) {
-        if (st->msg[i].page == p) {
-            st->msg[i].fresh = 0;
-        }
-    }
-    page->fresh[n] = 1;
-}
-
 static void guest_access(Search *s, const State *from, unsigned n, unsigned p,
                          bool write)
 {
@@ -434,6 +480,18 @@ static void evict(Search *s, const State *from, unsigned n, unsigned p)
     }
 }
 
+static void operate(Search *s, const State *from, unsigned n, unsigned p)
+{
+    State st = *from;
+    Msg operation = local(COH_EV_OPERATE, n, p);
+
+    if (n + s->shape->operators >= s->shape->nodes && !st.page[p].op[n]) {
+        st.page[p].op[n] = OP_ASKED;
+        happen(s, &st, &operation);
+        visit(s, &st);
+    }
+}
+
 static void expand(Search *s, const State *st)
 {
     State next;
@@ -448,6 +506,7 @@ static void expand(Search *s, const State *st)
             guest_access(s, st, n, p, false);
             guest_access(s, st, n, p, true);
             evict(s, st, n, p);
+            operate(s, st, n, p);
         }
     }
     check_end(s, st);

@@ -3,13 +3,15 @@
  *
  * Explores coh_step() itself from the untouched cluster until nothing new is
  * found: every order of delivery (also within one pair of nodes), every
- * moment of a guest's access, of an eviction, and of an installation's end.
+ * moment of a guest's access, of an operation on a word, of an eviction, and of
+ * an installation's end.
  * Memory effects that a row orders after a message happen after it, at any
  * later time, so the order of effects is checked too.
  *
  * Checked in every state: one writer or many readers; every readable copy is
- * the latest; only what nobody can write to is copied; nothing impossible
- * happens; somebody can go on.  With nothing under way: no access waits, and
+ * the latest; only what nobody can write to is copied; an operation is done
+ * once, where nobody else has the page; nothing impossible happens; somebody
+ * can go on.  With nothing under way: no access and no operation waits, and
  * the directory is what the nodes hold.  From every state, when no more is
  * asked, all that was asked ends.
  *
@@ -35,6 +37,7 @@ typedef struct ModelShape {
     unsigned nodes, pages;  /* all pages are of home 0                      */
     /* So many of a node's faults are seen later than they happen: 0 to 2. */
     unsigned late_faults;
+    unsigned operators;     /* so many nodes, the last, operate on words    */
     unsigned states_max;    /* more is a violation                          */
 } ModelShape;
 

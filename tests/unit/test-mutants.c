@@ -89,6 +89,16 @@ static const Plant plants[] = {
         { PEER(SM_AD, INV), COH_PEER_SM_AD,
           { COH_ACT_ZAP, COH_ACT_SEND_ACK } },
     } },
+    { "the owner operates on a word, but the home does not wait", {
+        { HOME(M, GETV), COH_HOME_M, { COH_ACT_FWD_GETV } },
+    } },
+    { "a word is operated on where many have it", {
+        { HOME(S, GETV), COH_HOME_S_B, { COH_ACT_FWD_GETS } },
+    } },
+    { "the owner answers before it has operated", {
+        { PEER(M, FWD_GETV), COH_PEER_M,
+          { COH_ACT_SEND_VALUE, COH_ACT_SEND_DONE, COH_ACT_OPERATE } },
+    } },
     { "whoever waits for a page is not woken", {
         { PEER(XS_I, INSTALLED), COH_PEER_S, { COH_ACT_SEND_DONE } },
     } },
@@ -106,11 +116,15 @@ static const struct {
       "the upgrade wakes it too, only later" },
     { "peer SM_A + LOAD without WAKE", "as above" },
     { "home M + PUT_LAST without ADOPT", "as above" },
+    { "peer M + FWD_GETV: SEND_DONE before SEND_VALUE",
+      "the value is known; where the page goes next does not matter to it" },
 };
 
 static const ModelShape shapes[] = {
     { .nodes = 2, .pages = 1, .late_faults = 2, .states_max = STATES_MAX },
+    { .nodes = 2, .pages = 1, .operators = 2, .states_max = STATES_MAX },
     { .nodes = 3, .pages = 1, .states_max = STATES_MAX },
+    { .nodes = 3, .pages = 1, .operators = 1, .states_max = STATES_MAX },
     /* Two acknowledgements after the data: a supplier and two others. */
     { .nodes = 4, .pages = 1, .states_max = STATES_MAX },
 };

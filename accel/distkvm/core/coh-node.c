@@ -11,10 +11,10 @@
 #include "coh-node.h"
 
 static const char *const event_names[] = {
-    "INVALID", "LOAD", "STORE", "INSTALLED", "EVICT", "GETS", "GETM",
-    "PUT", "DONE",
+    "INVALID", "LOAD", "STORE", "INSTALLED", "EVICT", "OPERATE", "GETS",
+    "GETM", "PUT", "GETV", "DONE",
     "FWD_GETS", "FWD_GETM", "INV", "DATA_S", "DATA_M", "ZERO", "GRANT", "ACK",
-    "DROP",
+    "DROP", "FWD_GETV", "VALUE", "REFUSE",
 };
 
 const char *coh_event_name(unsigned type)
@@ -30,6 +30,11 @@ bool coh_event_is_message(unsigned type)
 bool coh_event_is_for_home(unsigned type)
 {
     return type >= COH_EV_GETS && type <= COH_EV_DONE;
+}
+
+bool coh_home_is_busy(unsigned state)
+{
+    return state == COH_HOME_S_B || state == COH_HOME_M_B;
 }
 
 size_t coh_node_peer_bytes(const ClusterMap *map)
@@ -110,6 +115,14 @@ static CohPeerEvent peer_classify(const CohPeer *peer, const CohEvent *ev)
         return COH_PEV_EVICT;
     case COH_EV_DROP:
         return COH_PEV_DROP;
+    case COH_EV_OPERATE:
+        return COH_PEV_OPERATE;
+    case COH_EV_FWD_GETV:
+        return COH_PEV_FWD_GETV;
+    case COH_EV_VALUE:
+        return COH_PEV_VALUE;
+    case COH_EV_REFUSE:
+        return COH_PEV_REFUSE;
     default:
         return COH_PEV__MAX;
     }
@@ -148,6 +161,12 @@ static void peer_act(const CohNode *node, const CohEvent *ev, CohAct act,
     case COH_ACT_SEND_DONE:
         add_send(out, COH_EV_DONE, home);
         break;
+    case COH_ACT_SEND_GETV:
+        add_send(out, COH_EV_GETV, home);
+        break;
+    case COH_ACT_SEND_VALUE:
+        add_send(out, COH_EV_VALUE, coh_set_one(ev->requester));
+        break;
     case COH_ACT_SEND_DATA_S:
         add_send(out, COH_EV_DATA_S, coh_set_one(ev->requester))->data = true;
         break;
@@ -168,7 +187,8 @@ static bool is_of_home(unsigned type)
 {
     return type == COH_EV_FWD_GETS || type == COH_EV_FWD_GETM ||
            type == COH_EV_INV || type == COH_EV_ZERO ||
-           type == COH_EV_GRANT || type == COH_EV_DROP;
+           type == COH_EV_GRANT || type == COH_EV_DROP ||
+           type == COH_EV_FWD_GETV || type == COH_EV_REFUSE;
 }
 
 static CohStatus peer_step(CohNode *node, const CohEvent *ev, CohActions *out)
@@ -189,6 +209,10 @@ static CohStatus peer_step(CohNode *node, const CohEvent *ev, CohActions *out)
          ev->type == COH_EV_INV) &&
         (ev->requester >= node->map->nodes || ev->requester == node->id)) {
         return broken(out, "a forwarded request names no other node");
+    }
+    /* It may have become the owner since it asked. */
+    if (ev->type == COH_EV_FWD_GETV && ev->requester >= node->map->nodes) {
+        return broken(out, "a forwarded operation names no node");
     }
     acks = peer_acks_after(peer, ev);
     if (acks < -COH_NODES_MAX || acks > COH_NODES_MAX) {
@@ -253,6 +277,8 @@ static CohHomeEvent home_classify(const CohNode *node, const CohHome *home,
                                                     : COH_HEV_GETM;
     case COH_EV_PUT:
         return home_classify_put(node, home, ev);
+    case COH_EV_GETV:
+        return COH_HEV_GETV;
     default:
         return COH_HEV_DONE;
     }
@@ -298,6 +324,13 @@ static void home_act(const CohNode *node, const CohHome *home,
     case COH_ACT_SEND_DROP:
         add_send(out, COH_EV_DROP, self);
         break;
+    case COH_ACT_FWD_GETV:
+        add_forward(out, COH_EV_FWD_GETV, coh_set_one(home->owner), ev->from,
+                    0);
+        break;
+    case COH_ACT_SEND_REFUSE:
+        add_send(out, COH_EV_REFUSE, self);
+        break;
     case COH_ACT_ADOPT:
         add(out, act);
         break;
@@ -327,8 +360,9 @@ static void home_record(CohHome *home, const CohEvent *ev, uint8_t next)
         break;
     case COH_HOME_M_B:
         home->sharers = 0;
-        home->owner = ev->from;
-        home->requester = ev->from;
+        /* An operation leaves the page where it is, and its owner is done. */
+        home->owner = ev->type == COH_EV_GETV ? home->owner : ev->from;
+        home->requester = home->owner;
         break;
     default:
         home->requester = COH_NODE_NONE;

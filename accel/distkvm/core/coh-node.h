@@ -12,6 +12,7 @@
 #ifndef COH_NODE_H
 #define COH_NODE_H
 
+#include "coh-op.h"
 #include "coh-table.h"
 #include "cluster-map.h"
 
@@ -44,10 +45,12 @@ typedef enum {
     COH_EV_STORE,
     COH_EV_INSTALLED,
     COH_EV_EVICT,
+    COH_EV_OPERATE,
     /* messages to a home */
     COH_EV_GETS,
     COH_EV_GETM,
     COH_EV_PUT,
+    COH_EV_GETV,
     COH_EV_DONE,
     /* messages to a peer */
     COH_EV_FWD_GETS,
@@ -59,6 +62,9 @@ typedef enum {
     COH_EV_GRANT,
     COH_EV_ACK,
     COH_EV_DROP,
+    COH_EV_FWD_GETV,
+    COH_EV_VALUE,
+    COH_EV_REFUSE,
     COH_EV__MAX
 } CohEventType;
 
@@ -68,8 +74,12 @@ typedef struct CohEvent {
     CohNodeId requester;    /* FWD_*, INV: who gets the answer              */
     int16_t acks;           /* FWD_GETM, DATA_M, GRANT: acks to wait for    */
     CohPage page;
-    /* What the requester has; handed on in FWD_*, else not looked at.      */
+    /*
+     * Not looked at, handed on in FWD_*: what the requester has; of GETV,
+     * which of its operations, and that operation.
+     */
     uint64_t have;
+    CohOp op;
 } CohEvent;
 
 /* One thing to do.  COH_ACT_* of memory kind, or COH_ACT_NONE to send. */
@@ -108,6 +118,8 @@ CohStatus coh_step(CohNode *node, const CohEvent *ev, CohActions *out);
 
 /* True if an event of this type comes from another node. */
 bool coh_event_is_message(unsigned type);
+/* Does a home in @state serve a request, and let nobody else in? */
+bool coh_home_is_busy(unsigned state);
 /* True if it is handled by the page's home. */
 bool coh_event_is_for_home(unsigned type);
 const char *coh_event_name(unsigned type);

@@ -26,6 +26,15 @@
 #define HNEVER(st, ev, because) \
     [COH_HOME_##st][COH_HEV_##ev] = { .kind = COH_ROW_NEVER, .why = because }
 
+/* Operating on a word moves no page, so it meets a page in any state. */
+#define ELSEWHERE(st) \
+    ROW(st, OPERATE, st, COH_ACT_SEND_GETV), \
+    NEVER(st, FWD_GETV, "the home asks only the owner, and is busy until " \
+                        "the owner's DONE")
+#define ANSWERED(st) \
+    ROW(st, VALUE, st, COH_ACT_ANSWER), \
+    ROW(st, REFUSE, st, COH_ACT_FETCH)
+
 #define NOT_ASKED   "an answer comes only to a node that asked"
 #define NO_COPY     "the home asks only nodes it records as holders"
 #define BUSY        "the home is busy until this node's DONE"
@@ -55,6 +64,8 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(I, INSTALLED,     NOT_INST),
     ROW(I, EVICT,           I,      COH_ACT_NONE),
     NEVER(I, DROP,          NO_COPY),
+    ELSEWHERE(I),
+    ANSWERED(I),
 
     /* A thread may fault, sleep, and be seen only after the page came. */
     ROW(S, LOAD,            S,      COH_ACT_WAKE),
@@ -75,6 +86,8 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(S, INSTALLED,     NOT_INST),
     ROW(S, EVICT,           S,      COH_ACT_SEND_PUT),
     ROW(S, DROP,            I,      COH_ACT_ZAP, COH_ACT_SEND_DONE),
+    ELSEWHERE(S),
+    ANSWERED(S),
 
     ROW(M, LOAD,            M,      COH_ACT_WAKE),
     ROW(M, STORE,           M,      COH_ACT_WAKE),
@@ -95,6 +108,10 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(M, INSTALLED,     NOT_INST),
     ROW(M, EVICT,           M,      COH_ACT_SEND_PUT),
     NEVER(M, DROP,          OWNED),
+    ROW(M, OPERATE,         M,      COH_ACT_OPERATE, COH_ACT_ANSWER),
+    ROW(M, FWD_GETV,        M,      COH_ACT_OPERATE, COH_ACT_SEND_VALUE,
+                                    COH_ACT_SEND_DONE),
+    ANSWERED(M),
 
     /* Whoever faults while a request is out is woken by its installation. */
     ROW(IS_D, LOAD,         IS_D,   COH_ACT_NONE),
@@ -114,6 +131,8 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(IS_D, INSTALLED,  NOT_INST),
     ROW(IS_D, EVICT,        IS_D,   COH_ACT_NONE),
     NEVER(IS_D, DROP,       NO_COPY),
+    ELSEWHERE(IS_D),
+    ANSWERED(IS_D),
 
     ROW(IM_AD, LOAD,        IM_AD,  COH_ACT_NONE),
     ROW(IM_AD, STORE,       IM_AD,  COH_ACT_NONE),
@@ -132,6 +151,8 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(IM_AD, INSTALLED, NOT_INST),
     ROW(IM_AD, EVICT,       IM_AD,  COH_ACT_NONE),
     NEVER(IM_AD, DROP,      NO_COPY),
+    ELSEWHERE(IM_AD),
+    ANSWERED(IM_AD),
 
     ROW(IM_A, LOAD,         IM_A,   COH_ACT_NONE),
     ROW(IM_A, STORE,        IM_A,   COH_ACT_NONE),
@@ -149,6 +170,8 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(IM_A, INSTALLED,  NOT_INST),
     ROW(IM_A, EVICT,        IM_A,   COH_ACT_NONE),
     NEVER(IM_A, DROP,       BUSY),
+    ELSEWHERE(IM_A),
+    ANSWERED(IM_A),
 
     ROW(SM_AD, LOAD,        SM_AD,  COH_ACT_WAKE),
     ROW(SM_AD, STORE,       SM_AD,  COH_ACT_NONE),
@@ -169,6 +192,8 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(SM_AD, EVICT,       SM_AD,  COH_ACT_NONE),
     /* It wants to write by now; the home will see that next. */
     ROW(SM_AD, DROP,        IM_AD,  COH_ACT_ZAP, COH_ACT_SEND_DONE),
+    ELSEWHERE(SM_AD),
+    ANSWERED(SM_AD),
 
     ROW(SM_A, LOAD,         SM_A,   COH_ACT_WAKE),
     ROW(SM_A, STORE,        SM_A,   COH_ACT_NONE),
@@ -186,6 +211,8 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(SM_A, INSTALLED,  NOT_INST),
     ROW(SM_A, EVICT,        SM_A,   COH_ACT_NONE),
     NEVER(SM_A, DROP,       BUSY),
+    ELSEWHERE(SM_A),
+    ANSWERED(SM_A),
 
     ROW(XS_I, LOAD,         XS_I,   COH_ACT_NONE),
     ROW(XS_I, STORE,        XS_I,   COH_ACT_NONE),
@@ -203,6 +230,8 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(XS_I, INSTALLED,    S,      COH_ACT_WAKE, COH_ACT_SEND_DONE),
     ROW(XS_I, EVICT,        XS_I,   COH_ACT_NONE),
     NEVER(XS_I, DROP,       BUSY),
+    ELSEWHERE(XS_I),
+    ANSWERED(XS_I),
 
     ROW(XM_I, LOAD,         XM_I,   COH_ACT_NONE),
     ROW(XM_I, STORE,        XM_I,   COH_ACT_NONE),
@@ -220,12 +249,15 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(XM_I, INSTALLED,    M,      COH_ACT_WAKE, COH_ACT_SEND_DONE),
     ROW(XM_I, EVICT,        XM_I,   COH_ACT_NONE),
     NEVER(XM_I, DROP,       BUSY),
+    ELSEWHERE(XM_I),
+    ANSWERED(XM_I),
 };
 
 COH_TABLE_CONST CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX] = {
     HROW(U, GETS,           M_B,    COH_ACT_SEND_ZERO),
     HROW(U, GETM,           M_B,    COH_ACT_SEND_ZERO),
     HNEVER(U, UPGRADE,      "an untouched page has no sharers"),
+    HROW(U, GETV,           U,      COH_ACT_SEND_REFUSE),
     HNEVER(U, DONE,         "nobody was granted the page"),
     HNEVER(U, PUT_SHARED,   "an untouched page has no sharers"),
     HNEVER(U, PUT_LAST,     "an untouched page has no holder"),
@@ -234,6 +266,8 @@ COH_TABLE_CONST CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX] = {
     HROW(S, GETS,           S_B,    COH_ACT_FWD_GETS),
     HROW(S, GETM,           M_B,    COH_ACT_FWD_GETM_INV),
     HROW(S, UPGRADE,        M_B,    COH_ACT_INV_GRANT),
+    /* No single place to operate at: it becomes the requester's. */
+    HROW(S, GETV,           S,      COH_ACT_SEND_REFUSE),
     HNEVER(S, DONE,         "no request is being served"),
     HROW(S, PUT_SHARED,     S_B,    COH_ACT_SEND_DROP),
     /* The last copy is never dropped: a home always has room for it. */
@@ -243,6 +277,8 @@ COH_TABLE_CONST CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX] = {
     HROW(M, GETS,           S_B,    COH_ACT_FWD_GETS),
     HROW(M, GETM,           M_B,    COH_ACT_FWD_GETM_INV),
     HNEVER(M, UPGRADE,      "an owned page has no sharers"),
+    /* The page stays, but nobody moves it before the owner's DONE. */
+    HROW(M, GETV,           M_B,    COH_ACT_FWD_GETV),
     HNEVER(M, DONE,         "no request is being served"),
     HNEVER(M, PUT_SHARED,   "an owned page has no sharers"),
     HROW(M, PUT_LAST,       M,      COH_ACT_ADOPT),
@@ -251,6 +287,7 @@ COH_TABLE_CONST CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX] = {
     HSTALL(S_B, GETS),
     HSTALL(S_B, GETM),
     HSTALL(S_B, UPGRADE),
+    HSTALL(S_B, GETV),
     HROW(S_B, DONE,         S,      COH_ACT_NONE),
     /* Hints in busy times are lost; whoever still wants it asks again. */
     HNEVER(S_B, PUT_SHARED, PUT_BUSY),
@@ -260,6 +297,7 @@ COH_TABLE_CONST CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX] = {
     HSTALL(M_B, GETS),
     HSTALL(M_B, GETM),
     HSTALL(M_B, UPGRADE),
+    HSTALL(M_B, GETV),
     HROW(M_B, DONE,         M,      COH_ACT_NONE),
     HNEVER(M_B, PUT_SHARED, PUT_BUSY),
     HNEVER(M_B, PUT_LAST,   PUT_BUSY),
@@ -285,12 +323,13 @@ static const char *const peer_event_names[] = {
     NAME(PEV, DATA_M), NAME(PEV, DATA_M_LAST), NAME(PEV, ZERO),
     NAME(PEV, GRANT), NAME(PEV, GRANT_LAST), NAME(PEV, ACK),
     NAME(PEV, ACK_LAST), NAME(PEV, INSTALLED), NAME(PEV, EVICT),
-    NAME(PEV, DROP),
+    NAME(PEV, DROP), NAME(PEV, OPERATE), NAME(PEV, FWD_GETV),
+    NAME(PEV, VALUE), NAME(PEV, REFUSE),
 };
 
 static const char *const home_event_names[] = {
-    NAME(HEV, GETS), NAME(HEV, GETM), NAME(HEV, UPGRADE), NAME(HEV, DONE),
-    NAME(HEV, PUT_SHARED), NAME(HEV, PUT_LAST), NAME(HEV, PUT_STALE),
+    NAME(HEV, GETS), NAME(HEV, GETM), NAME(HEV, UPGRADE), NAME(HEV, GETV),
+    NAME(HEV, DONE), NAME(HEV, PUT_SHARED), NAME(HEV, PUT_LAST), NAME(HEV, PUT_STALE),
 };
 
 static const char *const act_names[] = {
@@ -302,7 +341,9 @@ static const char *const act_names[] = {
     NAME(ACT, SEND_ACK),
     NAME(ACT, SEND_DONE), NAME(ACT, FWD_GETS), NAME(ACT, FWD_GETM_INV),
     NAME(ACT, INV_GRANT), NAME(ACT, SEND_ZERO), NAME(ACT, SEND_PUT),
-    NAME(ACT, SEND_DROP), NAME(ACT, ADOPT),
+    NAME(ACT, SEND_DROP), NAME(ACT, ADOPT), NAME(ACT, OPERATE),
+    NAME(ACT, ANSWER), NAME(ACT, FETCH), NAME(ACT, SEND_GETV),
+    NAME(ACT, SEND_VALUE), NAME(ACT, FWD_GETV), NAME(ACT, SEND_REFUSE),
 };
 
 #define LOOKUP(names, i) ((i) < G_N_ELEMENTS(names) ? names[i] : "?")

@@ -58,6 +58,10 @@ typedef enum {
     COH_PEV_INSTALLED,  /* the installation is complete                     */
     COH_PEV_EVICT,      /* this node would rather not hold the page         */
     COH_PEV_DROP,       /* home: drop the copy, others have it              */
+    COH_PEV_OPERATE,    /* a word is to be operated on, wherever it is      */
+    COH_PEV_FWD_GETV,   /* home: operate on a word for the requester        */
+    COH_PEV_VALUE,      /* owner: done; what the word held before           */
+    COH_PEV_REFUSE,     /* home: nobody owns the page, fetch it             */
     COH_PEV__MAX
 } CohPeerEvent;
 
@@ -66,7 +70,8 @@ typedef enum {
     COH_HEV_GETS,       /* a node without a copy wants to read              */
     COH_HEV_GETM,       /* a node without a copy wants to write             */
     COH_HEV_UPGRADE,    /* a sharer wants to write                          */
-    COH_HEV_DONE,       /* the requester has installed the page             */
+    COH_HEV_GETV,       /* a node wants a word operated on                  */
+    COH_HEV_DONE,       /* the requester has it; or the owner has operated  */
     COH_HEV_PUT_SHARED, /* a sharer would drop its copy, others have one    */
     COH_HEV_PUT_LAST,   /* the only holder would give the page up           */
     COH_HEV_PUT_STALE,  /* the same, but it holds nothing the home lacks    */
@@ -87,6 +92,9 @@ typedef enum {
     COH_ACT_COPY,           /* copy the present bytes into the next message */
     COH_ACT_ZAP,            /* remove the copy                              */
     COH_ACT_WAKE,           /* wake whoever faulted on it                   */
+    COH_ACT_OPERATE,        /* operate on the present bytes, keep the value */
+    COH_ACT_ANSWER,         /* the value, to whoever asked on this node     */
+    COH_ACT_FETCH,          /* whoever asked must have the page, as a STORE */
     /* messages of the peer side */
     COH_ACT_SEND_GETS,
     COH_ACT_SEND_GETM,
@@ -95,6 +103,8 @@ typedef enum {
     COH_ACT_SEND_ACK,
     COH_ACT_SEND_DONE,
     COH_ACT_SEND_PUT,       /* a hint: the home may ignore it               */
+    COH_ACT_SEND_GETV,
+    COH_ACT_SEND_VALUE,     /* the value, to the requester                  */
     /* messages of the home side */
     COH_ACT_FWD_GETS,
     COH_ACT_FWD_GETM_INV,   /* GETM to one holder, INV to the other sharers */
@@ -102,6 +112,8 @@ typedef enum {
     COH_ACT_SEND_ZERO,
     COH_ACT_SEND_DROP,
     COH_ACT_ADOPT,          /* the home itself asks to write, as by a STORE */
+    COH_ACT_FWD_GETV,
+    COH_ACT_SEND_REFUSE,
     COH_ACT__MAX
 } CohAct;
 

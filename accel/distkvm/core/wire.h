@@ -13,7 +13,7 @@
 #include "coh-types.h"
 
 /* Raised by any change of frames or of what they mean. */
-#define WIRE_VERSION 2
+#define WIRE_VERSION 3
 #define WIRE_HEAD_BYTES 48
 #define WIRE_PAYLOAD_MAX COH_PAGE_SIZE
 #define WIRE_FRAME_MAX (WIRE_HEAD_BYTES + WIRE_PAYLOAD_MAX)

@@ -1,0 +1,117 @@
+/*
+ * distkvm: operations on a word where its page is
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "coh-op.h"
+
+bool coh_op_is_valid(const CohOp *op)
+{
+    return op->code > COH_OP_NONE && op->code < COH_OP__MAX &&
+           (op->size == 1 || op->size == 2 || op->size == 4 ||
+            op->size == 8) &&
+           op->offset % op->size == 0 && op->offset < COH_PAGE_SIZE;
+}
+
+bool coh_op_writes(const CohOp *op)
+{
+    return op->code != COH_OP_READ;
+}
+
+#define PERFORM(type)                                                       \
+    static uint64_t perform_##type(const CohOp *op, type *word)             \
+    {                                                                       \
+        type old = op->expected;                                            \
+                                                                            \
+        switch (op->code) {                                                 \
+        case COH_OP_READ:                                                   \
+            return __atomic_load_n(word, __ATOMIC_SEQ_CST);                 \
+        case COH_OP_ADD:                                                    \
+            return __atomic_fetch_add(word, (type)op->operand,              \
+                                      __ATOMIC_SEQ_CST);                    \
+        case COH_OP_COMPARE_SWAP:                                           \
+            __atomic_compare_exchange_n(word, &old, (type)op->operand,      \
+                                        false, __ATOMIC_SEQ_CST,            \
+                                        __ATOMIC_SEQ_CST);                  \
+            return old;                                                     \
+        default:                                                            \
+            return __atomic_exchange_n(word, (type)op->operand,             \
+                                       __ATOMIC_SEQ_CST);                   \
+        }                                                                   \
+    }
+
+PERFORM(uint8_t)
+PERFORM(uint16_t)
+PERFORM(uint32_t)
+PERFORM(uint64_t)
+
+uint64_t coh_op_perform(const CohOp *op, void *page)
+{
+    void *word = (uint8_t *)page + op->offset;
+
+    switch (op->size) {
+    case 1:
+        return perform_uint8_t(op, word);
+    case 2:
+        return perform_uint16_t(op, word);
+    case 4:
+        return perform_uint32_t(op, word);
+    default:
+        return perform_uint64_t(op, word);
+    }
+}
+
+/* Offsets; docs/wire-format.rst has the same table. */
+enum {
+    AT_CODE = 0,        /* 1 */
+    AT_SIZE = 1,        /* 1 */
+    AT_OFFSET = 2,      /* 2, then 4 unused */
+    AT_OPERAND = 8,     /* 8 */
+    AT_EXPECTED = 16,   /* 8 */
+};
+
+static void put64(uint8_t *at, uint64_t value)
+{
+    for (int i = 0; i < 8; i++) {
+        at[i] = value >> (8 * i);
+    }
+}
+
+static uint64_t get64(const uint8_t *at)
+{
+    uint64_t value = 0;
+
+    for (int i = 0; i < 8; i++) {
+        value |= (uint64_t)at[i] << (8 * i);
+    }
+    return value;
+}
+
+void coh_op_encode(const CohOp *op, uint8_t out[COH_OP_BYTES])
+{
+    memset(out, 0, COH_OP_BYTES);
+    out[AT_CODE] = op->code;
+    out[AT_SIZE] = op->size;
+    out[AT_OFFSET] = op->offset;
+    out[AT_OFFSET + 1] = op->offset >> 8;
+    put64(out + AT_OPERAND, op->operand);
+    put64(out + AT_EXPECTED, op->expected);
+}
+
+bool coh_op_decode(const void *in, size_t len, CohOp *op)
+{
+    const uint8_t *at = in;
+
+    if (len != COH_OP_BYTES) {
+        return false;
+    }
+    *op = (CohOp) {
+        .code = at[AT_CODE],
+        .size = at[AT_SIZE],
+        .offset = at[AT_OFFSET] | at[AT_OFFSET + 1] << 8,
+        .operand = get64(at + AT_OPERAND),
+        .expected = get64(at + AT_EXPECTED),
+    };
+    return coh_op_is_valid(op);
+}

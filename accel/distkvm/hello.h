@@ -1,0 +1,24 @@
+/*
+ * distkvm: the parts of a hello
+ *
+ * What every node states is in hello.c; what a kind of node adds is beside it:
+ * hello-machine.c for QEMU, memory-node.c for programs that share memory only.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_HELLO_H
+#define DISTKVM_HELLO_H
+
+#include "qobject/qdict.h"
+
+/* A hello with the facts that every kind of node states. */
+QDict *hello_new(void);
+/* State a fact, which must be the same on all nodes; takes over @value. */
+void hello_state(QDict *facts, const char *name, char *value);
+/* "1/2/1" of first[n + 1] - first[n], in @unit; g_free. */
+char *hello_shares(const uint64_t *first, unsigned unit);
+/* The kind's own: false and @errp, naming what differs from @node's. */
+bool hello_machine_agrees(const QDict *ours, const QDict *theirs, int node,
+                          Error **errp);
+
+#endif
