@@ -48,10 +48,9 @@ static struct {
     ShutdownCause reset_cause;
 } ctl;
 
-static CohNodeSet all_nodes(void)
+static bool has_all_nodes(const CohNodeSet *set)
 {
-    return distkvm->nodes == 64 ? UINT64_MAX
-                                : (UINT64_C(1) << distkvm->nodes) - 1;
+    return coh_set_count(set) == (int)distkvm->nodes;
 }
 
 bool control_is_formed(void)
@@ -86,8 +85,8 @@ static void start_here(int64_t clock_ns)
 static bool may_start(void)
 {
     return !ctl.running && !qatomic_read(&distkvm->failed) &&
-           ctl.reset == RESET_IDLE && ctl.wants &&
-           (ctl.started ? ctl.stopped : ctl.wants) == all_nodes();
+           ctl.reset == RESET_IDLE && !coh_set_is_empty(&ctl.wants) &&
+           has_all_nodes(ctl.started ? &ctl.stopped : &ctl.wants);
 }
 
 static void start_all(void *unused)
@@ -99,9 +98,9 @@ static void start_all(void *unused)
         return;
     }
     message = member_message("start");
-    ctl.wants = 0;
+    ctl.wants = coh_set_empty();
     ctl.started = ctl.running = true;
-    ctl.stopped = 0;
+    ctl.stopped = coh_set_empty();
     qdict_put_int(message, "clock", ctl.clock_ns);
     member_broadcast(message);
     start_here(ctl.clock_ns);
@@ -124,10 +123,10 @@ static void try_start(void)
 static void node_stopped(CohNodeId from, int64_t clock_ns)
 {
     ctl.clock_ns = MAX(ctl.clock_ns, clock_ns);
-    ctl.stopped |= coh_set_one(from);
+    coh_set_add(&ctl.stopped, from);
     if (ctl.running) {
         ctl.running = false;
-        ctl.wants = 0;
+        ctl.wants = coh_set_empty();
         member_broadcast(member_message("stop"));
         vm_stop(RUN_STATE_PAUSED);
     }
@@ -185,7 +184,7 @@ static void reset_phase(ResetPhase phase, const char *type)
     QDict *message = member_message(type);
 
     ctl.reset = phase;
-    ctl.reached = 0;
+    ctl.reached = coh_set_empty();
     qdict_put_int(message, "cause", ctl.reset_cause);
     member_broadcast(message);
 }
@@ -223,8 +222,8 @@ static void reset_here(ShutdownCause cause)
 
 static void reset_reached(CohNodeId from)
 {
-    ctl.reached |= coh_set_one(from);
-    if (ctl.reached != all_nodes()) {
+    coh_set_add(&ctl.reached, from);
+    if (!has_all_nodes(&ctl.reached)) {
         return;
     }
     if (ctl.reset == RESET_PAUSING) {
@@ -318,11 +317,17 @@ static void handle_boot_node(CohNodeId from, const char *type,
 {
     if (!strcmp(type, "want-start")) {
         /* Said while it runs, it asks for nothing. */
-        ctl.wants |= ctl.running ? 0 : coh_set_one(from);
+        if (!ctl.running) {
+            coh_set_add(&ctl.wants, from);
+        }
         try_start();
     } else if (!strcmp(type, "want-stop")) {
         /* After the first start anybody's wish starts all. */
-        ctl.wants = ctl.started ? 0 : ctl.wants & ~coh_set_one(from);
+        if (ctl.started) {
+            ctl.wants = coh_set_empty();
+        } else {
+            coh_set_remove(&ctl.wants, from);
+        }
         if (ctl.running) {
             /* The start it did not want is on its way to it. */
             vm_stop(RUN_STATE_PAUSED);

@@ -89,7 +89,7 @@ static void send_message(Engine *e, const CohEvent *ev, const CohDo *d)
 {
     uint8_t bytes[COH_OP_BYTES];
     CohOp op = ev->op;
-    CohNodeSet to = d->to;
+    CohNodeId to = coh_set_next(&d->to, 0);
     WireFrame frame = {
         .type = WIRE_COH,
         .sub = d->msg,
@@ -111,11 +111,8 @@ static void send_message(Engine *e, const CohEvent *ev, const CohDo *d)
         frame.payload = bytes;
         frame.len = sizeof(bytes);
     }
-    while (to) {
-        CohNodeId node = coh_set_first(to);
-
-        to &= to - 1;
-        if (node == e->node.id) {
+    for (; to != COH_NODE_NONE; to = coh_set_next(&d->to, to + 1)) {
+        if (to == e->node.id) {
             CohEvent self = {
                 .type = d->msg, .from = e->node.id,
                 .requester = d->requester, .acks = d->acks, .page = ev->page,
@@ -124,7 +121,7 @@ static void send_message(Engine *e, const CohEvent *ev, const CohDo *d)
             g_queue_push_tail(&e->local, g_memdup2(&self, sizeof(self)));
         } else {
             STAT_ADD(e, sent_by_type[d->msg], 1);
-            engine_send(e, node, &frame);
+            engine_send(e, to, &frame);
         }
     }
 }

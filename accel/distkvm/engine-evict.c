@@ -166,7 +166,7 @@ static bool is_evictable(Engine *e, CohPage page)
     }
     home = &e->node.home[page - e->config.map.page_first[e->node.id]];
     return state == COH_PEER_S && home->state == COH_HOME_S &&
-           home->sharers != coh_set_one(e->node.id);
+           !coh_set_is_only(&home->sharers, e->node.id);
 }
 
 /* Neither here nor on its way: nothing will make it evictable. */

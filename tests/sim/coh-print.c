@@ -169,7 +169,7 @@ static void print_do(World *w, CohNodeId node, const CohDo *d)
         return;
     }
     for (CohNodeId to = 0; to < NODES; to++) {
-        if (coh_set_has(d->to, to)) {
+        if (coh_set_has(&d->to, to)) {
             printf(" %s%s>%d", coh_event_name(d->msg),
                    d->data ? "(data)" : "", to);
             queue_event(w, to, (CohEvent) {

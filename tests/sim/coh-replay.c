@@ -122,7 +122,7 @@ static void send_all(const Replica *r, const CohActions *acts)
         };
 
         for (unsigned to = 0; d->act == COH_ACT_NONE && to < map.nodes; to++) {
-            if (coh_set_has(d->to, to)) {
+            if (coh_set_has(&d->to, to)) {
                 count_message(to, &ev, 1);
             }
         }

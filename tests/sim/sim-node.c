@@ -185,6 +185,18 @@ static void memory_act(Sim *sim, SimNode *n, const SimEvent *event,
 
 /* ----------------------------------------------------------------- steps */
 
+static void trace_do(FILE *trace, const CohDo *d)
+{
+    CohNodeId to = coh_set_next(&d->to, 0);
+
+    if (d->act != COH_ACT_NONE) {
+        fprintf(trace, " %s", coh_act_name(d->act));
+    }
+    for (; to != COH_NODE_NONE; to = coh_set_next(&d->to, to + 1)) {
+        fprintf(trace, " %s>%d", coh_event_name(d->msg), to);
+    }
+}
+
 static void trace_step(Sim *sim, const SimNode *n, const CohEvent *ev,
                        const CohActions *acts)
 {
@@ -198,14 +210,7 @@ static void trace_step(Sim *sim, const SimNode *n, const CohEvent *ev,
             acts->home ? coh_home_state_name(acts->next)
                        : coh_peer_state_name(acts->next));
     for (unsigned i = 0; i < acts->n; i++) {
-        const CohDo *d = &acts->act[i];
-
-        if (d->act == COH_ACT_NONE) {
-            fprintf(sim->config->trace, " %s>%" PRIx64,
-                    coh_event_name(d->msg), d->to);
-        } else {
-            fprintf(sim->config->trace, " %s", coh_act_name(d->act));
-        }
+        trace_do(sim->config->trace, &acts->act[i]);
     }
     fputc('\n', sim->config->trace);
 }
@@ -310,7 +315,7 @@ static bool entry_agrees(const Sim *sim, const CohHome *home, CohPage page)
     for (unsigned n = 0; n < sim->config->nodes; n++) {
         uint8_t wanted = SIM_NONE;
 
-        if (home->state == COH_HOME_S && coh_set_has(home->sharers, n)) {
+        if (home->state == COH_HOME_S && coh_set_has(&home->sharers, n)) {
             wanted = SIM_RO;
         } else if (home->state == COH_HOME_M && home->owner == n) {
             wanted = SIM_RW;

@@ -99,12 +99,11 @@ static int64_t travel_ns(Sim *sim, const CohDo *d)
 void sim_send(Sim *sim, CohNodeId from, CohPage page, const CohDo *d,
               uint32_t version)
 {
-    CohNodeSet to = d->to;
+    CohNodeId to = coh_set_next(&d->to, 0);
 
-    while (to) {
-        CohNodeId node = coh_set_first(to);
+    for (; to != COH_NODE_NONE; to = coh_set_next(&d->to, to + 1)) {
         SimEvent event = {
-            .at_ns = sim->now_ns, .kind = SIM_STEP, .node = node,
+            .at_ns = sim->now_ns, .kind = SIM_STEP, .node = to,
             .version = version,
             .ev = {
                 .type = d->msg, .from = from, .requester = d->requester,
@@ -112,8 +111,7 @@ void sim_send(Sim *sim, CohNodeId from, CohPage page, const CohDo *d,
             },
         };
 
-        to &= to - 1;
-        if (node != from) {
+        if (to != from) {
             event.at_ns += travel_ns(sim, d);
             sim->result.messages++;
             sim->result.by_type[d->msg]++;

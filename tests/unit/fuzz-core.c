@@ -59,7 +59,7 @@ static void take_step(World *w, const CohEvent *ev)
     for (unsigned i = 0; i < acts.n; i++) {
         const CohDo *d = &acts.act[i];
 
-        if (d->to >> NODES) {
+        if (coh_set_next(&d->to, NODES) != COH_NODE_NONE) {
             g_error("a message to a node that does not exist");
         }
         if ((d->act >= COH_ACT_INSTALL_RO && d->act <= COH_ACT_INSTALL_KEPT) ||

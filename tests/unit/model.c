@@ -80,14 +80,15 @@ static char *describe(const Search *s, const State *st)
     for (unsigned p = 0; p < s->shape->pages; p++) {
         const PageState *page = &st->page[p];
 
-        g_string_append_printf(text, "page %u: home %s sharers %" PRIx64
-                               " owner %d requester %d\n", p,
+        g_string_append_printf(text, "page %u: home %s owner %d requester"
+                               " %d\n", p,
                                coh_home_state_name(page->home.state),
-                               page->home.sharers, page->home.owner,
-                               page->home.requester);
+                               page->home.owner, page->home.requester);
         for (unsigned n = 0; n < s->shape->nodes; n++) {
-            g_string_append_printf(text, "  node %u: %s acks %d mem %d fresh"
-                                   " %d waits %d\n", n,
+            g_string_append_printf(text, "  node %u: %s%s acks %d mem %d"
+                                   " fresh %d waits %d\n", n,
+                                   coh_set_has(&page->home.sharers, n)
+                                   ? "sharer " : "",
                                    coh_peer_state_name(page->peer[n].state),
                                    page->peer[n].acks, page->mem[n],
                                    page->fresh[n], page->waits[n]);
@@ -136,7 +137,7 @@ static bool directory_agrees(const Search *s, const PageState *page)
         int wanted = MEM_NONE;
 
         if (page->home.state == COH_HOME_S &&
-            coh_set_has(page->home.sharers, n)) {
+            coh_set_has(&page->home.sharers, n)) {
             wanted = MEM_RO;
         } else if (page->home.state == COH_HOME_M && page->home.owner == n) {
             wanted = MEM_RW;
@@ -149,7 +150,8 @@ static bool directory_agrees(const Search *s, const PageState *page)
         }
     }
     return page->home.state == COH_HOME_U || page->home.state == COH_HOME_M ||
-           (page->home.state == COH_HOME_S && page->home.sharers);
+           (page->home.state == COH_HOME_S &&
+            !coh_set_is_empty(&page->home.sharers));
 }
 
 static void check_quiet(Search *s, const State *st)
@@ -294,7 +296,7 @@ static void send(Search *s, State *st, unsigned from, unsigned page,
                  const CohDo *d, uint8_t fresh)
 {
     for (unsigned to = 0; to < MODEL_NODES_MAX; to++) {
-        if (coh_set_has(d->to, to)) {
+        if (coh_set_has(&d->to, to)) {
             post(s, st, (Msg) { d->msg, 0, page, from, to,
                                 d->requester == COH_NODE_NONE
                                 ? 0xff : d->requester, d->acks,

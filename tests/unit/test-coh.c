@@ -100,7 +100,7 @@ static void test_first_touch(void)
     g_assert_cmpint(acts.n, ==, 1);
     g_assert_cmpint(acts.act[0].msg, ==, COH_EV_GETM);
     /* The home is this node: no message leaves it. */
-    g_assert_cmphex(acts.act[0].to, ==, coh_set_one(0));
+    g_assert_true(coh_set_is_only(&acts.act[0].to, 0));
     ev.type = COH_EV_GETM;
     g_assert_cmpint(coh_step(&w.node, &ev, &acts), ==, COH_OK);
     g_assert_cmpint(acts.act[0].msg, ==, COH_EV_ZERO);

@@ -61,17 +61,17 @@ static CohDo *add(CohActions *out, CohAct act)
     return d;
 }
 
-static CohDo *add_send(CohActions *out, CohEventType msg, CohNodeSet to)
+static CohDo *add_send(CohActions *out, CohEventType msg, CohNodeId to)
 {
     CohDo *d = add(out, COH_ACT_NONE);
 
     d->msg = msg;
-    d->to = to;
+    coh_set_add(&d->to, to);
     return d;
 }
 
 /* A message whose requester is someone else than the receiver. */
-static CohDo *add_forward(CohActions *out, CohEventType msg, CohNodeSet to,
+static CohDo *add_forward(CohActions *out, CohEventType msg, CohNodeId to,
                           CohNodeId requester, int acks)
 {
     CohDo *d = add_send(out, msg, to);
@@ -79,6 +79,24 @@ static CohDo *add_forward(CohActions *out, CohEventType msg, CohNodeSet to,
     d->requester = requester;
     d->acks = acks;
     return d;
+}
+
+/* INV to all of @holders but @spared; returns how many will acknowledge. */
+static int add_inv(CohActions *out, const CohNodeSet *holders,
+                   CohNodeId spared, CohNodeId requester)
+{
+    CohNodeSet others = *holders;
+    CohDo *d;
+
+    coh_set_remove(&others, spared);
+    if (coh_set_is_empty(&others)) {
+        return 0;
+    }
+    d = add(out, COH_ACT_NONE);
+    d->msg = COH_EV_INV;
+    d->requester = requester;
+    d->to = others;
+    return coh_set_count(&others);
 }
 
 /* ------------------------------------------------------------ peer side */
@@ -144,7 +162,7 @@ static int peer_acks_after(const CohPeer *peer, const CohEvent *ev)
 static void peer_act(const CohNode *node, const CohEvent *ev, CohAct act,
                      CohActions *out)
 {
-    CohNodeSet home = coh_set_one(cluster_map_home(node->map, ev->page));
+    CohNodeId home = cluster_map_home(node->map, ev->page);
 
     switch (act) {
     case COH_ACT_NONE:
@@ -165,17 +183,17 @@ static void peer_act(const CohNode *node, const CohEvent *ev, CohAct act,
         add_send(out, COH_EV_GETV, home);
         break;
     case COH_ACT_SEND_VALUE:
-        add_send(out, COH_EV_VALUE, coh_set_one(ev->requester));
+        add_send(out, COH_EV_VALUE, ev->requester);
         break;
     case COH_ACT_SEND_DATA_S:
-        add_send(out, COH_EV_DATA_S, coh_set_one(ev->requester))->data = true;
+        add_send(out, COH_EV_DATA_S, ev->requester)->data = true;
         break;
     case COH_ACT_SEND_DATA_M:
-        add_forward(out, COH_EV_DATA_M, coh_set_one(ev->requester),
-                    COH_NODE_NONE, ev->acks)->data = true;
+        add_forward(out, COH_EV_DATA_M, ev->requester, COH_NODE_NONE,
+                    ev->acks)->data = true;
         break;
     case COH_ACT_SEND_ACK:
-        add_send(out, COH_EV_ACK, coh_set_one(ev->requester));
+        add_send(out, COH_EV_ACK, ev->requester);
         break;
     default:
         add(out, act);
@@ -246,8 +264,15 @@ static CohNodeSet home_holders(const CohHome *home)
     case COH_HOME_M:
         return coh_set_one(home->owner);
     default:
-        return 0;
+        return coh_set_empty();
     }
+}
+
+static bool home_is_holder(const CohHome *home, CohNodeId node)
+{
+    CohNodeSet holders = home_holders(home);
+
+    return coh_set_has(&holders, node);
 }
 
 /* Nothing can be given up that only the home has. */
@@ -256,10 +281,10 @@ static CohHomeEvent home_classify_put(const CohNode *node, const CohHome *home,
 {
     CohNodeSet holders = home_holders(home);
 
-    if (!coh_set_has(holders, ev->from)) {
+    if (!coh_set_has(&holders, ev->from)) {
         return COH_HEV_PUT_STALE;
     }
-    if (holders != coh_set_one(ev->from)) {
+    if (!coh_set_is_only(&holders, ev->from)) {
         return COH_HEV_PUT_SHARED;
     }
     return ev->from == node->id ? COH_HEV_PUT_STALE : COH_HEV_PUT_LAST;
@@ -273,8 +298,8 @@ static CohHomeEvent home_classify(const CohNode *node, const CohHome *home,
         return COH_HEV_GETS;
     case COH_EV_GETM:
         return (home->state == COH_HOME_S || home->state == COH_HOME_S_B) &&
-               coh_set_has(home->sharers, ev->from) ? COH_HEV_UPGRADE
-                                                    : COH_HEV_GETM;
+               coh_set_has(&home->sharers, ev->from) ? COH_HEV_UPGRADE
+                                                     : COH_HEV_GETM;
     case COH_EV_PUT:
         return home_classify_put(node, home, ev);
     case COH_EV_GETV:
@@ -288,11 +313,9 @@ static CohHomeEvent home_classify(const CohNode *node, const CohHome *home,
  * Who answers: the home itself if it can (one message less), else a holder
  * picked by the requester's number.
  */
-static CohNodeId home_supplier(const CohNode *node, const CohHome *home,
+static CohNodeId home_supplier(const CohNode *node, const CohNodeSet *holders,
                                const CohEvent *ev)
 {
-    CohNodeSet holders = home_holders(home);
-
     return coh_set_has(holders, node->id) ? node->id
                                           : coh_set_pick(holders, ev->from);
 }
@@ -300,47 +323,40 @@ static CohNodeId home_supplier(const CohNode *node, const CohHome *home,
 static void home_act(const CohNode *node, const CohHome *home,
                      const CohEvent *ev, CohAct act, CohActions *out)
 {
-    CohNodeSet self = coh_set_one(ev->from);
-    CohNodeSet others;
+    CohNodeSet holders;
     CohNodeId supplier;
+    int acks;
 
     switch (act) {
     case COH_ACT_SEND_ZERO:
-        add_send(out, COH_EV_ZERO, self);
+        add_send(out, COH_EV_ZERO, ev->from);
         break;
     case COH_ACT_FWD_GETS:
-        supplier = home_supplier(node, home, ev);
-        add_forward(out, COH_EV_FWD_GETS, coh_set_one(supplier), ev->from, 0);
+        holders = home_holders(home);
+        supplier = home_supplier(node, &holders, ev);
+        add_forward(out, COH_EV_FWD_GETS, supplier, ev->from, 0);
         break;
     case COH_ACT_FWD_GETM_INV:
-        supplier = home_supplier(node, home, ev);
-        others = home_holders(home) & ~coh_set_one(supplier);
-        if (others) {
-            add_forward(out, COH_EV_INV, others, ev->from, 0);
-        }
-        add_forward(out, COH_EV_FWD_GETM, coh_set_one(supplier), ev->from,
-                    coh_set_count(others));
+        holders = home_holders(home);
+        supplier = home_supplier(node, &holders, ev);
+        acks = add_inv(out, &holders, supplier, ev->from);
+        add_forward(out, COH_EV_FWD_GETM, supplier, ev->from, acks);
         break;
     case COH_ACT_SEND_DROP:
-        add_send(out, COH_EV_DROP, self);
+        add_send(out, COH_EV_DROP, ev->from);
         break;
     case COH_ACT_FWD_GETV:
-        add_forward(out, COH_EV_FWD_GETV, coh_set_one(home->owner), ev->from,
-                    0);
+        add_forward(out, COH_EV_FWD_GETV, home->owner, ev->from, 0);
         break;
     case COH_ACT_SEND_REFUSE:
-        add_send(out, COH_EV_REFUSE, self);
+        add_send(out, COH_EV_REFUSE, ev->from);
         break;
     case COH_ACT_ADOPT:
         add(out, act);
         break;
     case COH_ACT_INV_GRANT:
-        others = home->sharers & ~self;
-        if (others) {
-            add_forward(out, COH_EV_INV, others, ev->from, 0);
-        }
-        add_forward(out, COH_EV_GRANT, self, COH_NODE_NONE,
-                    coh_set_count(others));
+        acks = add_inv(out, &home->sharers, ev->from, ev->from);
+        add_forward(out, COH_EV_GRANT, ev->from, COH_NODE_NONE, acks);
         break;
     default:
         break;
@@ -352,14 +368,17 @@ static void home_record(CohHome *home, const CohEvent *ev, uint8_t next)
 {
     switch (next) {
     case COH_HOME_S_B:
-        home->sharers = ev->type == COH_EV_PUT
-                        ? home->sharers & ~coh_set_one(ev->from)
-                        : home_holders(home) | coh_set_one(ev->from);
+        if (ev->type == COH_EV_PUT) {
+            coh_set_remove(&home->sharers, ev->from);
+        } else {
+            home->sharers = home_holders(home);
+            coh_set_add(&home->sharers, ev->from);
+        }
         home->owner = COH_NODE_NONE;
         home->requester = ev->from;
         break;
     case COH_HOME_M_B:
-        home->sharers = 0;
+        home->sharers = coh_set_empty();
         /* An operation leaves the page where it is, and its owner is done. */
         home->owner = ev->type == COH_EV_GETV ? home->owner : ev->from;
         home->requester = home->owner;
@@ -390,8 +409,7 @@ static CohStatus home_step(CohNode *node, const CohEvent *ev, CohActions *out)
         if (home->requester != ev->from) {
             return broken(out, "DONE from a node that did not ask");
         }
-    } else if (event <= COH_HEV_GETM &&
-               coh_set_has(home_holders(home), ev->from)) {
+    } else if (event <= COH_HEV_GETM && home_is_holder(home, ev->from)) {
         return broken(out, "a holder asks for what it holds");
     }
     for (int i = 0; i < COH_ROW_ACTS_MAX; i++) {

@@ -31,6 +31,10 @@ typedef struct CohHome {
     uint8_t state;      /* CohHomeState                                     */
 } CohHome;
 
+G_STATIC_ASSERT(COH_NODES_MAX % 64 == 0);
+/* QEMU keeps one for every page of a node's slice. */
+G_STATIC_ASSERT(COH_NODES_MAX > 64 || sizeof(CohHome) <= 16);
+
 typedef struct CohNode {
     CohNodeId id;
     const ClusterMap *map;
