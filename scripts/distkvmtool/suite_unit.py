@@ -3,8 +3,11 @@
 
 import re
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
+from .accesses import record_accesses
 from .common import CORE_BUILD, TOP, Problem
 
 
@@ -51,6 +54,22 @@ def last_line(tool, *args):
     return result.stdout.splitlines()[-1]
 
 
+def recorded():
+    """Faults that nodes traced, as accesses of the simulator."""
+    faults = [['page 0x1f write 1 tid 7', 'page 0x20 write 0 tid 7'],
+              ['page 0x1f write 0 tid 8']]
+    with tempfile.TemporaryDirectory() as name:
+        logs = [Path(name) / f'node-{n}.log' for n in range(len(faults))]
+        for log, lines in zip(logs, faults):
+            log.write_text(''.join(f'812@1700000000.5:distkvm_fault {line}\n'
+                                   for line in lines))
+        accesses = Path(name) / 'accesses'
+        record_accesses(logs, accesses)
+        if accesses.read_text() != '0 31 w\n0 32 r\n1 31 r\n':
+            raise Problem(accesses.read_text())
+        return last_line('sim/coh-sim', '--trace', str(accesses))
+
+
 def run(results, full):
     results.run('unit: the protocol tables in the docs are fresh', same_as,
                 'docs/protocol-tables.rst', 'coh-print', 'tables')
@@ -59,6 +78,7 @@ def run(results, full):
     # Seeds, each with a shape, network and workload of its own.
     results.run('unit: simulation', last_line, 'sim/coh-sim', '--vary', '--seeds',
                 '10000' if full else '500')
+    results.run('unit: recorded accesses, simulated', recorded)
     results.run('unit: fuzzing of frames and events', last_line,
                 'unit/fuzz-core', '300' if full else '10')
     for program in sorted((CORE_BUILD / 'tests' / 'unit').glob('test-*')):

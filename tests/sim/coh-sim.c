@@ -9,18 +9,27 @@
 /* All but the recorded one, which needs a file. */
 #define WORKLOADS 8
 
-static gint nodes = 4, pages = 1024, cap, slow;
-static gint64 seed = 1, seeds = 1, events = 100000, lose;
+/* Of the table; with fewer, first touches are most of what it shows. */
+#define EVENTS_PER_NODE 3000
+/* 2, 4, ... COH_NODES_MAX */
+#define TABLE_COLUMNS 10
+
+G_STATIC_ASSERT(2u << (TABLE_COLUMNS - 1) == COH_NODES_MAX);
+
+static gint nodes, pages, cap, slow;
+static gint64 seed = 1, seeds = 1, events, lose;
 static gint64 hold_us = 100, wire_us = 10;
 static gchar *workload, *trace_file;
 static gboolean verbose, table, vary;
 
 static GOptionEntry options[] = {
-    { "nodes", 'n', 0, G_OPTION_ARG_INT, &nodes, "2 to 64", "N" },
-    { "pages", 'p', 0, G_OPTION_ARG_INT, &pages, "pages of RAM", "N" },
+    { "nodes", 'n', 0, G_OPTION_ARG_INT, &nodes,
+      "2 to " G_STRINGIFY(COH_NODES_MAX), "N" },
+    { "pages", 'p', 0, G_OPTION_ARG_INT, &pages,
+      "pages of RAM, at least one for each node", "N" },
     { "workload", 'w', 0, G_OPTION_ARG_STRING, &workload, "see docs", "NAME" },
     { "trace", 0, 0, G_OPTION_ARG_FILENAME, &trace_file,
-      "accesses for the workload \"trace\"", "FILE" },
+      "recorded accesses, which say how many nodes and pages", "FILE" },
     { "seed", 's', 0, G_OPTION_ARG_INT64, &seed, "first seed", "N" },
     { "seeds", 0, 0, G_OPTION_ARG_INT64, &seeds, "how many", "N" },
     { "events", 'e', 0, G_OPTION_ARG_INT64, &events, "in each", "N" },
@@ -33,7 +42,7 @@ static GOptionEntry options[] = {
     { "vary", 0, 0, G_OPTION_ARG_NONE, &vary,
       "each seed chooses nodes, pages, cap, hold, network and losses", NULL },
     { "table", 't', 0, G_OPTION_ARG_NONE, &table,
-      "all workloads, 2 to 64 nodes, as a table", NULL },
+      "what an access costs: all workloads, any number of nodes", NULL },
     { "verbose", 'v', 0, G_OPTION_ARG_NONE, &verbose, "every step", NULL },
     { NULL },
 };
@@ -55,21 +64,86 @@ static void print_head(void)
     printf("%-18s %5s %9s %8s %8s\n", "", "", "/access", "/fault", "/fault");
 }
 
-static void print_table(SimConfig *c)
+static double us_each(const SimResult *r)
 {
-    print_head();
-    for (unsigned w = 0; sim_workload_nth(w); w++) {
-        if (!strcmp(sim_workload_nth(w)->name, "trace") && !trace_file) {
-            continue;
-        }
-        for (c->nodes = 2; c->nodes <= COH_NODES_MAX; c->nodes *= 2) {
-            SimResult r;
+    return r->fault_ns / 1000.0 / r->accesses;
+}
 
-            c->workload = sim_workload_nth(w);
-            r = sim_run(c);
-            print_result(c, &r);
+static double messages_each(const SimResult *r)
+{
+    return (double)r->messages / r->accesses;
+}
+
+static double bytes_each(const SimResult *r)
+{
+    return (double)r->bytes / r->accesses;
+}
+
+static void print_rule(void)
+{
+    printf("=================");
+    for (unsigned n = 2; n <= COH_NODES_MAX; n *= 2) {
+        printf(" =====");
+    }
+    printf("\n");
+}
+
+static void print_cost(const char *what, double (*cost)(const SimResult *),
+                       SimResult result[][TABLE_COLUMNS])
+{
+    print_rule();
+    printf("%-17s", what);
+    for (unsigned n = 2; n <= COH_NODES_MAX; n *= 2) {
+        printf(" %5u", n);
+    }
+    printf("\n");
+    print_rule();
+    for (unsigned w = 0; w < WORKLOADS; w++) {
+        printf("%-17s", sim_workload_nth(w)->name);
+        for (unsigned i = 0; i < TABLE_COLUMNS; i++) {
+            double value = cost(&result[w][i]);
+
+            printf(" %5.*f", value < 9.95 ? 1 : 0, value);
+        }
+        printf("\n");
+    }
+    print_rule();
+    printf("\n");
+}
+
+/* As docs/protocol.rst has it. */
+static int print_tables(SimConfig *c)
+{
+    static SimResult result[WORKLOADS][TABLE_COLUMNS];
+    uint64_t events_least = c->events;
+
+    c->pages = MAX(c->pages, COH_NODES_MAX);
+    for (unsigned w = 0; w < WORKLOADS; w++) {
+        c->workload = sim_workload_nth(w);
+        for (unsigned i = 0; i < TABLE_COLUMNS; i++) {
+            c->nodes = 2u << i;
+            c->events = MAX(events_least, EVENTS_PER_NODE * c->nodes);
+            result[w][i] = sim_run(c);
+            if (result[w][i].violation) {
+                fprintf(stderr, "coh-sim: %s, %u nodes: %s\n",
+                        c->workload->name, c->nodes, result[w][i].violation);
+                return 1;
+            }
         }
     }
+    print_cost("us/access", us_each, result);
+    print_cost("messages/access", messages_each, result);
+    print_cost("bytes/access", bytes_each, result);
+    return 0;
+}
+
+/* Mostly a few, where most can go wrong; large clusters take long. */
+static unsigned vary_nodes(GRand *rand)
+{
+    int chance = g_rand_int_range(rand, 0, 50);
+
+    return chance == 0 ? COH_NODES_MAX :
+           chance < 5 ? 64 : (unsigned)g_rand_int_range(rand, 2, 9);
 }
 
 /* The seed decides everything, so that it repeats everything. */
@@ -77,9 +151,9 @@ static void vary_config(SimConfig *c)
 {
     g_autoptr(GRand) rand = g_rand_new_with_seed(c->seed);
 
-    c->nodes = g_rand_int_range(rand, 0, 10) ? g_rand_int_range(rand, 2, 9)
-                                             : COH_NODES_MAX;
-    c->pages = c->nodes << g_rand_int_range(rand, 0, 8);
+    c->nodes = vary_nodes(rand);
+    /* Every node remembers every page. */
+    c->pages = c->nodes << g_rand_int_range(rand, 0, c->nodes > 64 ? 2 : 8);
     c->cap_pages = g_rand_int_range(rand, 0, 3) ? 0
                    : g_rand_int_range(rand, 1, 64);
     c->hold_ns = g_rand_int_range(rand, 0, 3) * 50000;
@@ -118,6 +192,27 @@ static int run_seeds(SimConfig *c)
     return 0;
 }
 
+/* False if there is no such thing to simulate. */
+static bool configure(SimConfig *c)
+{
+    sim_defaults(c);
+    if (trace_file && !sim_load_trace(trace_file, c)) {
+        return false;
+    }
+    c->nodes = nodes > 0 ? (unsigned)nodes : c->nodes;
+    c->pages = pages > 0 ? (unsigned)pages : MAX(c->pages, c->nodes);
+    c->events = events > 0 ? (uint64_t)events : c->events;
+    c->cap_pages = cap;
+    c->hold_ns = hold_us * 1000;
+    c->wire_ns = wire_us * 1000;
+    c->slow_node = slow;
+    c->lose_at = lose;
+    c->workload = workload ? sim_workload(workload) : c->workload;
+    c->trace = verbose ? stdout : NULL;
+    return c->nodes >= 2 && c->nodes <= COH_NODES_MAX &&
+           c->pages >= c->nodes && c->workload;
+}
+
 int main(int argc, char **argv)
 {
     g_autoptr(GOptionContext) context = g_option_context_new("- simulate");
@@ -129,25 +224,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "coh-sim: %s\n", error->message);
         return 2;
     }
-    sim_defaults(&c);
-    c.nodes = nodes;
-    c.pages = pages;
-    c.events = events;
-    c.cap_pages = cap;
-    c.hold_ns = hold_us * 1000;
-    c.wire_ns = wire_us * 1000;
-    c.slow_node = slow;
-    c.lose_at = lose;
-    c.workload = sim_workload(workload ?: "mixed");
-    c.trace = verbose ? stdout : NULL;
-    if (nodes < 2 || nodes > COH_NODES_MAX || pages < nodes || !c.workload ||
-        (trace_file && !sim_load_trace(trace_file))) {
+    if (!configure(&c)) {
         fprintf(stderr, "coh-sim: no such workload, trace, or number\n");
         return 2;
     }
     if (table) {
-        print_table(&c);
-        return 0;
+        return print_tables(&c);
     }
     return run_seeds(&c);
 }

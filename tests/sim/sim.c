@@ -201,6 +201,9 @@ static void next_access(Sim *sim, SimNode *n)
     n->busy = true;
     n->access = (SimAccess) { .think_ns = 500 };
     sim->config->workload->next(sim, n->node.id, &n->access);
+    if (n->access.none) {
+        return;
+    }
     n->access.page %= sim->config->pages;
     sim_schedule(sim, (SimEvent) {
         .at_ns = sim->now_ns + n->access.think_ns, .kind = SIM_ACCESS,

@@ -23,6 +23,7 @@ typedef struct SimAccess {
     CohPage page;
     bool write;
     int64_t think_ns;       /* before the access                            */
+    bool none;              /* it has done all that it was to do            */
 } SimAccess;
 
 typedef struct SimWorkload {
@@ -69,7 +70,11 @@ uint64_t sim_turn(Sim *sim, CohNodeId node);
 const SimWorkload *sim_workload(const char *name);
 /* In order of the documentation; NULL after the last. */
 const SimWorkload *sim_workload_nth(unsigned n);
-/* Replays "node page r|w" lines; false if there is none. */
-bool sim_load_trace(const char *path);
+/*
+ * Make @config one that goes through "node page r|w" lines once: its workload,
+ * as many nodes and pages as they name, and events enough.  False if there is
+ * no such line.
+ */
+bool sim_load_trace(const char *path, SimConfig *config);
 
 #endif

@@ -10,6 +10,13 @@
 
 #define HOT_PAGES 4
 #define BUFFERS 32
+/* Only faults are recorded: between two of them a guest does its work. */
+#define TRACE_THINK_NS 200000
+/*
+ * More than one access takes: fault, request and answer, each handled after it
+ * has come; an invalidation of every node, held back, and its acknowledgement.
+ */
+#define EVENTS_PER_ACCESS(nodes) (20 + 6 * (nodes))
 
 typedef struct TraceLine {
     uint16_t node;
@@ -89,13 +96,14 @@ static void next_of_trace(Sim *sim, CohNodeId node, SimAccess *a)
     GArray *lines = trace[node];
     const TraceLine *line;
 
-    if (!lines || !lines->len) {
-        a->think_ns = 1000000;
+    a->none = !lines || sim_turn(sim, node) >= lines->len;
+    if (a->none) {
         return;
     }
-    line = &g_array_index(lines, TraceLine, sim_turn(sim, node) % lines->len);
+    line = &g_array_index(lines, TraceLine, sim_turn(sim, node));
     a->page = line->page % sim_config(sim)->pages;
     a->write = line->write;
+    a->think_ns = TRACE_THINK_NS;
 }
 
 static const SimWorkload workloads[] = {
@@ -125,11 +133,11 @@ const SimWorkload *sim_workload(const char *name)
     return NULL;
 }
 
-bool sim_load_trace(const char *path)
+bool sim_load_trace(const char *path, SimConfig *config)
 {
     FILE *file = fopen(path, "r");
-    uint64_t page, lines = 0;
-    unsigned node;
+    uint64_t page, pages = 0, lines = 0;
+    unsigned node, nodes = 0;
     char kind;
 
     if (!file) {
@@ -143,9 +151,15 @@ bool sim_load_trace(const char *path)
                 trace[node] = g_array_new(false, false, sizeof(line));
             }
             g_array_append_val(trace[node], line);
+            nodes = MAX(nodes, node + 1);
+            pages = MAX(pages, page + 1);
             lines++;
         }
     }
     fclose(file);
-    return lines > 0;
+    config->workload = sim_workload("trace");
+    config->nodes = MAX(nodes, 2);
+    config->pages = pages;
+    config->events = lines * EVENTS_PER_ACCESS(config->nodes);
+    return nodes > 0;
 }
