@@ -121,17 +121,22 @@ static size_t differences(const uint8_t *base, const uint8_t *data,
     uint64_t map = 0;
 
     for (unsigned i = 0; i < DELTA_BLOCKS; i++) {
-        const uint8_t *block = data + i * DELTA_BLOCK;
+        unsigned from = i * DELTA_BLOCK;
 
-        if (!memcmp(base + i * DELTA_BLOCK, block, DELTA_BLOCK)) {
-            continue;
+        if (memcmp(base + from, data + from, DELTA_BLOCK)) {
+            map |= UINT64_C(1) << i;
         }
-        if (at + DELTA_BLOCK > out + DELTA_BYTES_MAX) {
-            return 0;
+    }
+    /* Most pages differ in all: nothing is copied for them. */
+    if (DELTA_HEAD + (size_t)__builtin_popcountll(map) * DELTA_BLOCK >
+        DELTA_BYTES_MAX) {
+        return 0;
+    }
+    for (unsigned i = 0; i < DELTA_BLOCKS; i++) {
+        if (map >> i & 1) {
+            memcpy(at, data + i * DELTA_BLOCK, DELTA_BLOCK);
+            at += DELTA_BLOCK;
         }
-        map |= UINT64_C(1) << i;
-        memcpy(at, block, DELTA_BLOCK);
-        at += DELTA_BLOCK;
     }
     version = GUINT64_TO_LE(version);
     map = GUINT64_TO_LE(map);

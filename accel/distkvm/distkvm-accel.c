@@ -57,6 +57,7 @@ struct DistKVMAccel {
     int64_t readahead;
     int64_t walk_bundles;
     int64_t spin_us;
+    int64_t follow;
     int64_t clock_skew_ppm;
 };
 
@@ -280,6 +281,7 @@ static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
                                    vmi_kvm_walks_write();
     d->engine_config.readahead = a->readahead;
     d->engine_config.spin_ns = spin_us(a) * 1000;
+    d->engine_config.follow = a->follow;
     mem_option = g_strdup(a->mem);
     cap_option = g_strdup(a->cap);
     cluster_clock_init(a->clock_skew_ppm);
@@ -372,6 +374,8 @@ static const IntOption int_options[] = {
                "Pages fetched along when memory is read in order; 0: none"),
     INT_OPTION("walk-bundles", walk_bundles, 0, 1, 1,
                "Fetch the page tables of a walk together; 0: one by one"),
+    INT_OPTION("follow", follow, 0, 1, 1,
+               "Let the engine run where this node's vCPU waits"),
     INT_OPTION("x-clock-skew-ppm", clock_skew_ppm, -1000, 1000, 0,
                "Test hook: this host's clock is that much fast"),
 };

@@ -299,6 +299,7 @@ static void perform(Engine *e, const CohEvent *ev, const void *data,
         }
         complete |= is_installation(d->act);
     }
+    engine_keep_copied(e, ev->page);
     if (complete) {
         installed(e, ev->page);
     }
@@ -520,5 +521,8 @@ bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why)
      */
     cluster_clock_observe(frame->clock_ns);
     engine_event_or_hold(e, &ev, page);
+    if (data) {
+        engine_keep_got(e, frame, page);
+    }
     return true;
 }

@@ -16,12 +16,11 @@ void engine_copy_page(Engine *e, const CohEvent *ev, uint8_t state)
 
     memcpy(e->copy, mem_host(e->mem, ev->page), COH_PAGE_SIZE);
     e->copy_is_zero = buffer_is_zero(e->copy, COH_PAGE_SIZE);
+    e->copy_is_new = e->copy_is_zero;
     if (e->copy_is_zero) {
         e->copy_version = DELTA_ZERO_VERSION;
-        delta_keep(e->delta, ev->page, DELTA_ZERO_VERSION, NULL);
         return;
     }
-    /* Before the snapshot that it builds on is replaced. */
     e->blocks_len = delta_encode(e->delta, ev->page, ev->have, e->copy,
                                  e->blocks);
     if (state == COH_PEER_M && delta_is_same(e->delta, ev->page, e->copy)) {
@@ -32,9 +31,18 @@ void engine_copy_page(Engine *e, const CohEvent *ev, uint8_t state)
         /* An owner may have written; whoever only reads has not. */
         walks_lost(&e->walks, ev->page, false);
         version = delta_new_version(e->delta);
-        delta_keep(e->delta, ev->page, version, e->copy);
+        e->copy_is_new = true;
     }
     e->copy_version = version;
+}
+
+void engine_keep_copied(Engine *e, CohPage page)
+{
+    if (e->copy_is_new) {
+        delta_keep(e->delta, page, e->copy_version,
+                   e->copy_is_zero ? NULL : e->copy);
+        e->copy_is_new = false;
+    }
 }
 
 void engine_put_page(Engine *e, WireFrame *frame)
@@ -58,11 +66,8 @@ bool engine_get_page(Engine *e, const WireFrame *frame, const void **data)
 {
     *data = NULL;
     if (frame->zero) {
-        delta_settle(e->delta, frame->addr);
-        delta_keep(e->delta, frame->addr, DELTA_ZERO_VERSION, NULL);
-        return true;
-    }
-    if (frame->len == COH_PAGE_SIZE) {
+        /* Nothing to decode. */
+    } else if (frame->len == COH_PAGE_SIZE) {
         *data = frame->payload;
     } else if (delta_decode(e->delta, frame->addr, frame->payload, frame->len,
                             e->rebuilt)) {
@@ -70,7 +75,13 @@ bool engine_get_page(Engine *e, const WireFrame *frame, const void **data)
     } else {
         return false;
     }
+    /* Before anything else may be promised of this page. */
     delta_settle(e->delta, frame->addr);
-    delta_keep(e->delta, frame->addr, frame->id, *data);
     return true;
+}
+
+void engine_keep_got(Engine *e, const WireFrame *frame, const void *data)
+{
+    delta_keep(e->delta, frame->addr,
+               data ? frame->id : DELTA_ZERO_VERSION, data);
 }

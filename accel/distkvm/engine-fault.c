@@ -219,6 +219,7 @@ void engine_fault(Engine *e, const MemFault *fault)
     wait = g_hash_table_lookup(e->waiting, &fault->page);
     if (wait && !first && (state == COH_PEER_I || !own)) {
         wait->remote = true;
+        follow_fault(&e->follow, fault->tid, wait->since_ns);
     }
     /* After the page that somebody waits for. */
     if (first && e->config.readahead) {

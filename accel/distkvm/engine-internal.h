@@ -14,6 +14,7 @@
 #include "qemu/event_notifier.h"
 #include "engine.h"
 #include "delta.h"
+#include "follow.h"
 #include "hold.h"
 #include "walks.h"
 
@@ -94,12 +95,13 @@ struct Engine {
     EvictRing ring;
     int64_t evicted_ns, evict_due_ns;
     Hold hold;
+    Follow follow;
     Walks walks;
     EngineRun run[ENGINE_RUNS]; /* by thread id, the last comer wins */
     Delta *delta;
     uint8_t copy[COH_PAGE_SIZE];        /* what COH_ACT_COPY copied */
     uint64_t copy_version;
-    bool copy_is_zero;
+    bool copy_is_zero, copy_is_new;
     size_t blocks_len;                  /* of the copy; 0: send it whole */
     uint8_t rebuilt[COH_PAGE_SIZE];     /* from blocks that arrived */
     uint8_t blocks[DELTA_BYTES_MAX];    /* that are to be sent */
@@ -131,6 +133,12 @@ void engine_copy_page(Engine *e, const CohEvent *ev, uint8_t state);
 void engine_put_page(Engine *e, WireFrame *frame);
 /* Get the page (NULL: zeroes) out of @frame; false if that cannot be. */
 bool engine_get_page(Engine *e, const WireFrame *frame, const void **data);
+/*
+ * Remember what was sent, what came: after those who wait for it have been
+ * served, because it takes as long as the network.
+ */
+void engine_keep_copied(Engine *e, CohPage page);
+void engine_keep_got(Engine *e, const WireFrame *frame, const void *data);
 /* engine-evict.c: is there room to fetch @page, to take a page back? */
 bool engine_may_fetch(const Engine *e, CohPage page);
 bool engine_may_adopt(Engine *e, CohPage page);

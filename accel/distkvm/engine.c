@@ -20,6 +20,8 @@
 #include "trace.h"
 
 #define FAULTS_PER_READ 16
+/* An answer over TCP takes less, unless its sender sleeps deeply. */
+#define ANSWER_SPIN_NS (200 * SCALE_US)
 /* No peer is ahead by this much and still belongs. */
 #define CLOCK_LEAP_NS (60 * NANOSECONDS_PER_SECOND)
 
@@ -314,17 +316,28 @@ static void engine_sleep(Engine *e)
     event_notifier_test_and_clear(&e->kick);
 }
 
+/* How long to look for work before sleeping. */
+static int64_t spin_ns(Engine *e)
+{
+    if (e->follow.cpu < 0) {
+        return e->config.spin_ns;
+    }
+    /* The CPU is that of a thread which waits, or else wants to run. */
+    return g_hash_table_size(e->waiting) ? ANSWER_SPIN_NS : 0;
+}
+
 static void *engine_thread(void *opaque)
 {
     Engine *e = opaque;
     int64_t idle_since = 0;
 
+    follow_init(&e->follow, e->config.follow);
     while (!qatomic_read(&e->stop)) {
         if (engine_run_once(e)) {
             idle_since = 0;
         } else if (!idle_since) {
             idle_since = get_clock();
-        } else if (get_clock() - idle_since > e->config.spin_ns) {
+        } else if (get_clock() - idle_since > spin_ns(e)) {
             engine_sleep(e);
             idle_since = 0;
         }
@@ -376,6 +389,7 @@ void engine_free(Engine *e)
     e->transport->ops->destroy(e->transport);
     mem_free(e->mem);
     engine_coh_free(e);
+    follow_free(&e->follow);
     event_notifier_cleanup(&e->kick);
     qemu_mutex_destroy(&e->lock);
     g_free(e);

@@ -42,6 +42,7 @@ typedef struct EngineConfig {
     ClusterMap map;
     int64_t hold_ns;    /* a page stays this long after its installation    */
     int64_t spin_ns;    /* look for work this long before sleeping          */
+    bool follow;        /* run where this node's threads fault              */
     unsigned readahead; /* pages that come along at most; 0: none           */
     bool walks_write;   /* page tables that are walked count as written     */
     unsigned delta_pages;   /* snapshots to send differences against        */

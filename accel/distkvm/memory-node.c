@@ -178,7 +178,7 @@ void distkvm_init_defaults(DistkvmInit *init)
 {
     *init = (DistkvmInit) {
         .join_timeout_s = 120, .dead_after_ms = 4000, .hold_us = 100,
-        .spin_us = 50, .readahead = 8, .delta_pages = 4096,
+        .spin_us = 50, .readahead = 8, .delta_pages = 4096, .follow = 1,
     };
 }
 
@@ -193,6 +193,7 @@ static bool configure(const DistkvmInit *init, Error **errp)
     d->engine_config.hold_ns = init->hold_us * SCALE_US;
     d->engine_config.spin_ns = init->spin_us * SCALE_US;
     d->engine_config.readahead = init->readahead;
+    d->engine_config.follow = init->follow;
     d->engine_config.delta_pages = init->delta_pages;
     if (!init->bytes || init->bytes % COH_PAGE_SIZE) {
         error_setg(errp, "distkvm: %" PRIu64 " bytes are not whole pages",

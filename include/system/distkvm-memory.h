@@ -51,7 +51,7 @@ typedef struct DistkvmInit {
     const char *mem;        /* what each is home of, "1M/3M"; NULL: even    */
     /* As the options of -accel distkvm with these names. */
     unsigned join_timeout_s, dead_after_ms;
-    unsigned hold_us, spin_us, readahead, delta_pages;
+    unsigned hold_us, spin_us, readahead, delta_pages, follow;
 } DistkvmInit;
 
 /* Fill in what most callers want; they set node, peers and bytes. */

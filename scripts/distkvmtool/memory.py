@@ -51,9 +51,12 @@ class MemoryNode:
 
 
 class MemoryCluster:
-    """Nodes of equal shares, as child processes."""
+    """Nodes of equal shares, as child processes.
 
-    def __init__(self, name, nodes=2, share=16 * MIB, options=(), env=None):
+    Options are for all nodes; those of `each` for one node each."""
+
+    def __init__(self, name, nodes=2, share=16 * MIB, options=(), each=None,
+                 env=None):
         self.share = share
         log_dir = BUILD / 'log' / name
         log_dir.mkdir(parents=True, exist_ok=True)
@@ -61,7 +64,7 @@ class MemoryCluster:
         env = dict(os.environ, **(env or {}))
         self.node = [
             MemoryNode([str(EMULATOR), str(n), peers, str(nodes * share),
-                        *options], log_dir / f'node-{n}.log', env)
+                        *options, *(each[n] if each else ())], log_dir / f'node-{n}.log', env)
             for n in range(nodes)]
 
     def __enter__(self):

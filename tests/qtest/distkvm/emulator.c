@@ -306,6 +306,7 @@ static bool set_option(DistkvmInit *init, const char *text)
         { "hold-us=", &init->hold_us }, { "spin-us=", &init->spin_us },
         { "readahead=", &init->readahead },
         { "delta-pages=", &init->delta_pages },
+        { "follow=", &init->follow },
         { "dead-after-ms=", &init->dead_after_ms },
         { "join-timeout=", &init->join_timeout_s },
     };

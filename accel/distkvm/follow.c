@@ -1,0 +1,113 @@
+/*
+ * distkvm: where the engine's thread runs
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "follow.h"
+
+/* In /proc/self/task/TID/stat, counted behind the name's ")". */
+#define STAT_PROCESSOR 37
+
+void follow_init(Follow *f, bool on)
+{
+    memset(f, 0, sizeof(*f));
+    f->cpu = f->last = -1;
+    f->needed = FOLLOW_FAULTS;
+    for (int i = 0; i < FOLLOW_THREADS; i++) {
+        f->thread[i].fd = -1;
+    }
+    f->on = on && !sched_getaffinity(0, sizeof(f->allowed), &f->allowed);
+}
+
+void follow_free(Follow *f)
+{
+    for (int i = 0; i < FOLLOW_THREADS; i++) {
+        if (f->thread[i].fd >= 0) {
+            close(f->thread[i].fd);
+        }
+    }
+}
+
+int follow_decide(Follow *f, int cpu)
+{
+    f->row = cpu == f->last ? f->row + 1 : 1;
+    f->last = cpu;
+    if (f->cpu >= 0 && cpu != f->cpu) {
+        /* Several CPUs fault: there is no one place to be. */
+        f->needed = MIN(f->needed * 2, FOLLOW_FAULTS_MAX);
+        return -1;
+    }
+    return f->row >= f->needed ? cpu : f->cpu;
+}
+
+/* The CPU that a stat file names, or -1. */
+static int read_cpu(int fd)
+{
+    char text[512], *at;
+    ssize_t len = pread(fd, text, sizeof(text) - 1, 0);
+
+    if (len <= 0) {
+        return -1;
+    }
+    text[len] = '\0';
+    at = strrchr(text, ')');
+    for (int i = 0; at && i < STAT_PROCESSOR; i++) {
+        at = strchr(at + 1, ' ');
+    }
+    return at ? atoi(at) : -1;
+}
+
+static int cpu_of(Follow *f, uint32_t tid, int64_t now_ns)
+{
+    FollowThread *t = &f->thread[tid % FOLLOW_THREADS];
+
+    if (t->tid != tid) {
+        g_autofree char *path = g_strdup_printf("/proc/self/task/%u/stat",
+                                                tid);
+
+        if (t->fd >= 0) {
+            close(t->fd);
+        }
+        t->tid = tid;
+        t->fd = open(path, O_RDONLY | O_CLOEXEC);
+        t->looked_ns = 0;
+    }
+    if (!t->looked_ns || now_ns - t->looked_ns > FOLLOW_LOOK_NS) {
+        t->looked_ns = now_ns;
+        t->cpu = t->fd < 0 ? -1 : read_cpu(t->fd);
+    }
+    return t->cpu;
+}
+
+static bool run_on(const cpu_set_t *set)
+{
+    return !sched_setaffinity(0, sizeof(*set), set);
+}
+
+void follow_fault(Follow *f, uint32_t tid, int64_t now_ns)
+{
+    cpu_set_t one;
+    int cpu, where;
+
+    if (!f->on) {
+        return;
+    }
+    cpu = cpu_of(f, tid, now_ns);
+    if (cpu < 0 || cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &f->allowed)) {
+        return;
+    }
+    where = follow_decide(f, cpu);
+    if (where == f->cpu) {
+        return;
+    }
+    CPU_ZERO(&one);
+    if (where >= 0) {
+        CPU_SET(where, &one);
+    }
+    f->cpu = where;
+    if (!run_on(where >= 0 ? &one : &f->allowed)) {
+        f->on = false;
+        f->cpu = -1;
+    }
+}
