@@ -37,6 +37,14 @@ int distkvm_vld_page(uint64_t addr, DistkvmRw rw)
                                   rw != DISTKVM_READ);
 }
 
+int distkvm_page_is_valid(uint64_t addr, DistkvmRw rw)
+{
+    int ret = check(addr, 1);
+
+    return ret ?: engine_has(distkvm->engine, addr >> COH_PAGE_BITS,
+                             rw != DISTKVM_READ);
+}
+
 int distkvm_inv_page(uint64_t addr, DistkvmRw rw)
 {
     int ret = check(addr, 1);

@@ -13,7 +13,7 @@
  *
  * Any thread, several at once, without locks that somebody who serves a page
  * fault could need; never under QEMU's big lock.  Calls that return int give
- * 0 or an errno, negative:
+ * 0 (if nothing else is said) or an errno, negative:
  *
  *   -EINVAL    no such address, length or operation; over the end of a page
  *   -EIO       a node is lost, and with it perhaps the page
@@ -85,6 +85,9 @@ int distkvm_inv_page(uint64_t addr, DistkvmRw rw);
  * reading or also for writing.  Another node may invalidate it at any time.
  */
 int distkvm_vld_page(uint64_t addr, DistkvmRw rw);
+
+/* 1: this node's copy is valid for that now, 0: it is not. */
+int distkvm_page_is_valid(uint64_t addr, DistkvmRw rw);
 
 /*
  * GET_PAGE(address, RW or RMW, buffer, length, op): @length bytes to or from

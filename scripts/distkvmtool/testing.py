@@ -8,9 +8,9 @@ import time
 import traceback
 
 from . import build
-from .common import BUILD, TOP, Problem, quiet, say
+from .common import BUILD, EMULATOR, QEMU_BUILD, TOP, Problem, quiet, say
 
-SUITES = ['static', 'unit', 'qtest', 'guest', 'kvm']
+SUITES = ['static', 'unit', 'qtest', 'memory', 'guest', 'kvm']
 # Suites that need no QEMU.
 LIGHT = {'static', 'unit'}
 
@@ -90,6 +90,8 @@ def prepare(suites):
         targets = ['qemu-system-x86_64', 'qemu-img', 'qemu-nbd']
         if 'qtest' in suites:
             targets.append('tests/qtest/distkvm-test')
+        if 'memory' in suites:
+            targets.append(str(EMULATOR.relative_to(QEMU_BUILD)))
         build.build_qemu(*targets)
 
 

@@ -143,6 +143,13 @@ static int run_inv(char **arg)
     return answer(distkvm_inv_page(number(arg[0]), read_or_write(arg[1])), 0);
 }
 
+static int run_valid(char **arg)
+{
+    int ret = distkvm_page_is_valid(number(arg[0]), read_or_write(arg[1]));
+
+    return ret < 0 ? ret : answer(0, ret);
+}
+
 /* ---------------------------------------------------------------- locks */
 
 /*
@@ -265,6 +272,7 @@ static const Command commands[] = {
     { "rmw", "OP ADDRESS SIZE OPERAND EXPECTED TIMES", 6, run_rmw },
     { "vld", "ADDRESS r|w", 2, run_vld },
     { "inv", "ADDRESS r|w", 2, run_inv },
+    { "valid", "ADDRESS r|w", 2, run_valid },
     { "locked", "LOCK WORD TIMES", 3, run_locked },
     { "count", "touch|access ADDRESS MS", 3, run_count },
     { "touch", "r|w ADDRESS PAGES STRIDE PAUSE-US", 5, run_touch },

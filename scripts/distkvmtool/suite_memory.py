@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Coherent memory without a machine: the seed's calls, from a program that
+is not QEMU and includes one header."""
+
+import time
+
+from .common import Problem
+from .memory import PAGE, MemoryCluster, MIB
+
+OPTIONS = ('hold-us=100',)
+
+
+def expect(what, got, wanted):
+    if got != wanted:
+        raise Problem(f'{what}: {got:#x} instead of {wanted:#x}')
+
+
+def refused(node, *words):
+    """The reason that a command is refused for."""
+    node.send(*words)
+    line = node.answer()
+    if not line.startswith('error '):
+        raise Problem(f"{' '.join(str(w) for w in words)}: {line}")
+    return line
+
+
+def words_and_pages():
+    """Every size, from the node that is home and from another."""
+    with MemoryCluster('memory-words') as c:
+        a, b = c.node
+        for home in (0, 1):
+            for size in (1, 2, 4, 8):
+                value = 0x8899aabbccddeeff & ((1 << 8 * size) - 1)
+                addr = c.home(home, size)
+                a.ask('store', addr, size, value)
+                expect('load', b.ask('load', addr, size), value)
+                b.ask('put', addr + 64, size, value)
+                expect('get', a.ask('get', addr + 64, size), value)
+            # What is no word: over the boundary of one.
+            a.ask('put', c.home(home) + 5, 3, 0x030201)
+            expect('get', b.ask('get', c.home(home) + 5, 3), 0x030201)
+        page = c.home(1, 9)
+        a.ask('fill', page, 3)
+        expect('sum', b.ask('sum', page), 3 * PAGE)
+        if any(c.leave()):
+            raise Problem('nodes did not end well')
+
+
+def page_stays():
+    """An operation moves no page; where nobody owns it, it moves one."""
+    with MemoryCluster('memory-stays', nodes=3) as c:
+        a, b, other = c.node
+        addr = c.home(2, 1)
+        a.ask('store', addr, 8, 5)
+        expect('old', b.ask('rmw', 'increment', addr, 8, 0, 0, 10), 14)
+        expect('valid', a.ask('valid', addr, 'w'), 1)
+        expect('valid', b.ask('valid', addr, 'r'), 0)
+        # The home itself, and the owner.
+        expect('old', other.ask('rmw', 'increment', addr, 8, 0, 0, 1), 15)
+        expect('old', a.ask('rmw', 'decrement', addr, 8, 0, 0, 1), 16)
+        expect('load', b.ask('load', addr, 8), 15)
+        # Now two have it: none is its owner.
+        expect('valid', a.ask('valid', addr, 'w'), 0)
+        expect('old', other.ask('rmw', 'exchange', addr, 8, 7, 0, 1), 15)
+        expect('valid', other.ask('valid', addr, 'w'), 1)
+        expect('load', a.ask('load', addr, 8), 7)
+
+
+def operations():
+    """Each operation, each size, done elsewhere."""
+    with MemoryCluster('memory-operations') as c:
+        a, b = c.node
+        for size in (1, 2, 4, 8):
+            mask = (1 << 8 * size) - 1
+            addr = c.home(0, size) + 8 * size
+            a.ask('store', addr, size, mask)
+            a.ask('store', addr + size, size, 0x11)
+            expect('old', b.ask('rmw', 'increment', addr, size, 0, 0, 1), mask)
+            expect('old', b.ask('rmw', 'decrement', addr, size, 0, 0, 1), 0)
+            expect('old', b.ask('rmw', 'exchange', addr, size, 3, 0, 1), mask)
+            expect('old', b.ask('rmw', 'test-and-set', addr, size, 0, 0, 1),
+                   3)
+            expect('old', b.ask('rmw', 'compare-swap', addr, size, 9, 5, 1),
+                   1)
+            expect('old', b.ask('rmw', 'compare-swap', addr, size, 9, 1, 1),
+                   1)
+            expect('load', a.ask('load', addr, size), 9)
+            expect('its neighbour', a.ask('load', addr + size, size), 0x11)
+
+
+def together(cluster, *words):
+    """The same command on all nodes at once."""
+    for node in cluster.node:
+        node.send(*words)
+    return [node.number(words) for node in cluster.node]
+
+
+def nothing_is_lost():
+    """Three nodes count in the same words, by operations and under a lock."""
+    count = 2000
+    with MemoryCluster('memory-counts', nodes=3, options=OPTIONS) as c:
+        addr = c.home(1, 3)
+        together(c, 'rmw', 'increment', addr, 4, 0, 0, count)
+        expect('counter', c.node[0].ask('load', addr, 4), 3 * count)
+        # While another node takes the page away, by writing beside it.
+        for node in c.node[:2]:
+            node.send('rmw', 'increment', addr + 8, 8, 0, 0, count)
+        for n in range(200):
+            c.node[2].ask('store', addr + 64, 8, n)
+        for node in c.node[:2]:
+            node.number()
+        expect('counter', c.node[2].ask('load', addr + 8, 8), 2 * count)
+        together(c, 'locked', c.home(2, 4), c.home(0, 4), count // 4)
+        expect('counter', c.node[1].ask('load', c.home(0, 4), 8),
+               3 * (count // 4))
+
+
+def neighbours():
+    """Words of one page, counted by touching and by MEM_ACCESS at once."""
+    with MemoryCluster('memory-neighbours', nodes=3, options=OPTIONS) as c:
+        page = c.home(0, 8)
+        for how in ('touch', 'access'):
+            for n, node in enumerate(c.node):
+                node.ask('store', page + 64 * n, 8, 0)
+            for n, node in enumerate(c.node):
+                node.send('count', how, page + 64 * n, 300)
+            counts = [node.number() for node in c.node]
+            for n in range(3):
+                expect(how, c.node[0].ask('load', page + 64 * n, 8),
+                       counts[n])
+
+
+def validity():
+    """INV_PAGE and VLD_PAGE do what they say; a home keeps its last copy."""
+    with MemoryCluster('memory-validity') as c:
+        a, b = c.node
+        addr = c.home(1, 2)
+        expect('valid at first', b.ask('valid', addr, 'r'), 0)
+        a.ask('store', addr, 8, 77)
+        b.ask('vld', addr, 'r')
+        expect('valid', b.ask('valid', addr, 'r'), 1)
+        expect('valid', b.ask('valid', addr, 'w'), 0)
+        a.ask('inv', addr, 'r')
+        expect('valid', a.ask('valid', addr, 'r'), 0)
+        a.ask('vld', addr, 'w')
+        expect('valid', b.ask('valid', addr, 'r'), 0)
+        a.ask('inv', addr, 'w')
+        expect('valid', a.ask('valid', addr, 'r'), 1)
+        expect('valid', a.ask('valid', addr, 'w'), 0)
+        a.ask('inv', addr, 'r')
+        expect('kept', b.ask('load', addr, 8), 77)
+        if 'busy' not in refused(b, 'inv', addr, 'r'):
+            raise Problem('a home gave up the only copy')
+
+
+def nonsense():
+    """Wrong calls are refused, by name, and harm nothing."""
+    with MemoryCluster('memory-nonsense') as c:
+        a, b = c.node
+        end = 2 * c.share
+        for words in (('load', end, 8), ('load', end - 4, 8),
+                      ('load', 4, 8), ('load', 0, 3), ('load', 0, 16),
+                      ('get', PAGE - 2, 4), ('rmw', 'increment', 4, 8, 0, 0, 1),
+                      ('rmw', 'none', 0, 8, 0, 0, 1), ('vld', end, 'r'),
+                      ('inv', end, 'r'), ('valid', end, 'r')):
+            if 'Invalid argument' not in refused(a, *words):
+                raise Problem(f'{words}: refused for another reason')
+        a.ask('store', 0, 8, 1)
+        expect('load', b.ask('load', 0, 8), 1)
+
+
+def loss():
+    """A node dies: calls of the others fail within seconds, none hangs."""
+    with MemoryCluster('memory-loss', nodes=3) as c:
+        a, b, dead = c.node
+        addr = c.home(2, 1)
+        dead.ask('store', addr, 8, 1)
+        a.ask('store', 0, 8, 4)
+        dead.process.kill()
+        started = time.monotonic()
+        for words in (('rmw', 'increment', addr, 8, 0, 0, 1),
+                      ('load', addr, 8), ('inv', 8, 'r')):
+            if 'Input/output error' not in refused(b, *words):
+                raise Problem(f'{words}: refused for another reason')
+        took = time.monotonic() - started
+        if took > 10:
+            raise Problem(f'it took {took:.0f} s')
+        log = open(b.log.name, encoding='utf-8').read()
+        if 'node 2' not in log or 'lost' not in log:
+            raise Problem(f'it does not name the lost node: {log}')
+        # What is here is still here.
+        expect('load', a.ask('load', 0, 8), 4)
+        return f'{took:.1f} s'
+
+
+def cap_of_sizes():
+    """Sizes that cannot be are refused before anybody joins."""
+    with MemoryCluster('memory-sizes', share=MIB) as c:
+        expect('zero', c.node[1].ask('sum', c.home(0)), 0)
+    try:
+        with MemoryCluster('memory-sizes', share=1000):
+            raise Problem('half pages were taken')
+    except Problem as problem:
+        if 'has ended' not in str(problem):
+            raise
+
+
+def run(results, full):
+    del full
+    results.run('memory: words and pages', words_and_pages)
+    results.run('memory: operations leave pages where they are', page_stays)
+    results.run('memory: every operation', operations)
+    results.run('memory: nothing is lost', nothing_is_lost)
+    results.run('memory: neighbours in one page', neighbours)
+    results.run('memory: pages become valid and invalid', validity)
+    results.run('memory: wrong calls', nonsense)
+    results.run('memory: a node dies', loss)
+    results.run('memory: sizes that cannot be', cap_of_sizes)
