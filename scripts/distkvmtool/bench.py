@@ -5,7 +5,7 @@ import json
 import subprocess
 import time
 
-from . import build, guest
+from . import bench_memory, build, guest
 from .cluster import Cluster, Shape
 from .common import BUILD, QEMU, say
 from .demo import Console
@@ -114,12 +114,12 @@ def boot(args):
 
 def main(args):
     build.ensure()
-    return boot(args)
+    return bench_memory.main() if args.what == 'memory' else boot(args)
 
 
 def add_verb(verbs):
     verb = verbs.add_parser('bench', help='compare with plain QEMU')
-    verb.add_argument('what', choices=['boot'])
+    verb.add_argument('what', choices=['boot', 'memory'])
     verb.add_argument('--nodes', type=int, default=2)
     verb.add_argument('--options', help='options of -accel distkvm')
     verb.set_defaults(function=main)

@@ -109,8 +109,8 @@ class Outer:
             drives += ['-drive', f'file={file},format=raw,if=virtio,'
                                  'readonly=on']
         self.process = subprocess.Popen(
-            [str(QEMU), '-machine', 'q35', '-accel', 'tcg,thread=single',
-             '-cpu', 'max', '-smp', '2', '-m', MEMORY, '-nodefaults', '-display', 'none',
+            [str(QEMU), '-machine', 'q35', '-accel', 'tcg',
+             '-cpu', 'max', '-smp', '1', '-m', MEMORY, '-nodefaults', '-display', 'none',
              '-serial', 'stdio', *drives,
              *guest.kernel_args('quiet', 'outer', tuple(MODULES))],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

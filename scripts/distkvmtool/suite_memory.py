@@ -2,9 +2,11 @@
 """Coherent memory without a machine: the seed's calls, from a program that
 is not QEMU and includes one header."""
 
+import subprocess
 import time
 
-from .common import Problem
+from . import build
+from .common import QEMU_BUILD, Problem
 from .memory import PAGE, MemoryCluster, MIB
 
 OPTIONS = ('hold-us=100',)
@@ -205,8 +207,19 @@ def cap_of_sizes():
             raise
 
 
+def fuzz_hello(seconds):
+    target = 'tests/qtest/distkvm/fuzz-hello'
+    build.build_qemu(target)
+    result = subprocess.run([str(QEMU_BUILD / target), seconds],
+                            capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise Problem(result.stdout + result.stderr[-800:])
+    return result.stdout.splitlines()[-1]
+
+
 def run(results, full):
-    del full
+    results.run('memory: fuzzing of hellos', fuzz_hello, '300' if full
+                else '10')
     results.run('memory: words and pages', words_and_pages)
     results.run('memory: operations leave pages where they are', page_stays)
     results.run('memory: every operation', operations)

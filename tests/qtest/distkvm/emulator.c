@@ -11,7 +11,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "qemu/thread.h"
+#include "qemu/atomic.h"
 #include "qemu/cutils.h"
 #include "system/distkvm-memory.h"
 #include "probe.h"
@@ -175,6 +175,24 @@ static int run_locked(char **arg)
     return answer(ret, value);
 }
 
+/* The same by touching: the pages of lock and word move. */
+static int run_lock_touch(char **arg)
+{
+    uint64_t *lock = (uint64_t *)(memory + number(arg[0]));
+    /* Volatile: other nodes look at it. */
+    volatile uint64_t *word = (uint64_t *)(memory + number(arg[1]));
+
+    for (uint64_t n = number(arg[2]); n; n--) {
+        while (qatomic_xchg(lock, 1)) {
+            /* Somebody else is in there. */
+            g_thread_yield();
+        }
+        *word = *word + 1;
+        qatomic_store_release(lock, 0);
+    }
+    return answer(0, *word);
+}
+
 /* Increment a word of one's own for so many ms: by touch or by MEM_ACCESS. */
 static int run_count(char **arg)
 {
@@ -274,6 +292,7 @@ static const Command commands[] = {
     { "inv", "ADDRESS r|w", 2, run_inv },
     { "valid", "ADDRESS r|w", 2, run_valid },
     { "locked", "LOCK WORD TIMES", 3, run_locked },
+    { "lock-touch", "LOCK WORD TIMES", 3, run_lock_touch },
     { "count", "touch|access ADDRESS MS", 3, run_count },
     { "touch", "r|w ADDRESS PAGES STRIDE PAUSE-US", 5, run_touch },
     { "scan", "ADDRESS PAGES", 2, run_scan },

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""distkvm bench memory: what a page fault costs, against its floor.
+
+The floor of a remote fault is a fault that a thread on the same CPU resolves
+here, plus an active message of UCX there and back, spinning.  All is measured
+in one run, because machines are shared and noisy."""
+
+import os
+import re
+import subprocess
+import time
+
+from .cluster import free_ports
+from .common import Problem, quiet, say
+from .memory import MIB, PAGE, MemoryCluster
+
+FAULTS = 400
+PAUSE_US = 100
+SHARE = 64 * MIB
+SHARED_MEMORY = {}
+TCP = {'UCX_TLS': 'tcp,self', 'UCX_NET_DEVICES': 'lo'}
+TRANSPORTS = {'shared memory': SHARED_MEMORY, 'TCP loopback': TCP}
+# The requester's engine follows its thread.  The server's spins, or sleeps.
+REQUESTER = ('spin-us=0', 'follow=1')
+SPINNING = ('spin-us=100000', 'follow=0')
+ASLEEP = ('spin-us=0', 'follow=1')
+
+
+# ----------------------------------------------------------------- the floor
+
+def ucx_perftest(test, env, size=PAGE, times=20000):
+    """The figures of ucx_perftest's last line, against itself."""
+    port = str(free_ports(1)[0])
+    env = dict(os.environ, UCX_LOG_LEVEL='error', **env)
+    server = subprocess.Popen(['ucx_perftest', '-p', port], env=env,
+                              stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(1)
+        text = quiet(['ucx_perftest', '127.0.0.1', '-p', port, '-t', test,
+                      '-s', str(size), '-n', str(times)], env=env)
+    finally:
+        server.kill()
+        server.wait()
+    final = re.search(r'Final:\s+(.*)', text)
+    if not final:
+        raise Problem(f'ucx_perftest says nothing: {text[-300:]}')
+    return [float(x) for x in final.group(1).split()]
+
+
+def round_trip_us(env):
+    """There and back, each of a page; the median."""
+    return 2 * ucx_perftest('ucp_am_lat', env)[1]
+
+
+def bandwidth(env):
+    """MiB a second, in messages of a page; overall."""
+    return ucx_perftest('ucp_am_bw', env)[5]
+
+
+# ---------------------------------------------------------------- latencies
+
+class Busy:
+    """A process on every CPU that only computes."""
+
+    def __enter__(self):
+        self.process = [
+            subprocess.Popen(['taskset', '-c', str(cpu), 'sh', '-c',
+                              'while :; do :; done'])
+            for cpu in sorted(os.sched_getaffinity(0))]
+        return self
+
+    def __exit__(self, *_):
+        for process in self.process:
+            process.kill()
+            process.wait()
+
+
+def pin_apart(cluster):
+    """Each node's thread on a CPU of its own, as far as there are."""
+    cpus = sorted(os.sched_getaffinity(0))
+    for n, node in enumerate(cluster.node):
+        node.ask('pin', cpus[n % len(cpus)])
+
+
+def fault_latencies(cluster):
+    """Probes of node 0's faults on pages that node 1 is home and owner of."""
+    a, b = cluster.node
+    first = cluster.home(1, 64)
+    b.probe('touch', 'w', first, FAULTS, 1, 0)
+    return {
+        'read': a.probe('touch', 'r', first, FAULTS, 1, PAUSE_US),
+        'upgrade': a.probe('touch', 'w', first, FAULTS, 1, PAUSE_US),
+        'write': (b.probe('touch', 'w', first, FAULTS, 1, 0),
+                  a.probe('touch', 'w', first, FAULTS, 1, PAUSE_US))[1],
+    }
+
+
+def show_latencies(what, probes, floor, round_trip):
+    for kind in ('read', 'write', 'upgrade'):
+        probe = probes[kind]
+        local = floor['r' if kind == 'read' else 'w']
+        least = local / 1e3 + round_trip
+        median = probe['median'] / 1e3
+        print(f'{what}, {kind}: median {median:.1f} us, 99 % '
+              f"{probe['p99'] / 1e3:.1f} us; floor {local / 1e3:.1f} + "
+              f'{round_trip:.1f} us; ratio {median / least:.2f}', flush=True)
+
+
+def latencies():
+    for name, env in TRANSPORTS.items():
+        round_trip = round_trip_us(env)
+        for state, server in (('server spinning', SPINNING),
+                              ('server asleep', ASLEEP)):
+            one_state(f'{name}, {state}', env, server, round_trip)
+        with Busy():
+            one_state(f'{name}, all CPUs busy', env, ASLEEP, round_trip)
+
+
+def one_state(title, env, server, round_trip):
+    with MemoryCluster('bench-memory', share=SHARE, env=env,
+                       options=('readahead=0', 'hold-us=0'),
+                       each=(REQUESTER, server)) as cluster:
+        pin_apart(cluster)
+        floor = {kind: cluster.node[0].probe('floor', kind, 2000)['median']
+                 for kind in 'rw'}
+        # The first round moves engines to their places and fills caches.
+        fault_latencies(cluster)
+        show_latencies(title, fault_latencies(cluster), floor, round_trip)
+
+
+# --------------------------------------------------------------- the others
+
+def sequential():
+    for name, env in TRANSPORTS.items():
+        pages = 32 * MIB // PAGE
+        wire = bandwidth(env)
+        for ahead in (0, 8, 64):
+            with MemoryCluster('bench-memory', share=SHARE, env=env,
+                               options=(f'readahead={ahead}',),
+                               each=(REQUESTER, SPINNING)) as cluster:
+                pin_apart(cluster)
+                a, b = cluster.node
+                b.probe('touch', 'w', cluster.home(1), pages, 1, 0)
+                rate = a.ask('scan', cluster.home(1), pages) / MIB
+            print(f'{name}, sequential read, readahead={ahead}: '
+                  f'{rate:.0f} MiB/s; ucx_perftest {wire:.0f} MiB/s; '
+                  f'ratio {rate / wire:.2f}', flush=True)
+
+
+def counted(options, how, page, env):
+    """Increments a second of two nodes, each of a word of one page."""
+    with MemoryCluster('bench-memory', env=env, options=options) as cluster:
+        pin_apart(cluster)
+        for n, node in enumerate(cluster.node):
+            node.send('count', how, cluster.home(0, page) + 64 * n, 2000)
+        return sum(node.number() for node in cluster.node) / 2
+
+
+def locked(access, env):
+    """Hand-overs a second of a lock, with a word that it protects."""
+    times = 3000
+    with MemoryCluster('bench-memory', env=env,
+                       options=('hold-us=100',)) as cluster:
+        pin_apart(cluster)
+        started = time.monotonic()
+        for node in cluster.node:
+            node.send('locked' if access else 'lock-touch',
+                      cluster.home(0, 3), cluster.home(0, 4), times)
+        for node in cluster.node:
+            node.number()
+        return 2 * times / (time.monotonic() - started)
+
+
+def shared_words():
+    for name, env in TRANSPORTS.items():
+        page = counted(('delta-pages=0', 'hold-us=0'), 'touch', 5, env)
+        for title, options, how in (
+                ('with differences', ('hold-us=0',), 'touch'),
+                ('with a hold of 100 us', (), 'touch'),
+                ('through MEM_ACCESS', (), 'access')):
+            rate = counted(options, how, 5, env)
+            print(f'{name}, neighbouring words, {title}: {rate:.0f}/s; whole '
+                  f'pages without hold {page:.0f}/s; ratio {rate / page:.2f}',
+                  flush=True)
+        touch, access = locked(False, env), locked(True, env)
+        print(f'{name}, a lock handed over: operations at the owner '
+              f'{access:.0f}/s; by moving pages {touch:.0f}/s; ratio '
+              f'{access / touch:.2f}', flush=True)
+
+
+def main():
+    say('faults, against a local fault and a round trip')
+    latencies()
+    say('sequential reading, against ucx_perftest')
+    sequential()
+    say('words that two nodes share')
+    shared_words()
+    return 0
