@@ -121,7 +121,9 @@ static void send_message(Engine *e, const CohEvent *ev, const CohDo *d)
             g_queue_push_tail(&e->local, g_memdup2(&self, sizeof(self)));
         } else {
             STAT_ADD(e, sent_by_type[d->msg], 1);
-            engine_send(e, to, &frame);
+            if (!engine_gather(e, to, &frame)) {
+                engine_send(e, to, &frame);
+            }
         }
     }
 }
@@ -488,6 +490,36 @@ bool engine_run_held(Engine *e)
     return any;
 }
 
+static bool is_page(Engine *e, CohPage page, const char **why)
+{
+    if (page < e->config.map.page_first[e->config.map.nodes]) {
+        return true;
+    }
+    *why = "named a page that does not exist";
+    return false;
+}
+
+/* A list of requests: each as if it had come alone. */
+static bool several_pages(Engine *e, const WireFrame *frame, CohEvent *ev,
+                          const char **why)
+{
+    if (!engine_gather_is_valid(frame)) {
+        *why = "sent a list of pages that cannot be read";
+        return false;
+    }
+    cluster_clock_observe(frame->clock_ns);
+    for (unsigned n = 0; ; n++) {
+        if (!is_page(e, ev->page, why)) {
+            return false;
+        }
+        engine_event(e, ev, NULL);
+        if (n == frame->arg) {
+            return true;
+        }
+        engine_gathered(frame, n, ev);
+    }
+}
+
 bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why)
 {
     CohEvent ev = {
@@ -505,8 +537,10 @@ bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why)
         *why = "sent an unknown message";
         return false;
     }
-    if (ev.page >= e->config.map.page_first[e->config.map.nodes]) {
-        *why = "named a page that does not exist";
+    if (frame->arg) {
+        return several_pages(e, frame, &ev, why);
+    }
+    if (!is_page(e, ev.page, why)) {
         return false;
     }
     if (data ? !engine_get_page(e, frame, &page) :

@@ -150,11 +150,13 @@ static void read_ahead(Engine *e, const MemFault *fault, uint8_t type)
         return;
     }
     n = run_length(e, fault->page, fault->tid);
+    engine_gather_begin(e);
     for (CohPage p = fault->page + 1; p <= fault->page + n; p++) {
         if (may_come_along(e, p)) {
             fetch_along(e, p, type);
         }
     }
+    engine_gather_end(e);
 }
 
 /*
@@ -168,6 +170,7 @@ static void fetch_walk(Engine *e, const MemFault *fault)
     if (!e->config.walks_write || !walks_has(&walks, fault->page)) {
         return;
     }
+    engine_gather_begin(e);
     for (unsigned i = 0; i < walks.n; i++) {
         MemFault other = {
             .page = walks.page[i], .write = true, .tid = fault->tid,
@@ -178,6 +181,25 @@ static void fetch_walk(Engine *e, const MemFault *fault)
             fetch_along(e, other.page, COH_EV_STORE);
         }
     }
+    engine_gather_end(e);
+}
+
+void engine_fetch_range(Engine *e, CohPage first, unsigned pages, bool write,
+                        uint32_t tid)
+{
+    engine_gather_begin(e);
+    for (CohPage page = first; page < first + pages; page++) {
+        MemFault fault = { .page = page, .write = write, .tid = tid };
+        uint8_t state = e->node.peer[page].state;
+
+        /* One request each; what is under way comes anyway. */
+        if ((state == COH_PEER_I || (state == COH_PEER_S && write)) &&
+            engine_may_fetch(e, page)) {
+            note_waiter(e, &fault, state, true);
+            fetch_along(e, page, write ? COH_EV_STORE : COH_EV_LOAD);
+        }
+    }
+    engine_gather_end(e);
 }
 
 /* --------------------------------------------------------------- faults */

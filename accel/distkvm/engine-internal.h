@@ -59,6 +59,17 @@ typedef struct EngineRun {
 
 #define ENGINE_RUNS 64
 
+/* Requests that wait for more of their kind (engine-gather.c). */
+#define GATHER_MAX 128
+
+typedef struct Gather {
+    bool on;
+    unsigned n;                 /* requests so far */
+    CohNodeId to;
+    WireFrame frame;            /* of the first */
+    uint8_t items[GATHER_MAX * 16];     /* the others */
+} Gather;
+
 struct Engine {
     EngineConfig config;
     CohNode node;
@@ -94,6 +105,7 @@ struct Engine {
     uint64_t value;             /* what COH_ACT_OPERATE found */
     EvictRing ring;
     int64_t evicted_ns, evict_due_ns;
+    Gather gather;
     Hold hold;
     Follow follow;
     Walks walks;
@@ -154,6 +166,9 @@ bool engine_run_evictions(Engine *e);
 void engine_event(Engine *e, const CohEvent *ev, const void *data);
 void engine_early_fault(Engine *e, CohPage page);
 void engine_fault(Engine *e, const MemFault *fault);
+/* Ask for what is missing of a range; thread @tid is going to use it. */
+void engine_fetch_range(Engine *e, CohPage first, unsigned pages, bool write,
+                        uint32_t tid);
 /* A frame of the protocol; false if it is nonsense, and @why says so. */
 bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why);
 /* Events sent to itself; true if there were any. */
@@ -172,6 +187,16 @@ void engine_wishes_unpinned(Engine *e);
 bool engine_wish_answered(Engine *e, const CohEvent *ev, uint64_t value);
 bool engine_wish_refused(Engine *e, const CohEvent *ev);
 void engine_wishes_fail(Engine *e);
+
+/* engine-gather.c: requests from here on go together, until the end. */
+void engine_gather_begin(Engine *e);
+void engine_gather_end(Engine *e);
+/* True if @frame waits for others now; false: send it. */
+bool engine_gather(Engine *e, CohNodeId to, const WireFrame *frame);
+/* Is the list behind @frame's first page what it says it is? */
+bool engine_gather_is_valid(const WireFrame *frame);
+/* The page @n of that list, into an event that is like the first. */
+void engine_gathered(const WireFrame *frame, unsigned n, CohEvent *ev);
 
 void engine_send(Engine *e, CohNodeId to, WireFrame *frame);
 void engine_break(Engine *e, const char *why);

@@ -279,6 +279,36 @@ int engine_validate(Engine *e, CohPage page, bool write)
     return wish(e, &w);
 }
 
+typedef struct RangeCall {
+    CohPage first;
+    unsigned pages;
+    bool write;
+    uint32_t tid;
+} RangeCall;
+
+static void call_range(Engine *e, void *opaque)
+{
+    RangeCall *c = opaque;
+
+    if (!e->failed && e->joined) {
+        engine_fetch_range(e, c->first, c->pages, c->write, c->tid);
+    }
+}
+
+int engine_validate_range(Engine *e, CohPage first, unsigned pages,
+                          bool write)
+{
+    RangeCall c = { first, pages, write, qemu_get_thread_id() };
+    int ret = 0;
+
+    engine_call(e, call_range, &c);
+    for (CohPage page = first; !ret && page < first + pages; page++) {
+        ret = engine_has(e, page, write) ? 0
+              : engine_validate(e, page, write);
+    }
+    return ret;
+}
+
 int engine_operate(Engine *e, CohPage page, const CohOp *op, uint64_t *old)
 {
     EngineWish w = {

@@ -103,6 +103,13 @@ void engine_pin(Engine *e, bool pin);
  * at any time.  0 or -EIO: a node is lost.
  */
 int engine_validate(Engine *e, CohPage page, bool write);
+/*
+ * The same for a range, which is asked for in as few messages as there are
+ * homes (and a hundred pages each).  Pages of its beginning may have gone again
+ * when it returns, if there are many.
+ */
+int engine_validate_range(Engine *e, CohPage first, unsigned pages,
+                          bool write);
 /* Do valid @op where the page is; *@old: what the word held.  0 or -EIO. */
 int engine_operate(Engine *e, CohPage page, const CohOp *op, uint64_t *old);
 /* Hold @page no more.  -EBUSY: its home wants it to stay, or this is it. */

@@ -37,6 +37,19 @@ int distkvm_vld_page(uint64_t addr, DistkvmRw rw)
                                   rw != DISTKVM_READ);
 }
 
+int distkvm_vld_range(uint64_t addr, uint64_t length, DistkvmRw rw)
+{
+    int ret = check(addr, 1);
+    CohPage first = addr >> COH_PAGE_BITS;
+
+    if (ret || !length || length > distkvm->ram_bytes - addr) {
+        return ret ?: -EINVAL;
+    }
+    return engine_validate_range(distkvm->engine, first,
+                                 ((addr + length - 1) >> COH_PAGE_BITS) -
+                                 first + 1, rw != DISTKVM_READ);
+}
+
 int distkvm_page_is_valid(uint64_t addr, DistkvmRw rw)
 {
     int ret = check(addr, 1);

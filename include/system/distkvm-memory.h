@@ -86,6 +86,12 @@ int distkvm_inv_page(uint64_t addr, DistkvmRw rw);
  */
 int distkvm_vld_page(uint64_t addr, DistkvmRw rw);
 
+/*
+ * VLD_PAGE for a range of @length bytes, over several pages: asked for in one
+ * message to each home, up to a hundred pages.  For DMA.
+ */
+int distkvm_vld_range(uint64_t addr, uint64_t length, DistkvmRw rw);
+
 /* 1: this node's copy is valid for that now, 0: it is not. */
 int distkvm_page_is_valid(uint64_t addr, DistkvmRw rw);
 

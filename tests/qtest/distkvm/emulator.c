@@ -138,6 +138,12 @@ static int run_vld(char **arg)
     return answer(distkvm_vld_page(number(arg[0]), read_or_write(arg[1])), 0);
 }
 
+static int run_range(char **arg)
+{
+    return answer(distkvm_vld_range(number(arg[0]), number(arg[1]),
+                                    read_or_write(arg[2])), 0);
+}
+
 static int run_inv(char **arg)
 {
     return answer(distkvm_inv_page(number(arg[0]), read_or_write(arg[1])), 0);
@@ -290,6 +296,7 @@ static const Command commands[] = {
     { "rmw", "OP ADDRESS SIZE OPERAND EXPECTED TIMES", 6, run_rmw },
     { "vld", "ADDRESS r|w", 2, run_vld },
     { "inv", "ADDRESS r|w", 2, run_inv },
+    { "range", "ADDRESS LENGTH r|w", 3, run_range },
     { "valid", "ADDRESS r|w", 2, run_valid },
     { "locked", "LOCK WORD TIMES", 3, run_locked },
     { "lock-touch", "LOCK WORD TIMES", 3, run_lock_touch },
