@@ -7,7 +7,7 @@
 #include "sim.h"
 
 /* All but the recorded one, which needs a file. */
-#define WORKLOADS 8
+#define WORKLOADS 9
 
 /* Of the table; with fewer, first touches are most of what it shows. */
 #define EVENTS_PER_NODE 3000

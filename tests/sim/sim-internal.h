@@ -36,6 +36,7 @@ typedef struct SimNode {
     GHashTable *stalled;    /* page -> GQueue of SimEvent */
     Hold hold;
     SimAccess access;
+    bool operate_here;      /* nobody else can: when the page has come */
     bool busy, lost;
     int64_t fault_ns;       /* since when it waits; 0: it does not */
     int64_t free_ns;        /* when it has handled what it got so far */
@@ -54,6 +55,7 @@ struct Sim {
     uint64_t seq, random;
     int64_t now_ns;
     bool ending;
+    uint64_t operated, answered;    /* operations */
     SimResult result;
 };
 
@@ -64,6 +66,8 @@ void sim_schedule(Sim *sim, SimEvent event);
 void sim_send(Sim *sim, CohNodeId from, CohPage page, const CohDo *d,
               uint32_t version);
 void sim_try_access(Sim *sim, SimNode *n);
+/* The access that @n waits for, or did at once, is over. */
+void sim_access_done(Sim *sim, SimNode *n);
 void sim_step(Sim *sim, SimNode *n, const SimEvent *event);
 void sim_check_end(Sim *sim);
 

@@ -129,14 +129,96 @@ static void install(Sim *sim, SimNode *n, CohPage page, uint8_t mem,
     installed(sim, n, page);
 }
 
+/* ------------------------------------------------ operations on a word */
+
+static bool awaits_answer(const SimNode *n, CohPage page)
+{
+    return n->busy && n->fault_ns && n->access.operate &&
+           n->access.page == page;
+}
+
+/* What the node itself asks for: at once, before anything else can happen. */
+static void step_now(Sim *sim, SimNode *n, CohEventType type, CohPage page)
+{
+    SimEvent event = {
+        .at_ns = sim->now_ns, .node = n->node.id, .held = true,
+        .ev = { .type = type, .from = n->node.id, .page = page },
+    };
+
+    sim_step(sim, n, &event);
+}
+
+static void operate(Sim *sim, SimNode *n, CohPage page, uint32_t *copied)
+{
+    if (n->mem[page] != SIM_RW || n->version[page] != sim->latest[page]) {
+        sim_violated(sim, "operates on what others may have or change");
+    }
+    n->version[page] = *copied = ++sim->latest[page];
+    sim->operated++;
+}
+
+/* @version is the one that the operation made; 0: none did. */
+static void answer(Sim *sim, SimNode *n, CohPage page, uint32_t version)
+{
+    if (!awaits_answer(n, page)) {
+        sim_violated(sim, "an answer that nobody waits for");
+        return;
+    }
+    if (!version) {
+        sim_violated(sim, "an operation is answered, but was not done");
+    }
+    sim->answered++;
+    n->operate_here = false;
+    sim_access_done(sim, n);
+}
+
+static void operation_act(Sim *sim, SimNode *n, const SimEvent *event,
+                          CohAct act, uint32_t *copied)
+{
+    CohPage page = event->ev.page;
+
+    switch (act) {
+    case COH_ACT_OPERATE:
+        operate(sim, n, page, copied);
+        break;
+    case COH_ACT_ANSWER:
+        answer(sim, n, page, *copied ?: event->version);
+        break;
+    case COH_ACT_FETCH:
+        if (!awaits_answer(n, page)) {
+            sim_violated(sim, "a refusal that nobody waits for");
+            break;
+        }
+        n->operate_here = true;
+        step_now(sim, n, COH_EV_STORE, page);
+        break;
+    default:
+        break;
+    }
+}
+
+/* The page has come for an operation that nobody else could do. */
+static void operate_here(Sim *sim, SimNode *n, CohPage page)
+{
+    uint8_t state = n->node.peer[page].state;
+
+    if (!n->operate_here || n->access.page != page) {
+        return;
+    }
+    if (state == COH_PEER_M) {
+        step_now(sim, n, COH_EV_OPERATE, page);
+    } else if (state == COH_PEER_S || state == COH_PEER_I) {
+        /* What was under way was only to be read, or went again. */
+        step_now(sim, n, COH_EV_STORE, page);
+    }
+}
+
+/* --------------------------------------------------------------- actions */
+
 static void memory_act(Sim *sim, SimNode *n, const SimEvent *event,
                        CohAct act, uint32_t *copied)
 {
     CohPage page = event->ev.page;
-    SimEvent adopt = {
-        .at_ns = sim->now_ns, .node = n->node.id, .held = true,
-        .ev = { .type = COH_EV_STORE, .from = n->node.id, .page = page },
-    };
 
     switch (act) {
     case COH_ACT_INSTALL_RO:
@@ -171,14 +253,16 @@ static void memory_act(Sim *sim, SimNode *n, const SimEvent *event,
         set_mem(sim, n, page, SIM_NONE);
         break;
     case COH_ACT_WAKE:
-        if (n->busy && n->fault_ns && n->access.page == page) {
+        if (n->busy && n->fault_ns && n->access.page == page &&
+            !n->access.operate) {
             sim_try_access(sim, n);
         }
         break;
     case COH_ACT_ADOPT:
-        sim_step(sim, n, &adopt);
+        step_now(sim, n, COH_EV_STORE, page);
         break;
     default:
+        operation_act(sim, n, event, act, copied);
         break;
     }
 }
@@ -301,7 +385,10 @@ void sim_step(Sim *sim, SimNode *n, const SimEvent *event)
             trace_step(sim, n, &event->ev, &acts);
         }
         perform(sim, n, event, &acts);
-        if (event->ev.type == COH_EV_DONE) {
+        if (!acts.home) {
+            operate_here(sim, n, event->ev.page);
+        } else if (!coh_home_is_busy(acts.next)) {
+            /* Not only after DONE: a refusal is an answer, too. */
             unstall(sim, n, event->ev.page);
         }
         break;
@@ -336,8 +423,13 @@ void sim_check_end(Sim *sim)
     }
     for (unsigned n = 0; n < sim->config->nodes; n++) {
         if (sim->node[n].fault_ns) {
-            sim_violated(sim, "an access waits for ever");
+            sim_violated(sim, sim->node[n].access.operate
+                              ? "an operation waits for ever"
+                              : "an access waits for ever");
         }
+    }
+    if (sim->operated != sim->answered) {
+        sim_violated(sim, "an operation was done twice, or not at all");
     }
     for (CohPage page = 0; page < sim->config->pages; page++) {
         CohNodeId home = cluster_map_home(&sim->map, page);

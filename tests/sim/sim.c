@@ -96,6 +96,18 @@ static int64_t travel_ns(Sim *sim, const CohDo *d)
            sim_random(sim, c->wire_ns / 4 + 1);
 }
 
+static unsigned payload_bytes(const CohDo *d, uint32_t version)
+{
+    switch (d->msg) {
+    case COH_EV_GETV:
+    case COH_EV_FWD_GETV:
+    case COH_EV_VALUE:
+        return COH_OP_BYTES;
+    default:
+        return d->data && version ? COH_PAGE_SIZE : 0;
+    }
+}
+
 void sim_send(Sim *sim, CohNodeId from, CohPage page, const CohDo *d,
               uint32_t version)
 {
@@ -115,8 +127,7 @@ void sim_send(Sim *sim, CohNodeId from, CohPage page, const CohDo *d,
             event.at_ns += travel_ns(sim, d);
             sim->result.messages++;
             sim->result.by_type[d->msg]++;
-            sim->result.bytes += HEAD_BYTES +
-                                 (d->data && version ? COH_PAGE_SIZE : 0);
+            sim->result.bytes += HEAD_BYTES + payload_bytes(d, version);
         }
         sim_schedule(sim, event);
     }
@@ -150,16 +161,8 @@ int64_t sim_latency_ns(const SimResult *r, double share)
     return 0;
 }
 
-static void access_done(Sim *sim, SimNode *n)
+void sim_access_done(Sim *sim, SimNode *n)
 {
-    CohPage page = n->access.page;
-
-    if (n->version[page] != sim->latest[page]) {
-        sim_violated(sim, "an access saw old data");
-    }
-    if (n->access.write) {
-        n->version[page] = ++sim->latest[page];
-    }
     if (n->fault_ns) {
         sim->result.faults++;
         count_latency(&sim->result, sim->now_ns - n->fault_ns + 1);
@@ -173,22 +176,36 @@ static void access_done(Sim *sim, SimNode *n)
     });
 }
 
-/* The access either succeeds now or faults. */
-void sim_try_access(Sim *sim, SimNode *n)
+static void load_or_store(Sim *sim, SimNode *n)
 {
     CohPage page = n->access.page;
-    uint8_t mem = n->mem[page];
 
-    if (mem == SIM_RW || (mem == SIM_RO && !n->access.write)) {
-        access_done(sim, n);
+    if (n->version[page] != sim->latest[page]) {
+        sim_violated(sim, "an access saw old data");
+    }
+    if (n->access.write) {
+        n->version[page] = ++sim->latest[page];
+    }
+    sim_access_done(sim, n);
+}
+
+/* The access either succeeds now or waits; an operation always waits. */
+void sim_try_access(Sim *sim, SimNode *n)
+{
+    const SimAccess *a = &n->access;
+    uint8_t mem = n->mem[a->page];
+
+    if (!a->operate && (mem == SIM_RW || (mem == SIM_RO && !a->write))) {
+        load_or_store(sim, n);
         return;
     }
     n->fault_ns = n->fault_ns ?: MAX(sim->now_ns, 1);
     sim_schedule(sim, (SimEvent) {
         .at_ns = sim->now_ns, .kind = SIM_STEP, .node = n->node.id,
         .ev = {
-            .type = n->access.write ? COH_EV_STORE : COH_EV_LOAD,
-            .from = n->node.id, .page = page,
+            .type = a->operate ? COH_EV_OPERATE :
+                    a->write ? COH_EV_STORE : COH_EV_LOAD,
+            .from = n->node.id, .page = a->page,
         },
     });
 }

@@ -4,8 +4,9 @@
  * Runs the real coh_step() of many nodes over a modelled network: seeded, so
  * that a run can be repeated exactly.  vCPUs take accesses from a workload;
  * every copy carries the version of what it holds, and every access checks
- * that it sees the latest.  At the end nothing is under way and each
- * directory is what the nodes hold.
+ * that it sees the latest.  An operation on a word makes a version where the
+ * page is owned.  At the end nothing is under way, each directory is what the
+ * nodes hold, and each operation was done once.
  *
  * Times are nanoseconds of the virtual clock.
  *
@@ -22,6 +23,7 @@ typedef struct Sim Sim;
 typedef struct SimAccess {
     CohPage page;
     bool write;
+    bool operate;           /* on a word where the page is, not here        */
     int64_t think_ns;       /* before the access                            */
     bool none;              /* it has done all that it was to do            */
 } SimAccess;
@@ -49,6 +51,7 @@ typedef struct SimConfig {
 } SimConfig;
 
 typedef struct SimResult {
+    /* An operation counts as a fault: its vCPU waits for the answer. */
     uint64_t events, accesses, faults, messages, bytes, evictions;
     uint64_t by_type[COH_EV__MAX];
     int64_t end_ns, fault_ns;           /* sum over faults                  */

@@ -67,6 +67,14 @@ static void next_lock(Sim *sim, CohNodeId node, SimAccess *a)
     a->think_ns = 5000 + sim_random(sim, 20000);
 }
 
+/* One word that everybody increments, wherever its page is. */
+static void next_counter(Sim *sim, CohNodeId node, SimAccess *a)
+{
+    a->page = 0;
+    a->operate = true;
+    a->think_ns = 5000 + sim_random(sim, 20000);
+}
+
 /* Different words of the same pages, all the time. */
 static void next_false_sharing(Sim *sim, CohNodeId node, SimAccess *a)
 {
@@ -89,6 +97,7 @@ static void next_mixed(Sim *sim, CohNodeId node, SimAccess *a)
     };
 
     parts[sim_random(sim, G_N_ELEMENTS(parts))](sim, node, a);
+    a->operate = a->page < HOT_PAGES && !sim_random(sim, 8);
 }
 
 static void next_of_trace(Sim *sim, CohNodeId node, SimAccess *a)
@@ -112,6 +121,7 @@ static const SimWorkload workloads[] = {
     { "read-mostly", next_read_mostly },
     { "producer-consumer", next_producer },
     { "lock", next_lock },
+    { "counter", next_counter },
     { "false-sharing", next_false_sharing },
     { "scan", next_scan },
     { "mixed", next_mixed },
