@@ -27,8 +27,8 @@ bool bounce_missed(Bounce *b, CohPage page)
         return false;
     }
     if (b->page[i].travels) {
-        b->page[i].travels--;
-        return true;
+        /* After the last of them the page comes, and is on trial. */
+        return --b->page[i].travels > 0;
     }
     b->page[i].strikes = b->page[i].uses < BOUNCE_USES
                          ? b->page[i].strikes + 1 : 0;
@@ -38,6 +38,6 @@ bool bounce_missed(Bounce *b, CohPage page)
     }
     /* One more short stay after these, and it goes on. */
     b->page[i].strikes = BOUNCE_STRIKES - 1;
-    b->page[i].travels = BOUNCE_TRAVELS - 1;
+    b->page[i].travels = BOUNCE_TRAVELS;
     return true;
 }
