@@ -3,7 +3,8 @@
  *
  * Frames are made valid, damaged, cut and decoded out of a buffer of exactly
  * their size; what decodes is given to a node of a small cluster, interleaved
- * with accesses of its own, so that deep states are reached too.
+ * with accesses of its own, so that deep states are reached too.  Operations
+ * that come through are done, on a page of exactly its size.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -24,7 +25,8 @@ typedef struct World {
 } World;
 
 static GRand *chance;
-static uint64_t frames, decoded, steps, refused;
+static uint8_t *page_bytes;
+static uint64_t frames, decoded, steps, refused, operated;
 
 static unsigned below(unsigned n)
 {
@@ -41,6 +43,30 @@ static void world_init(World *w)
     w->node = (CohNode) {
         .id = 0, .map = &w->map, .peer = w->peer, .home = w->home,
     };
+}
+
+static bool carries_op(unsigned msg)
+{
+    return msg == COH_EV_GETV || msg == COH_EV_FWD_GETV || msg == COH_EV_VALUE;
+}
+
+static void take_step(World *w, const CohEvent *ev);
+
+/* What the node asks of itself because of an action. */
+static void follow(World *w, const CohEvent *ev, CohAct act)
+{
+    CohEvent next = { .type = COH_EV_INSTALLED, .page = ev->page };
+
+    if ((act >= COH_ACT_INSTALL_RO && act <= COH_ACT_INSTALL_KEPT) ||
+        act == COH_ACT_UNPROTECT) {
+        take_step(w, &next);
+    } else if (act == COH_ACT_FETCH || act == COH_ACT_ADOPT) {
+        next.type = COH_EV_STORE;
+        take_step(w, &next);
+    } else if (act == COH_ACT_OPERATE) {
+        coh_op_perform(&ev->op, page_bytes);
+        operated++;
+    }
 }
 
 static void take_step(World *w, const CohEvent *ev)
@@ -62,15 +88,24 @@ static void take_step(World *w, const CohEvent *ev)
         if (coh_set_next(&d->to, NODES) != COH_NODE_NONE) {
             g_error("a message to a node that does not exist");
         }
-        if ((d->act >= COH_ACT_INSTALL_RO && d->act <= COH_ACT_INSTALL_KEPT) ||
-            d->act == COH_ACT_UNPROTECT) {
-            CohEvent installed = {
-                .type = COH_EV_INSTALLED, .page = ev->page,
-            };
-
-            take_step(w, &installed);
-        }
+        follow(w, ev, d->act);
     }
+}
+
+/* Mostly one that exists. */
+static CohOp make_op(void)
+{
+    CohOp op = {
+        .code = below(8) ? 1 + below(COH_OP__MAX - 1) : below(256),
+        .size = below(8) ? 1u << below(4) : below(256),
+        .offset = below(8) ? below(COH_PAGE_SIZE) : below(UINT16_MAX + 1),
+        .operand = g_rand_int(chance), .expected = g_rand_int(chance),
+    };
+
+    if (op.size && below(8)) {
+        op.offset -= op.offset % op.size;
+    }
+    return op;
 }
 
 static size_t make_frame(uint8_t *buf)
@@ -86,7 +121,13 @@ static size_t make_frame(uint8_t *buf)
         .clock_ns = below(2) ? 0 : g_rand_int(chance),
     };
 
-    if (frame.zero) {
+    if (carries_op(frame.sub) && below(8)) {
+        CohOp op = make_op();
+
+        frame.zero = false;
+        frame.len = COH_OP_BYTES;
+        coh_op_encode(&op, buf + WIRE_HEAD_BYTES);
+    } else if (frame.zero) {
         frame.len = 0;
     }
     wire_encode_head(&frame, buf);
@@ -129,7 +170,9 @@ static void hostile_frame(World *w)
         .type = frame.sub, .from = frame.from, .requester = frame.requester,
         .acks = frame.acks, .page = frame.addr,
     };
-    if (coh_event_is_message(ev.type)) {
+    if (coh_event_is_message(ev.type) &&
+        (!carries_op(ev.type) ||
+         coh_op_decode(frame.payload, frame.len, &ev.op))) {
         take_step(w, &ev);
     }
 }
@@ -137,13 +180,17 @@ static void hostile_frame(World *w)
 static void own_access(World *w)
 {
     static const uint8_t kinds[] = {
-        COH_EV_LOAD, COH_EV_STORE, COH_EV_EVICT,
+        COH_EV_LOAD, COH_EV_STORE, COH_EV_EVICT, COH_EV_OPERATE,
     };
     CohEvent ev = {
         .type = kinds[below(G_N_ELEMENTS(kinds))], .page = below(PAGES),
+        .op = make_op(),
     };
 
-    take_step(w, &ev);
+    /* What is no operation nobody here asks for: the calls see to that. */
+    if (ev.type != COH_EV_OPERATE || coh_op_is_valid(&ev.op)) {
+        take_step(w, &ev);
+    }
 }
 
 int main(int argc, char **argv)
@@ -157,6 +204,7 @@ int main(int argc, char **argv)
     printf("fuzz-core: seed %u\n", seed);
     fflush(stdout);
     chance = g_rand_new_with_seed(seed);
+    page_bytes = g_malloc0(COH_PAGE_SIZE);
     while (g_get_monotonic_time() < end) {
         world_init(&w);
         for (int i = 0; i < STEPS_PER_WORLD; i++) {
@@ -168,7 +216,9 @@ int main(int argc, char **argv)
         }
     }
     g_rand_free(chance);
+    g_free(page_bytes);
     printf("%" PRIu64 " frames, %" PRIu64 " decoded, %" PRIu64 " steps, %"
-           PRIu64 " refused\n", frames, decoded, steps, refused);
-    return decoded && steps > refused ? 0 : 1;
+           PRIu64 " refused, %" PRIu64 " operations\n", frames, decoded,
+           steps, refused, operated);
+    return decoded && steps > refused && operated ? 0 : 1;
 }

@@ -49,10 +49,12 @@ int main(int argc, char **argv)
     n = g_test_slow() ? G_N_ELEMENTS(shapes) : QUICK_SHAPES;
     for (size_t i = 0; i < n; i++) {
         ModelShape *shape = g_memdup2(&shapes[i], sizeof(shapes[i]));
+        g_autofree char *operators =
+            g_strdup_printf("-%u-operators", shape->operators);
         g_autofree char *path = g_strdup_printf(
             "/model/%u-nodes-%u-pages%s%s", shape->nodes, shape->pages,
             shape->late_faults ? "-late-faults" : "",
-            shape->operators ? "-operations" : "");
+            shape->operators ? operators : "");
 
         shape->states_max = STATES_MAX;
         g_test_add_data_func_full(path, shape, test_search, g_free);
