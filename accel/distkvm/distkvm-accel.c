@@ -58,6 +58,7 @@ struct DistKVMAccel {
     int64_t walk_bundles;
     int64_t spin_us;
     int64_t follow;
+    int64_t lanes;
     int64_t clock_skew_ppm;
 };
 
@@ -65,6 +66,7 @@ DistKVM *distkvm;
 static bool distkvm_allowed;
 static AccelOpsClass inner_ops;
 static char *mem_option, *cap_option;
+static int64_t lanes_option;
 
 bool distkvm_enabled(void)
 {
@@ -186,6 +188,7 @@ static bool machine_done(Error **errp)
 {
     if (!distkvm_refuse_devices(errp) ||
         !distkvm_config_mem(distkvm, mem_option, distkvm_ram_bytes(), errp) ||
+        !distkvm_config_lanes(distkvm, lanes_option, errp) ||
         !distkvm_config_cap(distkvm, cap_option, mem_option, errp) ||
         !distkvm_ram_start(errp)) {
         return false;
@@ -282,6 +285,7 @@ static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
     d->engine_config.readahead = a->readahead;
     d->engine_config.spin_ns = spin_us(a) * 1000;
     d->engine_config.follow = a->follow;
+    lanes_option = a->lanes;
     mem_option = g_strdup(a->mem);
     cap_option = g_strdup(a->cap);
     cluster_clock_init(a->clock_skew_ppm);
@@ -376,6 +380,8 @@ static const IntOption int_options[] = {
                "Fetch the page tables of a walk together; 0: one by one"),
     INT_OPTION("follow", follow, 0, 1, 1,
                "Let the engine run where this node's vCPU waits"),
+    INT_OPTION("lanes", lanes, 0, LANES_MAX, 0,
+               "Engine threads of each node; 0: one for every four vCPUs"),
     INT_OPTION("x-clock-skew-ppm", clock_skew_ppm, -1000, 1000, 0,
                "Test hook: this host's clock is that much fast"),
 };

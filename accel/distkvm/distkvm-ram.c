@@ -163,7 +163,7 @@ static const EngineListener engine_listener = {
 
 bool distkvm_ram_start(Error **errp)
 {
-    Mem *mem = mem_uffd_new(errp);
+    Mem *mem = mem_uffd_new(&distkvm->engine_config.lanes, errp);
 
     if (!mem) {
         return false;

@@ -23,15 +23,21 @@ static guint page_hash(gconstpointer key)
     return g_int64_hash(key);
 }
 
-void engine_coh_init(Engine *e)
+void engine_coh_init(Engine *e, Engine *front)
 {
     const ClusterMap *map = &e->config.map;
 
-    e->node.id = e->config.id;
-    e->node.map = &e->config.map;
-    e->node.peer = g_malloc0(coh_node_peer_bytes(map));
-    e->node.home = g_malloc0(coh_node_home_bytes(map, e->node.id));
-    e->heat = g_new0(uint16_t, map->page_first[map->nodes]);
+    e->node = front->node;
+    e->heat = front->heat;
+    if (e == front) {
+        e->node.id = e->config.id;
+        e->node.map = &e->config.map;
+        e->node.peer = g_malloc0(coh_node_peer_bytes(map));
+        e->node.home = g_malloc0(coh_node_home_bytes(map, e->node.id));
+        e->heat = g_new0(uint16_t, map->page_first[map->nodes]);
+        e->stats.pages_home = map->page_first[e->node.id + 1] -
+                              map->page_first[e->node.id];
+    }
     g_queue_init(&e->local);
     e->stalled = g_hash_table_new_full(page_hash, g_int64_equal, g_free, NULL);
     e->kept = g_hash_table_new_full(page_hash, g_int64_equal, g_free, g_free);
@@ -41,12 +47,11 @@ void engine_coh_init(Engine *e)
                                       (GDestroyNotify)g_queue_free);
     e->wish_due_ns = INT64_MAX;
     e->held = g_array_new(false, false, sizeof(HeldEvent));
-    engine_evict_init(e);
-    e->delta = delta_new(e->node.id, e->config.delta_pages);
+    engine_evict_init(e, front);
+    e->delta = delta_new(e->node.id * LANES_MAX + e->lane,
+                         e->config.delta_pages);
     e->early = g_array_new(false, false, sizeof(CohPage));
     hold_init(&e->hold, e->config.hold_ns);
-    e->stats.pages_home = map->page_first[e->node.id + 1] -
-                          map->page_first[e->node.id];
 }
 
 void engine_coh_free(Engine *e)
@@ -67,9 +72,11 @@ void engine_coh_free(Engine *e)
     engine_evict_free(e);
     delta_free(e->delta);
     g_queue_clear_full(&e->local, g_free);
-    g_free(e->node.peer);
-    g_free(e->node.home);
-    g_free(e->heat);
+    if (!e->lane) {
+        g_free(e->node.peer);
+        g_free(e->node.home);
+        g_free(e->heat);
+    }
 }
 
 static gpointer page_key(CohPage page)
@@ -492,10 +499,11 @@ bool engine_run_held(Engine *e)
 
 static bool is_page(Engine *e, CohPage page, const char **why)
 {
-    if (page < e->config.map.page_first[e->config.map.nodes]) {
+    if (page < e->config.map.page_first[e->config.map.nodes] &&
+        engine_is_mine(e, page)) {
         return true;
     }
-    *why = "named a page that does not exist";
+    *why = "named a page that does not exist, or of another lane";
     return false;
 }
 

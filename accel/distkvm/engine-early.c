@@ -60,7 +60,9 @@ void engine_settle_early(Engine *e, bool keep)
     GQueue taken = G_QUEUE_INIT;
     EarlyPage *early;
 
-    engine_call(e, call_take_back, &taken);
+    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+        engine_call(e->all[lane], call_take_back, &taken);
+    }
     while ((early = g_queue_pop_head(&taken))) {
         if (keep) {
             memcpy(mem_host(e->mem, early->page), early->data, COH_PAGE_SIZE);

@@ -40,20 +40,25 @@ static uint64_t held_pages(const Engine *e)
            g_hash_table_size(e->adopting);
 }
 
+static uint64_t slack_pages(const Engine *e)
+{
+    return ENGINE_CAP_SLACK / e->config.lanes.n;
+}
+
 bool engine_may_fetch(const Engine *e, CohPage page)
 {
     bool own = cluster_map_home(&e->config.map, page) == e->node.id;
 
     /* A pin lets nobody take pages meanwhile, and needs two at most. */
     return !e->config.cap_pages || e->pinned ||
-           held_pages(e) < e->config.cap_pages + (own ? ENGINE_CAP_SLACK : 0);
+           held_pages(e) < e->config.cap_pages + (own ? slack_pages(e) : 0);
 }
 
 bool engine_may_adopt(Engine *e, CohPage page)
 {
     if (e->node.peer[page].state != COH_PEER_I ||
         (e->config.cap_pages &&
-         held_pages(e) >= e->config.cap_pages + ENGINE_CAP_SLACK)) {
+         held_pages(e) >= e->config.cap_pages + slack_pages(e))) {
         return false;
     }
     g_hash_table_add(e->adopting, g_memdup2(&page, sizeof(page)));
@@ -107,7 +112,33 @@ static CohPage ring_pop(Engine *e)
     return page;
 }
 
-void engine_evict_init(Engine *e)
+/* How many pages are of this lane. */
+static uint64_t lane_pages(const Engine *e, CohPage first, CohPage end)
+{
+    uint64_t pages = 0;
+
+    for (CohPage page = first; page < end; page++) {
+        pages += engine_is_mine(e, page);
+    }
+    return pages;
+}
+
+/*
+ * A lane's part of the cap is its part of this node's slice and an even part
+ * of the reserve, so each lane by itself has room for what it is home of.
+ */
+static void divide_cap(Engine *e)
+{
+    const ClusterMap *map = &e->config.map;
+    CohPage first = map->page_first[e->node.id];
+    CohPage end = map->page_first[e->node.id + 1];
+
+    e->config.cap_pages = lane_pages(e, first, end) +
+                          (e->config.cap_pages - (end - first)) /
+                          e->config.lanes.n;
+}
+
+void engine_evict_init(Engine *e, Engine *front)
 {
     EvictRing *r = &e->ring;
 
@@ -116,9 +147,12 @@ void engine_evict_init(Engine *e)
                                         NULL);
     e->evict_due_ns = INT64_MAX;
     if (e->config.cap_pages) {
-        r->size = e->config.map.page_first[e->config.map.nodes];
+        CohPage pages = e->config.map.page_first[e->config.map.nodes];
+
+        divide_cap(e);
+        r->size = lane_pages(e, 0, pages);
         r->page = g_new(uint32_t, r->size);
-        r->flags = g_new0(uint8_t, r->size);
+        r->flags = e == front ? g_new0(uint8_t, pages) : front->ring.flags;
     }
 }
 
@@ -127,7 +161,9 @@ void engine_evict_free(Engine *e)
     g_array_unref(e->deferred);
     g_hash_table_unref(e->adopting);
     g_free(e->ring.page);
-    g_free(e->ring.flags);
+    if (!e->lane) {
+        g_free(e->ring.flags);
+    }
 }
 
 void engine_evict_changed(Engine *e, CohPage page)

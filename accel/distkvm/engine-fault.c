@@ -106,7 +106,7 @@ static void note_waiter(Engine *e, const MemFault *fault, uint8_t state,
 static bool may_come_along(Engine *e, CohPage page)
 {
     /* Under a cap what nobody has asked for would push out what is used. */
-    return !e->config.cap_pages &&
+    return !e->config.cap_pages && engine_is_mine(e, page) &&
            page < e->config.map.page_first[e->config.map.nodes] &&
            e->node.peer[page].state == COH_PEER_I;
 }
@@ -193,8 +193,8 @@ void engine_fetch_range(Engine *e, CohPage first, unsigned pages, bool write,
         uint8_t state = e->node.peer[page].state;
 
         /* One request each; what is under way comes anyway. */
-        if ((state == COH_PEER_I || (state == COH_PEER_S && write)) &&
-            engine_may_fetch(e, page)) {
+        if (engine_is_mine(e, page) && engine_may_fetch(e, page) &&
+            (state == COH_PEER_I || (state == COH_PEER_S && write))) {
             note_waiter(e, &fault, state, true);
             fetch_along(e, page, write ? COH_EV_STORE : COH_EV_LOAD);
         }

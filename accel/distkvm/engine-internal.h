@@ -70,8 +70,12 @@ typedef struct Gather {
     uint8_t items[GATHER_MAX * 16];     /* the others */
 } Gather;
 
+/* One lane.  Lane 0 is what others know as the engine. */
 struct Engine {
     EngineConfig config;
+    unsigned lane;
+    struct Engine *all[LANES_MAX];      /* lane 0 only */
+    GByteArray *address;                /* lane 0 only: of all */
     CohNode node;
     Mem *mem;
     Transport *transport;
@@ -132,10 +136,21 @@ typedef struct EngineWait {
     bool along;             /* nobody waits yet, but will */
 } EngineWait;
 
+static inline Engine *engine_of(Engine *e, CohPage page)
+{
+    return e->all[lane_of(&e->config.lanes, page)];
+}
+
+static inline bool engine_is_mine(const Engine *e, CohPage page)
+{
+    return lane_of(&e->config.lanes, page) == e->lane;
+}
+
 #define STAT_ADD(e, field, n) \
     qatomic_set(&(e)->stats.field, (e)->stats.field + (n))
 
-void engine_coh_init(Engine *e);
+/* @front: lane 0, whose tables all use. */
+void engine_coh_init(Engine *e, Engine *front);
 void engine_coh_free(Engine *e);
 /* Run @fn in the engine thread and wait for it. */
 void engine_call(Engine *e, void (*fn)(Engine *, void *), void *opaque);
@@ -154,7 +169,7 @@ void engine_keep_got(Engine *e, const WireFrame *frame, const void *data);
 /* engine-evict.c: is there room to fetch @page, to take a page back? */
 bool engine_may_fetch(const Engine *e, CohPage page);
 bool engine_may_adopt(Engine *e, CohPage page);
-void engine_evict_init(Engine *e);
+void engine_evict_init(Engine *e, Engine *front);
 void engine_evict_free(Engine *e);
 /* @page has come; or what may be done with it has changed. */
 void engine_evict_installed(Engine *e, CohPage page);

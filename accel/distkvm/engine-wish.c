@@ -266,7 +266,7 @@ static int wish(Engine *e, EngineWish *w)
 {
     w->tid = qemu_get_thread_id();
     qemu_event_init(&w->done, false);
-    engine_call(e, call_wish, w);
+    engine_call(engine_of(e, w->page), call_wish, w);
     qemu_event_wait(&w->done);
     qemu_event_destroy(&w->done);
     return w->result;
@@ -301,7 +301,9 @@ int engine_validate_range(Engine *e, CohPage first, unsigned pages,
     RangeCall c = { first, pages, write, qemu_get_thread_id() };
     int ret = 0;
 
-    engine_call(e, call_range, &c);
+    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+        engine_call(e->all[lane], call_range, &c);
+    }
     for (CohPage page = first; !ret && page < first + pages; page++) {
         ret = engine_has(e, page, write) ? 0
               : engine_validate(e, page, write);

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include "qapi/error.h"
 #include "qemu/atomic.h"
+#include "qemu/bswap.h"
 #include "qemu/lockable.h"
 #include "qemu/timer.h"
 #include "qemu/rcu.h"
@@ -20,6 +21,8 @@
 #include "trace.h"
 
 #define FAULTS_PER_READ 16
+/* Before each lane's address: its length. */
+#define ADDRESS_HEAD 2
 /* An answer over TCP takes less, unless its sender sleeps deeply. */
 #define ANSWER_SPIN_NS (200 * SCALE_US)
 /* No peer is ahead by this much and still belongs. */
@@ -161,28 +164,66 @@ static bool engine_run_posts(Engine *e)
     return any;
 }
 
+/* Run @fn in the thread of every lane, one after another. */
+static void call_all(Engine *e, void (*fn)(Engine *, void *), void *opaque)
+{
+    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+        engine_call(e->all[lane], fn, opaque);
+    }
+}
+
 typedef struct ConnectCall {
     CohNodeId peer;
-    const void *addr;
+    const uint8_t *addr;
     size_t len;
     Error **errp;
     bool ok;
 } ConnectCall;
 
+/* Each lane's address behind its length, two bytes, in order of lanes. */
+static const uint8_t *lane_address(const ConnectCall *c, unsigned lane,
+                                   size_t *len)
+{
+    const uint8_t *at = c->addr, *end = c->addr + c->len;
+
+    for (unsigned i = 0; end - at >= ADDRESS_HEAD; i++) {
+        *len = lduw_le_p(at);
+        at += ADDRESS_HEAD;
+        if (*len > end - at) {
+            return NULL;
+        }
+        if (i == lane) {
+            return at;
+        }
+        at += *len;
+    }
+    return NULL;
+}
+
 static void call_connect(Engine *e, void *opaque)
 {
     ConnectCall *c = opaque;
+    size_t len;
+    const void *addr = lane_address(c, e->lane, &len);
 
-    c->ok = e->transport->ops->connect(e->transport, c->peer, c->addr, c->len,
-                                       c->errp);
+    if (!addr) {
+        error_setg(c->errp, "distkvm: node %d sent a malformed address",
+                   c->peer);
+    }
+    c->ok = addr && e->transport->ops->connect(e->transport, c->peer, addr,
+                                               len, c->errp);
 }
 
 bool engine_connect(Engine *e, CohNodeId peer, const void *addr, size_t len,
                     Error **errp)
 {
-    ConnectCall c = { .peer = peer, .addr = addr, .len = len, .errp = errp };
+    ConnectCall c = {
+        .peer = peer, .addr = addr, .len = len, .errp = errp, .ok = true,
+    };
 
-    engine_call(e, call_connect, &c);
+    for (unsigned lane = 0; c.ok && lane < e->config.lanes.n; lane++) {
+        engine_call(e->all[lane], call_connect, &c);
+    }
     return c.ok;
 }
 
@@ -193,7 +234,7 @@ static void call_disconnect(Engine *e, void *opaque)
 
 void engine_disconnect(Engine *e, CohNodeId peer)
 {
-    engine_call(e, call_disconnect, &peer);
+    call_all(e, call_disconnect, &peer);
 }
 
 static void call_joined(Engine *e, void *opaque)
@@ -203,7 +244,7 @@ static void call_joined(Engine *e, void *opaque)
 
 void engine_joined(Engine *e)
 {
-    engine_call(e, call_joined, NULL);
+    call_all(e, call_joined, NULL);
 }
 
 static void call_pin(Engine *e, void *opaque)
@@ -216,7 +257,7 @@ static void call_pin(Engine *e, void *opaque)
 
 void engine_pin(Engine *e, bool pin)
 {
-    engine_call(e, call_pin, &pin);
+    call_all(e, call_pin, &pin);
 }
 
 static void call_fail(Engine *e, void *opaque)
@@ -233,7 +274,7 @@ static void call_fail(Engine *e, void *opaque)
 
 void engine_fail(Engine *e)
 {
-    engine_call(e, call_fail, NULL);
+    call_all(e, call_fail, NULL);
 }
 
 typedef struct DescribeCall {
@@ -258,8 +299,18 @@ char *engine_describe_peer(Engine *e, CohNodeId peer)
 
 void engine_stats(Engine *e, EngineStats *stats)
 {
-    /* Counters are written by one thread; a torn view is no harm. */
-    memcpy(stats, &e->stats, sizeof(*stats));
+    uint64_t *sum = (uint64_t *)stats;
+
+    QEMU_BUILD_BUG_ON(sizeof(*stats) % sizeof(*sum));
+    memset(stats, 0, sizeof(*stats));
+    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+        const uint64_t *part = (const uint64_t *)&e->all[lane]->stats;
+
+        /* Each counter is written by one thread. */
+        for (size_t i = 0; i < sizeof(*stats) / sizeof(*sum); i++) {
+            sum[i] += qatomic_read(&part[i]);
+        }
+    }
 }
 
 /* ---------------------------------------------------------------- loop */
@@ -267,7 +318,7 @@ void engine_stats(Engine *e, EngineStats *stats)
 static bool engine_run_faults(Engine *e)
 {
     MemFault fault[FAULTS_PER_READ];
-    int n = mem_faults(e->mem, fault, FAULTS_PER_READ);
+    int n = mem_faults(e->mem, e->lane, fault, FAULTS_PER_READ);
 
     for (int i = 0; i < n; i++) {
         engine_fault(e, &fault[i]);
@@ -297,7 +348,7 @@ static void engine_sleep(Engine *e)
 {
     struct pollfd fds[] = {
         { .fd = event_notifier_get_fd(&e->kick), .events = POLLIN },
-        { .fd = mem_fd(e->mem), .events = POLLIN },
+        { .fd = mem_fd(e->mem, e->lane), .events = POLLIN },
         { .fd = e->transport->ops->wait_fd(e->transport), .events = POLLIN },
     };
     int64_t due = MIN(MIN(engine_held_due_ns(e), e->evict_due_ns),
@@ -345,20 +396,32 @@ static void *engine_thread(void *opaque)
     return NULL;
 }
 
-Engine *engine_new(const EngineConfig *config, Mem *mem,
-                   EngineTransportNew *transport_new,
-                   const EngineListener *listener, void *opaque,
-                   Error **errp)
+static void lane_free(Engine *e)
+{
+    e->transport->ops->destroy(e->transport);
+    engine_coh_free(e);
+    follow_free(&e->follow);
+    event_notifier_cleanup(&e->kick);
+    qemu_mutex_destroy(&e->lock);
+    g_free(e);
+}
+
+static Engine *lane_new(const EngineConfig *config, unsigned lane,
+                        Engine *front, Mem *mem,
+                        EngineTransportNew *transport_new,
+                        const EngineListener *listener, void *opaque,
+                        Error **errp)
 {
     Engine *e = g_new0(Engine, 1);
 
     e->config = *config;
+    e->config.delta_pages /= config->lanes.n;
+    e->lane = lane;
     e->mem = mem;
     e->listener = listener;
     e->opaque = opaque;
     e->transport = transport_new(&transport_listener, e, errp);
     if (!e->transport) {
-        mem_free(mem);
         g_free(e);
         return NULL;
     }
@@ -366,31 +429,75 @@ Engine *engine_new(const EngineConfig *config, Mem *mem,
     QSIMPLEQ_INIT(&e->posts);
     QSIMPLEQ_INIT(&e->calls);
     event_notifier_init(&e->kick, false);
-    engine_coh_init(e);
+    engine_coh_init(e, front ?: e);
     return e;
+}
+
+static void add_address(GByteArray *all, Engine *e)
+{
+    uint8_t head[ADDRESS_HEAD];
+    size_t len;
+    const void *address = e->transport->ops->address(e->transport, &len);
+
+    stw_le_p(head, len);
+    g_byte_array_append(all, head, sizeof(head));
+    g_byte_array_append(all, address, len);
+}
+
+Engine *engine_new(const EngineConfig *config, Mem *mem,
+                   EngineTransportNew *transport_new,
+                   const EngineListener *listener, void *opaque,
+                   Error **errp)
+{
+    Engine *all[LANES_MAX] = { NULL };
+
+    for (unsigned lane = 0; lane < config->lanes.n; lane++) {
+        all[lane] = lane_new(config, lane, all[0], mem, transport_new,
+                             listener, opaque, errp);
+        if (!all[lane]) {
+            while (lane--) {
+                lane_free(all[lane]);
+            }
+            mem_free(mem);
+            return NULL;
+        }
+    }
+    memcpy(all[0]->all, all, sizeof(all));
+    all[0]->address = g_byte_array_new();
+    for (unsigned lane = 0; lane < config->lanes.n; lane++) {
+        add_address(all[0]->address, all[lane]);
+    }
+    return all[0];
 }
 
 const void *engine_address(Engine *e, size_t *len)
 {
-    return e->transport->ops->address(e->transport, len);
+    *len = e->address->len;
+    return e->address->data;
 }
 
 void engine_start(Engine *e)
 {
-    qemu_thread_create(&e->thread, "distkvm-engine", engine_thread, e,
-                       QEMU_THREAD_JOINABLE);
+    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+        qemu_thread_create(&e->all[lane]->thread, "distkvm-engine",
+                           engine_thread, e->all[lane], QEMU_THREAD_JOINABLE);
+    }
 }
 
 void engine_free(Engine *e)
 {
-    qatomic_set(&e->stop, true);
-    event_notifier_set(&e->kick);
-    qemu_thread_join(&e->thread);
-    e->transport->ops->destroy(e->transport);
+    Engine *all[LANES_MAX];
+    unsigned lanes = e->config.lanes.n;
+
+    memcpy(all, e->all, sizeof(all));
+    for (unsigned lane = 0; lane < lanes; lane++) {
+        qatomic_set(&all[lane]->stop, true);
+        event_notifier_set(&all[lane]->kick);
+        qemu_thread_join(&all[lane]->thread);
+    }
     mem_free(e->mem);
-    engine_coh_free(e);
-    follow_free(&e->follow);
-    event_notifier_cleanup(&e->kick);
-    qemu_mutex_destroy(&e->lock);
-    g_free(e);
+    g_byte_array_unref(e->address);
+    while (lanes--) {
+        lane_free(all[lanes]);
+    }
 }

@@ -1,9 +1,10 @@
 /*
  * distkvm: the engine, where the protocol meets the world
  *
- * One thread per node: turns faults, frames and completions into events,
- * steps the protocol, performs its actions.  It never takes the BQL and never
- * waits for a peer.  Frames of class B (interrupts, I/O) pass through it to a
+ * Turns faults, frames and completions into events, steps the protocol,
+ * performs its actions.  One thread for each lane of pages (lanes.h), which
+ * share nothing but tables of which each uses its own part.  It never takes the
+ * BQL and never waits for a peer.  Frames of class B (interrupts, I/O) pass through it to a
  * listener.  Spec: docs/architecture.rst, "Engine".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -14,6 +15,7 @@
 #include "core/cluster-map.h"
 #include "core/coh-node.h"
 #include "core/wire.h"
+#include "lanes.h"
 #include "mem.h"
 #include "transport.h"
 
@@ -43,6 +45,7 @@ typedef struct EngineConfig {
     int64_t hold_ns;    /* a page stays this long after its installation    */
     int64_t spin_ns;    /* look for work this long before sleeping          */
     bool follow;        /* run where this node's threads fault              */
+    Lanes lanes;        /* the same on all nodes                            */
     unsigned readahead; /* pages that come along at most; 0: none           */
     bool walks_write;   /* page tables that are walked count as written     */
     unsigned delta_pages;   /* snapshots to send differences against        */
@@ -120,7 +123,7 @@ bool engine_has(Engine *e, CohPage page, bool write);
 void *engine_host(Engine *e, CohPage page);
 /* A node is lost: release whoever waits for a page, serve nobody. */
 void engine_fail(Engine *e);
-/* This node's transport address; valid until engine_free(). */
+/* The transport addresses of all lanes; valid until engine_free(). */
 const void *engine_address(Engine *e, size_t *len);
 /* The transport's lanes to @peer; g_free. */
 char *engine_describe_peer(Engine *e, CohNodeId peer);

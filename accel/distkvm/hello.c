@@ -52,6 +52,8 @@ QDict *hello_new(void)
                 g_strdup_printf("%" PRIu64, distkvm->ram_bytes));
     hello_state(facts, "RAM of the nodes",
                 hello_shares(distkvm->map.page_first, COH_PAGE_SIZE));
+    hello_state(facts, "lanes (lanes=)",
+                g_strdup_printf("%u", distkvm->engine_config.lanes.n));
     qdict_put_str(hello, "magic", HELLO_MAGIC);
     qdict_put_int(hello, "node", distkvm->id);
     qdict_put(hello, "facts", facts);

@@ -30,7 +30,8 @@ typedef struct MemBlock {
 } MemBlock;
 
 struct Mem {
-    int fd;
+    Lanes lanes;
+    int fd[LANES_MAX];
     unsigned blocks;
     MemBlock block[MEM_BLOCKS_MAX];
 };
@@ -40,13 +41,12 @@ static uint8_t zero_page[COH_PAGE_SIZE] QEMU_ALIGNED(COH_PAGE_SIZE);
 /* For the signal handler, which gets no argument. */
 static Mem *poisoned;
 
-Mem *mem_uffd_new(Error **errp)
+Mem *mem_uffd_new(const Lanes *lanes, Error **errp)
 {
     const uint64_t need = UFFD_FEATURE_PAGEFAULT_FLAG_WP |
                           UFFD_FEATURE_THREAD_ID;
     uint64_t features = 0;
     Mem *mem;
-    int fd;
 
     if (uffd_query_features(&features) < 0) {
         error_setg(errp, "distkvm: this host gives no userfaultfd that traps"
@@ -62,31 +62,61 @@ Mem *mem_uffd_new(Error **errp)
         error_append_hint(errp, "Linux 5.7 or newer is needed.\n");
         return NULL;
     }
-    fd = uffd_create_fd(need, true);
-    if (fd < 0) {
-        error_setg(errp, "distkvm: cannot open a userfaultfd");
-        return NULL;
-    }
     mem = g_new0(Mem, 1);
-    mem->fd = fd;
+    mem->lanes = *lanes;
+    for (unsigned lane = 0; lane < lanes->n; lane++) {
+        mem->fd[lane] = uffd_create_fd(need, true);
+        if (mem->fd[lane] < 0) {
+            mem->lanes.n = lane;
+            mem_free(mem);
+            error_setg(errp, "distkvm: cannot open a userfaultfd");
+            return NULL;
+        }
+    }
     return mem;
 }
 
 void mem_free(Mem *mem)
 {
     if (mem) {
-        uffd_close_fd(mem->fd);
+        for (unsigned lane = 0; lane < mem->lanes.n; lane++) {
+            uffd_close_fd(mem->fd[lane]);
+        }
         g_free(mem);
     }
+}
+
+/* Each stretch of a lane reports its faults to that lane. */
+static bool register_stretches(Mem *mem, uint8_t *host, uint64_t size,
+                               CohPage first)
+{
+    const uint64_t need = BIT(_UFFDIO_COPY) | BIT(_UFFDIO_ZEROPAGE) |
+                          BIT(_UFFDIO_WAKE) | BIT(_UFFDIO_WRITEPROTECT);
+    CohPage page = first, end = first + (size >> COH_PAGE_BITS);
+
+    while (page < end) {
+        CohPage next = mem->lanes.n > 1
+                       ? ((page >> mem->lanes.bits) + 1) << mem->lanes.bits
+                       : end;
+        uint64_t pages = MIN(next, end) - page;
+        uint64_t ioctls = 0;
+
+        if (uffd_register_memory(mem->fd[lane_of(&mem->lanes, page)],
+                                 host + ((page - first) << COH_PAGE_BITS),
+                                 pages << COH_PAGE_BITS,
+                                 UFFDIO_REGISTER_MODE_MISSING |
+                                 UFFDIO_REGISTER_MODE_WP, &ioctls) < 0 ||
+            (ioctls & need) != need) {
+            return false;
+        }
+        page += pages;
+    }
+    return true;
 }
 
 bool mem_add_block(Mem *mem, const char *name, void *host, uint64_t size,
                    CohPage first, Error **errp)
 {
-    uint64_t ioctls = 0;
-    const uint64_t need = BIT(_UFFDIO_COPY) | BIT(_UFFDIO_ZEROPAGE) |
-                          BIT(_UFFDIO_WAKE) | BIT(_UFFDIO_WRITEPROTECT);
-
     if (mem->blocks == MEM_BLOCKS_MAX) {
         error_setg(errp, "distkvm: more than %d memory backends",
                    MEM_BLOCKS_MAX);
@@ -95,9 +125,7 @@ bool mem_add_block(Mem *mem, const char *name, void *host, uint64_t size,
     /* After QEMU's own advice: protection goes by 4 KiB. */
     qemu_madvise(host, size, QEMU_MADV_NOHUGEPAGE);
     qemu_madvise(host, size, QEMU_MADV_UNMERGEABLE);
-    if (uffd_register_memory(mem->fd, host, size, UFFDIO_REGISTER_MODE_MISSING
-                             | UFFDIO_REGISTER_MODE_WP, &ioctls) < 0 ||
-        (ioctls & need) != need) {
+    if (!register_stretches(mem, host, size, first)) {
         error_setg(errp, "distkvm: RAM block '%s' cannot be coherent", name);
         error_append_hint(errp, "It must be private anonymous memory of"
                           " 4 KiB pages.\n");
@@ -109,9 +137,9 @@ bool mem_add_block(Mem *mem, const char *name, void *host, uint64_t size,
     return true;
 }
 
-int mem_fd(Mem *mem)
+int mem_fd(Mem *mem, unsigned lane)
 {
-    return mem->fd;
+    return mem->fd[lane];
 }
 
 static MemBlock *block_of_host(Mem *mem, uintptr_t addr)
@@ -138,11 +166,11 @@ void *mem_host(Mem *mem, CohPage page)
     return NULL;
 }
 
-int mem_faults(Mem *mem, MemFault *fault, int max)
+int mem_faults(Mem *mem, unsigned lane, MemFault *fault, int max)
 {
     struct uffd_msg msg[16];
     int n = 0;
-    ssize_t len = RETRY_ON_EINTR(read(mem->fd, msg, sizeof(msg[0]) *
+    ssize_t len = RETRY_ON_EINTR(read(mem->fd[lane], msg, sizeof(msg[0]) *
                                       MIN(max, ARRAY_SIZE(msg))));
 
     if (len < 0) {
@@ -166,10 +194,12 @@ int mem_faults(Mem *mem, MemFault *fault, int max)
     return n;
 }
 
-static int mem_ioctl(Mem *mem, unsigned long request, void *arg)
+static int mem_ioctl(Mem *mem, CohPage page, unsigned long request, void *arg)
 {
+    int fd = mem->fd[lane_of(&mem->lanes, page)];
+
     for (int i = 0; i < MEM_TRIES_MAX; i++) {
-        if (ioctl(mem->fd, request, arg) == 0) {
+        if (ioctl(fd, request, arg) == 0) {
             return 0;
         }
         if (errno != EAGAIN && errno != EINTR) {
@@ -188,7 +218,7 @@ int mem_install(Mem *mem, CohPage page, const void *data, bool writable)
             .range = { .start = host, .len = COH_PAGE_SIZE },
             .mode = UFFDIO_ZEROPAGE_MODE_DONTWAKE,
         };
-        return mem_ioctl(mem, UFFDIO_ZEROPAGE, &zero);
+        return mem_ioctl(mem, page, UFFDIO_ZEROPAGE, &zero);
     } else {
         struct uffdio_copy copy = {
             .dst = host,
@@ -197,7 +227,7 @@ int mem_install(Mem *mem, CohPage page, const void *data, bool writable)
             .mode = UFFDIO_COPY_MODE_DONTWAKE |
                     (writable ? 0 : UFFDIO_COPY_MODE_WP),
         };
-        return mem_ioctl(mem, UFFDIO_COPY, &copy);
+        return mem_ioctl(mem, page, UFFDIO_COPY, &copy);
     }
 }
 
@@ -210,7 +240,7 @@ int mem_protect(Mem *mem, CohPage page, bool writable)
                          : UFFDIO_WRITEPROTECT_MODE_WP,
     };
 
-    return mem_ioctl(mem, UFFDIO_WRITEPROTECT, &wp);
+    return mem_ioctl(mem, page, UFFDIO_WRITEPROTECT, &wp);
 }
 
 int mem_zap(Mem *mem, CohPage page)
@@ -230,7 +260,7 @@ void mem_wake(Mem *mem, CohPage page)
         .len = COH_PAGE_SIZE,
     };
 
-    mem_ioctl(mem, UFFDIO_WAKE, &range);
+    mem_ioctl(mem, page, UFFDIO_WAKE, &range);
 }
 
 void mem_poison(Mem *mem, CohPage page)

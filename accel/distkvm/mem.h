@@ -13,7 +13,7 @@
 #ifndef DISTKVM_MEM_H
 #define DISTKVM_MEM_H
 
-#include "core/coh-types.h"
+#include "lanes.h"
 
 typedef struct Mem Mem;
 
@@ -23,8 +23,11 @@ typedef struct MemFault {
     uint32_t tid;       /* of the stopped thread, 0 if unknown              */
 } MemFault;
 
-/* NULL and @errp if the host kernel does not give what is needed. */
-Mem *mem_uffd_new(Error **errp);
+/*
+ * Memory whose faults are told apart by lane.  NULL and @errp if the host
+ * kernel does not give what is needed.
+ */
+Mem *mem_uffd_new(const Lanes *lanes, Error **errp);
 void mem_free(Mem *mem);
 
 /*
@@ -35,9 +38,9 @@ bool mem_add_block(Mem *mem, const char *name, void *host, uint64_t size,
                    CohPage first, Error **errp);
 
 /* Becomes readable when mem_faults() has something. */
-int mem_fd(Mem *mem);
-/* Collect up to @max faults; their number, or -errno. */
-int mem_faults(Mem *mem, MemFault *fault, int max);
+int mem_fd(Mem *mem, unsigned lane);
+/* Collect up to @max faults of a lane; their number, or -errno. */
+int mem_faults(Mem *mem, unsigned lane, MemFault *fault, int max);
 
 /* Host address of @page. */
 void *mem_host(Mem *mem, CohPage page);

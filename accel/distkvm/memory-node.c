@@ -145,7 +145,7 @@ static const EngineListener engine_listener = {
 static bool start_engine(Error **errp)
 {
     DistKVM *d = distkvm;
-    Mem *mem = mem_uffd_new(errp);
+    Mem *mem = mem_uffd_new(&d->engine_config.lanes, errp);
 
     if (!mem) {
         return false;
@@ -179,6 +179,7 @@ void distkvm_init_defaults(DistkvmInit *init)
     *init = (DistkvmInit) {
         .join_timeout_s = 120, .dead_after_ms = 4000, .hold_us = 100,
         .spin_us = 50, .readahead = 8, .delta_pages = 4096, .follow = 1,
+        .lanes = 1,
     };
 }
 
@@ -201,7 +202,8 @@ static bool configure(const DistkvmInit *init, Error **errp)
         return false;
     }
     return distkvm_config_peers(d, init->peers, init->node, errp) &&
-           distkvm_config_mem(d, init->mem, init->bytes, errp);
+           distkvm_config_mem(d, init->mem, init->bytes, errp) &&
+           distkvm_config_lanes(d, init->lanes, errp);
 }
 
 static int wait_formed(char **why)

@@ -110,7 +110,8 @@ class Outer:
                                  'readonly=on']
         self.process = subprocess.Popen(
             [str(QEMU), '-machine', 'q35', '-accel', 'tcg',
-             '-cpu', 'max', '-smp', '1', '-m', MEMORY, '-nodefaults', '-display', 'none',
+             '-cpu', 'max', '-smp', '2', '-m', MEMORY, '-nodefaults',
+             '-display', 'none',
              '-serial', 'stdio', *drives,
              *guest.kernel_args('quiet', 'outer', tuple(MODULES))],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

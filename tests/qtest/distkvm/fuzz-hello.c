@@ -226,6 +226,7 @@ int main(int argc, char **argv)
     distkvm = g_new0(DistKVM, 1);
     distkvm->nodes = distkvm->map.nodes = 3;
     distkvm->cluster = g_strdup("fuzz");
+    distkvm->engine_config.lanes = lanes_make(1, 3);
     distkvm->ram_bytes = 3 * COH_PAGE_SIZE;
     for (unsigned n = 1; n <= 3; n++) {
         distkvm->map.page_first[n] = n;

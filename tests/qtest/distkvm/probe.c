@@ -87,10 +87,10 @@ static void *floor_thread(void *opaque)
     MemFault fault;
 
     while (!qatomic_read(&f->stop)) {
-        struct pollfd fd = { .fd = mem_fd(f->mem), .events = POLLIN };
+        struct pollfd fd = { .fd = mem_fd(f->mem, 0), .events = POLLIN };
 
         poll(&fd, 1, 100);
-        while (mem_faults(f->mem, &fault, 1) > 0) {
+        while (mem_faults(f->mem, 0, &fault, 1) > 0) {
             if (f->write) {
                 mem_protect(f->mem, fault.page, true);
             } else {
@@ -122,7 +122,8 @@ static void touch_all(Probe *probe, uint8_t *memory, unsigned pages,
 bool probe_floor(Probe *probe, unsigned faults, bool write)
 {
     size_t bytes = (size_t)faults * COH_PAGE_SIZE;
-    Floor f = { .mem = mem_uffd_new(NULL), .write = write };
+    Lanes one = lanes_make(1, faults);
+    Floor f = { .mem = mem_uffd_new(&one, NULL), .write = write };
     QemuThread thread;
     void *memory;
 
