@@ -5,6 +5,7 @@ import re
 import subprocess
 
 from . import guest
+from .accesses import record_accesses
 from .cluster import Cluster, Shape
 from .common import BUILD, CORE_BUILD, Problem
 from .demo import Console
@@ -56,10 +57,20 @@ def capped(name, nodes, memory, touched):
             f"{[i['faults-deferred'] for i in infos]}")
 
 
+def core_tool(name, *args):
+    result = subprocess.run(
+        [str(CORE_BUILD / 'tests' / 'sim' / name), *[str(a) for a in args]],
+        capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise Problem(result.stdout + result.stderr)
+    return result.stdout.strip().splitlines()[-1]
+
+
 def replayed(name, args, shape, until):
-    """Every step of a traced run is one that the tables allow."""
+    """Every step of a traced run is one that the tables allow; and what the
+    guest touched, simulated, breaks nothing."""
     cluster = Cluster(shape, BUILD / 'log' / name)
-    trace = ['-trace', 'distkvm_coh_step']
+    trace = ['-trace', 'distkvm_coh_step', '-trace', 'distkvm_fault']
     try:
         for node in range(1, shape.nodes):
             cluster.start(node, trace)
@@ -73,13 +84,11 @@ def replayed(name, args, shape, until):
     finally:
         cluster.end()
     pages = int(re.match(r'\d+', shape.memory).group(0)) * PAGES_PER_MIB
-    replay = subprocess.run(
-        [str(CORE_BUILD / 'tests' / 'sim' / 'coh-replay'), str(pages),
-         *[str(cluster.log(n)) for n in range(shape.nodes)]],
-        capture_output=True, text=True, check=False)
-    if replay.returncode:
-        raise Problem(replay.stdout + replay.stderr)
-    return replay.stdout.strip()
+    logs = [cluster.log(n) for n in range(shape.nodes)]
+    accesses = cluster.log_dir / 'accesses'
+    record_accesses(logs, accesses)
+    return (core_tool('coh-replay', pages, *logs) + '; simulated: ' +
+            core_tool('coh-sim', '--trace', accesses, '--pages', pages))
 
 
 def run(results, full):
