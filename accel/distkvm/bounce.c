@@ -18,6 +18,7 @@ void bounce_used(Bounce *b, CohPage page)
 bool bounce_missed(Bounce *b, CohPage page)
 {
     unsigned i = page % BOUNCE_PAGES;
+    uint32_t travels;
 
     if (b->page[i].page != page) {
         memset(&b->page[i], 0, sizeof(b->page[i]));
@@ -26,9 +27,12 @@ bool bounce_missed(Bounce *b, CohPage page)
         b->page[i].uses = BOUNCE_USES;
         return false;
     }
-    if (b->page[i].travels) {
+    /* Read once: another thread that counts too must not make it wrap. */
+    travels = __atomic_load_n(&b->page[i].travels, __ATOMIC_RELAXED);
+    if (travels) {
+        __atomic_store_n(&b->page[i].travels, travels - 1, __ATOMIC_RELAXED);
         /* After the last of them the page comes, and is on trial. */
-        return --b->page[i].travels > 0;
+        return travels > 1;
     }
     b->page[i].strikes = b->page[i].uses < BOUNCE_USES
                          ? b->page[i].strikes + 1 : 0;

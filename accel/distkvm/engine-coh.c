@@ -303,6 +303,7 @@ static void perform(Engine *e, const CohEvent *ev, const void *data,
             g_autofree char *why =
                 g_strdup_printf("page 0x%" PRIx64 ": %s: %s", ev->page,
                                 coh_act_name(d->act), strerror(-ret));
+            e->copy_is_new = false;
             engine_break(e, why);
             return;
         }
@@ -408,7 +409,9 @@ void engine_event(Engine *e, const CohEvent *ev, const void *data)
         perform(e, ev, data, &acts);
         if (!acts.home) {
             engine_pursue_wishes(e, ev->page);
-        } else if (!coh_home_is_busy(acts.next)) {
+        } else if (ev->type == COH_EV_DONE ||
+                   (ev->type == COH_EV_GETV &&
+                    !coh_home_is_busy(acts.next))) {
             unstall(e, ev->page);
         }
         break;
@@ -528,6 +531,20 @@ static bool several_pages(Engine *e, const WireFrame *frame, CohEvent *ev,
     }
 }
 
+/*
+ * Until what came is kept, nothing may be promised of it: else two contents
+ * would go by one version.
+ */
+static void take_page(Engine *e, const WireFrame *frame, const CohEvent *ev,
+                      const void *page)
+{
+    e->pursuing = true;
+    engine_event_or_hold(e, ev, page);
+    engine_keep_got(e, frame, page);
+    e->pursuing = false;
+    engine_pursue_wishes(e, ev->page);
+}
+
 bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why)
 {
     CohEvent ev = {
@@ -562,9 +579,10 @@ bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why)
      * reached what the sender saw.
      */
     cluster_clock_observe(frame->clock_ns);
-    engine_event_or_hold(e, &ev, page);
     if (data) {
-        engine_keep_got(e, frame, page);
+        take_page(e, frame, &ev, page);
+    } else {
+        engine_event_or_hold(e, &ev, NULL);
     }
     return true;
 }

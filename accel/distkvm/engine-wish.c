@@ -111,7 +111,7 @@ static void pursue(Engine *e, EngineWish *w)
         }
         break;
     case WISH_OPERATE:
-        if (state == COH_PEER_S && !w->write) {
+        if (state == COH_PEER_S && !w->write && (!w->id || w->here)) {
             w->value = coh_op_perform(&w->op, mem_host(e->mem, w->page));
             finish(e, w, 0);
         } else if (state == COH_PEER_M && e->pinned) {
@@ -125,6 +125,7 @@ static void pursue(Engine *e, EngineWish *w)
         break;
     case WISH_GIVE_UP:
         now = get_clock();
+        w->since_ns = w->since_ns ?: now;
         if (state == COH_PEER_I) {
             finish(e, w, 0);
         } else if (now - w->since_ns > GIVE_UP_END_NS) {
@@ -156,7 +157,8 @@ void engine_pursue_wishes(Engine *e, CohPage page)
     e->pursuing = false;
 }
 
-static void pursue_all(Engine *e)
+/* All pages whose first wish is of a kind. */
+static void pursue_kind(Engine *e, WishKind kind)
 {
     g_autofree gpointer *pages = NULL;
     guint n;
@@ -169,7 +171,11 @@ static void pursue_all(Engine *e)
         pages[i] = g_memdup2(pages[i], sizeof(CohPage));
     }
     for (guint i = 0; i < n; i++) {
-        engine_pursue_wishes(e, *(CohPage *)pages[i]);
+        EngineWish *w = first_wish(e, *(CohPage *)pages[i]);
+
+        if (w && w->kind == kind) {
+            engine_pursue_wishes(e, w->page);
+        }
         g_free(pages[i]);
     }
 }
@@ -180,13 +186,13 @@ bool engine_run_wishes(Engine *e)
         return false;
     }
     e->wish_due_ns = INT64_MAX;
-    pursue_all(e);
+    pursue_kind(e, WISH_GIVE_UP);
     return true;
 }
 
 void engine_wishes_unpinned(Engine *e)
 {
-    pursue_all(e);
+    pursue_kind(e, WISH_OPERATE);
 }
 
 bool engine_wish_answered(Engine *e, const CohEvent *ev, uint64_t value)
@@ -257,9 +263,11 @@ static void call_wish(Engine *e, void *opaque)
         g_hash_table_insert(e->wishes,
                             g_memdup2(&w->page, sizeof(CohPage)), queue);
     }
-    w->since_ns = get_clock();
     g_queue_push_tail(queue, w);
-    engine_pursue_wishes(e, w->page);
+    /* Those before it are under way, and go on when the page moves. */
+    if (g_queue_peek_head(queue) == w) {
+        engine_pursue_wishes(e, w->page);
+    }
 }
 
 static int wish(Engine *e, EngineWish *w)

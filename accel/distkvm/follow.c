@@ -76,6 +76,10 @@ static int cpu_of(Follow *f, uint32_t tid, int64_t now_ns)
     if (!t->looked_ns || now_ns - t->looked_ns > FOLLOW_LOOK_NS) {
         t->looked_ns = now_ns;
         t->cpu = t->fd < 0 ? -1 : read_cpu(t->fd);
+        if (t->cpu < 0) {
+            /* It has ended, perhaps; a new one may have its number. */
+            t->tid = 0;
+        }
     }
     return t->cpu;
 }

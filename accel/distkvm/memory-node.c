@@ -29,7 +29,7 @@ static struct {
     QemuCond changed;
     bool formed;
     char *failure;
-    unsigned left;              /* other nodes that have called the end */
+    CohNodeSet left;            /* other nodes that have called the end */
 } node;
 
 /* ------------------------------------------ what membership expects */
@@ -69,20 +69,27 @@ bool control_is_formed(void)
     return qatomic_read(&node.formed);
 }
 
+static void note_left(CohNodeId peer)
+{
+    qemu_mutex_lock(&node.lock);
+    coh_set_add(&node.left, peer);
+    qemu_cond_broadcast(&node.changed);
+    qemu_mutex_unlock(&node.lock);
+}
+
 void control_message(CohNodeId from, const QDict *message)
 {
     if (strcmp(qdict_get_str(message, "type"), "end")) {
         member_expel(from, "it sent an unknown message");
         return;
     }
-    qemu_mutex_lock(&node.lock);
-    node.left++;
-    qemu_cond_broadcast(&node.changed);
-    qemu_mutex_unlock(&node.lock);
+    note_left(from);
 }
 
+/* Its connection may close before its "end" is read, if we are leaving too. */
 void control_peer_left(CohNodeId peer)
 {
+    note_left(peer);
 }
 
 void service_queue_main(void (*fn)(void *opaque), void *opaque)
@@ -250,12 +257,16 @@ void distkvm_end(void)
         return;
     }
     member_broadcast(member_message("end"));
+    /* From here on a closed connection is no loss, and counts as its end. */
+    member_leaving();
     qemu_mutex_lock(&node.lock);
-    while (node.left + 1 < distkvm->nodes && !node.failure) {
+    while (coh_set_count(&node.left) + 1 < distkvm->nodes && !node.failure) {
         qemu_cond_wait(&node.changed, &node.lock);
     }
+    qatomic_set(&node.formed, false);
     qemu_mutex_unlock(&node.lock);
-    member_leaving();
+    /* Nobody will answer any more: release whoever still waits. */
+    engine_fail(distkvm->engine);
 }
 
 void *distkvm_memory(void)

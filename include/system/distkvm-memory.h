@@ -16,7 +16,9 @@
  * 0 (if nothing else is said) or an errno, negative:
  *
  *   -EINVAL    no such address, length or operation; over the end of a page
- *   -EIO       a node is lost, and with it perhaps the page
+ *   -EIO       a node is lost, and with it perhaps the page.  Calls that touch
+ *              the page in this process (MEM_ACCESS, GET_PAGE of more than a
+ *              word) may raise SIGSEGV instead, as any touch does then
  *   -ENOTCONN  this process is not a node of a complete cluster (yet)
  *   -EBUSY     INV_PAGE only: the page's home wants it to stay, or is here
  *

@@ -148,45 +148,55 @@ def sequential():
                   f'ratio {rate / wire:.2f}', flush=True)
 
 
-def counted(options, how, page, env):
+# What points 7 and 8 of the design add, one by one: differences instead of
+# whole pages, a hold, and accesses that travel instead of pages.
+TREATMENTS = (
+    ('whole pages, no hold', ('delta-pages=0', 'hold-us=0'), 'touch'),
+    ('differences, no hold', ('hold-us=0',), 'touch'),
+    ('differences, hold of 100 us', (), 'touch'),
+    ('MEM_ACCESS', (), 'access'))
+
+
+def neighbours(options, how, env, work_us):
     """Increments a second of two nodes, each of a word of one page."""
     with MemoryCluster('bench-memory', env=env, options=options) as cluster:
         pin_apart(cluster)
         for n, node in enumerate(cluster.node):
-            node.send('count', how, cluster.home(0, page) + 64 * n, 2000)
+            node.send('count', how, cluster.home(0, 5) + 64 * n, 2000,
+                      work_us)
         return sum(node.number() for node in cluster.node) / 2
 
 
-def locked(access, env):
-    """Hand-overs a second of a lock, with a word that it protects."""
-    times = 3000
-    with MemoryCluster('bench-memory', env=env,
-                       options=('hold-us=100',)) as cluster:
+def hand_overs(options, how, env):
+    """How often a second two nodes hand a word to each other."""
+    times = 2000
+    with MemoryCluster('bench-memory', env=env, options=options) as cluster:
         pin_apart(cluster)
         started = time.monotonic()
-        for node in cluster.node:
-            node.send('locked' if access else 'lock-touch',
-                      cluster.home(0, 3), cluster.home(0, 4), times)
+        for n, node in enumerate(cluster.node):
+            node.send('turns', how, cluster.home(0, 3), n, 2, times)
         for node in cluster.node:
             node.number()
         return 2 * times / (time.monotonic() - started)
 
 
+def show_treatments(title, measure):
+    plain = None
+    for treatment, options, how in TREATMENTS:
+        rate = measure(options, how)
+        plain = plain or rate
+        print(f'{title}, {treatment}: {rate:.0f}/s; ratio {rate / plain:.2f}',
+              flush=True)
+
+
 def shared_words():
     for name, env in TRANSPORTS.items():
-        page = counted(('delta-pages=0', 'hold-us=0'), 'touch', 5, env)
-        for title, options, how in (
-                ('with differences', ('hold-us=0',), 'touch'),
-                ('with a hold of 100 us', (), 'touch'),
-                ('through MEM_ACCESS', (), 'access')):
-            rate = counted(options, how, 5, env)
-            print(f'{name}, neighbouring words, {title}: {rate:.0f}/s; whole '
-                  f'pages without hold {page:.0f}/s; ratio {rate / page:.2f}',
-                  flush=True)
-        touch, access = locked(False, env), locked(True, env)
-        print(f'{name}, a lock handed over: operations at the owner '
-              f'{access:.0f}/s; by moving pages {touch:.0f}/s; ratio '
-              f'{access / touch:.2f}', flush=True)
+        for work in (0, 10, 100):
+            show_treatments(
+                f'{name}, neighbouring words, {work} us between',
+                lambda o, h, e=env, w=work: neighbours(o, h, e, w))
+        show_treatments(f'{name}, a lock handed over',
+                        lambda o, h, e=env: hand_overs(o, h, e))
 
 
 def main():

@@ -53,7 +53,10 @@ class MemoryNode:
 class MemoryCluster:
     """Nodes of equal shares, as child processes.
 
-    Options are for all nodes; those of `each` for one node each."""
+    Options are for all nodes; those of `each` for one node each, and those of
+    `every` for every cluster."""
+
+    every = ()
 
     def __init__(self, name, nodes=2, share=16 * MIB, options=(), each=None,
                  env=None):
@@ -64,7 +67,7 @@ class MemoryCluster:
         env = dict(os.environ, **(env or {}))
         self.node = [
             MemoryNode([str(EMULATOR), str(n), peers, str(nodes * share),
-                        *options, *(each[n] if each else ())], log_dir / f'node-{n}.log', env)
+                        *self.every, *options, *(each[n] if each else ())], log_dir / f'node-{n}.log', env)
             for n in range(nodes)]
 
     def __enter__(self):

@@ -4,9 +4,10 @@ is not QEMU and includes one header."""
 
 import subprocess
 import time
+from unittest.mock import patch
 
 from . import build
-from .common import QEMU_BUILD, Problem
+from .common import BUILD, QEMU_BUILD, Problem
 from .memory import PAGE, MemoryCluster, MIB
 
 OPTIONS = ('hold-us=100',)
@@ -125,11 +126,127 @@ def neighbours():
             for n, node in enumerate(c.node):
                 node.ask('store', page + 64 * n, 8, 0)
             for n, node in enumerate(c.node):
-                node.send('count', how, page + 64 * n, 300)
+                node.send('count', how, page + 64 * n, 300, 0)
             counts = [node.number() for node in c.node]
             for n in range(3):
                 expect(how, c.node[0].ask('load', page + 64 * n, 8),
                        counts[n])
+
+
+def turns():
+    """Three nodes hand a word around, by touching and by MEM_ACCESS."""
+    times = 200
+    with MemoryCluster('memory-turns', nodes=3, options=OPTIONS) as c:
+        for page, how in enumerate(('touch', 'access')):
+            addr = c.home(1, page)
+            for n, node in enumerate(c.node):
+                node.send('turns', how, addr, n, 3, times)
+            for node in c.node:
+                node.number()
+            expect(how, c.node[0].ask('load', addr, 8), 3 * times)
+
+
+def ranges():
+    """A range of two homes' pages, asked for at once."""
+    with MemoryCluster('memory-ranges', options=('readahead=0',)) as c:
+        a, b = c.node
+        first = c.home(1) - 100 * PAGE
+        for page in range(0, 200, 7):
+            b.ask('fill', first + page * PAGE, page % 251)
+        for rw in 'rw':
+            a.ask('range', first + 5, 200 * PAGE - 10, rw)
+            for page in range(200):
+                expect(f'valid {rw}', a.ask('valid', first + page * PAGE, rw),
+                       1)
+        expect('valid', a.ask('valid', first + 200 * PAGE, 'r'), 0)
+        for page in range(0, 200, 7):
+            expect('sum', b.ask('sum', first + page * PAGE),
+                   page % 251 * PAGE)
+        if 'Invalid' not in refused(a, 'range', first, 2 * c.share, 'r'):
+            raise Problem('a range beyond the end was taken')
+
+
+def lanes():
+    """The same with several engine threads, which divide the pages."""
+    for test in (words_and_pages, page_stays, nothing_is_lost, neighbours,
+                 ranges, loss):
+        with patch.object(MemoryCluster, 'every', ('lanes=3',)):
+            test()
+    with patch.object(MemoryCluster, 'every', ()):
+        try:
+            with MemoryCluster('memory-lanes', each=(
+                    ('lanes=2', 'join-timeout=3'), ('join-timeout=3',))):
+                raise Problem('nodes with different lanes joined')
+        except Problem as problem:
+            if 'did not join' not in str(problem) and \
+                    'has ended' not in str(problem):
+                raise
+    log = (BUILD / 'log' / 'memory-lanes' / 'node-1.log').read_text()
+    if 'lanes' not in log:
+        raise Problem(f'it does not name the difference: {log}')
+
+
+def wish_upon_arrival():
+    """A page that was asked for along is wished for before it comes."""
+    slow = ('hold-us=30000', 'readahead=0', 'follow=0')
+    along = ('readahead=8', 'follow=0')
+    page = 4 * PAGE
+    with MemoryCluster('memory-arrival', each=(slow, along)) as c:
+        a, b = c.node
+        for i in range(4):
+            a.ask('store', i * PAGE, 8, 1)
+        time.sleep(0.5)
+        a.send('store', page, 8, 7)
+        b.send('touch', 'r', 0, 4, 1, 0)
+        b.send('get', page, 8)
+        a.number()
+        b.answer()
+        expect('get', b.number(), 7)
+        time.sleep(0.5)
+        expect('get', b.ask('get', page, 8), 7)
+        expect('get', b.ask('get', c.home(1), 8), 0)
+
+
+def versions():
+    """A page is wished for writing while it comes to be read: what others
+    get later is what was written, not what went by the same version."""
+    each = (('follow=0',), ('hold-us=30000', 'readahead=0', 'follow=0'),
+            ('readahead=8', 'follow=0'), ('follow=0', 'readahead=0'))
+    page = 4 * PAGE
+    for _ in range(3):
+        with MemoryCluster('memory-versions', nodes=4, each=each) as c:
+            _, b, a, d = c.node
+            for i in range(4):
+                b.ask('store', i * PAGE, 8, 1)
+            b.ask('store', page + 512, 8, 9)
+            b.ask('store', page, 8, 1)
+            time.sleep(0.3)
+            a.ask('vld', page, 'r')
+            d.ask('vld', page, 'r')
+            time.sleep(0.3)
+            b.ask('store', page, 8, 2)
+            a.probe('touch', 'r', 0, 4, 1, 0)
+            a.send('store', page, 8, 1)
+            time.sleep(0.004)
+            d.send('vld', page, 'r')
+            a.number()
+            d.number()
+            time.sleep(0.3)
+            for node in (a, b, d):
+                expect('load', node.ask('load', page, 8), 1)
+
+
+def ends():
+    """Many nodes leave at once, in good order: nobody calls it a loss."""
+    for _ in range(3):
+        with MemoryCluster('memory-ends', nodes=6, share=MIB) as c:
+            together(c, 'rmw', 'increment', c.home(3), 8, 0, 0, 20)
+            if any(c.leave()):
+                raise Problem('nodes did not end well')
+        for n, node in enumerate(c.node):
+            with open(node.log.name, encoding='utf-8') as log:
+                if 'lost' in log.read():
+                    raise Problem(f'node {n} calls an end a loss')
 
 
 def validity():
@@ -225,6 +342,12 @@ def run(results, full):
     results.run('memory: every operation', operations)
     results.run('memory: nothing is lost', nothing_is_lost)
     results.run('memory: neighbours in one page', neighbours)
+    results.run('memory: turns', turns)
+    results.run('memory: ranges', ranges)
+    results.run('memory: several lanes', lanes)
+    results.run('memory: wishes upon arrival', wish_upon_arrival)
+    results.run('memory: versions name contents', versions)
+    results.run('memory: ends', ends)
     results.run('memory: pages become valid and invalid', validity)
     results.run('memory: wrong calls', nonsense)
     results.run('memory: a node dies', loss)

@@ -11,7 +11,6 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "qemu/atomic.h"
 #include "qemu/cutils.h"
 #include "system/distkvm-memory.h"
 #include "probe.h"
@@ -65,8 +64,10 @@ static int run_store(char **arg)
 static int run_get(char **arg)
 {
     uint64_t value = 0;
-    int ret = distkvm_get_page(number(arg[0]), DISTKVM_READ, &value,
-                               number(arg[1]), DISTKVM_OP_NONE);
+    size_t size = number(arg[1]);
+    int ret = size > sizeof(value) ? -EINVAL
+              : distkvm_get_page(number(arg[0]), DISTKVM_READ, &value, size,
+                                 DISTKVM_OP_NONE);
 
     return answer(ret, value);
 }
@@ -75,6 +76,9 @@ static int run_put(char **arg)
 {
     uint64_t value = number(arg[2]);
 
+    if (number(arg[1]) > sizeof(value)) {
+        return -EINVAL;
+    }
     return answer(distkvm_get_page(number(arg[0]), DISTKVM_WRITE, &value,
                                    number(arg[1]), DISTKVM_OP_NONE), value);
 }
@@ -181,45 +185,72 @@ static int run_locked(char **arg)
     return answer(ret, value);
 }
 
-/* The same by touching: the pages of lock and word move. */
-static int run_lock_touch(char **arg)
+static int read_word(bool touch, uint64_t addr, uint64_t *value)
 {
-    uint64_t *lock = (uint64_t *)(memory + number(arg[0]));
-    /* Volatile: other nodes look at it. */
-    volatile uint64_t *word = (uint64_t *)(memory + number(arg[1]));
+    /* Volatile: other nodes write to it. */
+    volatile uint64_t *word = (uint64_t *)(memory + addr);
 
-    for (uint64_t n = number(arg[2]); n; n--) {
-        while (qatomic_xchg(lock, 1)) {
-            /* Somebody else is in there. */
-            g_thread_yield();
-        }
-        *word = *word + 1;
-        qatomic_store_release(lock, 0);
+    if (touch) {
+        *value = *word;
+        return 0;
     }
-    return answer(0, *word);
+    return distkvm_mem_access(addr, DISTKVM_READ, value, 8);
 }
 
-/* Increment a word of one's own for so many ms: by touch or by MEM_ACCESS. */
+static int write_word(bool touch, uint64_t addr, uint64_t value)
+{
+    /* Volatile: other nodes look at it. */
+    volatile uint64_t *word = (uint64_t *)(memory + addr);
+
+    if (touch) {
+        *word = value;
+        return 0;
+    }
+    return distkvm_mem_access(addr, DISTKVM_WRITE, &value, 8);
+}
+
+/*
+ * Increment a word of one's own for so many ms, with so many us of other work
+ * after each: by touch or by MEM_ACCESS.
+ */
 static int run_count(char **arg)
 {
     uint64_t addr = number(arg[1]), value = 0, n = 0;
-    int64_t end = probe_now_ns() + number(arg[2]) * 1000000;
-    /* Volatile: other threads and nodes look at it. */
-    volatile uint64_t *word = (uint64_t *)(memory + addr);
+    int64_t now = probe_now_ns(), end = now + number(arg[2]) * 1000000;
+    int64_t work = number(arg[3]) * 1000;
     bool touch = !strcmp(arg[0], "touch");
     int ret = 0;
 
-    while (!ret && probe_now_ns() < end) {
-        if (touch) {
-            *word = *word + 1;
-        } else {
-            ret = distkvm_mem_access(addr, DISTKVM_READ, &value, 8);
-            value++;
-            ret = ret ?: distkvm_mem_access(addr, DISTKVM_WRITE, &value, 8);
-        }
+    while (!ret && now < end) {
+        int64_t next;
+
+        ret = read_word(touch, addr, &value);
+        ret = ret ?: write_word(touch, addr, value + 1);
         n++;
+        now = probe_now_ns();
+        for (next = now + work; now < next; now = probe_now_ns()) {
+            /* the other work */
+        }
     }
     return answer(ret, n);
+}
+
+/* Take turns: whoever's turn a word says it is hands it on. */
+static int run_turns(char **arg)
+{
+    uint64_t addr = number(arg[1]), me = number(arg[2]);
+    uint64_t nodes = number(arg[3]), times = number(arg[4]), value = 0;
+    bool touch = !strcmp(arg[0], "touch");
+    int ret = nodes ? 0 : -EINVAL;
+
+    while (!ret && times) {
+        ret = read_word(touch, addr, &value);
+        if (!ret && value % nodes == me) {
+            ret = write_word(touch, addr, value + 1);
+            times--;
+        }
+    }
+    return answer(ret, value);
 }
 
 /* ---------------------------------------------------------------- probes */
@@ -299,8 +330,8 @@ static const Command commands[] = {
     { "range", "ADDRESS LENGTH r|w", 3, run_range },
     { "valid", "ADDRESS r|w", 2, run_valid },
     { "locked", "LOCK WORD TIMES", 3, run_locked },
-    { "lock-touch", "LOCK WORD TIMES", 3, run_lock_touch },
-    { "count", "touch|access ADDRESS MS", 3, run_count },
+    { "count", "touch|access ADDRESS MS WORK-US", 4, run_count },
+    { "turns", "touch|access ADDRESS ME NODES TIMES", 5, run_turns },
     { "touch", "r|w ADDRESS PAGES STRIDE PAUSE-US", 5, run_touch },
     { "scan", "ADDRESS PAGES", 2, run_scan },
     { "floor", "r|w FAULTS", 2, run_floor },
