@@ -3,9 +3,9 @@
  *
  * Turns faults, frames and completions into events, steps the protocol,
  * performs its actions.  One thread for each lane of pages (lanes.h), which
- * share nothing but tables of which each uses its own part.  It never takes the
- * BQL and never waits for a peer.  Frames of class B (interrupts, I/O) pass through it to a
- * listener.  Spec: docs/architecture.rst, "Engine".
+ * share nothing but tables of which each uses its own part.  None takes the BQL
+ * or waits for a peer.  Frames of class B (interrupts, I/O) pass through lane 0
+ * to a listener.  Spec: docs/architecture.rst, "Engine".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

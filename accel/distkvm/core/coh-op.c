@@ -19,32 +19,35 @@ bool coh_op_writes(const CohOp *op)
     return op->code != COH_OP_READ;
 }
 
-#define PERFORM(type)                                                       \
-    static uint64_t perform_##type(const CohOp *op, type *word)             \
+#define WORD(bits) ((uint##bits##_t *)at)
+
+#define PERFORM(bits)                                                       \
+    static uint64_t perform##bits(const CohOp *op, void *at)                \
     {                                                                       \
-        type old = op->expected;                                            \
+        uint##bits##_t old = op->expected;                                  \
+        uint##bits##_t operand = op->operand;                               \
                                                                             \
         switch (op->code) {                                                 \
         case COH_OP_READ:                                                   \
-            return __atomic_load_n(word, __ATOMIC_SEQ_CST);                 \
+            return __atomic_load_n(WORD(bits), __ATOMIC_SEQ_CST);           \
         case COH_OP_ADD:                                                    \
-            return __atomic_fetch_add(word, (type)op->operand,              \
+            return __atomic_fetch_add(WORD(bits), operand,                  \
                                       __ATOMIC_SEQ_CST);                    \
         case COH_OP_COMPARE_SWAP:                                           \
-            __atomic_compare_exchange_n(word, &old, (type)op->operand,      \
-                                        false, __ATOMIC_SEQ_CST,            \
+            __atomic_compare_exchange_n(WORD(bits), &old, operand, false,   \
+                                        __ATOMIC_SEQ_CST,                   \
                                         __ATOMIC_SEQ_CST);                  \
             return old;                                                     \
         default:                                                            \
-            return __atomic_exchange_n(word, (type)op->operand,             \
+            return __atomic_exchange_n(WORD(bits), operand,                 \
                                        __ATOMIC_SEQ_CST);                   \
         }                                                                   \
     }
 
-PERFORM(uint8_t)
-PERFORM(uint16_t)
-PERFORM(uint32_t)
-PERFORM(uint64_t)
+PERFORM(8)
+PERFORM(16)
+PERFORM(32)
+PERFORM(64)
 
 uint64_t coh_op_perform(const CohOp *op, void *page)
 {
@@ -52,13 +55,13 @@ uint64_t coh_op_perform(const CohOp *op, void *page)
 
     switch (op->size) {
     case 1:
-        return perform_uint8_t(op, word);
+        return perform8(op, word);
     case 2:
-        return perform_uint16_t(op, word);
+        return perform16(op, word);
     case 4:
-        return perform_uint32_t(op, word);
+        return perform32(op, word);
     default:
-        return perform_uint64_t(op, word);
+        return perform64(op, word);
     }
 }
 

@@ -26,15 +26,6 @@
 #define HNEVER(st, ev, because) \
     [COH_HOME_##st][COH_HEV_##ev] = { .kind = COH_ROW_NEVER, .why = because }
 
-/* Operating on a word moves no page, so it meets a page in any state. */
-#define ELSEWHERE(st) \
-    ROW(st, OPERATE, st, COH_ACT_SEND_GETV), \
-    NEVER(st, FWD_GETV, "the home asks only the owner, and is busy until " \
-                        "the owner's DONE")
-#define ANSWERED(st) \
-    ROW(st, VALUE, st, COH_ACT_ANSWER), \
-    ROW(st, REFUSE, st, COH_ACT_FETCH)
-
 #define NOT_ASKED   "an answer comes only to a node that asked"
 #define NO_COPY     "the home asks only nodes it records as holders"
 #define BUSY        "the home is busy until this node's DONE"
@@ -45,8 +36,10 @@
 #define HAS_COPY    "the home sends no data to a sharer"
 #define OWNED       "a page with an owner has no sharers to invalidate"
 #define PUT_BUSY    "a busy home takes every hint as stale"
+#define NOT_OWNER   "the home asks the owner only, and waits for its DONE"
 #define HAS_DATA    "one request gets one answer"
 
+/* Operating on a word moves no page, so it meets a page in any state. */
 COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(I, LOAD,            IS_D,   COH_ACT_SEND_GETS),
     ROW(I, STORE,           IM_AD,  COH_ACT_SEND_GETM),
@@ -64,8 +57,10 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(I, INSTALLED,     NOT_INST),
     ROW(I, EVICT,           I,      COH_ACT_NONE),
     NEVER(I, DROP,          NO_COPY),
-    ELSEWHERE(I),
-    ANSWERED(I),
+    ROW(I, OPERATE,     I,      COH_ACT_SEND_GETV),
+    NEVER(I, FWD_GETV,  NOT_OWNER),
+    ROW(I, VALUE,       I,      COH_ACT_ANSWER),
+    ROW(I, REFUSE,      I,      COH_ACT_FETCH),
 
     /* A thread may fault, sleep, and be seen only after the page came. */
     ROW(S, LOAD,            S,      COH_ACT_WAKE),
@@ -86,8 +81,10 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(S, INSTALLED,     NOT_INST),
     ROW(S, EVICT,           S,      COH_ACT_SEND_PUT),
     ROW(S, DROP,            I,      COH_ACT_ZAP, COH_ACT_SEND_DONE),
-    ELSEWHERE(S),
-    ANSWERED(S),
+    ROW(S, OPERATE,     S,      COH_ACT_SEND_GETV),
+    NEVER(S, FWD_GETV,  NOT_OWNER),
+    ROW(S, VALUE,       S,      COH_ACT_ANSWER),
+    ROW(S, REFUSE,      S,      COH_ACT_FETCH),
 
     ROW(M, LOAD,            M,      COH_ACT_WAKE),
     ROW(M, STORE,           M,      COH_ACT_WAKE),
@@ -111,7 +108,8 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(M, OPERATE,         M,      COH_ACT_OPERATE, COH_ACT_ANSWER),
     ROW(M, FWD_GETV,        M,      COH_ACT_OPERATE, COH_ACT_SEND_VALUE,
                                     COH_ACT_SEND_DONE),
-    ANSWERED(M),
+    ROW(M, VALUE,       M,      COH_ACT_ANSWER),
+    ROW(M, REFUSE,      M,      COH_ACT_FETCH),
 
     /* Whoever faults while a request is out is woken by its installation. */
     ROW(IS_D, LOAD,         IS_D,   COH_ACT_NONE),
@@ -131,8 +129,10 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(IS_D, INSTALLED,  NOT_INST),
     ROW(IS_D, EVICT,        IS_D,   COH_ACT_NONE),
     NEVER(IS_D, DROP,       NO_COPY),
-    ELSEWHERE(IS_D),
-    ANSWERED(IS_D),
+    ROW(IS_D, OPERATE,  IS_D,   COH_ACT_SEND_GETV),
+    NEVER(IS_D, FWD_GETV, NOT_OWNER),
+    ROW(IS_D, VALUE,    IS_D,   COH_ACT_ANSWER),
+    ROW(IS_D, REFUSE,   IS_D,   COH_ACT_FETCH),
 
     ROW(IM_AD, LOAD,        IM_AD,  COH_ACT_NONE),
     ROW(IM_AD, STORE,       IM_AD,  COH_ACT_NONE),
@@ -151,8 +151,10 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(IM_AD, INSTALLED, NOT_INST),
     ROW(IM_AD, EVICT,       IM_AD,  COH_ACT_NONE),
     NEVER(IM_AD, DROP,      NO_COPY),
-    ELSEWHERE(IM_AD),
-    ANSWERED(IM_AD),
+    ROW(IM_AD, OPERATE, IM_AD,  COH_ACT_SEND_GETV),
+    NEVER(IM_AD, FWD_GETV, NOT_OWNER),
+    ROW(IM_AD, VALUE,   IM_AD,  COH_ACT_ANSWER),
+    ROW(IM_AD, REFUSE,  IM_AD,  COH_ACT_FETCH),
 
     ROW(IM_A, LOAD,         IM_A,   COH_ACT_NONE),
     ROW(IM_A, STORE,        IM_A,   COH_ACT_NONE),
@@ -170,8 +172,10 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(IM_A, INSTALLED,  NOT_INST),
     ROW(IM_A, EVICT,        IM_A,   COH_ACT_NONE),
     NEVER(IM_A, DROP,       BUSY),
-    ELSEWHERE(IM_A),
-    ANSWERED(IM_A),
+    ROW(IM_A, OPERATE,  IM_A,   COH_ACT_SEND_GETV),
+    NEVER(IM_A, FWD_GETV, NOT_OWNER),
+    ROW(IM_A, VALUE,    IM_A,   COH_ACT_ANSWER),
+    ROW(IM_A, REFUSE,   IM_A,   COH_ACT_FETCH),
 
     ROW(SM_AD, LOAD,        SM_AD,  COH_ACT_WAKE),
     ROW(SM_AD, STORE,       SM_AD,  COH_ACT_NONE),
@@ -192,8 +196,10 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(SM_AD, EVICT,       SM_AD,  COH_ACT_NONE),
     /* It wants to write by now; the home will see that next. */
     ROW(SM_AD, DROP,        IM_AD,  COH_ACT_ZAP, COH_ACT_SEND_DONE),
-    ELSEWHERE(SM_AD),
-    ANSWERED(SM_AD),
+    ROW(SM_AD, OPERATE, SM_AD,  COH_ACT_SEND_GETV),
+    NEVER(SM_AD, FWD_GETV, NOT_OWNER),
+    ROW(SM_AD, VALUE,   SM_AD,  COH_ACT_ANSWER),
+    ROW(SM_AD, REFUSE,  SM_AD,  COH_ACT_FETCH),
 
     ROW(SM_A, LOAD,         SM_A,   COH_ACT_WAKE),
     ROW(SM_A, STORE,        SM_A,   COH_ACT_NONE),
@@ -211,8 +217,10 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     NEVER(SM_A, INSTALLED,  NOT_INST),
     ROW(SM_A, EVICT,        SM_A,   COH_ACT_NONE),
     NEVER(SM_A, DROP,       BUSY),
-    ELSEWHERE(SM_A),
-    ANSWERED(SM_A),
+    ROW(SM_A, OPERATE,  SM_A,   COH_ACT_SEND_GETV),
+    NEVER(SM_A, FWD_GETV, NOT_OWNER),
+    ROW(SM_A, VALUE,    SM_A,   COH_ACT_ANSWER),
+    ROW(SM_A, REFUSE,   SM_A,   COH_ACT_FETCH),
 
     ROW(XS_I, LOAD,         XS_I,   COH_ACT_NONE),
     ROW(XS_I, STORE,        XS_I,   COH_ACT_NONE),
@@ -230,8 +238,10 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(XS_I, INSTALLED,    S,      COH_ACT_WAKE, COH_ACT_SEND_DONE),
     ROW(XS_I, EVICT,        XS_I,   COH_ACT_NONE),
     NEVER(XS_I, DROP,       BUSY),
-    ELSEWHERE(XS_I),
-    ANSWERED(XS_I),
+    ROW(XS_I, OPERATE,  XS_I,   COH_ACT_SEND_GETV),
+    NEVER(XS_I, FWD_GETV, NOT_OWNER),
+    ROW(XS_I, VALUE,    XS_I,   COH_ACT_ANSWER),
+    ROW(XS_I, REFUSE,   XS_I,   COH_ACT_FETCH),
 
     ROW(XM_I, LOAD,         XM_I,   COH_ACT_NONE),
     ROW(XM_I, STORE,        XM_I,   COH_ACT_NONE),
@@ -249,8 +259,10 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(XM_I, INSTALLED,    M,      COH_ACT_WAKE, COH_ACT_SEND_DONE),
     ROW(XM_I, EVICT,        XM_I,   COH_ACT_NONE),
     NEVER(XM_I, DROP,       BUSY),
-    ELSEWHERE(XM_I),
-    ANSWERED(XM_I),
+    ROW(XM_I, OPERATE,  XM_I,   COH_ACT_SEND_GETV),
+    NEVER(XM_I, FWD_GETV, NOT_OWNER),
+    ROW(XM_I, VALUE,    XM_I,   COH_ACT_ANSWER),
+    ROW(XM_I, REFUSE,   XM_I,   COH_ACT_FETCH),
 };
 
 COH_TABLE_CONST CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX] = {
