@@ -19,35 +19,33 @@ bool coh_op_writes(const CohOp *op)
     return op->code != COH_OP_READ;
 }
 
-#define WORD(bits) ((uint##bits##_t *)at)
-
-#define PERFORM(bits)                                                       \
+#define PERFORM(bits, word)                                                 \
     static uint64_t perform##bits(const CohOp *op, void *at)                \
     {                                                                       \
-        uint##bits##_t old = op->expected;                                  \
-        uint##bits##_t operand = op->operand;                               \
+        word old = op->expected;                                            \
+        word operand = op->operand;                                         \
                                                                             \
         switch (op->code) {                                                 \
         case COH_OP_READ:                                                   \
-            return __atomic_load_n(WORD(bits), __ATOMIC_SEQ_CST);           \
+            return __atomic_load_n((word *)at, __ATOMIC_SEQ_CST);           \
         case COH_OP_ADD:                                                    \
-            return __atomic_fetch_add(WORD(bits), operand,                  \
+            return __atomic_fetch_add((word *)at, operand,                  \
                                       __ATOMIC_SEQ_CST);                    \
         case COH_OP_COMPARE_SWAP:                                           \
-            __atomic_compare_exchange_n(WORD(bits), &old, operand, false,   \
+            __atomic_compare_exchange_n((word *)at, &old, operand, false,   \
                                         __ATOMIC_SEQ_CST,                   \
                                         __ATOMIC_SEQ_CST);                  \
             return old;                                                     \
         default:                                                            \
-            return __atomic_exchange_n(WORD(bits), operand,                 \
+            return __atomic_exchange_n((word *)at, operand,                 \
                                        __ATOMIC_SEQ_CST);                   \
         }                                                                   \
     }
 
-PERFORM(8)
-PERFORM(16)
-PERFORM(32)
-PERFORM(64)
+PERFORM(8, uint8_t)
+PERFORM(16, uint16_t)
+PERFORM(32, uint32_t)
+PERFORM(64, uint64_t)
 
 uint64_t coh_op_perform(const CohOp *op, void *page)
 {
