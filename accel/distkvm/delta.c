@@ -19,6 +19,7 @@ struct Delta {
     uint64_t node;
     uint64_t counter;
     unsigned slots;
+    unsigned used;          /* atomic; slots that are allocated             */
     Snapshot **slot;        /* allocated when first used                    */
 };
 
@@ -42,6 +43,12 @@ void delta_free(Delta *d)
     }
     g_free(d->slot);
     g_free(d);
+}
+
+size_t delta_bytes(const Delta *d)
+{
+    return d->slots * sizeof(*d->slot) +
+           __atomic_load_n(&d->used, __ATOMIC_RELAXED) * sizeof(Snapshot);
 }
 
 static Snapshot *find(const Delta *d, CohPage page)
@@ -105,6 +112,7 @@ void delta_keep(Delta *d, CohPage page, uint64_t version, const void *data)
     }
     if (!s) {
         s = *slot = g_new(Snapshot, 1);
+        __atomic_fetch_add(&d->used, 1, __ATOMIC_RELAXED);
         s->promised = false;
     }
     s->page = page;

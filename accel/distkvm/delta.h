@@ -36,6 +36,8 @@ typedef struct Delta Delta;
 Delta *delta_new(CohNodeId node, unsigned slots);
 void delta_free(Delta *d);
 
+/* Memory that snapshots take.  Any thread; a little out of date. */
+size_t delta_bytes(const Delta *d);
 /* A version for a content that has none yet; 0 when there are no more. */
 uint64_t delta_new_version(Delta *d);
 /* The version of @page that there is a snapshot of, or 0. */

@@ -71,14 +71,19 @@ static DistKVMMemory *memory_info(void)
 {
     DistKVMMemory *m = g_new0(DistKVMMemory, 1);
     EngineStats s;
+    EngineSize size;
 
     engine_stats(distkvm->engine, &s);
+    engine_size(distkvm->engine, &size);
     m->resident_pages = s.pages_resident;
     m->resident_pages_max = s.pages_resident_max;
     m->cap_pages = distkvm->engine_config.cap_pages;
     m->snapshot_pages = distkvm->engine_config.delta_pages;
     m->unchanged_pages_sent = s.unchanged_pages_sent;
     m->operations = s.operations;
+    m->directory_bytes = size.home_bytes;
+    m->state_bytes = size.page_bytes;
+    m->snapshot_bytes = size.snapshot_bytes;
     m->delta_pages_sent = s.delta_pages_sent;
     m->delta_bytes_saved = s.delta_bytes_saved;
     m->evictions = s.evictions_asked;

@@ -129,6 +129,15 @@ const void *engine_address(Engine *e, size_t *len);
 char *engine_describe_peer(Engine *e, CohNodeId peer);
 void engine_stats(Engine *e, EngineStats *stats);
 
+/* Memory of this node's own; as of now. */
+typedef struct EngineSize {
+    uint64_t home_bytes;        /* directory of the pages it is home of     */
+    uint64_t page_bytes;        /* states of all pages, and their faults    */
+    uint64_t snapshot_bytes;
+} EngineSize;
+
+void engine_size(Engine *e, EngineSize *size);
+
 typedef struct EngineHotPage {
     CohPage page;
     unsigned faults;    /* that needed another node; stops at UINT16_MAX    */

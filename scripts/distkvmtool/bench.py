@@ -75,6 +75,17 @@ def show_hot_pages(infos):
           ', '.join(f'{page:#x}: {faults}' for page, faults in hottest))
 
 
+def show_sizes(infos):
+    for node, info in enumerate(infos):
+        memory = info['memory']
+        pages = sum(i['memory']['home-pages'] for i in infos)
+        print(f'node {node}: directory '
+              f"{memory['directory-bytes'] / memory['home-pages']:.1f} bytes "
+              'for each page it is home of, states '
+              f"{memory['state-bytes'] / pages:.1f} bytes for each page, "
+              f"snapshots {memory['snapshot-bytes'] >> 20} MiB")
+
+
 def show_traffic(infos):
     total = {}
     for info in infos:
@@ -108,6 +119,7 @@ def boot(args):
     print(f'CPU-bound program: {work:.1f} s / {plain_work:.1f} s = '
           f'{work / plain_work:.2f}')
     show_traffic(infos)
+    show_sizes(infos)
     (BUILD / 'bench-boot.json').write_text(json.dumps(infos, indent=1))
     return 0
 
