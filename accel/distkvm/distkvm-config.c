@@ -98,22 +98,15 @@ bool distkvm_config_vcpus(DistKVM *d, const char *text, unsigned cpus,
     return true;
 }
 
-/*
- * One for every four vCPUs of a node: it serves what they wait for.  A number
- * that all nodes come to alone, so it looks at the guest, not at the host.
- */
 bool distkvm_config_lanes(DistKVM *d, int64_t lanes, Error **errp)
 {
-    unsigned each = d->map.cpu_first[d->nodes] / d->nodes;
-
-    if (lanes < 0 || lanes > LANES_MAX) {
+    if (lanes < 1 || lanes > LANES_MAX) {
         error_setg(errp, "distkvm: lanes=%" PRId64 " is not between 1 and %d",
                    lanes, LANES_MAX);
         return false;
     }
-    d->engine_config.lanes =
-        lanes_make(lanes ?: MIN(MAX(each / 4, 1), LANES_MAX),
-                   d->ram_bytes >> COH_PAGE_BITS);
+    d->engine_config.lanes = lanes_make(lanes,
+                                        d->ram_bytes >> COH_PAGE_BITS);
     return true;
 }
 

@@ -78,7 +78,7 @@ bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
  */
 bool distkvm_config_cap(DistKVM *d, const char *text, bool shares_given,
                         Error **errp);
-/* Lanes of the engine; 0: by the number of vCPUs.  After the two above. */
+/* Lanes of the engine, the same on all nodes.  After distkvm_config_mem(). */
 bool distkvm_config_lanes(DistKVM *d, int64_t lanes, Error **errp);
 bool distkvm_config_peers(DistKVM *d, const char *text, int64_t node,
                           Error **errp);

@@ -5,7 +5,7 @@ import json
 import subprocess
 import time
 
-from . import bench_memory, build, guest
+from . import bench_idle, bench_memory, build, guest
 from .cluster import Cluster, Shape
 from .common import BUILD, QEMU, say
 from .demo import Console
@@ -126,12 +126,13 @@ def boot(args):
 
 def main(args):
     build.ensure()
-    return bench_memory.main() if args.what == 'memory' else boot(args)
+    others = {'memory': bench_memory.main, 'idle': bench_idle.main}
+    return others[args.what]() if args.what in others else boot(args)
 
 
 def add_verb(verbs):
     verb = verbs.add_parser('bench', help='compare with plain QEMU')
-    verb.add_argument('what', choices=['boot', 'memory'])
+    verb.add_argument('what', choices=['boot', 'memory', 'idle'])
     verb.add_argument('--nodes', type=int, default=2)
     verb.add_argument('--options', help='options of -accel distkvm')
     verb.set_defaults(function=main)

@@ -149,7 +149,6 @@ def run_shapes(results):
                 Shape(nodes=2, memory='256M', env=TCP), 10000, 'tcp')
     results.run('guest: pc 1+2+1 over shared memory, litmus', litmus,
                 'pc-1-2-1', Shape(nodes=3, smp='4', vcpus='1/2/1',
-                                  options=',lanes=2',
                                   machine='pc', memory='256M', env=SHM),
                 2000, 'sysv')
     results.run('guest: a node without vCPUs lends memory', litmus,
