@@ -72,47 +72,36 @@ enum {
     AT_EXPECTED = 16,   /* 8 */
 };
 
-static void put64(uint8_t *at, uint64_t value)
-{
-    for (int i = 0; i < 8; i++) {
-        at[i] = value >> (8 * i);
-    }
-}
-
-static uint64_t get64(const uint8_t *at)
-{
-    uint64_t value = 0;
-
-    for (int i = 0; i < 8; i++) {
-        value |= (uint64_t)at[i] << (8 * i);
-    }
-    return value;
-}
-
 void coh_op_encode(const CohOp *op, uint8_t out[COH_OP_BYTES])
 {
+    uint64_t operand = GUINT64_TO_LE(op->operand);
+    uint64_t expected = GUINT64_TO_LE(op->expected);
+
     memset(out, 0, COH_OP_BYTES);
     out[AT_CODE] = op->code;
     out[AT_SIZE] = op->size;
     out[AT_OFFSET] = op->offset;
     out[AT_OFFSET + 1] = op->offset >> 8;
-    put64(out + AT_OPERAND, op->operand);
-    put64(out + AT_EXPECTED, op->expected);
+    memcpy(out + AT_OPERAND, &operand, sizeof(operand));
+    memcpy(out + AT_EXPECTED, &expected, sizeof(expected));
 }
 
 bool coh_op_decode(const void *in, size_t len, CohOp *op)
 {
     const uint8_t *at = in;
+    uint64_t operand, expected;
 
     if (len != COH_OP_BYTES) {
         return false;
     }
+    memcpy(&operand, at + AT_OPERAND, sizeof(operand));
+    memcpy(&expected, at + AT_EXPECTED, sizeof(expected));
     *op = (CohOp) {
         .code = at[AT_CODE],
         .size = at[AT_SIZE],
         .offset = at[AT_OFFSET] | at[AT_OFFSET + 1] << 8,
-        .operand = get64(at + AT_OPERAND),
-        .expected = get64(at + AT_EXPECTED),
+        .operand = GUINT64_FROM_LE(operand),
+        .expected = GUINT64_FROM_LE(expected),
     };
     return coh_op_is_valid(op);
 }

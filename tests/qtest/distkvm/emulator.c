@@ -287,15 +287,15 @@ static int run_touch(char **arg)
 /* The whole range in order, as fast as it comes: bytes a second. */
 static int run_scan(char **arg)
 {
-    uint8_t *first = memory + number(arg[0]);
-    uint64_t pages = number(arg[1]), sum = 0;
+    /* Volatile: nobody looks at what is read. */
+    volatile uint8_t *first = memory + number(arg[0]);
+    uint64_t pages = number(arg[1]);
     int64_t start = probe_now_ns();
 
     for (uint64_t i = 0; i < pages * PAGE; i += 64) {
-        sum += first[i];
+        (void)first[i];
     }
-    printf("ok %.0f\n", pages * PAGE * 1e9 / (probe_now_ns() - start) +
-           (sum == 1 ? 0.5 : 0));
+    printf("ok %.0f\n", pages * PAGE * 1e9 / (probe_now_ns() - start));
     return 0;
 }
 
