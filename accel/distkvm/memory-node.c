@@ -256,9 +256,12 @@ void distkvm_end(void)
     if (!distkvm || !control_is_formed()) {
         return;
     }
-    member_broadcast(member_message("end"));
-    /* From here on a closed connection is no loss, and counts as its end. */
+    /*
+     * From here on a closed connection is no loss, and counts as its end:
+     * whoever hears ours last may close before we know that we have spoken.
+     */
     member_leaving();
+    member_broadcast(member_message("end"));
     qemu_mutex_lock(&node.lock);
     while (coh_set_count(&node.left) + 1 < distkvm->nodes && !node.failure) {
         qemu_cond_wait(&node.changed, &node.lock);

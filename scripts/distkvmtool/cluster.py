@@ -3,6 +3,7 @@
 
 import json
 import os
+import random
 import shlex
 import signal
 import socket
@@ -15,16 +16,25 @@ from pathlib import Path
 from .common import QEMU, Problem
 
 
+# Below those that the kernel gives to whoever asks for any (32768 and up, by
+# default): between choosing a port and listening there, connections are made.
+PORTS = range(20000, 32000)
+
+
 def free_ports(count):
     """Ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for s in sockets:
-            s.bind(('127.0.0.1', 0))
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
+    ports = []
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(('127.0.0.1', port))
+            except OSError:
+                continue
+        ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise Problem(f'no {count} free ports in {PORTS}')
 
 
 class Qmp:

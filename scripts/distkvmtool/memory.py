@@ -27,7 +27,11 @@ class MemoryNode:
     def answer(self):
         line = self.process.stdout.readline().strip()
         if not line:
-            raise Problem(f'a memory node has ended; see {self.log.name}')
+            with open(self.log.name, encoding='utf-8') as log:
+                last = log.read().strip().split('\n')[-1]
+            raise Problem(f'a memory node has ended with status '
+                          f'{self.process.wait(10)}: {last}; '
+                          f'see {self.log.name}')
         return line
 
     def ask(self, *words):
