@@ -158,6 +158,16 @@ static void local_handle_interrupt(CPUState *cpu, int mask)
     }
 }
 
+/* Asked before a vCPU's thread sleeps. */
+static bool distkvm_cpu_thread_is_idle(CPUState *cpu)
+{
+    if (distkvm->engine && qemu_cpu_is_self(cpu)) {
+        smp_mb();
+        engine_rests(distkvm->engine);
+    }
+    return !inner_ops.cpu_thread_is_idle || inner_ops.cpu_thread_is_idle(cpu);
+}
+
 static void distkvm_ops_init(AccelOpsClass *ops)
 {
     if (inner_ops.ops_init) {
@@ -171,6 +181,7 @@ static void distkvm_ops_init(AccelOpsClass *ops)
     ops->create_vcpu_thread = distkvm_create_vcpu_thread;
     ops->kick_vcpu_thread = distkvm_kick_vcpu_thread;
     ops->handle_interrupt = irq_handle_interrupt;
+    ops->cpu_thread_is_idle = distkvm_cpu_thread_is_idle;
     if (distkvm->vmi != DISTKVM_VMI_QTEST) {
         ops->get_virtual_clock = cluster_clock_ns;
         ops->get_elapsed_ticks = vmi_tsc_ticks;

@@ -149,6 +149,19 @@ static void revoked_in_engine(void *opaque, CohPage page)
     code_page_revoked(page);
 }
 
+/* No CPU comes or goes while the engine runs. */
+static bool rests_in_engine(void *opaque, uint32_t tid)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        if (cpu->thread_id == tid) {
+            return distkvm_cpu_is_local(cpu) && qatomic_read(&cpu->halted);
+        }
+    }
+    return false;
+}
+
 static void broken_in_engine(void *opaque, const char *why)
 {
     member_expel(distkvm->id, why);
@@ -158,6 +171,7 @@ static const EngineListener engine_listener = {
     .frame = frame_in_engine,
     .lost = peer_lost_in_engine,
     .revoked = revoked_in_engine,
+    .rests = rests_in_engine,
     .broken = broken_in_engine,
 };
 

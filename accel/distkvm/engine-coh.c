@@ -14,10 +14,6 @@
 #include "clock.h"
 #include "trace.h"
 
-/* A pinned page is looked at again after this. */
-#define PIN_RETRY_NS (20 * 1000)
-
-
 static guint page_hash(gconstpointer key)
 {
     return g_int64_hash(key);
@@ -46,12 +42,11 @@ void engine_coh_init(Engine *e, Engine *front)
     e->wishes = g_hash_table_new_full(page_hash, g_int64_equal, g_free,
                                       (GDestroyNotify)g_queue_free);
     e->wish_due_ns = INT64_MAX;
-    e->held = g_array_new(false, false, sizeof(HeldEvent));
+    engine_held_init(e);
     engine_evict_init(e, front);
     e->delta = delta_new(e->node.id * LANES_MAX + e->lane,
                          e->config.delta_pages);
     e->early = g_array_new(false, false, sizeof(CohPage));
-    hold_init(&e->hold, e->config.hold_ns);
 }
 
 void engine_coh_free(Engine *e)
@@ -67,7 +62,7 @@ void engine_coh_free(Engine *e)
     g_hash_table_unref(e->kept);
     g_hash_table_unref(e->waiting);
     g_hash_table_unref(e->wishes);
-    g_array_unref(e->held);
+    engine_held_free(e);
     g_array_unref(e->early);
     engine_evict_free(e);
     delta_free(e->delta);
@@ -359,39 +354,6 @@ static void unstall(Engine *e, CohPage page)
     }
 }
 
-/* Does it need the page to be at rest? */
-static bool is_for_holder(const CohEvent *ev)
-{
-    return ev->type == COH_EV_FWD_GETS || ev->type == COH_EV_FWD_GETM ||
-           ev->type == COH_EV_INV || ev->type == COH_EV_FWD_GETV;
-}
-
-static bool is_revocation(const CohEvent *ev)
-{
-    return ev->type == COH_EV_FWD_GETS || ev->type == COH_EV_FWD_GETM ||
-           ev->type == COH_EV_INV;
-}
-
-/* Must the page stay a little longer?  Then until when. */
-static bool is_held(Engine *e, const CohEvent *ev, int64_t *due_ns)
-{
-    int64_t now = get_clock();
-
-    if (e->pinned && e->node.peer[ev->page].state == COH_PEER_M) {
-        *due_ns = now + PIN_RETRY_NS;
-        return true;
-    }
-    if (!is_revocation(ev)) {
-        return false;
-    }
-    /* Our own request waits behind this one: holding would delay both. */
-    if (e->node.peer[ev->page].state == COH_PEER_SM_AD) {
-        return false;
-    }
-    *due_ns = hold_until(&e->hold, ev->page);
-    return *due_ns > now;
-}
-
 void engine_event(Engine *e, const CohEvent *ev, const void *data)
 {
     CohActions acts;
@@ -428,30 +390,6 @@ void engine_event(Engine *e, const CohEvent *ev, const void *data)
     }
 }
 
-/* A home revokes a page once and waits: a second time is for the tables. */
-static bool is_held_already(Engine *e, CohPage page)
-{
-    for (guint i = 0; i < e->held->len; i++) {
-        if (g_array_index(e->held, HeldEvent, i).ev.page == page) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void engine_event_or_hold(Engine *e, const CohEvent *ev,
-                                 const void *data)
-{
-    HeldEvent held = { .ev = *ev };
-
-    if (is_for_holder(ev) && !is_held_already(e, ev->page) &&
-        is_held(e, ev, &held.due_ns)) {
-        g_array_append_val(e->held, held);
-    } else {
-        engine_event(e, ev, data);
-    }
-}
-
 bool engine_run_local(Engine *e)
 {
     CohEvent *ev = g_queue_pop_head(&e->local);
@@ -464,40 +402,6 @@ bool engine_run_local(Engine *e)
         g_free(ev);
     } while ((ev = g_queue_pop_head(&e->local)));
     return true;
-}
-
-int64_t engine_held_due_ns(Engine *e)
-{
-    int64_t due = INT64_MAX;
-
-    for (guint i = 0; i < e->held->len; i++) {
-        due = MIN(due, g_array_index(e->held, HeldEvent, i).due_ns);
-    }
-    return due;
-}
-
-bool engine_run_held(Engine *e)
-{
-    int64_t now;
-    bool any = false;
-
-    if (!e->held->len) {
-        return false;
-    }
-    now = get_clock();
-    /* In order of arrival: the oldest request wins. */
-    for (guint i = 0; i < e->held->len; ) {
-        HeldEvent held = g_array_index(e->held, HeldEvent, i);
-
-        if (held.due_ns > now) {
-            i++;
-            continue;
-        }
-        g_array_remove_index(e->held, i);
-        engine_event_or_hold(e, &held.ev, NULL);
-        any = true;
-    }
-    return any;
 }
 
 static bool is_page(Engine *e, CohPage page, const char **why)

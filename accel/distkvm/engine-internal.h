@@ -31,17 +31,15 @@ typedef struct EngineCall {
     QSIMPLEQ_ENTRY(EngineCall) next;
     void (*fn)(Engine *e, void *opaque);
     void *opaque;
-    QemuEvent done;
+    /*
+     * On the caller's stack, so no QemuEvent: that one's wake-up may come after
+     * the wait has ended, and end the next wait at the same place.
+     */
+    QemuSemaphore done;
 } EngineCall;
 
 typedef QSIMPLEQ_HEAD(, EnginePost) EnginePosts;
 typedef QSIMPLEQ_HEAD(, EngineCall) EngineCalls;
-
-/* A request held back while its page is held (hold.h) or pinned. */
-typedef struct HeldEvent {
-    CohEvent ev;
-    int64_t due_ns;
-} HeldEvent;
 
 /* Pages in order of their arrival; only with a cap. */
 typedef struct EvictRing {
@@ -96,7 +94,8 @@ struct Engine {
     bool pinned;
     GQueue local;               /* CohEvent: sent to itself */
     GHashTable *stalled;        /* page -> GQueue of CohEvent */
-    GArray *held;               /* HeldEvent */
+    GArray *held;               /* engine-held.c */
+    bool holds;                 /* atomic: there are some */
     GHashTable *kept;           /* page -> data waiting for acks */
     GHashTable *waiting;        /* page -> EngineWait */
     GArray *early;              /* CohPage: lent before all were there */
@@ -188,6 +187,11 @@ void engine_fetch_range(Engine *e, CohPage first, unsigned pages, bool write,
 bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why);
 /* Events sent to itself; true if there were any. */
 bool engine_run_local(Engine *e);
+/* engine-held.c: step the protocol, now or when the page may go. */
+void engine_event_or_hold(Engine *e, const CohEvent *ev, const void *data);
+void engine_held_init(Engine *e);
+void engine_held_free(Engine *e);
+void engine_held_drop(Engine *e);
 /* Held requests that are due; true if there were any. */
 bool engine_run_held(Engine *e);
 /* When the next held request is due, or INT64_MAX. */

@@ -37,7 +37,7 @@ typedef struct EngineWish {
     int64_t since_ns, due_ns;
     int result;
     uint64_t value;
-    QemuEvent done;
+    QemuSemaphore done;
 } EngineWish;
 
 static EngineWish *first_wish(Engine *e, CohPage page)
@@ -59,7 +59,7 @@ static void finish(Engine *e, EngineWish *w, int result)
     }
     w->result = result;
     /* From here on it is the asking thread's again. */
-    qemu_event_set(&w->done);
+    qemu_sem_post(&w->done);
 }
 
 static void fetch(Engine *e, EngineWish *w)
@@ -228,7 +228,7 @@ void engine_wishes_fail(Engine *e)
     while (g_hash_table_iter_next(&iter, NULL, &queue)) {
         while ((w = g_queue_pop_head(queue))) {
             w->result = -EIO;
-            qemu_event_set(&w->done);
+            qemu_sem_post(&w->done);
         }
         g_hash_table_iter_remove(&iter);
     }
@@ -255,7 +255,7 @@ static void call_wish(Engine *e, void *opaque)
 
     if (e->failed) {
         w->result = -EIO;
-        qemu_event_set(&w->done);
+        qemu_sem_post(&w->done);
         return;
     }
     if (!queue) {
@@ -273,10 +273,10 @@ static void call_wish(Engine *e, void *opaque)
 static int wish(Engine *e, EngineWish *w)
 {
     w->tid = qemu_get_thread_id();
-    qemu_event_init(&w->done, false);
+    qemu_sem_init(&w->done, 0);
     engine_call(engine_of(e, w->page), call_wish, w);
-    qemu_event_wait(&w->done);
-    qemu_event_destroy(&w->done);
+    qemu_sem_wait(&w->done);
+    qemu_sem_destroy(&w->done);
     return w->result;
 }
 

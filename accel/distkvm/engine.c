@@ -125,13 +125,22 @@ void engine_call(Engine *e, void (*fn)(Engine *, void *), void *opaque)
 {
     EngineCall call = { .fn = fn, .opaque = opaque };
 
-    qemu_event_init(&call.done, false);
+    qemu_sem_init(&call.done, 0);
     WITH_QEMU_LOCK_GUARD(&e->lock) {
         QSIMPLEQ_INSERT_TAIL(&e->calls, &call, next);
     }
     engine_kick(e);
-    qemu_event_wait(&call.done);
-    qemu_event_destroy(&call.done);
+    qemu_sem_wait(&call.done);
+    qemu_sem_destroy(&call.done);
+}
+
+void engine_rests(Engine *e)
+{
+    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+        if (qatomic_read(&e->all[lane]->holds)) {
+            engine_kick(e->all[lane]);
+        }
+    }
 }
 
 static bool engine_run_posts(Engine *e)
@@ -158,7 +167,7 @@ static bool engine_run_posts(Engine *e)
     while ((call = QSIMPLEQ_FIRST(&calls))) {
         QSIMPLEQ_REMOVE_HEAD(&calls, next);
         call->fn(e, call->opaque);
-        qemu_event_set(&call->done);
+        qemu_sem_post(&call->done);
         any = true;
     }
     return any;
@@ -265,7 +274,7 @@ static void call_fail(Engine *e, void *opaque)
     if (!e->failed) {
         e->failed = true;
         /* What is here stays here: nobody is left to take it. */
-        g_array_set_size(e->held, 0);
+        engine_held_drop(e);
         g_queue_clear_full(&e->local, g_free);
         engine_release_lost(e);
         engine_wishes_fail(e);
@@ -351,13 +360,13 @@ static void engine_sleep(Engine *e)
         { .fd = mem_fd(e->mem, e->lane), .events = POLLIN },
         { .fd = e->transport->ops->wait_fd(e->transport), .events = POLLIN },
     };
-    int64_t due = MIN(MIN(engine_held_due_ns(e), e->evict_due_ns),
-                      e->wish_due_ns);
-    int64_t timeout = due == INT64_MAX ? -1 : MAX(due - get_clock(), 0);
+    int64_t due, timeout;
 
     qatomic_set(&e->sleeping, true);
     /* Pairs with the barrier in engine_kick(). */
     smp_mb();
+    due = MIN(MIN(engine_held_due_ns(e), e->evict_due_ns), e->wish_due_ns);
+    timeout = due == INT64_MAX ? -1 : MAX(due - get_clock(), 0);
     if (QSIMPLEQ_EMPTY_ATOMIC(&e->posts) &&
         QSIMPLEQ_EMPTY_ATOMIC(&e->calls) && !qatomic_read(&e->stop) &&
         e->transport->ops->arm(e->transport)) {

@@ -32,6 +32,8 @@ typedef struct EngineListener {
      * another node has just had a word of it changed.
      */
     void (*revoked)(void *opaque, CohPage page);
+    /* Has thread @tid nothing to do, as a vCPU that halts?  May be NULL. */
+    bool (*rests)(void *opaque, uint32_t tid);
     /* This node cannot go on, because of @why. */
     void (*broken)(void *opaque, const char *why);
 } EngineListener;
@@ -84,6 +86,11 @@ void engine_free(Engine *e);
  * lock; never waits.  Stamps sender and time.
  */
 void engine_post(Engine *e, CohNodeId to, const WireFrame *frame);
+/*
+ * A thread has come to rest: what it holds may go.  After a full barrier that
+ * follows what the listener's rests() looks at.  Any thread, never waits.
+ */
+void engine_rests(Engine *e);
 
 /*
  * The rest may be called by any thread but the engine's, and returns when the

@@ -58,3 +58,18 @@ int64_t hold_until(const Hold *hold, CohPage page)
     bound = hold->page[p].installed_ns + HOLD_WINDOWS_MAX * hold->window_ns;
     return MIN(last + hold->window_ns, bound);
 }
+
+int64_t hold_until_at_rest(const Hold *hold, CohPage page)
+{
+    unsigned p = page % HOLD_PAGES;
+
+    return hold->page[p].page == page && hold->page[p].installed_ns
+           ? hold->page[p].installed_ns + hold->asked_ns : 0;
+}
+
+uint32_t hold_thread(const Hold *hold, CohPage page)
+{
+    unsigned p = page % HOLD_PAGES;
+
+    return hold->page[p].page == page ? hold->page[p].tid : 0;
+}

@@ -29,7 +29,7 @@
 /* An access that waits for its answer; lives on the waiting thread's stack. */
 typedef struct IoWait {
     uint64_t id;
-    QemuEvent done;
+    QemuSemaphore done;
     uint64_t data;
     MemTxResult result;
     QLIST_ENTRY(IoWait) next;
@@ -47,7 +47,7 @@ static struct {
 
 static bool wait_begin(IoWait *wait)
 {
-    qemu_event_init(&wait->done, false);
+    qemu_sem_init(&wait->done, 0);
     QEMU_LOCK_GUARD(&io.lock);
     if (io.failed) {
         return false;
@@ -65,7 +65,7 @@ static void wait_end(IoWait *wait)
     if (locked) {
         bql_unlock();
     }
-    qemu_event_wait(&wait->done);
+    qemu_sem_wait(&wait->done);
     if (locked) {
         bql_lock();
     }
@@ -104,7 +104,7 @@ static MemTxResult forward(uint8_t space, hwaddr addr, uint64_t *data,
     trace_distkvm_io_send(addr, size, write, space);
     engine_post(distkvm->engine, 0, &frame);
     wait_end(&wait);
-    qemu_event_destroy(&wait.done);
+    qemu_sem_destroy(&wait.done);
     if (!write) {
         *data = wait.data;
     }
@@ -236,7 +236,7 @@ static void io_reply(const WireFrame *frame)
         QLIST_REMOVE(wait, next);
         wait->data = ldq_le_p(frame->payload);
         wait->result = frame->arg;
-        qemu_event_set(&wait->done);
+        qemu_sem_post(&wait->done);
     }
 }
 
@@ -257,7 +257,7 @@ void io_fail(void)
     io.failed = true;
     QLIST_FOREACH_SAFE(wait, &io.waiting, next, next) {
         QLIST_REMOVE(wait, next);
-        qemu_event_set(&wait->done);
+        qemu_sem_post(&wait->done);
     }
 }
 

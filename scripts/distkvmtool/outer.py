@@ -45,6 +45,13 @@ def copy_libraries(program, root):
             shutil.copy(Path(file).resolve(), target)
 
 
+def boot_files():
+    """What such a host gives its guests to boot."""
+    return {'tiny': guest.tiny_guest(), 'vmlinuz': guest.vmlinuz(),
+            'litmus': guest.initramfs('litmus'),
+            'plain': guest.initramfs('plain')}
+
+
 def fill_root(root):
     for name in ('bin', 'boot', 'share', 'tmp', 'proc', 'sys', 'dev'):
         (root / name).mkdir(parents=True)
@@ -65,13 +72,14 @@ def fill_root(root):
             link.symlink_to('/bin/busybox')
     for name in FIRMWARE:
         shutil.copy(firmware_file(name), root / 'share' / name)
-    shutil.copy(guest.tiny_guest(), root / 'boot' / 'tiny')
+    for name, path in boot_files().items():
+        shutil.copy(path, root / 'boot' / name)
 
 
 def root_image():
     """A host's root: QEMU, what it needs, and a guest to run."""
     state = hashlib.sha256(Path(__file__).read_bytes())
-    for path in (QEMU, guest.tiny_guest()):
+    for path in (QEMU, *boot_files().values()):
         state.update(Path(path).read_bytes())
     image = GUEST / f'outer-{state.hexdigest()[:12]}.img'
     if not image.exists():
@@ -89,10 +97,20 @@ def root_image():
     return image
 
 
+def network(host):
+    """The one end, or the other, of a cable between two such machines."""
+    ports = network.ports
+    return ['-netdev', 'dgram,id=net,'
+            f'local.type=inet,local.host=127.0.0.1,local.port={ports[host]},'
+            'remote.type=inet,remote.host=127.0.0.1,'
+            f'remote.port={ports[1 - host]}',
+            '-device', f'virtio-net-pci,netdev=net,mac=52:54:00:00:00:0{host}']
+
+
 class Outer:
     """One such machine, that runs a script and shows what it prints."""
 
-    def __init__(self, name, job):
+    def __init__(self, name, job, cpus=2, extra=()):
         self.log_dir = BUILD / 'log' / name
         self.log_dir.mkdir(parents=True, exist_ok=True)
         script = job.encode()
@@ -106,9 +124,8 @@ class Outer:
             # One thread for its CPUs: with one each, nested paging goes
             # wrong now and then, in the outer kernel too.
             [str(QEMU), '-machine', 'q35', '-accel', 'tcg,thread=single',
-             '-cpu', 'max', '-smp', '2', '-m', MEMORY, '-nodefaults',
-             '-display', 'none',
-             '-serial', 'stdio', *drives,
+             '-cpu', 'max', '-smp', str(cpus), '-m', MEMORY, '-nodefaults',
+             '-display', 'none', '-serial', 'stdio', *drives, *extra,
              *guest.kernel_args('quiet', 'outer', tuple(MODULES))],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)

@@ -324,6 +324,18 @@ def cap_of_sizes():
             raise
 
 
+def spurious():
+    """Futexes that wake for no reason end no wait too early."""
+    target = 'tests/qtest/distkvm/distkvm-spurious.so'
+    build.build_qemu(target)
+    for options in (OPTIONS, ('lanes=2',)):
+        with MemoryCluster('memory-spurious', nodes=3, options=options,
+                           env={'LD_PRELOAD': QEMU_BUILD / target}) as c:
+            together(c, 'rmw', 'increment', c.home(1), 8, 0, 0, 500)
+            expect('counter', c.node[0].ask('load', c.home(1), 8), 1500)
+            together(c, 'range', c.home(0), 3 * c.share, 'r')
+
+
 def fuzz_hello(seconds):
     target = 'tests/qtest/distkvm/fuzz-hello'
     build.build_qemu(target)
@@ -345,6 +357,7 @@ def run(results, full):
     results.run('memory: turns', turns)
     results.run('memory: ranges', ranges)
     results.run('memory: several lanes', lanes)
+    results.run('memory: waits that end for no reason', spurious)
     results.run('memory: wishes upon arrival', wish_upon_arrival)
     results.run('memory: versions name contents', versions)
     results.run('memory: ends', ends)
