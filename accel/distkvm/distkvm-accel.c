@@ -391,8 +391,8 @@ static const IntOption int_options[] = {
                "Fetch the page tables of a walk together; 0: one by one"),
     INT_OPTION("follow", follow, 0, 1, 1,
                "Let the engine run where this node's vCPU waits"),
-    INT_OPTION("lanes", lanes, 1, LANES_MAX, 1,
-               "Engine threads of each node; several are experimental"),
+    INT_OPTION("lanes", lanes, 0, LANES_MAX, 0,
+               "Engine threads of each node; 0: one for four of its vCPUs"),
     INT_OPTION("x-clock-skew-ppm", clock_skew_ppm, -1000, 1000, 0,
                "Test hook: this host's clock is that much fast"),
 };

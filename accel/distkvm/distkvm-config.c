@@ -98,14 +98,25 @@ bool distkvm_config_vcpus(DistKVM *d, const char *text, unsigned cpus,
     return true;
 }
 
+/* All nodes know the shape of the guest, and come to the same number. */
+static int64_t auto_lanes(const ClusterMap *map)
+{
+    unsigned most = 0;
+
+    for (CohNodeId n = 0; n < map->nodes; n++) {
+        most = MAX(most, map->cpu_first[n + 1] - map->cpu_first[n]);
+    }
+    return MAX(1, MIN(DIV_ROUND_UP(most, LANE_CPUS), LANES_MAX));
+}
+
 bool distkvm_config_lanes(DistKVM *d, int64_t lanes, Error **errp)
 {
-    if (lanes < 1 || lanes > LANES_MAX) {
-        error_setg(errp, "distkvm: lanes=%" PRId64 " is not between 1 and %d",
+    if (lanes < 0 || lanes > LANES_MAX) {
+        error_setg(errp, "distkvm: lanes=%" PRId64 " is not between 0 and %d",
                    lanes, LANES_MAX);
         return false;
     }
-    d->engine_config.lanes = lanes_make(lanes,
+    d->engine_config.lanes = lanes_make(lanes ?: auto_lanes(&d->map),
                                         d->ram_bytes >> COH_PAGE_BITS);
     return true;
 }

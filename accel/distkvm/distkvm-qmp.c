@@ -148,6 +148,7 @@ DistKVMInfo *qmp_query_distkvm(Error **errp)
     info->node = distkvm->id;
     info->formed = control_is_formed();
     info->failed = qatomic_read(&distkvm->failed);
+    info->lanes = distkvm->engine_config.lanes.n;
     info->clock_ns = cluster_clock_ns();
     cluster_clock_quality(&rate_ppb, &info->clock_offset_ns);
     for (CohNodeId n = 0; n < distkvm->nodes; n++) {

@@ -14,6 +14,8 @@
 #include "core/coh-types.h"
 
 #define LANES_MAX 8
+/* Unless told otherwise: a lane for so many vCPUs of the largest node. */
+#define LANE_CPUS 4
 /* A lane's stretch is at least this, 2 MiB: runs and groups stay within. */
 #define LANE_BITS_MIN 9
 /* Each stretch is a mapping of its own for the host's kernel. */

@@ -54,7 +54,7 @@ typedef struct DistkvmInit {
     /* As the options of -accel distkvm with these names. */
     unsigned join_timeout_s, dead_after_ms;
     unsigned hold_us, spin_us, readahead, delta_pages, follow;
-    unsigned lanes;         /* the same on all nodes                        */
+    unsigned lanes;         /* the same on all nodes; 0: chosen             */
 } DistkvmInit;
 
 /* Fill in what most callers want; they set node, peers and bytes. */

@@ -42,7 +42,7 @@ def main():
         cluster.start(1, NAMED)
         process = cluster.start(
             0, [*NAMED, '-nodefaults', '-display', 'none', '-serial', 'stdio',
-                *guest.kernel_args('quiet', 'idle')], stdout=subprocess.PIPE)
+                *guest.kernel_args('quiet', 'still')], stdout=subprocess.PIPE)
         say('booting two nodes')
         Console(process).until(r'guest-init: up', 300)
         time.sleep(SETTLE)

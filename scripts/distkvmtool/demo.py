@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """distkvm demo: a stock Linux guest over several nodes, shown and checked."""
 
+import os
 import re
+import select
 import subprocess
 import sys
 import time
+from collections import deque
 
 from . import build, guest
 from .cluster import Cluster, Shape
@@ -13,19 +16,55 @@ from .common import BUILD, Problem, say
 BOOT_TIMEOUT = 300
 # A vCPU that executed the work used this much more than its stand-ins.
 WORK_MS_MIN = 50
+LOOK_SECONDS = 0.5
+READ_BYTES = 1 << 16
 
 
 class Console:
-    """The guest's console: shown as it comes, and searched."""
+    """The guest's console: shown as it comes, and searched.
 
-    def __init__(self, process, out=None):
+    With a cluster, a node that ends badly is noticed at once; the guest may say
+    nothing more, and its node 0 stays."""
+
+    def __init__(self, process, out=None, cluster=None):
         self.process = process
         self.out = out
+        self.cluster = cluster
+        self.pending = b''
+        self.ready = deque()
         self.text = ''
 
-    def lines(self):
-        for line in iter(self.process.stdout.readline, b''):
-            line = line.decode(errors='replace').replace('\r', '')
+    def check_nodes(self):
+        for node, process in enumerate(self.cluster.process):
+            if process and process.poll():
+                raise Problem(f'node {node} has ended with status '
+                              f'{process.poll()}; see '
+                              f'{self.cluster.log(node)}')
+
+    def read(self):
+        """Wait a little for more; False at the end."""
+        fd = self.process.stdout.fileno()
+        if not select.select([fd], [], [], LOOK_SECONDS)[0]:
+            if self.cluster:
+                self.check_nodes()
+            return True
+        data = os.read(fd, READ_BYTES)
+        *lines, self.pending = (self.pending + data).split(b'\n')
+        if not data and self.pending:
+            lines, self.pending = [self.pending], b''
+        self.ready += (line.decode(errors='replace').replace('\r', '') + '\n'
+                       for line in lines)
+        return bool(data)
+
+    def lines(self, end=None):
+        """Lines as they come, until the time is `end`."""
+        more = True
+        while self.ready or (more and
+                             (end is None or time.monotonic() < end)):
+            if not self.ready:
+                more = self.read()
+                continue
+            line = self.ready.popleft()
             self.text += line
             if self.out:
                 self.out.write(line)
@@ -34,13 +73,10 @@ class Console:
 
     def until(self, pattern, timeout):
         """Read until a line matches; the match."""
-        end = time.monotonic() + timeout
-        for line in self.lines():
+        for line in self.lines(time.monotonic() + timeout):
             found = re.search(pattern, line)
             if found:
                 return found
-            if time.monotonic() > end:
-                break
         raise Problem(f"the guest did not say '{pattern}'")
 
     def drain(self):
@@ -106,7 +142,7 @@ def main(args):
         process = cluster.start(
             0, ['-nodefaults', '-display', 'none', '-serial', 'stdio',
                 *guest.kernel_args(append, 'demo')], stdout=subprocess.PIPE)
-        drive(cluster, Console(process, sys.stdout))
+        drive(cluster, Console(process, sys.stdout, cluster))
         say('one guest ran over all nodes, and its results are right')
         return 0
     finally:

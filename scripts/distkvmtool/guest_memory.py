@@ -21,11 +21,11 @@ def memory_infos(cluster):
     return [cluster.info(n)['memory'] for n in range(cluster.shape.nodes)]
 
 
-def capped(name, nodes, memory, touched):
+def capped(name, nodes, memory, touched, options=''):
     """Write and verify most of RAM; no node ever holds a third of it."""
     share = memory // nodes
     shape = Shape(nodes=nodes, memory=f'{memory}M',
-                  mem='/'.join([f'{share}M'] * nodes))
+                  mem='/'.join([f'{share}M'] * nodes), options=options)
     cluster = Cluster(shape, BUILD / 'log' / name)
     try:
         for node in range(1, nodes):
@@ -34,7 +34,7 @@ def capped(name, nodes, memory, touched):
             0, [*HEADLESS, *guest.kernel_args(
                 f'quiet litmus.n=64 litmus.mb={touched}', 'litmus')],
             stdout=subprocess.PIPE)
-        console = Console(process)
+        console = Console(process, cluster=cluster)
         console.until('guest-litmus: contents are right', TIMEOUT)
         infos = memory_infos(cluster)
         console.drain()
@@ -76,7 +76,7 @@ def replayed(name, args, shape, until):
             cluster.start(node, trace)
         process = cluster.start(0, [*HEADLESS, *trace, *args],
                                 stdout=subprocess.PIPE)
-        console = Console(process)
+        console = Console(process, cluster=cluster)
         console.until(until, TIMEOUT)
         console.drain()
         if any(cluster.wait(60)):
@@ -94,6 +94,9 @@ def replayed(name, args, shape, until):
 def run(results, full):
     results.run('guest: RAM three times what any node may hold', capped,
                 'capped', 4, 256, 150)
+    if full:
+        results.run('guest: RAM three times what any node may hold, two '
+                    'lanes', capped, 'capped-lanes', 4, 256, 150, ',lanes=2')
     results.run('guest: a traced tiny kernel follows the tables', replayed,
                 'traced-tiny', ['-no-reboot', '-kernel',
                                 str(guest.tiny_guest())],

@@ -87,7 +87,7 @@ def reboot(name):
                 if a != '-no-reboot']
         process = cluster.start(0, [*HEADLESS, *args],
                                 stdout=subprocess.PIPE)
-        console = Console(process)
+        console = Console(process, cluster=cluster)
         for _ in range(2):
             console.until('cpus online 0-1,', TIMEOUT)
             console.until('guest-reboot: up', TIMEOUT)
@@ -129,7 +129,7 @@ def skewed_clocks(name):
             0, [*HEADLESS, *guest.kernel_args('quiet litmus.n=20000',
                                               'litmus')],
             stdout=subprocess.PIPE)
-        console = Console(process)
+        console = Console(process, cluster=cluster)
         console.until('guest-litmus: time is right', TIMEOUT)
         offset = cluster.info(1)['clock-offset-ns']
         console.drain()

@@ -57,7 +57,7 @@ def boot(name, shape, script, expect, append='', modules=(), extra=(),
         process = cluster.start(
             0, [*HEADLESS, *guest.kernel_args(append, script, modules, kernel),
                 *extra], stdout=subprocess.PIPE)
-        console = Console(process)
+        console = Console(process, cluster=cluster)
         console.until('guest-init: up', timeout)
         if transport:
             check_transport(cluster, transport)
@@ -131,7 +131,7 @@ def aggregation(name):
             0, [*HEADLESS, *guest.kernel_args(
                 'quiet litmus.n=64 litmus.mb=128', 'litmus')],
             stdout=subprocess.PIPE)
-        console = Console(process)
+        console = Console(process, cluster=cluster)
         console.until('guest-litmus: contents are right', TIMEOUT)
         resident = [cluster.info(n)['memory']['resident-pages'] // 256
                     for n in range(2)]
@@ -147,9 +147,10 @@ def run_shapes(results):
     results.run('guest: q35 2x1 over TCP, 10,000 litmus iterations',
                 litmus, 'q35-2x1',
                 Shape(nodes=2, memory='256M', env=TCP), 10000, 'tcp')
-    results.run('guest: pc 1+2+1 over shared memory, litmus', litmus,
-                'pc-1-2-1', Shape(nodes=3, smp='4', vcpus='1/2/1',
-                                  machine='pc', memory='256M', env=SHM),
+    results.run('guest: pc 1+2+1 over shared memory, two lanes, litmus',
+                litmus, 'pc-1-2-1',
+                Shape(nodes=3, smp='4', vcpus='1/2/1', machine='pc',
+                      memory='256M', env=SHM, options=',lanes=2'),
                 2000, 'sysv')
     results.run('guest: a node without vCPUs lends memory', litmus,
                 'q35-2-0', Shape(nodes=2, smp='2', vcpus='2/0',
@@ -177,7 +178,7 @@ def stress(name):
             0, [*HEADLESS, *guest.kernel_args('quiet', 'stress',
                                               programs=['stress-ng'])],
             stdout=subprocess.PIPE)
-        console = Console(process)
+        console = Console(process, cluster=cluster)
         console.drain()
         if 'guest-stress: passed' not in console.text:
             raise Problem(f'stress-ng failed: {console.text[-600:]}')
@@ -203,7 +204,7 @@ def other_clocks(name):
         cluster.start(1)
         time.sleep(10)
         cluster.start(2)
-        console = Console(process)
+        console = Console(process, cluster=cluster)
         console.drain()
         check_console(console.text, shape)
         if any(cluster.wait(20)):
@@ -229,7 +230,7 @@ def uefi(name):
                 f'if=pflash,format=raw,readonly=on,file={code}', '-drive',
                 f'if=pflash,format=raw,file={variables}'],
             stdout=subprocess.PIPE)
-        Console(process).until('UEFI Interactive Shell', TIMEOUT)
+        Console(process, cluster=cluster).until('UEFI Interactive Shell', TIMEOUT)
     finally:
         cluster.end()
 
