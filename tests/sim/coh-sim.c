@@ -16,11 +16,14 @@
 
 G_STATIC_ASSERT(2u << (TABLE_COLUMNS - 1) == COH_NODES_MAX);
 
+/* Nodes that have a copy, besides the one that writes. */
+static const unsigned sharers[] = { 1, 3, 7, 15, 63 };
+
 static gint nodes, pages, cap, slow;
 static gint64 seed = 1, seeds = 1, events, lose;
-static gint64 hold_us = 100, wire_us = 10;
+static gint64 hold_us = 100, wire_us = 10, apart_us;
 static gchar *workload, *trace_file;
-static gboolean verbose, table, vary;
+static gboolean verbose, table, upgrades, vary;
 
 static GOptionEntry options[] = {
     { "nodes", 'n', 0, G_OPTION_ARG_INT, &nodes,
@@ -36,6 +39,8 @@ static GOptionEntry options[] = {
     { "cap", 'c', 0, G_OPTION_ARG_INT, &cap, "foreign pages kept", "N" },
     { "hold", 0, 0, G_OPTION_ARG_INT64, &hold_us, "hold window, us", "N" },
     { "wire", 0, 0, G_OPTION_ARG_INT64, &wire_us, "one way, us", "N" },
+    { "apart", 0, 0, G_OPTION_ARG_INT64, &apart_us,
+      "from one invalidation of a page to the next, us", "N" },
     { "slow", 0, 0, G_OPTION_ARG_INT, &slow, "a slow node", "N" },
     { "lose", 0, 0, G_OPTION_ARG_INT64, &lose,
       "lose the last node at this event", "N" },
@@ -43,6 +48,8 @@ static GOptionEntry options[] = {
       "each seed chooses nodes, pages, cap, hold, network and losses", NULL },
     { "table", 't', 0, G_OPTION_ARG_NONE, &table,
       "what an access costs: all workloads, any number of nodes", NULL },
+    { "upgrades", 'u', 0, G_OPTION_ARG_NONE, &upgrades,
+      "what a write costs, by how many others have a copy", NULL },
     { "verbose", 'v', 0, G_OPTION_ARG_NONE, &verbose, "every step", NULL },
     { NULL },
 };
@@ -79,10 +86,10 @@ static double bytes_each(const SimResult *r)
     return (double)r->bytes / r->accesses;
 }
 
-static void print_rule(void)
+static void print_rule(unsigned columns)
 {
     printf("=================");
-    for (unsigned n = 2; n <= COH_NODES_MAX; n *= 2) {
+    for (unsigned i = 0; i < columns; i++) {
         printf(" =====");
     }
     printf("\n");
@@ -91,13 +98,13 @@ static void print_rule(void)
 static void print_cost(const char *what, double (*cost)(const SimResult *),
                        SimResult result[][TABLE_COLUMNS])
 {
-    print_rule();
+    print_rule(TABLE_COLUMNS);
     printf("%-17s", what);
     for (unsigned n = 2; n <= COH_NODES_MAX; n *= 2) {
         printf(" %5u", n);
     }
     printf("\n");
-    print_rule();
+    print_rule(TABLE_COLUMNS);
     for (unsigned w = 0; w < WORKLOADS; w++) {
         printf("%-17s", sim_workload_nth(w)->name);
         for (unsigned i = 0; i < TABLE_COLUMNS; i++) {
@@ -107,7 +114,7 @@ static void print_cost(const char *what, double (*cost)(const SimResult *),
         }
         printf("\n");
     }
-    print_rule();
+    print_rule(TABLE_COLUMNS);
     printf("\n");
 }
 
@@ -134,6 +141,64 @@ static int print_tables(SimConfig *c)
     print_cost("us/access", us_each, result);
     print_cost("messages/access", messages_each, result);
     print_cost("bytes/access", bytes_each, result);
+    return 0;
+}
+
+typedef double UpgradeCosts[SIM_HOME__MAX][G_N_ELEMENTS(sharers)];
+
+/* The mean over all seeds; false if one went wrong. */
+static bool upgrade_us(SimConfig *c, unsigned others, SimHomeRole role,
+                       double *us)
+{
+    *us = 0;
+    for (c->seed = seed; c->seed < (uint64_t)(seed + seeds); c->seed++) {
+        SimResult r = sim_upgrades(c, others, role);
+
+        if (r.violation) {
+            fprintf(stderr, "coh-sim: %s, %u sharers, seed %" PRIu64 ": %s\n",
+                    sim_home_role_name(role), others, c->seed, r.violation);
+            return false;
+        }
+        *us += sim_write_us(&r) / seeds;
+    }
+    return true;
+}
+
+static void print_upgrades(const char *what, UpgradeCosts us, bool relative)
+{
+    print_rule(G_N_ELEMENTS(sharers));
+    printf("%-17s", what);
+    for (unsigned i = 0; i < G_N_ELEMENTS(sharers); i++) {
+        printf(" %5u", sharers[i]);
+    }
+    printf("\n");
+    print_rule(G_N_ELEMENTS(sharers));
+    for (unsigned role = 0; role < SIM_HOME__MAX; role++) {
+        printf("%-17s", sim_home_role_name(role));
+        for (unsigned i = 0; i < G_N_ELEMENTS(sharers); i++) {
+            printf(relative ? " %5.2f" : " %5.1f",
+                   us[role][i] / (relative ? us[role][0] : 1));
+        }
+        printf("\n");
+    }
+    print_rule(G_N_ELEMENTS(sharers));
+    printf("\n");
+}
+
+/* As docs/protocol.rst has it. */
+static int print_upgrade_tables(SimConfig *c)
+{
+    UpgradeCosts us;
+
+    for (unsigned role = 0; role < SIM_HOME__MAX; role++) {
+        for (unsigned i = 0; i < G_N_ELEMENTS(sharers); i++) {
+            if (!upgrade_us(c, sharers[i], role, &us[role][i])) {
+                return 1;
+            }
+        }
+    }
+    print_upgrades("us/upgrade", us, false);
+    print_upgrades("to one sharer", us, true);
     return 0;
 }
 
@@ -205,12 +270,13 @@ static bool configure(SimConfig *c)
     c->cap_pages = cap;
     c->hold_ns = hold_us * 1000;
     c->wire_ns = wire_us * 1000;
+    c->apart_ns = apart_us * 1000;
     c->slow_node = slow;
     c->lose_at = lose;
     c->workload = workload ? sim_workload(workload) : c->workload;
     c->trace = verbose ? stdout : NULL;
     return c->nodes >= 2 && c->nodes <= COH_NODES_MAX &&
-           c->pages >= c->nodes && c->workload;
+           c->pages >= c->nodes && c->workload && seeds > 0;
 }
 
 int main(int argc, char **argv)
@@ -230,6 +296,9 @@ int main(int argc, char **argv)
     }
     if (table) {
         return print_tables(&c);
+    }
+    if (upgrades) {
+        return print_upgrade_tables(&c);
     }
     return run_seeds(&c);
 }

@@ -23,6 +23,11 @@ const SimConfig *sim_config(const Sim *sim)
     return sim->config;
 }
 
+int64_t sim_now_ns(const Sim *sim)
+{
+    return sim->now_ns;
+}
+
 uint64_t sim_turn(Sim *sim, CohNodeId node)
 {
     return sim->node[node].turn;
@@ -112,10 +117,11 @@ void sim_send(Sim *sim, CohNodeId from, CohPage page, const CohDo *d,
               uint32_t version)
 {
     CohNodeId to = coh_set_next(&d->to, 0);
+    int64_t leaves_ns = sim->now_ns;
 
     for (; to != COH_NODE_NONE; to = coh_set_next(&d->to, to + 1)) {
         SimEvent event = {
-            .at_ns = sim->now_ns, .kind = SIM_STEP, .node = to,
+            .at_ns = leaves_ns, .kind = SIM_STEP, .node = to,
             .version = version,
             .ev = {
                 .type = d->msg, .from = from, .requester = d->requester,
@@ -130,12 +136,13 @@ void sim_send(Sim *sim, CohNodeId from, CohPage page, const CohDo *d,
             sim->result.bytes += HEAD_BYTES + payload_bytes(d, version);
         }
         sim_schedule(sim, event);
+        leaves_ns += d->msg == COH_EV_INV ? sim->config->apart_ns : 0;
     }
 }
 
 /* ---------------------------------------------------------------- vCPUs */
 
-static void count_latency(SimResult *r, int64_t ns)
+static void count_latency(SimResult *r, int64_t ns, bool write)
 {
     unsigned bucket = 0;
 
@@ -146,6 +153,8 @@ static void count_latency(SimResult *r, int64_t ns)
     }
     r->latency[MIN(bucket, SIM_LATENCIES - 1)]++;
     r->fault_ns += ns;
+    r->write_faults += write;
+    r->write_ns += write ? ns : 0;
 }
 
 int64_t sim_latency_ns(const SimResult *r, double share)
@@ -165,7 +174,8 @@ void sim_access_done(Sim *sim, SimNode *n)
 {
     if (n->fault_ns) {
         sim->result.faults++;
-        count_latency(&sim->result, sim->now_ns - n->fault_ns + 1);
+        count_latency(&sim->result, sim->now_ns - n->fault_ns + 1,
+                      n->access.write);
         n->fault_ns = 0;
     }
     sim->result.accesses++;

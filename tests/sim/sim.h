@@ -45,6 +45,7 @@ typedef struct SimConfig {
     int64_t wire_ns;        /* one way, without the page                    */
     int64_t page_ns;        /* more for a page                              */
     int64_t handle_ns;      /* a node's time for one event                  */
+    int64_t apart_ns;       /* between the INVs of one step; 0: at once     */
     unsigned slow_node;     /* its events take tenfold; 0: none             */
     uint64_t lose_at;       /* lose the last node at this event; 0: never   */
     FILE *trace;            /* a line for every step, or NULL               */
@@ -55,6 +56,8 @@ typedef struct SimResult {
     uint64_t events, accesses, faults, messages, bytes, evictions;
     uint64_t by_type[COH_EV__MAX];
     int64_t end_ns, fault_ns;           /* sum over faults                  */
+    uint64_t write_faults;              /* of them, without operations      */
+    int64_t write_ns;                   /* sum over these                   */
     uint64_t latency[SIM_LATENCIES];
     const char *violation;              /* NULL: none                       */
 } SimResult;
@@ -64,7 +67,14 @@ SimResult sim_run(const SimConfig *config);
 /* Upper bound of the latency that @share (0 to 1) of all faults kept to. */
 int64_t sim_latency_ns(const SimResult *result, double share);
 
+/*
+ * More than one access takes: fault, request and answer, each handled after it
+ * has come; an invalidation of every node, held back, and its acknowledgement.
+ */
+#define SIM_EVENTS_PER_ACCESS(nodes) (20 + 6 * (nodes))
+
 /* For workloads. */
+int64_t sim_now_ns(const Sim *sim);
 uint64_t sim_random(Sim *sim, uint64_t below);
 const SimConfig *sim_config(const Sim *sim);
 /* Counts this node's calls, from 0. */
@@ -79,5 +89,25 @@ const SimWorkload *sim_workload_nth(unsigned n);
  * no such line.
  */
 bool sim_load_trace(const char *path, SimConfig *config);
+
+/* What the home of a page does while others share and write it. */
+typedef enum {
+    SIM_HOME_WRITES,    /* it is the sharer that writes                     */
+    SIM_HOME_ELSEWHERE, /* it has no copy                                   */
+    SIM_HOME_SHARES,    /* it is one of the other sharers                   */
+    SIM_HOME__MAX
+} SimHomeRole;
+
+const char *sim_home_role_name(SimHomeRole role);
+/*
+ * Many times, @sharers nodes (at most COH_NODES_MAX - 2) and one more read a
+ * page, and when all is quiet that one writes it.  Network, hold and seed are
+ * those of @model.  It is a violation if a write is not an upgrade that all
+ * @sharers acknowledge.
+ */
+SimResult sim_upgrades(const SimConfig *model, unsigned sharers,
+                       SimHomeRole role);
+/* Of all writes that did not succeed at once, on average. */
+double sim_write_us(const SimResult *result);
 
 #endif

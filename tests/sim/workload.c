@@ -12,11 +12,6 @@
 #define BUFFERS 32
 /* Only faults are recorded: between two of them a guest does its work. */
 #define TRACE_THINK_NS 200000
-/*
- * More than one access takes: fault, request and answer, each handled after it
- * has come; an invalidation of every node, held back, and its acknowledgement.
- */
-#define EVENTS_PER_ACCESS(nodes) (20 + 6 * (nodes))
 
 typedef struct TraceLine {
     uint16_t node;
@@ -170,6 +165,6 @@ bool sim_load_trace(const char *path, SimConfig *config)
     config->workload = sim_workload("trace");
     config->nodes = MAX(nodes, 2);
     config->pages = pages;
-    config->events = lines * EVENTS_PER_ACCESS(config->nodes);
+    config->events = lines * SIM_EVENTS_PER_ACCESS(config->nodes);
     return nodes > 0;
 }
