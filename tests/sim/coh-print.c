@@ -101,7 +101,7 @@ static void print_tables(void)
 
 /* ---------------------------------------------------------------- traces */
 
-#define NODES 4
+#define NODES 8
 
 typedef struct Scene {
     const char *title;
@@ -121,6 +121,8 @@ static const Scene scenes[] = {
     { "an owner loses the page to another writer", "1w 2w" },
     { "a stranger writes what others read", "0w 1r 2r 3w" },
     { "a sharer writes what others read", "1w 2r 3r 2w" },
+    { "one of eight sharers writes: all others are told at once",
+      "0w 1r 2r 3r 4r 5r 6r 7r 3w" },
     { "the only sharer left writes", "1w 2r 2w 1r 2w" },
     { "a sharer gives up its copy", "0w 1r 1e" },
     { "an owner gives up the only copy", "1w 1e" },

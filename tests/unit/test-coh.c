@@ -70,10 +70,12 @@ static void test_order_of_effects(void)
     }
 }
 
+#define WORLD_PAGES 8
+
 typedef struct World {
     ClusterMap map;
-    CohPeer peer[8];
-    CohHome home[8];
+    CohPeer peer[WORLD_PAGES];
+    CohHome home[WORLD_PAGES];
     CohNode node;
 } World;
 
@@ -83,7 +85,7 @@ static void world_init(World *w)
     w->map.nodes = 3;
     w->map.page_first[1] = 4;
     w->map.page_first[2] = 6;
-    w->map.page_first[3] = 8;
+    w->map.page_first[3] = WORLD_PAGES;
     w->node.map = &w->map;
     w->node.peer = w->peer;
     w->node.home = w->home;
@@ -105,6 +107,118 @@ static void test_first_touch(void)
     g_assert_cmpint(coh_step(&w.node, &ev, &acts), ==, COH_OK);
     g_assert_cmpint(acts.act[0].msg, ==, COH_EV_ZERO);
 }
+
+/* --------------------------------------- a sharer writes what others read */
+
+/* All others, and the one that writes. */
+#define SHARING_NODES_MAX 8
+
+/* With page 0 at home on node 0, and a copy of it on each node. */
+static void world_share(World *w, unsigned nodes)
+{
+    memset(w, 0, sizeof(*w));
+    w->map.nodes = nodes;
+    for (unsigned n = 1; n <= nodes; n++) {
+        w->map.page_first[n] = 1;
+    }
+    w->node.map = &w->map;
+    w->node.peer = w->peer;
+    w->node.home = w->home;
+    for (unsigned n = 0; n < nodes; n++) {
+        CohEvent ev = { .type = COH_EV_GETS, .from = n };
+        CohActions acts;
+
+        g_assert_cmpint(coh_step(&w->node, &ev, &acts), ==, COH_OK);
+        ev.type = COH_EV_DONE;
+        g_assert_cmpint(coh_step(&w->node, &ev, &acts), ==, COH_OK);
+    }
+    g_assert_cmpint(w->home[0].state, ==, COH_HOME_S);
+    g_assert_cmpint(coh_set_count(&w->home[0].sharers), ==, nodes);
+}
+
+/* Nobody hears of it twice, and nobody but the others. */
+static int check_told(const CohActions *acts, CohNodeId writer, unsigned nodes)
+{
+    CohNodeSet told = coh_set_empty();
+    int grants = 0, acks = 0;
+
+    for (unsigned i = 0; i < acts->n; i++) {
+        const CohDo *d = &acts->act[i];
+
+        g_assert_cmpint(d->act, ==, COH_ACT_NONE);
+        if (d->msg == COH_EV_GRANT) {
+            g_assert_true(coh_set_is_only(&d->to, writer));
+            acks = d->acks;
+            grants++;
+            continue;
+        }
+        g_assert_cmpint(d->msg, ==, COH_EV_INV);
+        g_assert_cmpint(d->requester, ==, writer);
+        for (CohNodeId n = 0; n < nodes; n++) {
+            if (coh_set_has(&d->to, n)) {
+                g_assert_false(coh_set_has(&told, n));
+                coh_set_add(&told, n);
+            }
+        }
+    }
+    g_assert_cmpint(grants, ==, 1);
+    g_assert_cmpint(coh_set_count(&told), ==, nodes - 1);
+    g_assert_false(coh_set_has(&told, writer));
+    return acks;
+}
+
+/* The writer goes on with the last of them, whenever the grant comes. */
+static void check_awaited(World *w, CohNodeId writer, int acks)
+{
+    for (int before = 0; before <= acks; before++) {
+        CohEvent ev = { .type = COH_EV_STORE, .from = writer };
+        CohActions acts;
+
+        w->node.id = writer;
+        w->peer[0] = (CohPeer) { .state = COH_PEER_S };
+        g_assert_cmpint(coh_step(&w->node, &ev, &acts), ==, COH_OK);
+        for (int n = 0; n <= acks; n++) {
+            /* Nobody looks at whose acknowledgement it is. */
+            ev = (CohEvent) { .type = COH_EV_ACK };
+            if (n == before) {
+                ev = (CohEvent) { .type = COH_EV_GRANT, .acks = acks };
+            }
+            g_assert_cmpint(w->peer[0].state, !=, COH_PEER_XM_I);
+            g_assert_cmpint(coh_step(&w->node, &ev, &acts), ==, COH_OK);
+        }
+        g_assert_cmpint(w->peer[0].state, ==, COH_PEER_XM_I);
+        g_assert_cmpint(acts.act[0].act, ==, COH_ACT_UNPROTECT);
+    }
+}
+
+/*
+ * All invalidations leave in the step that grants the upgrade, so they travel
+ * together: the home hears nothing more until the writer is done.
+ */
+static void test_upgrade_tells_all(void)
+{
+    for (unsigned nodes = 2; nodes <= SHARING_NODES_MAX; nodes++) {
+        for (CohNodeId writer = 0; writer < nodes; writer++) {
+            CohEvent ev = { .type = COH_EV_GETM, .from = writer };
+            CohActions acts;
+            World w;
+            int acks;
+
+            world_share(&w, nodes);
+            g_assert_cmpint(coh_step(&w.node, &ev, &acts), ==, COH_OK);
+            g_assert_cmpint(acts.event, ==, COH_HEV_UPGRADE);
+            acks = check_told(&acts, writer, nodes);
+            g_assert_cmpint(acks, ==, nodes - 1);
+            ev.type = COH_EV_DONE;
+            g_assert_cmpint(coh_step(&w.node, &ev, &acts), ==, COH_OK);
+            g_assert_cmpint(acts.n, ==, 0);
+            g_assert_cmpint(w.home[0].state, ==, COH_HOME_M);
+            check_awaited(&w, writer, acks);
+        }
+    }
+}
+
+/* -------------------------------------------------------- hostile peers */
 
 /* Random bytes of a peer are refused or obeyed, never more. */
 static void test_hostile(void)
@@ -144,6 +258,7 @@ int main(int argc, char **argv)
     g_test_add_func("/coh/complete", test_complete);
     g_test_add_func("/coh/order-of-effects", test_order_of_effects);
     g_test_add_func("/coh/first-touch", test_first_touch);
+    g_test_add_func("/coh/upgrade-tells-all", test_upgrade_tells_all);
     g_test_add_func("/coh/hostile", test_hostile);
     return g_test_run();
 }
