@@ -81,7 +81,7 @@ def run(results, full):
     results.run('unit: recorded accesses, simulated', recorded)
     results.run('unit: fuzzing of frames and events', last_line,
                 'unit/fuzz-core', '300' if full else '10')
-    for program in sorted((CORE_BUILD / 'tests' / 'unit').glob('test-*')):
+    for program in sorted((CORE_BUILD / 'tests').glob('*/test-*')):
         if program.is_file():
             if results.wants(program.name):
                 run_program(results, program, full)
