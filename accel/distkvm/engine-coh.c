@@ -268,6 +268,8 @@ static void installed(Engine *e, CohPage page)
     g_hash_table_remove(e->adopting, &page);
     delta_settle(e->delta, page);
     if (wait) {
+        trace_distkvm_fetched(page, wait->write, wait->remote,
+                              now - wait->since_ns);
         hold_installed(&e->hold, page, wait->tid, now);
         if (!wait->along) {
             count_wait(e, wait, now - wait->since_ns);

@@ -17,7 +17,7 @@
 #define BURST_NS 300000000ull
 #define PAGE 4096
 
-static int is_prime(int n)
+int is_prime(int n)
 {
     for (int d = 2; d * d <= n; d++) {
         if (n % d == 0) {

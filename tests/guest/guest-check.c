@@ -88,6 +88,10 @@ int main(int argc, char **argv)
         return check_leak();
     } else if (!strcmp(subject, "memory")) {
         return check_memory(atol(arg));
+    } else if (!strcmp(subject, "compute")) {
+        return check_compute(atol(arg));
+    } else if (!strcmp(subject, "read")) {
+        return check_read(atol(arg));
     }
     fprintf(stderr, "guest-check each-cpu NODES | sum | litmus N | code N |"
             " sleep N | memory MIB | leak\n");

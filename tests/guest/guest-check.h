@@ -22,6 +22,9 @@ int check_litmus(long iterations);
 int check_code(long iterations);
 int check_sleep(long iterations);
 int check_memory(long megabytes);
+int is_prime(int n);
+int check_compute(long limit);
+int check_read(long megabytes);
 int check_leak(void);
 
 #endif
