@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What CPUs a host can give to a guest.
+
+A node that is started with the model `max` says in its hello what nodes
+compare: features after all that distkvm masks, vendor, layout of the XSAVE
+area, width of addresses.  So that is asked, over the socket that peers use.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import re
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from .cluster import Cluster, Qmp, Shape
+from .common import QEMU, Problem, say
+
+FORMAT = 'distkvm-cpu'
+# Raised by every change that a reader must know of.
+VERSION = 1
+
+PATIENCE = 30
+RETRY_SECONDS = 0.02
+LENGTH = struct.Struct('>I')
+
+# What accel_compat of distkvm-accel.c switches off in every model.
+MASKED = ('kvm', 'svm', 'tcg-cpuid', 'vmx', 'x2apic')
+# How CPUs are arranged: QEMU sets these as -smp and the vendor demand.
+ARRANGEMENT = {'ht', 'cmp-legacy'}
+# All that can be had and that may differ between starts of one guest: named
+# models have no performance counters, and `max` leaves topoext to who asks.
+EVERYTHING = 'max,migratable=on,pmu=off,topoext=on'
+# Not what a guest could name and have.
+NO_MODELS = {'max', 'host', 'base'}
+
+KVM = Path('/dev/kvm')
+MODULES = Path('/sys/module')
+# Whether KVM walks the guest's page tables, and whether walks write.
+KVM_PARAMETERS = ('npt', 'ept', 'eptad')
+
+
+def need_qemu():
+    if not QEMU.exists():
+        raise Problem('QEMU is not built: scripts/distkvm build')
+
+
+# ------------------------------------------------------------ a node
+
+def connect(cluster, node):
+    """A connection to the socket on which a node awaits its peers."""
+    host, port = cluster.peers[node].rsplit(':', 1)
+    end = time.monotonic() + PATIENCE
+    while True:
+        if cluster.process[node].poll() is not None:
+            lines = cluster.log(node).read_text(errors='replace').splitlines()
+            raise Problem('a node cannot start here: '
+                          + '; '.join(lines[1:] or ['it says nothing']))
+        try:
+            return socket.create_connection((host, int(port)), PATIENCE)
+        except OSError:
+            if time.monotonic() > end:
+                raise Problem('a node does not listen within '
+                              f'{PATIENCE} s') from None
+            time.sleep(RETRY_SECONDS)
+
+
+def take(stream, count):
+    data = stream.read(count)
+    if len(data) != count:
+        raise Problem('a node ends the connection before its hello')
+    return data
+
+
+def hello_of(cluster, node):
+    """What the node tells peers; docs/wire-format.rst, "Hello"."""
+    with connect(cluster, node) as peer, peer.makefile('rb') as stream:
+        # Whoever greets gets the node's own hello before it is refused.
+        greeting = json.dumps({'type': 'hello'}).encode()
+        peer.sendall(LENGTH.pack(len(greeting)) + greeting)
+        length, = LENGTH.unpack(take(stream, LENGTH.size))
+        return json.loads(take(stream, length))
+
+
+@contextlib.contextmanager
+def lone_node(vmi, cpu):
+    """A node that waits for its peer for ever: cluster and hello."""
+    need_qemu()
+    with tempfile.TemporaryDirectory(prefix='distkvm-cpu-') as logs:
+        cluster = Cluster(Shape(nodes=2, memory='64M', vmi=vmi, cpu=cpu), logs)
+        try:
+            cluster.start(0, ['-nodefaults', '-display', 'none', '-S'])
+            yield cluster, hello_of(cluster, 0)
+        finally:
+            cluster.end()
+
+
+# ------------------------------------------------------------ models
+
+def flag_names():
+    """QEMU's names of CPUID's bits, each once: expansions have aliases too."""
+    text = subprocess.run([str(QEMU), '-cpu', 'help'], capture_output=True,
+                          text=True, check=True).stdout
+    _, found, names = text.partition('CPUID flags:')
+    if not found:
+        raise Problem("'-cpu help' of this QEMU does not name CPUID's flags")
+    return set(names.split())
+
+
+@contextlib.contextmanager
+def plain_qemu():
+    """QMP of a QEMU without a machine, where distkvm masks nothing."""
+    with tempfile.TemporaryDirectory(prefix='distkvm-qmp-') as directory:
+        path = Path(directory) / 'qmp'
+        with subprocess.Popen(
+                [str(QEMU), '-machine', 'none', '-S', '-nodefaults',
+                 '-display', 'none', '-accel', 'tcg', '-qmp',
+                 f'unix:{path},server=on,wait=off'],
+                stdin=subprocess.DEVNULL) as process:
+            try:
+                with contextlib.closing(Qmp(path)) as qmp:
+                    yield qmp
+            finally:
+                process.kill()
+
+
+def expand(qmp, model, flags, **props):
+    """Features that a model has, and its vendor."""
+    values = qmp.execute('query-cpu-model-expansion', type='full', model={
+        'name': model, 'props': props})['model']['props']
+    return {name for name in flags if values.get(name) is True} - \
+        ARRANGEMENT, values['vendor']
+
+
+def named_models(qmp):
+    """Versioned models and whether they are deprecated."""
+    return {m['name']: m['deprecated']
+            for m in qmp.execute('query-cpu-definitions')
+            if m['name'] not in NO_MODELS and 'alias-of' not in m}
+
+
+def describe_models(node, flags):
+    """Each model: as this node would start it, and what QEMU alone adds."""
+    models = {}
+    masks = {name: False for name in MASKED}
+    with plain_qemu() as plain:
+        for name, deprecated in sorted(named_models(plain).items()):
+            started, _ = expand(node, name, flags)
+            # KVM shows its host's vendor.
+            whole, vendor = expand(plain, name, flags)
+            rest, _ = expand(plain, name, flags, **masks)
+            models[name] = {'vendor': vendor, 'deprecated': deprecated,
+                            'features': ' '.join(sorted(started)),
+                            'masked': ' '.join(sorted(whole - rest))}
+    return models
+
+
+# -------------------------------------------------------------- hosts
+
+def processor():
+    with contextlib.suppress(OSError):
+        found = re.search(r'^model name\s*: (.*)$',
+                          Path('/proc/cpuinfo').read_text(), re.M)
+        if found:
+            return found.group(1)
+    return 'unknown'
+
+
+def kvm_parameters():
+    """Parameters of KVM's modules that decide how memory is translated."""
+    modules = {}
+    for module in sorted(MODULES.glob('kvm*')):
+        modules[module.name] = {}
+        for name in KVM_PARAMETERS:
+            with contextlib.suppress(OSError):
+                modules[module.name][name] = \
+                    (module / 'parameters' / name).read_text().strip()
+    return modules
+
+
+def xsave_layout(text):
+    """Bytes and offset of each component, from the hello's text."""
+    return {number: [int(size), int(offset)] for number, size, offset in
+            re.findall(r'(\d+): (\d+) at (\d+)', text)}
+
+
+def chosen_vmi(what):
+    """'local' is KVM where there is one."""
+    if what == 'tcg':
+        return 'tcg'
+    if not KVM.exists():
+        say(f'this host has no {KVM}: its nodes run with TCG')
+        return 'tcg'
+    if not os.access(KVM, os.R_OK | os.W_OK):
+        raise Problem(f"no access to {KVM}: add yourself to its group "
+                      "(usermod -aG kvm USER), or say 'tcg' if nodes here "
+                      'run with vmi=tcg')
+    return 'kvm'
+
+
+def describe(what='local'):
+    """What this host's nodes can give, as it goes into a file."""
+    need_qemu()
+    vmi = chosen_vmi(what)
+    flags = flag_names()
+    try:
+        with lone_node(vmi, EVERYTHING) as (cluster, hello):
+            models = describe_models(cluster.qmp(0), flags)
+    except Problem as problem:
+        otherwise = '' if vmi == 'tcg' else \
+            "; say 'tcg' if nodes here run with vmi=tcg"
+        raise Problem(f'{problem}{otherwise}') from None
+    cpu, facts = hello['cpu'], hello['facts']
+    return {
+        'format': FORMAT, 'version': VERSION,
+        'host': platform.node(), 'vmi': vmi, 'processor': processor(),
+        'kernel': platform.release(), 'kvm': kvm_parameters(),
+        'qemu': facts['QEMU version'], 'distkvm': facts['distkvm version'],
+        'vendor': cpu['vendor'], 'phys-bits': cpu['address-bits'],
+        'tsc-khz': hello['tsc-khz'], 'tsc-scaling': hello['tsc-scaling'],
+        'xsave': xsave_layout(cpu['xsave']),
+        'features': ' '.join(sorted(flags & set(cpu['features'])
+                                    - ARRANGEMENT)),
+        'models': models}
