@@ -9,8 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import (build, guest, guest_early, guest_fence, guest_lease,
-               guest_loss, guest_memory, guest_refused, guest_run,
+from . import (build, guest, guest_cpu, guest_early, guest_fence,
+               guest_lease, guest_loss, guest_memory, guest_refused, guest_run,
                guest_runstate, guest_tiny)
 from .cluster import Cluster, Shape
 from .common import BUILD, Problem, quiet
@@ -273,5 +273,6 @@ def run(results, full):
     guest_fence.run(results, full)
     guest_refused.run(results, full)
     guest_run.run(results, full)
+    guest_cpu.run(results, full)
     if full:
         run_full_shapes(results)
