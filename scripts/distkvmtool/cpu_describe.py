@@ -52,15 +52,21 @@ def need_qemu():
 
 # ------------------------------------------------------------ a node
 
+def why_ended(log):
+    """The errors in a node's log, which begins with its command."""
+    lines = log.read_text(errors='replace').splitlines()[1:]
+    return '; '.join(line for line in lines if not re.search(
+        r': (warning|info): ', line)) or 'it does not say why'
+
+
 def connect(cluster, node):
     """A connection to the socket on which a node awaits its peers."""
     host, port = cluster.peers[node].rsplit(':', 1)
     end = time.monotonic() + PATIENCE
     while True:
         if cluster.process[node].poll() is not None:
-            lines = cluster.log(node).read_text(errors='replace').splitlines()
             raise Problem('a node cannot start here: '
-                          + '; '.join(lines[1:] or ['it says nothing']))
+                          + why_ended(cluster.log(node)))
         try:
             return socket.create_connection((host, int(port)), PATIENCE)
         except OSError:
