@@ -149,8 +149,8 @@ static bool features_agree(QList *ours, QList *theirs, int node,
         return true;
     }
     error_setg(errp, "CPU features differ: node %d lacks%s; node %d lacks%s;"
-               " switch them off on all nodes (-cpu MODEL,NAME=off), or give"
-               " all a model that all have",
+               " give all nodes a CPU that all of their hosts have:"
+               " scripts/distkvm cpu-baseline finds it",
                node, only_ours ?: " none", distkvm->id,
                only_theirs ?: " none");
     return false;

@@ -443,6 +443,8 @@ static GlobalProperty accel_compat[] = {
     /* What a hypervisor offers a guest is not the same on all nodes. */
     { "x86_64-cpu", "kvm", "off" },
     { "x86_64-cpu", "tcg-cpuid", "off" },
+    /* KVM offers it, but the APIC is QEMU's, which has no such timer. */
+    { "x86_64-cpu", "tsc-deadline", "off" },
     /* A guest's own guests would need their nested tables coherent. */
     { "x86_64-cpu", "svm", "off" },
     { "x86_64-cpu", "vmx", "off" },

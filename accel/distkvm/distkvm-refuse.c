@@ -10,6 +10,7 @@
 #include "qapi/error.h"
 #include "exec/cpu-common.h"
 #include "hw/boards.h"
+#include "hw/core/cpu.h"
 #include "hw/qdev-core.h"
 #include "migration/blocker.h"
 #include "qemu/option.h"
@@ -129,6 +130,23 @@ static int check_backend(Object *obj, void *opaque)
     return 0;
 }
 
+/* Off unless -cpu asks for it: accel_compat in distkvm-accel.c. */
+static bool check_cpu(Error **errp)
+{
+    static const char *const nested[] = { "svm", "vmx" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(nested); i++) {
+        if (object_property_get_bool(OBJECT(first_cpu), nested[i], NULL)) {
+            error_setg(errp, "distkvm: -cpu ...,%s=on cannot work: the tables"
+                       " of a guest's own guests are not coherent between"
+                       " nodes", nested[i]);
+            error_append_hint(errp, "Leave %s out.\n", nested[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
 bool distkvm_refuse_devices(Error **errp)
 {
     if (should_mlock(mlock_state)) {
@@ -136,7 +154,8 @@ bool distkvm_refuse_devices(Error **errp)
                    " come and go");
         return false;
     }
-    return !object_child_foreach_recursive(object_get_root(), check_device,
+    return check_cpu(errp) &&
+           !object_child_foreach_recursive(object_get_root(), check_device,
                                            errp) &&
            !object_child_foreach_recursive(object_get_objects_root(),
                                            check_backend, errp) &&

@@ -10,16 +10,20 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/timer.h"
+#include "clock.h"
 #include "engine-internal.h"
 
 /* A pinned page is looked at again after this. */
 #define PIN_RETRY_NS (20 * 1000)
+/* Many fetches, over any network. */
+#define TURN_NS (50 * SCALE_MS)
 
 /* A request held back while its page is held (hold.h) or pinned. */
 typedef struct HeldEvent {
     CohEvent ev;
     int64_t due_ns;
     int64_t rest_ns;            /* due then if the page's thread rests */
+    bool pinned;
 } HeldEvent;
 
 void engine_held_init(Engine *e)
@@ -52,11 +56,47 @@ static bool is_revocation(const CohEvent *ev)
            ev->type == COH_EV_INV;
 }
 
+static bool is_waiting(Engine *e, uint32_t tid)
+{
+    GHashTableIter iter;
+    gpointer value;
+
+    g_hash_table_iter_init(&iter, e->waiting);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        EngineWait *wait = value;
+
+        if (wait->tid == tid && wait->remote) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Of two nodes, whose turn it is.  All agree, without a word: by guest time. */
+static bool has_turn(Engine *e, CohNodeId other)
+{
+    return (cluster_clock_ns() / TURN_NS & 1) == (e->node.id < other);
+}
+
+/*
+ * Where walks write, two threads often wait for each other's tables, and for
+ * as long as both hold what they have, neither executes an instruction.  So one
+ * keeps it all until it has what it waits for; the other gives at once.
+ */
 static int64_t due_ns(Engine *e, const HeldEvent *held)
 {
-    if (held->rest_ns < held->due_ns && e->listener->rests &&
-        e->listener->rests(e->opaque, hold_thread(&e->hold, held->ev.page))) {
-        return held->rest_ns;
+    uint32_t tid = hold_thread(&e->hold, held->ev.page);
+
+    if (held->pinned) {
+        return held->due_ns;
+    }
+    if (e->listener->rests && e->listener->rests(e->opaque, tid)) {
+        return MIN(held->rest_ns, held->due_ns);
+    }
+    if (e->config.walks_write && is_waiting(e, tid)) {
+        return has_turn(e, held->ev.requester)
+               ? hold_bound(&e->hold, held->ev.page)
+               : MIN(held->rest_ns, held->due_ns);
     }
     return held->due_ns;
 }
@@ -68,7 +108,8 @@ static bool is_held(Engine *e, HeldEvent *held)
     int64_t now = get_clock();
 
     if (e->pinned && e->node.peer[ev->page].state == COH_PEER_M) {
-        held->due_ns = held->rest_ns = now + PIN_RETRY_NS;
+        held->due_ns = now + PIN_RETRY_NS;
+        held->pinned = true;
         return true;
     }
     if (!is_revocation(ev)) {
@@ -80,7 +121,7 @@ static bool is_held(Engine *e, HeldEvent *held)
     }
     held->due_ns = hold_until(&e->hold, ev->page);
     held->rest_ns = hold_until_at_rest(&e->hold, ev->page);
-    return held->due_ns > now && due_ns(e, held) > now;
+    return due_ns(e, held) > now;
 }
 
 /* A home revokes a page once and waits: a second time is for the tables. */

@@ -42,11 +42,20 @@ void hold_installed(Hold *hold, CohPage page, uint32_t tid, int64_t now_ns)
     hold->thread[t].last_ns = now_ns;
 }
 
+int64_t hold_bound(const Hold *hold, CohPage page)
+{
+    unsigned p = page % HOLD_PAGES;
+
+    return hold->page[p].page == page && hold->page[p].installed_ns
+           ? hold->page[p].installed_ns + HOLD_WINDOWS_MAX * hold->window_ns
+           : 0;
+}
+
 int64_t hold_until(const Hold *hold, CohPage page)
 {
     unsigned p = page % HOLD_PAGES;
     unsigned t = hold->page[p].tid % HOLD_THREADS;
-    int64_t last, bound;
+    int64_t last;
 
     if (hold->page[p].page != page || !hold->page[p].installed_ns) {
         return 0;
@@ -55,8 +64,7 @@ int64_t hold_until(const Hold *hold, CohPage page)
     if (hold->thread[t].tid == hold->page[p].tid) {
         last = MAX(last, hold->thread[t].last_ns);
     }
-    bound = hold->page[p].installed_ns + HOLD_WINDOWS_MAX * hold->window_ns;
-    return MIN(last + hold->window_ns, bound);
+    return MIN(last + hold->window_ns, hold_bound(hold, page));
 }
 
 int64_t hold_until_at_rest(const Hold *hold, CohPage page)

@@ -46,6 +46,8 @@ void hold_installed(Hold *hold, CohPage page, uint32_t tid, int64_t now_ns);
 void hold_fetched(Hold *hold, int64_t ns);
 /* Until when @page stays; in the past if it need not. */
 int64_t hold_until(const Hold *hold, CohPage page);
+/* No longer than until then, whatever happens; in the past if it need not. */
+int64_t hold_bound(const Hold *hold, CohPage page);
 /* The same if its thread halts, and uses nothing: no longer than was asked. */
 int64_t hold_until_at_rest(const Hold *hold, CohPage page);
 /* The thread that @page is held for, or 0. */

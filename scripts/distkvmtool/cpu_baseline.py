@@ -27,7 +27,6 @@ KEYS = ('host', 'vmi', 'processor', 'qemu', 'distkvm', 'vendor', 'phys-bits',
 # What hosts may have, and a guest of several nodes is better without.
 UNWANTED = {
     'monitor': 'a CPU that waits with MWAIT looks busy to its host',
-    'tsc-deadline': "nodes use QEMU's local APIC, which has no such timer",
 }
 # What a guest protects its programs from each other with.
 MITIGATIONS = {'amd-ssbd', 'amd-stibp', 'ibpb', 'ibrs', 'md-clear',

@@ -30,7 +30,7 @@ RETRY_SECONDS = 0.02
 LENGTH = struct.Struct('>I')
 
 # What accel_compat of distkvm-accel.c switches off in every model.
-MASKED = ('kvm', 'svm', 'tcg-cpuid', 'vmx', 'x2apic')
+MASKED = ('kvm', 'svm', 'tcg-cpuid', 'tsc-deadline', 'vmx', 'x2apic')
 # How CPUs are arranged: QEMU sets these as -smp and the vendor demand.
 ARRANGEMENT = {'ht', 'cmp-legacy'}
 # All that can be had and that may differ between starts of one guest: named

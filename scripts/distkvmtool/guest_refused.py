@@ -74,6 +74,8 @@ REFUSED = [
     ('shared memory', 'is shared, from a file',
      [*ACCEL[:1], 'q35,memory-backend=m', *ACCEL[2:], '-object',
       'memory-backend-ram,id=m,size=64M,share=on']),
+    ('guests of guests', 'svm=on cannot work',
+     [*ACCEL, '-cpu', 'qemu64,svm=on']),
     ('balloon', "'virtio-balloon.*cannot work",
      [*ACCEL, '-device', 'virtio-balloon-pci']),
     ('virtio-mem', "'virtio-mem.*cannot work|hot-plug|memdev",
