@@ -162,6 +162,7 @@ static void local_handle_interrupt(CPUState *cpu, int mask)
 static bool distkvm_cpu_thread_is_idle(CPUState *cpu)
 {
     if (distkvm->engine && qemu_cpu_is_self(cpu)) {
+        /* That it halts is seen by whoever sees what engine_rests() does. */
         smp_mb();
         engine_rests(distkvm->engine);
     }

@@ -11,6 +11,12 @@ from .common import BUILD, QEMU, say
 from .demo import Console
 
 TIMEOUT = 300
+HOTTEST = 20
+FAULTS = ('faults-read', 'faults-write', 'faults-upgrade')
+# What may be done for pages that many CPUs write.
+TREATMENTS = (('no hold', 'hold-us=0'), ('as it is', ''),
+              ('hold of 1 ms', 'hold-us=1000'),
+              ('whole pages', 'delta-pages=0'), ('no readahead', 'readahead=0'))
 
 
 def timed_guest(process):
@@ -69,12 +75,17 @@ def show_faults(total):
           f"pages that came along: {total['readahead-pages']}")
 
 
-def show_hot_pages(infos):
+def hottest_pages(infos):
+    """Page and faults of all nodes, most first."""
     heat = {}
     for info in infos:
         for hot in info['memory']['hot-pages']:
             heat[hot['page']] = heat.get(hot['page'], 0) + hot['faults']
-    hottest = sorted(heat.items(), key=lambda item: -item[1])[:20]
+    return sorted(heat.items(), key=lambda item: -item[1])[:HOTTEST]
+
+
+def show_hot_pages(infos):
+    hottest = hottest_pages(infos)
     print('hottest pages (number: faults): ' +
           ', '.join(f'{page:#x}: {faults}' for page, faults in hottest))
 
@@ -128,16 +139,37 @@ def boot(args):
     return 0
 
 
+def treatments():
+    """What each does to the twenty hottest pages of a boot."""
+    args = ['-nodefaults', '-display', 'none', '-serial', 'stdio',
+            *guest.kernel_args('quiet', 'compute')]
+    print(f'{"treatment":14} {"to init":>8} {"faults":>8} {"of the 20":>10} '
+          f'{"waited":>8} {"sent":>8}')
+    for name, options in TREATMENTS:
+        (to_init, *_), infos = spread(2, args, f',{options}' if options
+                                      else '')
+        memory = [info['memory'] for info in infos]
+        faults = sum(m[kind] for m in memory for kind in FAULTS)
+        hot = sum(count for _, count in hottest_pages(infos))
+        waited = sum(m[kind.replace('faults', 'wait') + '-ns']
+                     for m in memory for kind in FAULTS) / 1e9
+        sent = sum(m['bytes-sent'] for m in memory) >> 20
+        print(f'{name:14} {to_init:6.1f} s {faults:8} {hot:10} '
+              f'{waited:6.1f} s {sent:4} MiB', flush=True)
+    return 0
+
+
 def main(args):
     build.ensure()
     others = {'memory': bench_memory.main, 'idle': bench_idle.main,
-              'postcopy': bench_postcopy.main}
+              'postcopy': bench_postcopy.main, 'treatments': treatments}
     return others[args.what]() if args.what in others else boot(args)
 
 
 def add_verb(verbs):
     verb = verbs.add_parser('bench', help='compare with plain QEMU')
-    verb.add_argument('what', choices=['boot', 'memory', 'idle', 'postcopy'])
+    verb.add_argument('what', choices=['boot', 'memory', 'idle', 'postcopy',
+                                         'treatments'])
     verb.add_argument('--nodes', type=int, default=2)
     verb.add_argument('--options', help='options of -accel distkvm')
     verb.set_defaults(function=main)
