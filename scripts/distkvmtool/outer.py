@@ -97,9 +97,8 @@ def root_image():
     return image
 
 
-def network(host):
-    """The one end, or the other, of a cable between two such machines."""
-    ports = network.ports
+def cable(ports, host):
+    """The end that host 0, or host 1, has of a cable between the two."""
     return ['-netdev', 'dgram,id=net,'
             f'local.type=inet,local.host=127.0.0.1,local.port={ports[host]},'
             'remote.type=inet,remote.host=127.0.0.1,'

@@ -3,8 +3,9 @@
 
 import threading
 
+from .cluster import free_ports
 from .common import Problem
-from .outer import Outer
+from .outer import Outer, cable
 
 TINY_SAYS = 'tiny: passed'
 # Under two emulations, one in the other.
@@ -35,23 +36,39 @@ run() {
     sed 's/^/node 1: /' /tmp/node-1.log
 }
 '''
+# The same on a host of its own, one node for each.
+HOST_JOB = '''
+ip link set eth0 up
+ip addr add 10.7.7.$host/24 dev eth0
+export UCX_TLS=tcp,self UCX_NET_DEVICES=eth0
+peers=10.7.7.1:7700/10.7.7.2:7700
+'''
+
+
+def ended(outers, seconds):
+    """What such machines said while they ran to their ends."""
+    timers = [threading.Timer(seconds, o.process.kill) for o in outers]
+    drains = [threading.Thread(target=o.console.drain) for o in outers]
+    for thread in timers + drains:
+        thread.start()
+    try:
+        for drain in drains:
+            drain.join()
+    finally:
+        for timer in timers:
+            timer.cancel()
+        for outer in outers:
+            outer.end()
+    texts = [o.console.text for o in outers]
+    for text in texts:
+        if 'outer: job ended with 0' not in text:
+            raise Problem(f'it did not end within {seconds} s; the last it '
+                          f'said: {text[-400:]}')
+    return texts
 
 
 def outer_run(name, commands, seconds):
-    """What such a machine says while it runs commands."""
-    outer = Outer(name, JOB + commands)
-    timer = threading.Timer(seconds, outer.process.kill)
-    timer.start()
-    try:
-        outer.console.drain()
-    finally:
-        timer.cancel()
-        outer.end()
-    text = outer.console.text
-    if 'outer: job ended with 0' not in text:
-        raise Problem(f'it did not end within {seconds} s; the last it said: '
-                      f'{text[-400:]}')
-    return text
+    return ended([Outer(name, JOB + commands)], seconds)[0]
 
 
 def tiny(name, pairs):
@@ -69,9 +86,24 @@ def tiny(name, pairs):
     return ', '.join(pairs)
 
 
+def two_hosts(name):
+    """Two machines, each with a kernel and a node of its own."""
+    ports = free_ports(2)
+    args = ('-kernel /boot/tiny -serial stdio', '')
+    outers = [Outer(f'{name}-{n}',
+                    f'host={n + 1}\n{JOB}{HOST_JOB}'
+                    f'node {n} kvm 2 {args[n]} 2>&1\n', 1, cable(ports, n))
+              for n in range(2)]
+    text = ended(outers, TINY_SECONDS)[0]
+    if TINY_SAYS not in text:
+        raise Problem(f'the guest did not pass: {text[-400:]}')
+
+
 def run(results, full):
     results.run('kvm: tiny kernel under nested kvm-amd', tiny, 'kvm-tiny',
                 ('kvm kvm',))
+    results.run('kvm: tiny kernel over two hosts with kvm-amd', two_hosts,
+                'kvm-two-hosts')
     if full:
         results.run('kvm: tiny kernel under nested kvm-amd and TCG', tiny,
                     'kvm-tiny-mixed', ('kvm tcg', 'tcg kvm'))
