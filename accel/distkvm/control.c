@@ -283,6 +283,7 @@ bool distkvm_shutdown(ShutdownCause cause)
         /* Asked twice: node 0 does not answer, so end alone. */
         asked = ctl.shutdown_asked;
         ctl.shutdown_asked = true;
+        ctl.leaving_cause = cause;
         return !asked;
     }
     if (shutdown_action != SHUTDOWN_ACTION_PAUSE) {
@@ -294,6 +295,14 @@ bool distkvm_shutdown(ShutdownCause cause)
         member_broadcast(message);
     }
     return false;
+}
+
+void control_failed(void)
+{
+    /* Node 0 will not answer that any more. */
+    if (ctl.shutdown_asked) {
+        qemu_system_shutdown_request(ctl.leaving_cause);
+    }
 }
 
 /* Node 0 is gone, in good order: nobody answers faults any more. */

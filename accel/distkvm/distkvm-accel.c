@@ -88,6 +88,7 @@ bool distkvm_fenced(void)
 static void fail_in_main_loop(void *unused)
 {
     vm_stop(RUN_STATE_INTERNAL_ERROR);
+    control_failed();
 }
 
 void distkvm_release_waiters(void)

@@ -148,6 +148,8 @@ void control_init(void);
 void control_formed(void);
 /* This node cannot join, because of @why, which was said.  Any thread. */
 void control_cannot_join(const char *why);
+/* The guest is lost: end, if that was asked for.  Main loop. */
+void control_failed(void);
 /* A message from @from that is not membership's own.  Member thread. */
 void control_message(CohNodeId from, const QDict *message);
 bool control_is_formed(void);

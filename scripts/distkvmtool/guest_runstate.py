@@ -9,8 +9,11 @@ from . import guest
 from .cluster import Cluster, Shape
 from .common import BUILD, Problem
 from .demo import Console
+from .guest_refused import qtest_cluster
 
 TIMEOUT = 240
+ENDS = 12
+END_SECONDS = 4
 HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
 
 
@@ -138,11 +141,30 @@ def skewed_clocks(name):
         cluster.end()
 
 
+def ended_at_once(name):
+    """Both are told to end at the same moment; neither is forgotten."""
+    for _ in range(ENDS):
+        cluster = qtest_cluster(name)
+        try:
+            cluster.start(1)
+            cluster.start(0, HEADLESS)
+            cluster.wait_formed()
+            for process in cluster.process:
+                process.terminate()
+            cluster.wait(END_SECONDS)
+            if cluster.alive():
+                raise Problem(f'nodes {cluster.alive()} stay')
+        finally:
+            cluster.end()
+
+
 def run(results, full):
     results.run('guest: stop and cont on node 1', stop_and_continue,
                 'stop-1', 1)
     results.run('guest: reboot from a follower, reset by QMP', reboot,
                 'reboot')
+    results.run('guest: both nodes are ended at once', ended_at_once,
+                'ended-at-once')
     results.run('guest: -S holds for the cluster', start_stopped, 'stopped')
     results.run('guest: clocks 400 ppm apart', skewed_clocks, 'skew')
     if full:
