@@ -361,6 +361,8 @@ static void handle_boot_node(CohNodeId from, const char *type,
 static void handle_follower(const char *type, const QDict *message)
 {
     if (!strcmp(type, "start")) {
+        /* Node 0 went on: what was asked for before is settled. */
+        ctl.shutdown_asked = false;
         start_here(qdict_get_try_int(message, "clock", 0));
     } else if (!strcmp(type, "stop")) {
         vm_stop(RUN_STATE_PAUSED);
@@ -368,6 +370,7 @@ static void handle_follower(const char *type, const QDict *message)
         pause_all_vcpus();
         member_send(0, member_message("reset-reached"));
     } else if (!strcmp(type, "reset-do")) {
+        ctl.shutdown_asked = false;
         reset_here(message_cause(message));
         member_send(0, member_message("reset-reached"));
     } else if (!strcmp(type, "reset-resume")) {

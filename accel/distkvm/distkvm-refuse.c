@@ -133,14 +133,20 @@ static int check_backend(Object *obj, void *opaque)
 /* Off unless -cpu asks for it: accel_compat in distkvm-accel.c. */
 static bool check_cpu(Error **errp)
 {
-    static const char *const nested[] = { "svm", "vmx" };
+    static const struct {
+        const char *name, *why;
+    } refused[] = {
+        { "svm", "the tables of a guest's own guests are not coherent" },
+        { "vmx", "the tables of a guest's own guests are not coherent" },
+        { "tsc-deadline", "QEMU's local APIC has no such timer" },
+    };
 
-    for (size_t i = 0; i < ARRAY_SIZE(nested); i++) {
-        if (object_property_get_bool(OBJECT(first_cpu), nested[i], NULL)) {
-            error_setg(errp, "distkvm: -cpu ...,%s=on cannot work: the tables"
-                       " of a guest's own guests are not coherent between"
-                       " nodes", nested[i]);
-            error_append_hint(errp, "Leave %s out.\n", nested[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+        if (object_property_get_bool(OBJECT(first_cpu), refused[i].name,
+                                     NULL)) {
+            error_setg(errp, "distkvm: -cpu ...,%s=on cannot work: %s",
+                       refused[i].name, refused[i].why);
+            error_append_hint(errp, "Leave %s out.\n", refused[i].name);
             return false;
         }
     }

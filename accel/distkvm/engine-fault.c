@@ -239,6 +239,9 @@ void engine_fault(Engine *e, const MemFault *fault)
     first = state == COH_PEER_I && is_first_touch(e, fault->page);
     engine_event(e, &ev, NULL);
     wait = g_hash_table_lookup(e->waiting, &fault->page);
+    if (wait) {
+        wait->blocked = true;
+    }
     if (wait && !first && (state == COH_PEER_I || !own)) {
         wait->remote = true;
         follow_fault(&e->follow, fault->tid, wait->since_ns);

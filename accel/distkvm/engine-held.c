@@ -3,8 +3,8 @@
  *
  * A request for a page that came a moment ago waits a little (hold.h), and one
  * for a page that is pinned waits until it is not.  That is as if the network
- * had taken longer.  But what a vCPU fetched before it halted serves nobody
- * here.  Engine thread only.
+ * had taken longer.  What a vCPU fetched before it halted need not wait so long.
+ * A lane knows its own pages' threads only.  Engine thread only.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -15,7 +15,7 @@
 
 /* A pinned page is looked at again after this. */
 #define PIN_RETRY_NS (20 * 1000)
-/* Many fetches, over any network. */
+/* Many fetches, unless a page takes milliseconds. */
 #define TURN_NS (50 * SCALE_MS)
 
 /* A request held back while its page is held (hold.h) or pinned. */
@@ -65,38 +65,42 @@ static bool is_waiting(Engine *e, uint32_t tid)
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         EngineWait *wait = value;
 
-        if (wait->tid == tid && wait->remote) {
+        if (wait->tid == tid && wait->blocked) {
             return true;
         }
     }
     return false;
 }
 
-/* Of two nodes, whose turn it is.  All agree, without a word: by guest time. */
-static bool has_turn(Engine *e, CohNodeId other)
+/* The nodes have turns, by guest time: all agree, nearly, without a word. */
+static bool has_turn(Engine *e)
 {
-    return (cluster_clock_ns() / TURN_NS & 1) == (e->node.id < other);
+    return cluster_clock_ns() / TURN_NS % e->config.map.nodes == e->node.id;
 }
 
 /*
  * Where walks write, two threads often wait for each other's tables, and for
- * as long as both hold what they have, neither executes an instruction.  So one
- * keeps it all until it has what it waits for; the other gives at once.
+ * as long as both hold what they have, neither executes an instruction.  So the
+ * node that has the turn keeps, up to the bound, what its thread will need once
+ * it has what it waits for; the others give as early as they may.
  */
 static int64_t due_ns(Engine *e, const HeldEvent *held)
 {
     uint32_t tid = hold_thread(&e->hold, held->ev.page);
+    int64_t early = MIN(held->rest_ns, held->due_ns);
 
     if (held->pinned) {
         return held->due_ns;
     }
+    /* Our own request waits behind this one: holding would delay both. */
+    if (e->node.peer[held->ev.page].state == COH_PEER_SM_AD) {
+        return 0;
+    }
     if (e->listener->rests && e->listener->rests(e->opaque, tid)) {
-        return MIN(held->rest_ns, held->due_ns);
+        return early;
     }
     if (e->config.walks_write && is_waiting(e, tid)) {
-        return has_turn(e, held->ev.requester)
-               ? hold_bound(&e->hold, held->ev.page)
-               : MIN(held->rest_ns, held->due_ns);
+        return has_turn(e) ? hold_bound(&e->hold, held->ev.page) : early;
     }
     return held->due_ns;
 }
@@ -113,10 +117,6 @@ static bool is_held(Engine *e, HeldEvent *held)
         return true;
     }
     if (!is_revocation(ev)) {
-        return false;
-    }
-    /* Our own request waits behind this one: holding would delay both. */
-    if (e->node.peer[ev->page].state == COH_PEER_SM_AD) {
         return false;
     }
     held->due_ns = hold_until(&e->hold, ev->page);
@@ -152,6 +152,10 @@ int64_t engine_held_due_ns(Engine *e)
 {
     int64_t due = INT64_MAX;
 
+    if (e->held->len && e->config.walks_write) {
+        /* When the turn goes to another node, all is looked at again. */
+        due = get_clock() + TURN_NS - cluster_clock_ns() % TURN_NS;
+    }
     for (guint i = 0; i < e->held->len; i++) {
         due = MIN(due, due_ns(e, &g_array_index(e->held, HeldEvent, i)));
     }

@@ -132,6 +132,7 @@ typedef struct EngineWait {
     uint8_t state;          /* CohPeerState when it faulted */
     bool write;
     bool remote;            /* another node was needed */
+    bool blocked;           /* a thread stands still for it */
     bool along;             /* nobody waits yet, but will */
 } EngineWait;
 

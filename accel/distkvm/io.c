@@ -47,11 +47,11 @@ static struct {
 
 static bool wait_begin(IoWait *wait)
 {
-    qemu_sem_init(&wait->done, 0);
     QEMU_LOCK_GUARD(&io.lock);
     if (io.failed) {
         return false;
     }
+    qemu_sem_init(&wait->done, 0);
     wait->id = ++io.last_id;
     QLIST_INSERT_HEAD(&io.waiting, wait, next);
     return true;

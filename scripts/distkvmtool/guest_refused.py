@@ -76,6 +76,8 @@ REFUSED = [
       'memory-backend-ram,id=m,size=64M,share=on']),
     ('guests of guests', 'svm=on cannot work',
      [*ACCEL, '-cpu', 'qemu64,svm=on']),
+    ('TSC deadline timer', 'tsc-deadline=on cannot work',
+     [*ACCEL, '-cpu', 'qemu64,tsc-deadline=on']),
     ('balloon', "'virtio-balloon.*cannot work",
      [*ACCEL, '-device', 'virtio-balloon-pci']),
     ('virtio-mem', "'virtio-mem.*cannot work|hot-plug|memdev",
