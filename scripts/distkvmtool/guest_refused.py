@@ -77,7 +77,7 @@ REFUSED = [
     ('guests of guests', 'svm=on cannot work',
      [*ACCEL, '-cpu', 'qemu64,svm=on']),
     ('TSC deadline timer', 'tsc-deadline=on cannot work',
-     [*ACCEL, '-cpu', 'qemu64,tsc-deadline=on']),
+     [*accel('node=0,vmi=qtest'), '-cpu', 'qemu64,tsc-deadline=on']),
     ('balloon', "'virtio-balloon.*cannot work",
      [*ACCEL, '-device', 'virtio-balloon-pci']),
     ('virtio-mem', "'virtio-mem.*cannot work|hot-plug|memdev",
