@@ -27,7 +27,8 @@ BACKGROUND_BYTES = 4 << 20
 CAPABILITIES = [{'capability': name, 'state': True}
                 for name in ('postcopy-ram', 'postcopy-preempt')]
 STAMP = r'\d+@(\d+)\.(\d+):'
-PAGE_MASK = ~0xfff
+# Of an address: all but where in its page it is.
+PAGE = r'0x([0-9a-f]+)[0-9a-f]{3}\b'
 
 
 def traced(events, file):
@@ -41,6 +42,21 @@ def stamp_us(match):
     return int(match.group(1)) * 1_000_000 + int(match.group(2))
 
 
+def traced_waits(log, asked, done):
+    """us from each page's first line of one kind to its next of the other."""
+    starts, waits = {}, []
+    for line in log.read_text(errors='replace').splitlines():
+        first, last = asked.match(line), done.match(line)
+        if first:
+            starts.setdefault(first.group(3), stamp_us(first))
+        elif last:
+            start = starts.pop(last.group(3), None)
+            # A page of this node's own is no fetch.
+            if start is not None and last.groupdict().get('remote') != '0':
+                waits.append(stamp_us(last) - start)
+    return waits
+
+
 def guest_args():
     return [*HEADLESS, *guest.kernel_args(f'quiet touch.mb={TOUCHED_MIB}',
                                           'touch')]
@@ -50,21 +66,7 @@ def guest_args():
 
 FAULT = re.compile(STAMP + r'distkvm_fault page (0x[0-9a-f]+) write 0')
 FETCHED = re.compile(STAMP + r'distkvm_fetched page (0x[0-9a-f]+) write 0 '
-                     r'remote (\d)')
-
-
-def distkvm_waits(log):
-    """us that each read of a page of another node took."""
-    asked, waits = {}, []
-    for line in log.read_text(errors='replace').splitlines():
-        fault, fetched = FAULT.match(line), FETCHED.match(line)
-        if fault:
-            asked.setdefault(fault.group(3), stamp_us(fault))
-        elif fetched:
-            start = asked.pop(fetched.group(3), None)
-            if start is not None and fetched.group(4) == '1':
-                waits.append(stamp_us(fetched) - start)
-    return waits
+                     r'remote (?P<remote>\d)')
 
 
 def distkvm():
@@ -87,29 +89,14 @@ def distkvm():
         time.sleep(SECONDS)
     finally:
         cluster.end()
-    return distkvm_waits(log)
+    return traced_waits(log, FAULT, FETCHED)
 
 
 # ----------------------------------------------------------------- postcopy
 
-REQUEST = re.compile(STAMP + r'postcopy_ram_fault_thread_request .*?'
-                     r'HVA=(?:0x)?([0-9a-f]+)')
-PLACED = re.compile(STAMP + r'postcopy_place_page(?:_zero)? '
-                    r'host=(?:0x)?([0-9a-f]+)')
-
-
-def postcopy_waits(log):
-    asked, waits = {}, []
-    for line in log.read_text(errors='replace').splitlines():
-        request, placed = REQUEST.match(line), PLACED.match(line)
-        if request:
-            asked.setdefault(int(request.group(3), 16) & PAGE_MASK,
-                             stamp_us(request))
-        elif placed:
-            start = asked.pop(int(placed.group(3), 16), None)
-            if start is not None:
-                waits.append(stamp_us(placed) - start)
-    return waits
+REQUEST = re.compile(STAMP + r'postcopy_ram_fault_thread_request .*?HVA=' +
+                     PAGE)
+PLACED = re.compile(STAMP + r'postcopy_place_page(?:_zero)? host=' + PAGE)
 
 
 def plain(socket, *extra):
@@ -155,7 +142,7 @@ def postcopy():
             for node in nodes:
                 node.kill()
                 node.wait()
-    return postcopy_waits(log)
+    return traced_waits(log, REQUEST, PLACED)
 
 
 # --------------------------------------------------------------------- both

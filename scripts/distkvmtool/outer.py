@@ -45,13 +45,6 @@ def copy_libraries(program, root):
             shutil.copy(Path(file).resolve(), target)
 
 
-def boot_files():
-    """What such a host gives its guests to boot."""
-    return {'tiny': guest.tiny_guest(), 'vmlinuz': guest.vmlinuz(),
-            'litmus': guest.initramfs('litmus'),
-            'plain': guest.initramfs('plain')}
-
-
 def fill_root(root):
     for name in ('bin', 'boot', 'share', 'tmp', 'proc', 'sys', 'dev'):
         (root / name).mkdir(parents=True)
@@ -72,14 +65,13 @@ def fill_root(root):
             link.symlink_to('/bin/busybox')
     for name in FIRMWARE:
         shutil.copy(firmware_file(name), root / 'share' / name)
-    for name, path in boot_files().items():
-        shutil.copy(path, root / 'boot' / name)
+    shutil.copy(guest.tiny_guest(), root / 'boot' / 'tiny')
 
 
 def root_image():
     """A host's root: QEMU, what it needs, and a guest to run."""
     state = hashlib.sha256(Path(__file__).read_bytes())
-    for path in (QEMU, *boot_files().values()):
+    for path in (QEMU, guest.tiny_guest()):
         state.update(Path(path).read_bytes())
     image = GUEST / f'outer-{state.hexdigest()[:12]}.img'
     if not image.exists():

@@ -94,6 +94,6 @@ int main(int argc, char **argv)
         return check_read(atol(arg));
     }
     fprintf(stderr, "guest-check each-cpu NODES | sum | litmus N | code N |"
-            " sleep N | memory MIB | leak\n");
+            " sleep N | memory MIB | leak | compute N | read MIB\n");
     return 2;
 }
