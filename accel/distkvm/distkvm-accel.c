@@ -447,6 +447,8 @@ static GlobalProperty accel_compat[] = {
     { "x86_64-cpu", "tcg-cpuid", "off" },
     /* KVM offers it, but the APIC is QEMU's, which has no such timer. */
     { "x86_64-cpu", "tsc-deadline", "off" },
+    /* It is so on all nodes; who is not told reads a timer of node 0's. */
+    { "x86_64-cpu", "invtsc", "on" },
     /* A guest's own guests would need their nested tables coherent. */
     { "x86_64-cpu", "svm", "off" },
     { "x86_64-cpu", "vmx", "off" },

@@ -31,6 +31,8 @@ LENGTH = struct.Struct('>I')
 
 # What accel_compat of distkvm-accel.c switches off in every model.
 MASKED = ('kvm', 'svm', 'tcg-cpuid', 'tsc-deadline', 'vmx', 'x2apic')
+# And on.
+ADDED = ('invtsc',)
 # How CPUs are arranged: QEMU sets these as -smp and the vendor demand.
 ARRANGEMENT = {'ht', 'cmp-legacy'}
 # All that can be had and that may differ between starts of one guest: named

@@ -145,7 +145,7 @@ def aggregation(name):
 
 def trusted_tsc(name):
     """Linux takes its time from the TSC, and it is the same on all nodes."""
-    text = boot(name, Shape(nodes=2, memory='256M', cpu='qemu64,invtsc=on'),
+    text = boot(name, Shape(nodes=2, memory='256M'),
                 'litmus', [*LITMUS, 'Switched to clocksource tsc'],
                 append='loglevel=7 litmus.n=2000')
     return ', '.join(sorted(set(re.findall(r'time went backwards \d+ times',
