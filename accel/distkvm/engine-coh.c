@@ -200,11 +200,12 @@ static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
     case COH_ACT_UNPROTECT:
         STAT_ADD(e, pages_owned, 1);
         engine_evict_changed(e, page);
-        return mem_protect(e->mem, page, true);
+        return mem_protect(e->mem, page, 1, true);
     case COH_ACT_PROTECT:
         STAT_ADD(e, pages_owned, -1);
         engine_evict_changed(e, page);
-        return mem_protect(e->mem, page, false);
+        return engine_is_ahead(e, page) ? 0
+               : mem_protect(e->mem, page, 1, false);
     case COH_ACT_COPY:
         engine_copy_page(e, ev, state);
         return 0;
@@ -420,21 +421,27 @@ static bool is_page(Engine *e, CohPage page, const char **why)
 static bool several_pages(Engine *e, const WireFrame *frame, CohEvent *ev,
                           const char **why)
 {
+    bool valid = false;
+
     if (!engine_gather_is_valid(frame)) {
         *why = "sent a list of pages that cannot be read";
         return false;
     }
     cluster_clock_observe(frame->clock_ns);
-    for (unsigned n = 0; ; n++) {
-        if (!is_page(e, ev->page, why)) {
-            return false;
-        }
+    engine_cork(e);
+    engine_protect_ahead(e, frame);
+    for (unsigned n = 0; is_page(e, ev->page, why); n++) {
         engine_event(e, ev, NULL);
         if (n == frame->arg) {
-            return true;
+            valid = true;
+            break;
         }
         engine_gathered(frame, n, ev);
     }
+    engine_run_local(e);
+    engine_ahead_end(e);
+    engine_uncork(e);
+    return valid;
 }
 
 /*

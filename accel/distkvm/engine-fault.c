@@ -73,7 +73,7 @@ static void fault_after_failure(Engine *e, const MemFault *fault)
     case COH_PEER_SM_AD:
     case COH_PEER_SM_A:
         /* Nobody else will see it. */
-        mem_protect(e->mem, fault->page, true);
+        mem_protect(e->mem, fault->page, 1, true);
         mem_wake(e->mem, fault->page);
         break;
     case COH_PEER_M:

@@ -109,6 +109,9 @@ struct Engine {
     EvictRing ring;
     int64_t evicted_ns, evict_due_ns;
     Gather gather;
+    unsigned corks;
+    CohPage ahead;              /* write-protected before its turn comes, */
+    unsigned ahead_pages;       /* and as many pages from there on */
     Hold hold;
     Follow follow;
     Walks walks;
@@ -218,7 +221,17 @@ bool engine_gather_is_valid(const WireFrame *frame);
 /* The page @n of that list, into an event that is like the first. */
 void engine_gathered(const WireFrame *frame, unsigned n, CohEvent *ev);
 
+/* engine-ahead.c: the list behind @frame is going to be read by a peer. */
+void engine_protect_ahead(Engine *e, const WireFrame *frame);
+/* Is @page protected already? */
+bool engine_is_ahead(const Engine *e, CohPage page);
+/* The list has been served. */
+void engine_ahead_end(Engine *e);
+
 void engine_send(Engine *e, CohNodeId to, WireFrame *frame);
+/* Frames in between may go together. */
+void engine_cork(Engine *e);
+void engine_uncork(Engine *e);
 void engine_break(Engine *e, const char *why);
 
 #endif

@@ -49,36 +49,70 @@ void engine_send(Engine *e, CohNodeId to, WireFrame *frame)
                             frame->payload, frame->len);
 }
 
-static void engine_frame(void *opaque, const void *buf, size_t len)
+void engine_cork(Engine *e)
 {
-    Engine *e = opaque;
+    if (!e->corks++) {
+        e->transport->ops->cork(e->transport, true);
+    }
+}
+
+void engine_uncork(Engine *e)
+{
+    if (!--e->corks) {
+        e->transport->ops->cork(e->transport, false);
+    }
+}
+
+static void engine_frame(Engine *e, const WireFrame *frame)
+{
     const char *why = NULL;
-    WireFrame frame;
 
     STAT_ADD(e, frames_received, 1);
-    STAT_ADD(e, bytes_received, len);
-    if (!wire_decode(buf, len, &frame) ||
-        frame.from >= e->config.map.nodes || frame.from == e->node.id) {
-        /* Nobody can be blamed for it: count, trace, ignore. */
-        trace_distkvm_bad_frame(len);
-        return;
-    }
-    trace_distkvm_recv(frame.from, frame.type, frame.sub, frame.addr, len);
+    trace_distkvm_recv(frame->from, frame->type, frame->sub, frame->addr,
+                       frame->len);
     if (e->failed) {
         return;
     }
-    if (frame.clock_ns - cluster_clock_ns() > CLOCK_LEAP_NS ||
-        frame.clock_ns < 0) {
-        e->listener->lost(e->opaque, frame.from, "its clock is absurd");
+    if (frame->clock_ns - cluster_clock_ns() > CLOCK_LEAP_NS ||
+        frame->clock_ns < 0) {
+        e->listener->lost(e->opaque, frame->from, "its clock is absurd");
         return;
     }
-    if (frame.type == WIRE_COH) {
-        if (!engine_coh_frame(e, &frame, &why)) {
-            e->listener->lost(e->opaque, frame.from, why);
+    if (frame->type == WIRE_COH) {
+        if (!engine_coh_frame(e, frame, &why)) {
+            e->listener->lost(e->opaque, frame->from, why);
         }
     } else {
-        cluster_clock_observe(frame.clock_ns);
-        e->listener->frame(e->opaque, &frame);
+        cluster_clock_observe(frame->clock_ns);
+        e->listener->frame(e->opaque, frame);
+    }
+}
+
+/* What is answered to frames that came together goes together. */
+static void engine_frames(void *opaque, const void *buf, size_t len)
+{
+    Engine *e = opaque;
+    const uint8_t *at = buf;
+    bool several = false;
+    WireFrame frame;
+
+    STAT_ADD(e, bytes_received, len);
+    while (len) {
+        if (!wire_next(&at, &len, &frame) ||
+            frame.from >= e->config.map.nodes || frame.from == e->node.id) {
+            /* Nobody can be blamed for it: count, trace, ignore. */
+            trace_distkvm_bad_frame(len);
+            break;
+        }
+        if (len && !several) {
+            several = true;
+            engine_cork(e);
+        }
+        engine_frame(e, &frame);
+    }
+    if (several) {
+        engine_run_local(e);
+        engine_uncork(e);
     }
 }
 
@@ -90,7 +124,7 @@ static void engine_peer_lost(void *opaque, CohNodeId peer, const char *why)
 }
 
 static const TransportListener transport_listener = {
-    .frame = engine_frame,
+    .frames = engine_frames,
     .lost = engine_peer_lost,
 };
 

@@ -231,16 +231,16 @@ int mem_install(Mem *mem, CohPage page, const void *data, bool writable)
     }
 }
 
-int mem_protect(Mem *mem, CohPage page, bool writable)
+int mem_protect(Mem *mem, CohPage first, unsigned pages, bool writable)
 {
     struct uffdio_writeprotect wp = {
-        .range = { .start = (uintptr_t)mem_host(mem, page),
-                   .len = COH_PAGE_SIZE },
+        .range = { .start = (uintptr_t)mem_host(mem, first),
+                   .len = (uint64_t)pages << COH_PAGE_BITS },
         .mode = writable ? UFFDIO_WRITEPROTECT_MODE_DONTWAKE
                          : UFFDIO_WRITEPROTECT_MODE_WP,
     };
 
-    return mem_ioctl(mem, page, UFFDIO_WRITEPROTECT, &wp);
+    return mem_ioctl(mem, first, UFFDIO_WRITEPROTECT, &wp);
 }
 
 int mem_zap(Mem *mem, CohPage page)

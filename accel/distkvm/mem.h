@@ -50,8 +50,11 @@ void *mem_host(Mem *mem, CohPage page);
  * 0, or -errno: -ENOMEM, or -EEXIST if the page is not absent.
  */
 int mem_install(Mem *mem, CohPage page, const void *data, bool writable);
-/* Allow or forbid writing to the present @page.  0 or -errno. */
-int mem_protect(Mem *mem, CohPage page, bool writable);
+/*
+ * Allow or forbid writing to the present pages from @first on, which must be
+ * in one block and of one lane.  0 or -errno.
+ */
+int mem_protect(Mem *mem, CohPage first, unsigned pages, bool writable);
 /* Make the present @page absent and free it; waiters fault again. */
 int mem_zap(Mem *mem, CohPage page);
 /* Wake whoever waits for @page. */

@@ -42,11 +42,14 @@ static struct {
     __typeof__(&ucp_request_free) request_free;
 } ucx;
 
+typedef struct UcxBuf UcxBuf;
+
 typedef struct UcxPeer {
     struct TransportUcx *t;
     CohNodeId id;
     ucp_ep_h ep;
     bool lost;
+    UcxBuf *bunch;              /* frames that wait for more, or NULL       */
 } UcxPeer;
 
 typedef struct TransportUcx {
@@ -59,14 +62,16 @@ typedef struct TransportUcx {
     size_t address_len;
     int efd;
     GQueue free_bufs;
+    bool corked;
     UcxPeer peer[COH_NODES_MAX];
 } TransportUcx;
 
-/* A frame on its way: UCX reads it until the send completes. */
-typedef struct UcxBuf {
+/* Frames on their way: UCX reads them until the send completes. */
+struct UcxBuf {
     TransportUcx *t;
-    uint8_t bytes[WIRE_FRAME_MAX];
-} UcxBuf;
+    size_t len;
+    uint8_t bytes[WIRE_BUNCH_MAX];
+};
 
 static bool ucx_resolve(void *library, Error **errp)
 {
@@ -155,6 +160,9 @@ static void ucx_disconnect(Transport *transport, CohNodeId id)
     };
     ucs_status_ptr_t request;
 
+    if (peer->bunch) {
+        g_queue_push_head(&t->free_bufs, g_steal_pointer(&peer->bunch));
+    }
     if (peer->ep) {
         peer->lost = true;
         request = ucx.ep_close_nbx(peer->ep, &param);
@@ -203,11 +211,9 @@ static void ucx_sent(void *request, ucs_status_t status, void *opaque)
     ucx.request_free(request);
 }
 
-static void ucx_send(Transport *transport, CohNodeId id, const void *head,
-                     size_t head_len, const void *payload, size_t payload_len)
+static void ucx_send_bunch(TransportUcx *t, UcxPeer *peer)
 {
-    TransportUcx *t = container_of(transport, TransportUcx, parent);
-    UcxPeer *peer = &t->peer[id];
+    UcxBuf *buf = g_steal_pointer(&peer->bunch);
     ucp_request_param_t param = {
         .op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK |
                         UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS,
@@ -215,24 +221,56 @@ static void ucx_send(Transport *transport, CohNodeId id, const void *head,
         .cb.send = ucx_sent,
     };
     ucs_status_ptr_t request;
+
+    param.user_data = buf;
+    request = ucx.am_send_nbx(peer->ep, UCX_AM_ID, NULL, 0, buf->bytes,
+                              buf->len, &param);
+    if (!UCS_PTR_IS_PTR(request)) {
+        g_queue_push_head(&t->free_bufs, buf);
+        if (UCS_PTR_IS_ERR(request)) {
+            ucx_lose(peer, "UCX cannot send to it");
+        }
+    }
+}
+
+static void ucx_send(Transport *transport, CohNodeId id, const void *head,
+                     size_t head_len, const void *payload, size_t payload_len)
+{
+    TransportUcx *t = container_of(transport, TransportUcx, parent);
+    UcxPeer *peer = &t->peer[id];
     UcxBuf *buf;
 
     if (!peer->ep || peer->lost) {
         return;
     }
-    buf = g_queue_pop_head(&t->free_bufs) ?: g_new(UcxBuf, 1);
-    buf->t = t;
-    memcpy(buf->bytes, head, head_len);
-    if (payload_len) {
-        memcpy(buf->bytes + head_len, payload, payload_len);
+    if (peer->bunch &&
+        peer->bunch->len + head_len + payload_len > WIRE_BUNCH_MAX) {
+        ucx_send_bunch(t, peer);
     }
-    param.user_data = buf;
-    request = ucx.am_send_nbx(peer->ep, UCX_AM_ID, NULL, 0, buf->bytes,
-                              head_len + payload_len, &param);
-    if (!UCS_PTR_IS_PTR(request)) {
-        g_queue_push_head(&t->free_bufs, buf);
-        if (UCS_PTR_IS_ERR(request)) {
-            ucx_lose(peer, "UCX cannot send to it");
+    if (!peer->bunch) {
+        peer->bunch = g_queue_pop_head(&t->free_bufs) ?: g_new(UcxBuf, 1);
+        peer->bunch->t = t;
+        peer->bunch->len = 0;
+    }
+    buf = peer->bunch;
+    memcpy(buf->bytes + buf->len, head, head_len);
+    if (payload_len) {
+        memcpy(buf->bytes + buf->len + head_len, payload, payload_len);
+    }
+    buf->len += head_len + payload_len;
+    if (!t->corked) {
+        ucx_send_bunch(t, peer);
+    }
+}
+
+static void ucx_cork(Transport *transport, bool cork)
+{
+    TransportUcx *t = container_of(transport, TransportUcx, parent);
+
+    t->corked = cork;
+    for (CohNodeId id = 0; !cork && id < COH_NODES_MAX; id++) {
+        if (t->peer[id].bunch) {
+            ucx_send_bunch(t, &t->peer[id]);
         }
     }
 }
@@ -243,9 +281,9 @@ static ucs_status_t ucx_received(void *arg, const void *header,
 {
     TransportUcx *t = arg;
 
-    /* Frames are sent eagerly and whole; anything else is not ours. */
+    /* All is sent eagerly and whole; anything else is not ours. */
     if (!(param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) && !header_len) {
-        t->listener->frame(t->opaque, data, len);
+        t->listener->frames(t->opaque, data, len);
     }
     return UCS_OK;
 }
@@ -330,6 +368,7 @@ static const TransportOps ucx_ops = {
     .address = ucx_address,
     .connect = ucx_connect,
     .send = ucx_send,
+    .cork = ucx_cork,
     .poll = ucx_poll,
     .wait_fd = ucx_wait_fd,
     .arm = ucx_arm,

@@ -17,8 +17,8 @@ typedef struct Transport Transport;
 
 /* Who hears of what arrives.  Called from within poll(). */
 typedef struct TransportListener {
-    /* @buf is valid during the call only. */
-    void (*frame)(void *opaque, const void *buf, size_t len);
+    /* One or more frames.  @buf is valid during the call only. */
+    void (*frames)(void *opaque, const void *buf, size_t len);
     /* Nothing can be sent to @peer any more, because of @why. */
     void (*lost)(void *opaque, CohNodeId peer, const char *why);
 } TransportListener;
@@ -35,6 +35,11 @@ typedef struct TransportOps {
      */
     void (*send)(Transport *t, CohNodeId peer, const void *head,
                  size_t head_len, const void *payload, size_t payload_len);
+    /*
+     * Until this is taken back, frames to one peer may wait for each other,
+     * to go in one message.
+     */
+    void (*cork)(Transport *t, bool cork);
     /* Receive and send what is ready; true if there was anything. */
     bool (*poll)(Transport *t);
     /* A descriptor that becomes readable when poll() has work, once armed. */

@@ -166,10 +166,29 @@ def ranges():
             raise Problem('a range beyond the end was taken')
 
 
+def runs():
+    """Two nodes read runs of pages while their owner writes on."""
+    pages = 48
+    with MemoryCluster('memory-runs', nodes=3,
+                       options=('readahead=64', *OPTIONS)) as c:
+        for home in (0, 1):
+            # Over the end of what the lanes divide memory into.
+            first = c.home(home, 16)
+            c.node[0].send('stamp', first, pages, 1500)
+            for node in c.node[1:]:
+                node.send('watch', first, pages, 1500)
+            written, *wrong = [node.number() for node in c.node]
+            if any(wrong) or written < 10:
+                raise Problem(f'{written} rounds of writing; {wrong} wrong')
+            for page in range(pages):
+                expect('last word', c.node[2].ask(
+                    'load', first + (page + 1) * PAGE - 8, 8), written)
+
+
 def lanes():
     """The same with several engine threads, which divide the pages."""
     for test in (words_and_pages, page_stays, nothing_is_lost, neighbours,
-                 ranges, loss):
+                 ranges, runs, loss):
         with patch.object(MemoryCluster, 'every', ('lanes=3',)):
             test()
     with patch.object(MemoryCluster, 'every', ()):
@@ -356,6 +375,7 @@ def run(results, full):
     results.run('memory: neighbours in one page', neighbours)
     results.run('memory: turns', turns)
     results.run('memory: ranges', ranges)
+    results.run('memory: runs, read while they are written', runs)
     results.run('memory: several lanes', lanes)
     results.run('memory: waits that end for no reason', spurious)
     results.run('memory: wishes upon arrival', wish_upon_arrival)

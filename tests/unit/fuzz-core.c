@@ -14,7 +14,8 @@
 
 #define NODES 3
 #define PAGES 6
-#define FRAME_BYTES_MAX (WIRE_HEAD_BYTES + COH_PAGE_SIZE)
+#define SEVERAL 3
+#define BYTES_MAX (SEVERAL * WIRE_FRAME_MAX)
 #define STEPS_PER_WORLD 200
 
 typedef struct World {
@@ -144,36 +145,49 @@ static void damage(uint8_t *buf, size_t *len)
     }
 }
 
-static void hostile_frame(World *w)
+static void take_frame(World *w, const WireFrame *frame)
 {
-    static uint8_t scratch[FRAME_BYTES_MAX];
-    size_t len = make_frame(scratch);
-    g_autofree uint8_t *exact = NULL;
-    WireFrame frame;
-    CohEvent ev;
-
-    if (below(2)) {
-        damage(scratch, &len);
-    }
-    exact = g_memdup2(scratch, len);
-    frames++;
-    if (!wire_decode(exact, len, &frame)) {
-        return;
-    }
-    decoded++;
-    if (frame.len && ((const uint8_t *)frame.payload < exact ||
-                      (const uint8_t *)frame.payload + frame.len >
-                      exact + len)) {
-        g_error("a payload outside its frame");
-    }
-    ev = (CohEvent) {
-        .type = frame.sub, .from = frame.from, .requester = frame.requester,
-        .acks = frame.acks, .page = frame.addr,
+    CohEvent ev = {
+        .type = frame->sub, .from = frame->from,
+        .requester = frame->requester, .acks = frame->acks,
+        .page = frame->addr,
     };
+
+    decoded++;
     if (coh_event_is_message(ev.type) &&
         (!carries_op(ev.type) ||
-         coh_op_decode(frame.payload, frame.len, &ev.op))) {
+         coh_op_decode(frame->payload, frame->len, &ev.op))) {
         take_step(w, &ev);
+    }
+}
+
+/* One or several, one behind the other. */
+static void hostile_frames(World *w)
+{
+    static uint8_t scratch[BYTES_MAX];
+    size_t len = 0;
+    g_autofree uint8_t *exact = NULL;
+    const uint8_t *at, *end;
+    WireFrame frame;
+
+    for (unsigned n = below(4) ? 1 : 1 + below(SEVERAL); n; n--) {
+        size_t more = make_frame(scratch + len);
+
+        if (below(2)) {
+            damage(scratch + len, &more);
+        }
+        len += more;
+        frames++;
+    }
+    at = exact = g_memdup2(scratch, len);
+    end = exact + len;
+    while (wire_next(&at, &len, &frame)) {
+        if ((const uint8_t *)frame.payload < exact ||
+            (const uint8_t *)frame.payload + frame.len > end ||
+            at + len != end) {
+            g_error("a payload outside its frame");
+        }
+        take_frame(w, &frame);
     }
 }
 
@@ -209,7 +223,7 @@ int main(int argc, char **argv)
         world_init(&w);
         for (int i = 0; i < STEPS_PER_WORLD; i++) {
             if (below(3)) {
-                hostile_frame(&w);
+                hostile_frames(&w);
             } else {
                 own_access(&w);
             }

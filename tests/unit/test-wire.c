@@ -116,12 +116,46 @@ static void test_random(void)
     g_free(buf);
 }
 
+/* Several frames, one behind the other; and such that do not end well. */
+static void test_several(void)
+{
+    enum { FRAMES = 5, LEN = 7 };
+    const size_t whole = FRAMES * (WIRE_HEAD_BYTES + LEN);
+    uint8_t buf[FRAMES * (WIRE_HEAD_BYTES + LEN)];
+
+    for (unsigned i = 0; i < FRAMES; i++) {
+        WireFrame frame = sample;
+
+        frame.arg = i;
+        frame.len = LEN;
+        frame.payload = "payload";
+        encode(&frame, buf + i * (WIRE_HEAD_BYTES + LEN));
+    }
+    for (size_t cut = 0; cut <= whole; cut++) {
+        g_autofree uint8_t *exact = g_memdup2(buf, whole - cut);
+        const uint8_t *at = exact;
+        size_t len = whole - cut;
+        unsigned n = 0;
+        WireFrame out;
+
+        while (wire_next(&at, &len, &out)) {
+            g_assert_cmpint(out.arg, ==, n);
+            g_assert_cmpint(memcmp(out.payload, "payload", LEN), ==, 0);
+            n++;
+        }
+        g_assert_cmpint(n, ==, (whole - cut) / (WIRE_HEAD_BYTES + LEN));
+        g_assert_cmpint(len, ==, (whole - cut) % (WIRE_HEAD_BYTES + LEN));
+        g_assert_true(at == exact + (whole - cut) - len);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/wire/round-trip", test_round_trip);
     g_test_add_func("/wire/layout", test_layout);
     g_test_add_func("/wire/truncated", test_truncated);
+    g_test_add_func("/wire/several", test_several);
     g_test_add_func("/wire/malformed", test_malformed);
     g_test_add_func("/wire/random", test_random);
     return g_test_run();

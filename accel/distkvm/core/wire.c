@@ -95,3 +95,21 @@ bool wire_decode(const void *buf, size_t len, WireFrame *frame)
            frame->from < COH_NODES_MAX &&
            frame->len == len - WIRE_HEAD_BYTES;
 }
+
+bool wire_next(const uint8_t **buf, size_t *len, WireFrame *frame)
+{
+    size_t payload, whole;
+
+    if (*len < WIRE_HEAD_BYTES) {
+        return false;
+    }
+    payload = get(*buf + AT_LEN, 4);
+    whole = WIRE_HEAD_BYTES + payload;
+    if (payload > WIRE_PAYLOAD_MAX || whole > *len ||
+        !wire_decode(*buf, whole, frame)) {
+        return false;
+    }
+    *buf += whole;
+    *len -= whole;
+    return true;
+}

@@ -13,10 +13,12 @@
 #include "coh-types.h"
 
 /* Raised by any change of frames or of what they mean. */
-#define WIRE_VERSION 3
+#define WIRE_VERSION 4
 #define WIRE_HEAD_BYTES 48
 #define WIRE_PAYLOAD_MAX COH_PAGE_SIZE
 #define WIRE_FRAME_MAX (WIRE_HEAD_BYTES + WIRE_PAYLOAD_MAX)
+/* Frames that travel together, one behind the other. */
+#define WIRE_BUNCH_MAX (8 * WIRE_FRAME_MAX)
 
 typedef enum {
     WIRE_INVALID,
@@ -73,5 +75,11 @@ void wire_encode_head(const WireFrame *frame, uint8_t head[WIRE_HEAD_BYTES]);
  * holds nothing of use.  @frame->payload points into @buf.
  */
 bool wire_decode(const void *buf, size_t len, WireFrame *frame);
+
+/*
+ * Read the first of the frames in the *@len bytes at *@buf, and move both
+ * behind it.  False if it is malformed; what follows cannot be found then.
+ */
+bool wire_next(const uint8_t **buf, size_t *len, WireFrame *frame);
 
 #endif

@@ -253,6 +253,48 @@ static int run_turns(char **arg)
     return answer(ret, value);
 }
 
+/*
+ * For so many ms, write one number after another into each of these pages:
+ * first its first word, then its last.
+ */
+static int run_stamp(char **arg)
+{
+    uint64_t addr = number(arg[0]), end = addr + number(arg[1]) * PAGE, n = 0;
+    int64_t until = probe_now_ns() + number(arg[2]) * 1000000;
+
+    while (probe_now_ns() < until) {
+        n++;
+        for (uint64_t page = addr; page < end; page += PAGE) {
+            write_word(true, page, n);
+            write_word(true, page + PAGE - 8, n);
+        }
+    }
+    return answer(0, n);
+}
+
+/*
+ * Meanwhile elsewhere: the number of times that a last word was ahead of the
+ * first, or that a word went back.
+ */
+static int run_watch(char **arg)
+{
+    uint64_t addr = number(arg[0]), pages = number(arg[1]), wrong = 0;
+    int64_t until = probe_now_ns() + number(arg[2]) * 1000000;
+    g_autofree uint64_t *seen = g_new0(uint64_t, pages);
+
+    while (probe_now_ns() < until) {
+        for (uint64_t i = 0; i < pages; i++) {
+            uint64_t first, last;
+
+            read_word(true, addr + (i + 1) * PAGE - 8, &last);
+            read_word(true, addr + i * PAGE, &first);
+            wrong += last > first || last < seen[i];
+            seen[i] = first;
+        }
+    }
+    return answer(0, wrong);
+}
+
 /* ---------------------------------------------------------------- probes */
 
 /* touch r|w ADDRESS PAGES STRIDE PAUSE-US */
@@ -332,6 +374,8 @@ static const Command commands[] = {
     { "locked", "LOCK WORD TIMES", 3, run_locked },
     { "count", "touch|access ADDRESS MS WORK-US", 4, run_count },
     { "turns", "touch|access ADDRESS ME NODES TIMES", 5, run_turns },
+    { "stamp", "ADDRESS PAGES MS", 3, run_stamp },
+    { "watch", "ADDRESS PAGES MS", 3, run_watch },
     { "touch", "r|w ADDRESS PAGES STRIDE PAUSE-US", 5, run_touch },
     { "scan", "ADDRESS PAGES", 2, run_scan },
     { "floor", "r|w FAULTS", 2, run_floor },

@@ -92,7 +92,7 @@ static void *floor_thread(void *opaque)
         poll(&fd, 1, 100);
         while (mem_faults(f->mem, 0, &fault, 1) > 0) {
             if (f->write) {
-                mem_protect(f->mem, fault.page, true);
+                mem_protect(f->mem, fault.page, 1, true);
             } else {
                 mem_install(f->mem, fault.page, f->page, true);
             }
