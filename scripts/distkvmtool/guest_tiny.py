@@ -27,11 +27,20 @@ def need_kvm(vmi):
         raise Skip('needs a /dev/kvm that this user may open')
 
 
-def chosen(name):
+def without_kvm(_):
+    """A command before a node's, for a host that has no KVM."""
+    hide = 'mount --bind /dev/null /dev/kvm && exec "$@"'
+    return ['unshare', '--mount', 'sh', '-c', hide, 'sh']
+
+
+def chosen(name, wanted, prefix=None):
     """vmi=auto takes what is there, and says so."""
+    if wanted == 'KVM':
+        need_kvm('kvm')
+    elif prefix and os.geteuid():
+        raise Skip('needs to be root, to hide /dev/kvm from a node')
     cluster = Cluster(Shape(nodes=2, memory='64M', vmi='auto'),
-                      BUILD / 'log' / name)
-    wanted = 'KVM' if os.access('/dev/kvm', os.R_OK | os.W_OK) else 'TCG'
+                      BUILD / 'log' / name, prefix)
     try:
         cluster.start(0)
         cluster.qmp(0)
@@ -65,12 +74,44 @@ def tiny(name, machine, vmi='tcg', cpu=None):
         cluster.end()
 
 
+def resets(name, vmi):
+    """The tiny kernel, reset by QMP in the middle, passes all the same."""
+    need_kvm(vmi)
+    shape = Shape(nodes=2, memory='64M', vmi=vmi, cpu=COMMON_CPU)
+    cluster = Cluster(shape, BUILD / 'log' / name)
+    first = f'tiny: {EXPECTED[0]}'
+    try:
+        cluster.start(1)
+        process = cluster.start(
+            0, [*HEADLESS, '-kernel', str(guest.tiny_guest())],
+            stdout=subprocess.PIPE)
+        console = Console(process, cluster=cluster)
+        for node in range(2):
+            console.until(first, PATIENCE)
+            cluster.qmp(node).execute('system_reset')
+        console.until(r'tiny: (passed|FAILED.*)\n', PATIENCE)
+        console.drain()
+        last = console.text[console.text.rindex(first):]
+        if console.text.count(first) != 3 or \
+                any(f'tiny: {wanted}' not in last for wanted in EXPECTED):
+            raise Problem(f'it did not start again: {console.text[-600:]}')
+        if any(cluster.wait(20)):
+            raise Problem('nodes did not end well')
+    finally:
+        cluster.end()
+
+
 def run(results, full):
     del full
     for machine in ('q35', 'pc'):
         results.run(f'guest: tiny kernel on {machine}', tiny,
                     f'tiny-{machine}', machine)
-    results.run('guest: vmi=auto', chosen, 'auto')
+    results.run('guest: vmi=auto', chosen, 'auto', 'KVM')
+    results.run('guest: vmi=auto without /dev/kvm', chosen, 'auto-tcg', 'TCG',
+                without_kvm if os.path.exists('/dev/kvm') else None)
     for vmi in ('kvm', 'kvm,tcg', 'tcg,kvm'):
         results.run(f'guest: tiny kernel under {vmi}', tiny,
                     f'tiny-{vmi.replace(",", "-")}', 'q35', vmi, COMMON_CPU)
+    for vmi in ('kvm', 'tcg,kvm'):
+        results.run(f'guest: the tiny kernel is reset under {vmi}', resets,
+                    f'tiny-reset-{vmi.replace(",", "-")}', vmi)
