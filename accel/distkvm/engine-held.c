@@ -29,7 +29,8 @@ typedef struct HeldEvent {
 void engine_held_init(Engine *e)
 {
     e->held = g_array_new(false, false, sizeof(HeldEvent));
-    hold_init(&e->hold, e->config.hold_ns);
+    hold_init(&e->hold, e->config.hold_ns, e->config.walks_write
+              ? HOLD_FETCHES_WALKS : HOLD_FETCHES);
 }
 
 void engine_held_free(Engine *e)

@@ -9,9 +9,10 @@
 #include "qemu/osdep.h"
 #include "hold.h"
 
-void hold_init(Hold *hold, int64_t window_ns)
+void hold_init(Hold *hold, int64_t window_ns, unsigned fetches)
 {
     memset(hold, 0, sizeof(*hold));
+    hold->fetches = fetches;
     hold->asked_ns = window_ns;
     hold->window_ns = window_ns;
 }
@@ -26,7 +27,7 @@ void hold_fetched(Hold *hold, int64_t ns)
                        ? MIN(hold->fastest_ns + hold->fastest_ns / 64, ns)
                        : ns;
     hold->window_ns = MAX(hold->asked_ns,
-                          MIN(HOLD_FETCHES * hold->fastest_ns,
+                          MIN(hold->fetches * hold->fastest_ns,
                               HOLD_ADAPTED_MAX_NS));
 }
 

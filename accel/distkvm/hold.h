@@ -22,9 +22,15 @@
 #define HOLD_WINDOWS_MAX 8
 /* A window lasts this many of the fastest fetches, but not for ever. */
 #define HOLD_FETCHES 3
+/*
+ * Where walks count as writes a thread that goes on needs a dozen pages at
+ * once, and loses them all at once: it must have something for it.
+ */
+#define HOLD_FETCHES_WALKS 10
 #define HOLD_ADAPTED_MAX_NS (20 * 1000 * 1000)
 
 typedef struct Hold {
+    unsigned fetches;           /* HOLD_FETCHES or HOLD_FETCHES_WALKS */
     int64_t asked_ns;           /* the least window; 0: no holding at all */
     int64_t window_ns;
     int64_t fastest_ns;         /* fetch of late; 0: none yet */
@@ -39,7 +45,7 @@ typedef struct Hold {
     } thread[HOLD_THREADS];
 } Hold;
 
-void hold_init(Hold *hold, int64_t window_ns);
+void hold_init(Hold *hold, int64_t window_ns, unsigned fetches);
 /* Thread @tid has been given @page at @now_ns. */
 void hold_installed(Hold *hold, CohPage page, uint32_t tid, int64_t now_ns);
 /* Fetching a page from another node took @ns. */

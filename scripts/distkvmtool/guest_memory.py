@@ -11,6 +11,11 @@ from .common import BUILD, CORE_BUILD, Problem
 from .demo import Console
 
 TIMEOUT = 600
+STEP = re.compile(r'distkvm_coh_step node \d+ page (0x[0-9a-f]+) (\w+) ')
+FRAME = re.compile(r'distkvm_(send|recv) (?:to|from) \d+ type 1 sub (\d+) '
+                   r'addr (0x[0-9a-f]+) ')
+# COH_EV_INV
+INV = '13'
 HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
 PAGES_PER_MIB = 256
 # ENGINE_CAP_SLACK
@@ -66,11 +71,10 @@ def core_tool(name, *args):
     return result.stdout.strip().splitlines()[-1]
 
 
-def replayed(name, args, shape, until):
-    """Every step of a traced run is one that the tables allow; and what the
-    guest touched, simulated, breaks nothing."""
+def traced(name, args, shape, until, events):
+    """Logs of the nodes of a guest that said what it should."""
     cluster = Cluster(shape, BUILD / 'log' / name)
-    trace = ['-trace', 'distkvm_coh_step', '-trace', 'distkvm_fault']
+    trace = [word for event in events for word in ('-trace', event)]
     try:
         for node in range(1, shape.nodes):
             cluster.start(node, trace)
@@ -83,12 +87,58 @@ def replayed(name, args, shape, until):
             raise Problem('nodes did not end well')
     finally:
         cluster.end()
+    return [cluster.log(n) for n in range(shape.nodes)]
+
+
+def replayed(name, args, shape, until):
+    """Every step of a traced run is one that the tables allow; and what the
+    guest touched, simulated, breaks nothing."""
+    logs = traced(name, args, shape, until,
+                  ('distkvm_coh_step', 'distkvm_fault'))
     pages = int(re.match(r'\d+', shape.memory).group(0)) * PAGES_PER_MIB
-    logs = [cluster.log(n) for n in range(shape.nodes)]
-    accesses = cluster.log_dir / 'accesses'
+    accesses = logs[0].parent / 'accesses'
     record_accesses(logs, accesses)
     return (core_tool('coh-replay', pages, *logs) + '; simulated: ' +
             core_tool('coh-sim', '--trace', accesses, '--pages', pages))
+
+
+def tiny_args():
+    return ['-no-reboot', '-kernel', str(guest.tiny_guest())]
+
+
+def invalidations(log):
+    """How many left for each page that a node asked for, to write to it;
+    fails if anything came in between."""
+    sizes, page, n = [], None, 0
+    for line in log.read_text(errors='replace').splitlines():
+        found = STEP.search(line)
+        if found and found.group(2) == 'GETM':
+            page, n = found.group(1), 0
+        found = FRAME.search(line)
+        if not found:
+            continue
+        if found.groups() == ('send', INV, page):
+            n += 1
+        elif found.groups()[:2] == ('send', INV):
+            raise Problem(f'{log}: an invalidation on its own: {line}')
+        elif found.group(1) == 'recv':
+            sizes.append(n)
+            page, n = None, 0
+    return sizes
+
+
+def together(name):
+    """All invalidations leave before an acknowledgement is awaited: the home
+    reads no frame in between, and names no page twice."""
+    nodes = 5
+    logs = traced(name, tiny_args(), Shape(nodes=nodes, memory='64M'),
+                  'tiny: passed',
+                  ('distkvm_coh_step', 'distkvm_send', 'distkvm_recv'))
+    sizes = [n for log in logs for n in invalidations(log)]
+    if max(sizes) < nodes - 2:
+        raise Problem(f'no page had {nodes - 2} other readers')
+    return ', '.join(f'{sizes.count(n)} times {n}'
+                     for n in range(1, max(sizes) + 1))
 
 
 def run(results, full):
@@ -98,9 +148,10 @@ def run(results, full):
         results.run('guest: RAM three times what any node may hold, two '
                     'lanes', capped, 'capped-lanes', 4, 256, 150, ',lanes=2')
     results.run('guest: a traced tiny kernel follows the tables', replayed,
-                'traced-tiny', ['-no-reboot', '-kernel',
-                                str(guest.tiny_guest())],
-                Shape(nodes=2, memory='64M'), 'tiny: passed')
+                'traced-tiny', tiny_args(), Shape(nodes=2, memory='64M'),
+                'tiny: passed')
+    results.run('guest: invalidations leave together', together,
+                'traced-inv')
     if full:
         results.run('guest: a traced boot of Linux follows the tables',
                     replayed, 'traced-linux',

@@ -1,42 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """KVM nodes on machines that play hosts, with stock kernels and kvm-amd."""
 
+import re
 import threading
 
 from .cluster import free_ports
 from .common import Problem
-from .outer import Outer, cable
+from .nested import JOB, Run, distkvm, ended, host, stock
+from .outer import Outer, cable, root_image
+from .suite_guest import COMPLAINTS, LITMUS
 
 TINY_SAYS = 'tiny: passed'
-# Under two emulations, one in the other.
-TINY_SECONDS = 400
+# Under two emulations, one in the other; and on machines that do more besides.
+TINY_SECONDS = 600
+STOCK_SECONDS = 2400
+FULL_SECONDS = 5400
 
-# A guest over two nodes: "run VMI0 VMI1 SMP ARGUMENTS...", its console out.
-JOB = '''
-peers=127.0.0.1:7700/127.0.0.1:7701
-node() {
-    n=$1; vmi=$2; smp=$3; shift 3
-    /qemu -L /share -machine q35 -m 128M -smp $smp -nodefaults \\
-        -display none -no-reboot \\
-        -accel distkvm,vmi=$vmi,node=$n,peers=$peers "$@"
-}
-run() {
-    vmi0=$1; vmi1=$2; smp=$3; shift 3
-    echo "job: $vmi0 and $vmi1, $smp vCPUs"
-    node 1 $vmi1 $smp >/tmp/node-1.log 2>&1 &
-    follower=$!
-    node 0 $vmi0 $smp -serial stdio "$@" 2>/tmp/node-0.log |
-        while read -r line; do
-            read up rest </proc/uptime
-            echo "$up $line"
-        done
-    wait $follower
-    echo "job: node 1 ended with $?"
-    sed 's/^/node 0: /' /tmp/node-0.log
-    sed 's/^/node 1: /' /tmp/node-1.log
-}
-'''
-# The same on a host of its own, one node for each.
+# A host of its own for each node.
 HOST_JOB = '''
 ip link set eth0 up
 ip addr add 10.7.7.$host/24 dev eth0
@@ -45,42 +25,14 @@ peers=10.7.7.1:7700/10.7.7.2:7700
 '''
 
 
-def ended(outers, seconds):
-    """What such machines said while they ran to their ends."""
-    timers = [threading.Timer(seconds, o.process.kill) for o in outers]
-    drains = [threading.Thread(target=o.console.drain) for o in outers]
-    for thread in timers + drains:
-        thread.start()
-    try:
-        for drain in drains:
-            drain.join()
-    finally:
-        for timer in timers:
-            timer.cancel()
-        for outer in outers:
-            outer.end()
-    texts = [o.console.text for o in outers]
-    for text in texts:
-        if 'outer: job ended with 0' not in text:
-            raise Problem(f'it did not end within {seconds} s; the last it '
-                          f'said: {text[-400:]}')
-    return texts
-
-
-def outer_run(name, commands, seconds):
-    return ended([Outer(name, JOB + commands)], seconds)[0]
-
-
 def tiny(name, pairs):
     """The tiny kernel under real nested paging, KVM alone and with TCG."""
-    text = outer_run(name, ''.join(f'run {pair} 2 -kernel /boot/tiny\n'
-                                   for pair in pairs), TINY_SECONDS)
-    parts = text.split('job: ')
+    outer = Outer(name, JOB + ''.join(
+        f"{distkvm(pair)}run '{pair}' 2 2 -kernel /boot/tiny\n"
+        for pair in pairs))
+    text = ended([outer], TINY_SECONDS)[0]
     for pair in pairs:
-        label = pair.replace(' ', ' and ')
-        part = next((p for p in parts if p.startswith(label)), '')
-        if TINY_SAYS not in part:
-            raise Problem(f'{label}: {part[-400:] or "nothing"}')
+        Run(text, pair).expect(TINY_SAYS)
     if 'count as writes on AMD' not in text:
         raise Problem('the host does not say what page walks cost on it')
     return ', '.join(pairs)
@@ -91,19 +43,88 @@ def two_hosts(name):
     ports = free_ports(2)
     args = ('-kernel /boot/tiny -serial stdio', '')
     outers = [Outer(f'{name}-{n}',
-                    f'host={n + 1}\n{JOB}{HOST_JOB}'
-                    f'node {n} kvm 2 {args[n]} 2>&1\n', 1, cable(ports, n))
+                    f"host={n + 1}\n{JOB}{HOST_JOB}{distkvm('kvm kvm')}"
+                    f'node {n} 2 {args[n]} 2>&1\n', 1, cable(ports, n))
               for n in range(2)]
     text = ended(outers, TINY_SECONDS)[0]
     if TINY_SAYS not in text:
         raise Problem(f'the guest did not pass: {text[-400:]}')
 
 
+def check_stock(run, *says):
+    """The stock kernel came up with all CPUs, and has nothing to complain of."""
+    run.expect('guest-init: up', 'Power down', *says)
+    found = re.search(COMPLAINTS, run.text)
+    if found:
+        raise Problem(f'{run.name}: the guest complains: {found.group(0)}')
+    if 'job: node 1 ended with 0' not in run.text:
+        raise Problem(f'{run.name}: {run.text[-400:]}')
+
+
+def boot(name, vmis, smp=2, script='plain', append='', says=(),
+         seconds=STOCK_SECONDS):
+    """A stock kernel over two nodes of one host."""
+    outer = host(name, f"{distkvm(vmis)}run '{vmis}' 2 {smp} "
+                 f"{stock(script, f'loglevel=5 {append}')}\n", (script,))
+    run = Run(ended([outer], seconds)[0], vmis)
+    check_stock(run, *(says or ('guest-plain: right on',)))
+    memory = [run.answers(n)[0]['memory'] for n in range(2)]
+    unchanged = sum(m['unchanged-pages-sent'] for m in memory)
+    return f"init after {run.seconds_to('guest-init: up'):.1f} s of the " \
+           f'host, {unchanged} page tables went by unchanged'
+
+
+class Beside:
+    """A test that runs while others do, because it takes long."""
+
+    def __init__(self, function, *args):
+        self.outcome = None
+        self.error = None
+        self.thread = threading.Thread(target=self.run,
+                                       args=(function, *args))
+        self.thread.start()
+
+    def run(self, function, *args):
+        try:
+            self.outcome = function(*args)
+        except Exception as error:  # pylint: disable=broad-except
+            self.error = error
+
+    def result(self):
+        self.thread.join()
+        if self.error:
+            raise self.error
+        return self.outcome
+
+
+def run_full(results):
+    results.run('kvm: tiny kernel under nested kvm-amd and TCG', tiny,
+                'kvm-tiny-mixed', ('kvm tcg', 'tcg kvm'))
+    for i in range(9):
+        results.run(f'kvm: stock kernel over two KVM nodes, again {i + 1}',
+                    boot, 'kvm-stock-again', 'kvm kvm')
+    for i in range(2):
+        results.run(f'kvm: stock kernel over two KVM nodes, litmus {i + 1}',
+                    boot, 'kvm-litmus', 'kvm kvm', 2, 'litmus',
+                    'litmus.n=5000', LITMUS, FULL_SECONDS)
+        for vmis in ('kvm tcg', 'tcg kvm'):
+            results.run(f'kvm: stock kernel over {vmis}, {i + 1}', boot,
+                        'kvm-mixed', vmis)
+        results.run(f'kvm: stock kernel over 2+2 vCPUs, {i + 1}', boot,
+                    'kvm-2-2', 'kvm kvm', 4, 'plain', '', (), FULL_SECONDS)
+
+
 def run(results, full):
+    name = 'kvm: stock kernel over two KVM nodes'
+    root_image()
+    # On one CPU of this machine, so the others are for the tests below.
+    long = Beside(boot, 'kvm-stock', 'kvm kvm') if results.wants(name) \
+        else None
     results.run('kvm: tiny kernel under nested kvm-amd', tiny, 'kvm-tiny',
                 ('kvm kvm',))
     results.run('kvm: tiny kernel over two hosts with kvm-amd', two_hosts,
                 'kvm-two-hosts')
+    if long:
+        results.run(name, long.result)
     if full:
-        results.run('kvm: tiny kernel under nested kvm-amd and TCG', tiny,
-                    'kvm-tiny-mixed', ('kvm tcg', 'tcg kvm'))
+        run_full(results)

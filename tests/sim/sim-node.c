@@ -35,7 +35,7 @@ Sim *sim_new(const SimConfig *c)
         node->version = g_new0(uint32_t, c->pages);
         node->kept = g_hash_table_new(NULL, NULL);
         node->stalled = g_hash_table_new(NULL, NULL);
-        hold_init(&node->hold, c->hold_ns);
+        hold_init(&node->hold, c->hold_ns, HOLD_FETCHES);
     }
     return sim;
 }

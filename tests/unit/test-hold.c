@@ -10,7 +10,7 @@ static Hold hold;
 
 static void test_last_install(void)
 {
-    hold_init(&hold, 100);
+    hold_init(&hold, 100, HOLD_FETCHES);
     hold_installed(&hold, 1, 7, 1000);
     g_assert_cmpint(hold_until(&hold, 1), ==, 1100);
     /* The same instruction needs another page: both stay. */
@@ -24,7 +24,7 @@ static void test_last_install(void)
 
 static void test_bound(void)
 {
-    hold_init(&hold, 100);
+    hold_init(&hold, 100, HOLD_FETCHES);
     hold_installed(&hold, 1, 7, 1000);
     for (int64_t now = 1000; now < 5000; now += 50) {
         hold_installed(&hold, 2, 7, now);
@@ -34,7 +34,7 @@ static void test_bound(void)
 
 static void test_unknown(void)
 {
-    hold_init(&hold, 100);
+    hold_init(&hold, 100, HOLD_FETCHES);
     g_assert_cmpint(hold_until(&hold, 0), ==, 0);
     hold_installed(&hold, 1, 7, 1000);
     g_assert_cmpint(hold_until(&hold, 1 + HOLD_PAGES), ==, 0);
@@ -42,12 +42,12 @@ static void test_unknown(void)
 
 static void test_adapts(void)
 {
-    hold_init(&hold, 100);
+    hold_init(&hold, 100, HOLD_FETCHES);
     hold_fetched(&hold, 10);
     hold_installed(&hold, 1, 7, 1000);
     g_assert_cmpint(hold_until(&hold, 1), ==, 1100);
     /* A slow network: the window outlasts a fetch. */
-    hold_init(&hold, 100);
+    hold_init(&hold, 100, HOLD_FETCHES);
     hold_fetched(&hold, 1000);
     hold_installed(&hold, 1, 7, 1000);
     g_assert_cmpint(hold_until(&hold, 1), ==, 1000 + HOLD_FETCHES * 1000);
@@ -58,7 +58,7 @@ static void test_adapts(void)
     hold_installed(&hold, 1, 7, 1000);
     g_assert_cmpint(hold_until(&hold, 1), <, 1000 + HOLD_FETCHES * 1200);
     /* No holding was asked for. */
-    hold_init(&hold, 0);
+    hold_init(&hold, 0, HOLD_FETCHES);
     hold_fetched(&hold, 1000);
     hold_installed(&hold, 1, 7, 1000);
     g_assert_cmpint(hold_until(&hold, 1), ==, 1000);
@@ -66,7 +66,7 @@ static void test_adapts(void)
 
 static void test_at_rest(void)
 {
-    hold_init(&hold, 100);
+    hold_init(&hold, 100, HOLD_FETCHES);
     hold_fetched(&hold, 1000);
     hold_installed(&hold, 1, 7, 1000);
     g_assert_cmpint(hold_thread(&hold, 1), ==, 7);

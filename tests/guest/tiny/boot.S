@@ -54,10 +54,10 @@ ap_start_32:
     mov %eax, %es
     mov %eax, %ss
     lgdt gdt_pointer
-    /* Stacks go down from the end, one for each CPU in order of its start. */
-    mov $1, %eax
-    lock xadd %eax, ap_count
-    inc %eax
+    /* Stacks go down from the end, one for each CPU by its APIC's id. */
+    mov 0xfee00020, %eax
+    shr $24, %eax
+    lock incl ap_count
     mov %eax, %edx
     shl $STACK_BITS, %eax
     mov $stacks_end, %esp

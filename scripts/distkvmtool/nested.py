@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Guests on emulated hosts with stock kernels and kvm-amd: what such a host
+runs, and what it says about it.
+
+Time is that of the host, which counts instructions: it does not depend on how
+busy the machine below is, and says nothing in seconds, only in ratios."""
+
+import hashlib
+import json
+import re
+import threading
+
+from . import guest
+from .common import GUEST, Problem, quiet
+from .outer import Outer
+
+# All of a host's CPUs are executed by one thread, so a second one is no gain.
+CPUS = 1
+ICOUNT = ('-icount', 'shift=0,sleep=off')
+MEMORY = '128M'
+
+# "run NAME COUNT SMP ARGUMENTS...": a guest of COUNT processes, its console
+# out behind the host's time.  "accel N" says how process N executes it.
+JOB = '''
+mkdir -p /tmp/stock
+[ ! -e /dev/vdc ] || mount -t ext4 -o ro /dev/vdc /tmp/stock
+# While the host waits for its disk its clock runs away.
+cat /qemu /lib/x86_64-linux-gnu/*.so* /boot/* /tmp/stock/* >/dev/null 2>&1
+peers=127.0.0.1:7700/127.0.0.1:7701
+now() { read up rest </proc/uptime; echo "$up $*"; }
+qmp() {
+    { echo '{"execute":"qmp_capabilities"}'
+      echo '{"execute":"query-distkvm"}'
+      echo '{"execute":"query-stats","arguments":{"target":"vcpu"}}'
+      sleep 0.5; } | nc 127.0.0.1 880$1 | tr -d '\\n\\r'
+}
+ask() {
+    for n in $(seq 0 $(($1 - 1))); do echo "stats $n: $(qmp $n)"; done
+}
+node() {
+    n=$1; smp=$2; shift 2
+    /qemu -L /share -machine q35 -m ''' + MEMORY + ''' -smp $smp \\
+        -nodefaults -display none -no-reboot $(accel $n) \\
+        -qmp tcp:127.0.0.1:880$n,server=on,wait=off "$@"
+}
+watch() {
+    while read -r line; do
+        now "$line"
+        case $line in *"guest-init: up"*) ask $1 & ;; esac
+    done
+    wait
+}
+run() {
+    name=$1; count=$2; smp=$3; shift 3
+    now "job: $name"
+    follower=
+    if [ $count = 2 ]; then
+        node 1 $smp >/tmp/node-1.log 2>&1 &
+        follower=$!
+    else
+        : >/tmp/node-1.log
+    fi
+    node 0 $smp -serial stdio "$@" 2>/tmp/node-0.log | watch $count
+    if [ "$follower" ]; then
+        wait $follower
+        echo "job: node 1 ended with $?"
+    fi
+    for n in 0 1; do sed "s/^/node $n: /" /tmp/node-$n.log; done
+}
+'''
+STOCK = '-kernel /tmp/stock/vmlinuz -initrd /tmp/stock/{script} -append ' \
+    '"console=ttyS0 panic=-1 {append}"'
+
+
+def distkvm(vmis, options=''):
+    """Nodes, by what executes their vCPUs."""
+    nodes = vmis.split()
+    peers = '$peers' if len(nodes) > 1 else '${peers%/*}'
+    return 'accel() { case $1 in ' + ' '.join(
+        f'{n}) echo -accel distkvm,vmi={vmi},node={n},peers={peers}{options}'
+        ';;' for n, vmi in enumerate(nodes)) + ' esac; }\n'
+
+
+def plain(irqchip):
+    """One process and no cluster."""
+    return f'accel() {{ echo -accel kvm,kernel-irqchip={irqchip} ' \
+           '-cpu qemu64,invtsc=on; }\n'
+
+
+def stock_image(scripts):
+    """A disk with the stock kernel, and an initramfs for each script."""
+    files = {'vmlinuz': guest.vmlinuz(),
+             **{script: guest.initramfs(script) for script in scripts}}
+    state = hashlib.sha256(' '.join(f'{name} {path}' for name, path in
+                                    sorted(files.items())).encode())
+    image = GUEST / f'stock-{state.hexdigest()[:12]}.img'
+    if not image.exists():
+        root = GUEST / 'root-stock'
+        quiet(['rm', '-rf', root])
+        root.mkdir()
+        for name, path in files.items():
+            (root / name).symlink_to(path)
+        partial = image.with_suffix('.partial')
+        partial.unlink(missing_ok=True)
+        quiet(['cp', '-rL', root, f'{root}-files'])
+        quiet(['mke2fs', '-q', '-t', 'ext4', '-d', f'{root}-files', partial,
+               '64M'])
+        quiet(['rm', '-rf', root, f'{root}-files'])
+        partial.rename(image)
+    return image
+
+
+def ended(outers, seconds):
+    """What such machines said while they ran to their ends."""
+    timers = [threading.Timer(seconds, o.process.kill) for o in outers]
+    drains = [threading.Thread(target=o.console.drain) for o in outers]
+    for thread in timers + drains:
+        thread.start()
+    try:
+        for drain in drains:
+            drain.join()
+    finally:
+        for timer in timers:
+            timer.cancel()
+        for outer in outers:
+            outer.end()
+    texts = [o.console.text for o in outers]
+    for text in texts:
+        if 'outer: job ended with 0' not in text:
+            raise Problem(f'it did not end within {seconds} s; the last it '
+                          f'said: {text[-400:]}')
+    return texts
+
+
+def host(name, commands, scripts=()):
+    """One host that runs guests, each with the stock kernel if scripts."""
+    extra = [*ICOUNT]
+    if scripts:
+        extra += ['-drive', f'file={stock_image(scripts)},format=raw,'
+                            'if=virtio,readonly=on']
+    return Outer(name, JOB + commands, CPUS, extra)
+
+
+def stock(script, append='quiet'):
+    """Arguments for a stock guest."""
+    return STOCK.format(script=script, append=append)
+
+
+class Run:
+    """What one guest said, and what its processes knew of it."""
+
+    def __init__(self, text, name):
+        parts = re.split(r'^([\d.]+) job: (.*)$', text, flags=re.M)
+        found = {parts[i + 1].strip(): (float(parts[i]), parts[i + 2])
+                 for i in range(1, len(parts), 3)}
+        if name not in found:
+            raise Problem(f'{name}: it did not start; {text[-400:]}')
+        self.started, self.text = found[name]
+        self.name = name
+
+    def expect(self, *patterns):
+        for pattern in patterns:
+            if not re.search(pattern, self.text):
+                raise Problem(f"{self.name}: it did not say '{pattern}': "
+                              f'{self.text[-400:] or "nothing"}')
+
+    def seconds_to(self, words):
+        """From the start of its processes, in the host's time."""
+        found = re.search(rf'^([\d.]+) .*{words}', self.text, re.M)
+        if not found:
+            raise Problem(f"{self.name}: it did not say '{words}': "
+                          f'{self.text[-400:]}')
+        return float(found.group(1)) - self.started
+
+    def answers(self, node):
+        """What query-distkvm and query-stats said; None where they fail."""
+        found = re.search(rf'^stats {node}: (.*)$', self.text, re.M)
+        if not found:
+            raise Problem(f'{self.name}: no answer from process {node}')
+        decoder, text, answers = json.JSONDecoder(), found.group(1), []
+        while text.strip():
+            answer, end = decoder.raw_decode(text)
+            text = text[end:].strip()
+            if 'QMP' not in answer and 'event' not in answer:
+                answers.append(answer.get('return'))
+        return answers[1:]
