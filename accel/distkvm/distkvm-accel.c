@@ -390,7 +390,8 @@ static const IntOption int_options[] = {
     INT_OPTION("readahead", readahead, 0, 256, 8,
                "Pages fetched along when memory is read in order; 0: none"),
     INT_OPTION("walk-bundles", walk_bundles, 0, 1, 1,
-               "Fetch the page tables of a walk together; 0: one by one"),
+               "Fetch the page tables of a walk together, and give nodes"
+               " turns, where walks count as writes; 0: not"),
     INT_OPTION("follow", follow, 0, 1, 1,
                "Let the engine run where this node's vCPU waits"),
     INT_OPTION("lanes", lanes, 0, LANES_MAX, 0,

@@ -17,7 +17,9 @@ void follow_init(Follow *f, bool on)
     for (int i = 0; i < FOLLOW_THREADS; i++) {
         f->thread[i].fd = -1;
     }
-    f->on = on && !sched_getaffinity(0, sizeof(f->allowed), &f->allowed);
+    /* Where there is one CPU only, a peer may need it to answer. */
+    f->on = on && !sched_getaffinity(0, sizeof(f->allowed), &f->allowed) &&
+            CPU_COUNT(&f->allowed) > 1;
 }
 
 void follow_free(Follow *f)

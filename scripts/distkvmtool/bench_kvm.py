@@ -27,7 +27,7 @@ EXITS = ('exits', 'io_exits', 'mmio_exits', 'halt_exits', 'irq_exits',
 def measured(number, case):
     name, count, accel = case
     outer = host(f'bench-kvm-{number}', f"{accel}run '{name}' {count} 2 "
-                 f"{stock('plain', 'loglevel=5')}\n", ('plain',))
+                 f"{stock('plain', 'loglevel=7')}\n", ('plain',))
     run = Run(ended([outer], SECONDS)[0], name)
     run.expect('guest-plain: right on')
     return run

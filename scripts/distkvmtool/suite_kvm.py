@@ -2,15 +2,18 @@
 """KVM nodes on machines that play hosts, with stock kernels and kvm-amd."""
 
 import re
-import threading
 
 from .cluster import free_ports
 from .common import Problem
 from .nested import JOB, Run, distkvm, ended, host, stock
 from .outer import Outer, cable, root_image
 from .suite_guest import COMPLAINTS, LITMUS
+from .testing import Beside
 
 TINY_SAYS = 'tiny: passed'
+STOCK = 'kvm: stock kernel over two KVM nodes'
+# Tests that are under way, by name.
+BESIDE = {}
 # Under two emulations, one in the other; and on machines that do more besides.
 TINY_SECONDS = 600
 STOCK_SECONDS = 2400
@@ -65,7 +68,7 @@ def boot(name, vmis, smp=2, script='plain', append='', says=(),
          seconds=STOCK_SECONDS):
     """A stock kernel over two nodes of one host."""
     outer = host(name, f"{distkvm(vmis)}run '{vmis}' 2 {smp} "
-                 f"{stock(script, f'loglevel=5 {append}')}\n", (script,))
+                 f"{stock(script, f'loglevel=7 {append}')}\n", (script,))
     run = Run(ended([outer], seconds)[0], vmis)
     check_stock(run, *(says or ('guest-plain: right on',)))
     memory = [run.answers(n)[0]['memory'] for n in range(2)]
@@ -74,39 +77,16 @@ def boot(name, vmis, smp=2, script='plain', append='', says=(),
            f'host, {unchanged} page tables went by unchanged'
 
 
-class Beside:
-    """A test that runs while others do, because it takes long."""
-
-    def __init__(self, function, *args):
-        self.outcome = None
-        self.error = None
-        self.thread = threading.Thread(target=self.run,
-                                       args=(function, *args))
-        self.thread.start()
-
-    def run(self, function, *args):
-        try:
-            self.outcome = function(*args)
-        except Exception as error:  # pylint: disable=broad-except
-            self.error = error
-
-    def result(self):
-        self.thread.join()
-        if self.error:
-            raise self.error
-        return self.outcome
-
-
 def run_full(results):
     results.run('kvm: tiny kernel under nested kvm-amd and TCG', tiny,
                 'kvm-tiny-mixed', ('kvm tcg', 'tcg kvm'))
     for i in range(9):
-        results.run(f'kvm: stock kernel over two KVM nodes, again {i + 1}',
-                    boot, 'kvm-stock-again', 'kvm kvm')
+        results.run(f'{STOCK}, again {i + 1}', boot,
+                    'kvm-stock-again', 'kvm kvm')
     for i in range(2):
-        results.run(f'kvm: stock kernel over two KVM nodes, litmus {i + 1}',
-                    boot, 'kvm-litmus', 'kvm kvm', 2, 'litmus',
-                    'litmus.n=5000', LITMUS, FULL_SECONDS)
+        results.run(f'{STOCK}, litmus {i + 1}', boot, 'kvm-litmus',
+                    'kvm kvm', 2, 'litmus', 'litmus.n=5000', LITMUS,
+                    FULL_SECONDS)
         for vmis in ('kvm tcg', 'tcg kvm'):
             results.run(f'kvm: stock kernel over {vmis}, {i + 1}', boot,
                         'kvm-mixed', vmis)
@@ -114,17 +94,18 @@ def run_full(results):
                     'kvm-2-2', 'kvm kvm', 4, 'plain', '', (), FULL_SECONDS)
 
 
+def begin(results):
+    """The longest test, on one CPU of this machine."""
+    if results.wants(STOCK) and not results.passed_earlier(STOCK):
+        root_image()
+        BESIDE[STOCK] = Beside(boot, 'kvm-stock', 'kvm kvm')
+
+
 def run(results, full):
-    name = 'kvm: stock kernel over two KVM nodes'
-    root_image()
-    # On one CPU of this machine, so the others are for the tests below.
-    long = Beside(boot, 'kvm-stock', 'kvm kvm') if results.wants(name) \
-        else None
     results.run('kvm: tiny kernel under nested kvm-amd', tiny, 'kvm-tiny',
                 ('kvm kvm',))
     results.run('kvm: tiny kernel over two hosts with kvm-amd', two_hosts,
                 'kvm-two-hosts')
-    if long:
-        results.run(name, long.result)
+    results.run(STOCK, lambda: BESIDE[STOCK].result())
     if full:
         run_full(results)

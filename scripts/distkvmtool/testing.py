@@ -4,6 +4,7 @@
 import importlib
 import json
 import sys
+import threading
 import time
 import traceback
 
@@ -17,6 +18,30 @@ LIGHT = {'static', 'unit'}
 
 class Skip(Exception):
     """A test that cannot run here; the text says what it needs."""
+
+
+class Beside:
+    """A test that runs while others do; its result is asked for later."""
+
+    def __init__(self, function, *args):
+        self.outcome = None
+        self.error = None
+        # Whoever is interrupted does not wait for it.
+        self.thread = threading.Thread(target=self.run, daemon=True,
+                                       args=(function, *args))
+        self.thread.start()
+
+    def run(self, function, *args):
+        try:
+            self.outcome = function(*args)
+        except Exception as error:  # pylint: disable=broad-except
+            self.error = error
+
+    def result(self):
+        self.thread.join()
+        if self.error:
+            raise self.error
+        return self.outcome
 
 
 class Record:
@@ -51,6 +76,9 @@ class Results:
     def wants(self, name):
         return not self.only or self.only in name
 
+    def passed_earlier(self, name):
+        return self.record and name in self.record.passed
+
     def add(self, name, outcome, detail='', seconds=None):
         self.counts[outcome] += 1
         mark = {'passed': 'ok  ', 'failed': 'FAIL', 'skipped': 'SKIP'}[outcome]
@@ -62,7 +90,7 @@ class Results:
         """Run one test; a Problem or an assertion fails it."""
         if not self.wants(name):
             return
-        if self.record and name in self.record.passed:
+        if self.passed_earlier(name):
             self.add(name, 'passed', 'earlier, with the same tree')
             return
         started = time.monotonic()
@@ -103,9 +131,14 @@ def main(args):
     suites = args.suites or SUITES
     prepare(suites)
     results = Results(args.only, Record() if args.full else None)
-    for suite in suites:
+    modules = {suite: importlib.import_module(f'.suite_{suite}', __package__)
+               for suite in suites}
+    for module in modules.values():
+        # What takes long and needs one CPU goes on beside the others.
+        if hasattr(module, 'begin'):
+            module.begin(results)
+    for suite, module in modules.items():
         say(f'suite {suite}')
-        module = importlib.import_module(f'.suite_{suite}', __package__)
         try:
             module.run(results, args.full)
         except Problem as problem:
