@@ -14,6 +14,9 @@
 #include "clock.h"
 #include "trace.h"
 
+/* Of fewer pages the first is wanted too soon for it to wait for the next. */
+#define CORK_PAGES 16
+
 static guint page_hash(gconstpointer key)
 {
     return g_int64_hash(key);
@@ -428,7 +431,9 @@ static bool several_pages(Engine *e, const WireFrame *frame, CohEvent *ev,
         return false;
     }
     cluster_clock_observe(frame->clock_ns);
-    engine_cork(e);
+    if (frame->arg >= CORK_PAGES) {
+        engine_cork(e);
+    }
     engine_protect_ahead(e, frame);
     for (unsigned n = 0; is_page(e, ev->page, why); n++) {
         engine_event(e, ev, NULL);
@@ -440,7 +445,9 @@ static bool several_pages(Engine *e, const WireFrame *frame, CohEvent *ev,
     }
     engine_run_local(e);
     engine_ahead_end(e);
-    engine_uncork(e);
+    if (frame->arg >= CORK_PAGES) {
+        engine_uncork(e);
+    }
     return valid;
 }
 

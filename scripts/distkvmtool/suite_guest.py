@@ -25,7 +25,7 @@ SHM = {'UCX_TLS': 'posix,sysv,self,tcp'}
 # What the guest's kernel must not say.
 COMPLAINTS = re.compile(
     r'\bBUG:|WARNING:|Call Trace|Kernel panic|rcu.*stall|soft lockup|'
-    r'clocksource.*(unstable|skew(?! test skipped))|hung task|Oops', re.I)
+    r'clocksource.*(unstable|skew(?! test skipped))|hung task|\bOops', re.I)
 
 
 def check_console(text, shape):

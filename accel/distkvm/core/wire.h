@@ -17,8 +17,11 @@
 #define WIRE_HEAD_BYTES 48
 #define WIRE_PAYLOAD_MAX COH_PAGE_SIZE
 #define WIRE_FRAME_MAX (WIRE_HEAD_BYTES + WIRE_PAYLOAD_MAX)
-/* Frames that travel together, one behind the other. */
-#define WIRE_BUNCH_MAX (8 * WIRE_FRAME_MAX)
+/*
+ * Frames that travel together, one behind the other: what UCX's transports send
+ * at once, unless told otherwise.  Longer messages are cut and put together.
+ */
+#define WIRE_BUNCH_MAX 8000
 
 typedef enum {
     WIRE_INVALID,
