@@ -72,19 +72,15 @@ STOCK = '-kernel /tmp/stock/vmlinuz -initrd /tmp/stock/{script} -append ' \
     '"console=ttyS0 panic=-1 {append}"'
 
 
+# One process and no cluster.
+PLAIN = 'accel() { echo -accel kvm; }\n'
+
+
 def distkvm(vmis, options=''):
     """Nodes, by what executes their vCPUs."""
-    nodes = vmis.split()
-    peers = '$peers' if len(nodes) > 1 else '${peers%/*}'
     return 'accel() { case $1 in ' + ' '.join(
-        f'{n}) echo -accel distkvm,vmi={vmi},node={n},peers={peers}{options}'
-        ';;' for n, vmi in enumerate(nodes)) + ' esac; }\n'
-
-
-def plain(irqchip):
-    """One process and no cluster."""
-    return f'accel() {{ echo -accel kvm,kernel-irqchip={irqchip} ' \
-           '-cpu qemu64,invtsc=on; }\n'
+        f'{n}) echo -accel distkvm,vmi={vmi},node={n},peers=$peers{options}'
+        ';;' for n, vmi in enumerate(vmis.split())) + ' esac; }\n'
 
 
 def stock_image(scripts):
@@ -127,8 +123,9 @@ def ended(outers, seconds):
     texts = [o.console.text for o in outers]
     for text in texts:
         if 'outer: job ended with 0' not in text:
-            raise Problem(f'it did not end within {seconds} s; the last it '
-                          f'said: {text[-400:]}')
+            why = 'its job failed' if 'outer: job ended' in text else \
+                f'it did not end within {seconds} s'
+            raise Problem(f'{why}; the last it said: {text[-400:]}')
     return texts
 
 
