@@ -38,9 +38,13 @@ void engine_protect_ahead(Engine *e, const WireFrame *frame)
     } while (ev.page == frame->addr + n && is_ours_alone(e, ev.page) &&
              mem_host(e->mem, ev.page) ==
              first + ((size_t)n << COH_PAGE_BITS));
-    if (n > 1 && !mem_protect(e->mem, frame->addr, n, false)) {
+    if (n > 1) {
         e->ahead = frame->addr;
         e->ahead_pages = n;
+        if (mem_protect(e->mem, frame->addr, n, false)) {
+            /* Perhaps some are: one by one, then. */
+            engine_ahead_end(e);
+        }
     }
 }
 
@@ -56,7 +60,9 @@ void engine_ahead_end(Engine *e)
     for (CohPage page = e->ahead; page < end; page++) {
         /* Held, or its home serves somebody else. */
         if (e->node.peer[page].state == COH_PEER_M) {
-            mem_protect(e->mem, page, 1, true);
+            if (mem_protect(e->mem, page, 1, true)) {
+                engine_break(e, "a page stays write-protected");
+            }
             mem_wake(e->mem, page);
         }
     }

@@ -161,6 +161,10 @@ static int install(Engine *e, CohPage page, const void *data, bool writable)
 /* Order of effects: written, then translations outdated, then answered. */
 static void operate(Engine *e, const CohEvent *ev)
 {
+    if (engine_is_ahead(e, ev->page)) {
+        /* Else this thread waits for itself. */
+        engine_ahead_end(e);
+    }
     e->value = coh_op_perform(&ev->op, mem_host(e->mem, ev->page));
     STAT_ADD(e, operations, 1);
     if (coh_op_writes(&ev->op)) {
@@ -434,6 +438,8 @@ static bool several_pages(Engine *e, const WireFrame *frame, CohEvent *ev,
     if (frame->arg >= CORK_PAGES) {
         engine_cork(e);
     }
+    /* What is under way may write to these pages: that first. */
+    engine_run_local(e);
     engine_protect_ahead(e, frame);
     for (unsigned n = 0; is_page(e, ev->page, why); n++) {
         engine_event(e, ev, NULL);

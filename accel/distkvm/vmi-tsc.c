@@ -153,7 +153,8 @@ static void give_up(CPUState *cpu)
 {
     qatomic_set(&tsc.unruly, true);
     warn_report_once("distkvm: the TSC of vCPU %d cannot be set (Linux 5.16 or"
-                     " newer is needed): the guest must not rely on it",
+                     " newer is needed): the guest must not rely on it, so"
+                     " start all nodes with -cpu MODEL,invtsc=off",
                      cpu->cpu_index);
 }
 

@@ -167,17 +167,22 @@ def ranges():
 
 
 def runs():
-    """Two nodes read runs of pages while their owner writes on."""
-    pages = 48
-    with MemoryCluster('memory-runs', nodes=3,
+    """Two nodes read runs of pages while their owner writes on, and another
+    counts in one of them by operations."""
+    pages, count = 48, 3000
+    with MemoryCluster('memory-runs', nodes=4,
                        options=('readahead=64', *OPTIONS)) as c:
         for home in (0, 1):
             # Over the end of what the lanes divide memory into.
             first = c.home(home, 16)
+            word = first + 20 * PAGE + 64
             c.node[0].send('stamp', first, pages, 1500)
-            for node in c.node[1:]:
+            for node in c.node[1:3]:
                 node.send('watch', first, pages, 1500)
-            written, *wrong = [node.number() for node in c.node]
+            c.node[3].send('rmw', 'increment', word, 8, 0, 0, count)
+            written, *wrong = [node.number() for node in c.node[:3]]
+            c.node[3].number()
+            expect('counter', c.node[1].ask('load', word, 8), count)
             if any(wrong) or written < 10:
                 raise Problem(f'{written} rounds of writing; {wrong} wrong')
             for page in range(pages):
