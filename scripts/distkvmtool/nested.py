@@ -73,10 +73,6 @@ STOCK = '-kernel /tmp/stock/vmlinuz -initrd /tmp/stock/{script} -append ' \
     '"console=ttyS0 panic=-1 {append}"'
 
 
-# One process and no cluster.
-PLAIN = 'accel() { echo -accel kvm; }\n'
-
-
 def distkvm(vmis, options=''):
     """Nodes, by what executes their vCPUs."""
     return 'accel() { case $1 in ' + ' '.join(
