@@ -2,7 +2,7 @@
 """Guests on emulated hosts with stock kernels and kvm-amd: what such a host
 runs, and what it says about it.
 
-Time is that of the host, which counts instructions: it does not depend on how
+Time is that of the host, which counts instructions: it depends little on how
 busy the machine below is, and says nothing in seconds, only in ratios."""
 
 import hashlib

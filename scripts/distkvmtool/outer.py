@@ -2,6 +2,7 @@
 """Machines that play hosts: TCG gives them AMD's SVM, so that a stock
 kernel's kvm-amd runs in them, with nested paging, on any build machine."""
 
+import atexit
 import hashlib
 import re
 import shutil
@@ -123,6 +124,8 @@ class Outer:
              *guest.kernel_args(APPEND, 'outer', tuple(MODULES))],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
+        # Also if its test runs beside others, and all are interrupted.
+        atexit.register(self.process.kill)
         self.log = open(self.log_dir / 'console.log', 'w', encoding='utf-8')
         self.console = Console(self.process, self.log)
 
