@@ -16,7 +16,6 @@
 #include "distkvm-internal.h"
 
 #define XSAVE_LEAF 0xd
-#define NAMES_SHOWN 12
 
 /* Properties of the CPU that are true and say nothing about the guest's. */
 static const char *const no_features[] = {
@@ -100,105 +99,4 @@ QDict *cpu_model_make(void)
     qdict_put_str(model, "xsave", layout);
     qdict_put_int(model, "address-bits", X86_CPU(first_cpu)->phys_bits);
     return model;
-}
-
-/* ------------------------------------------------------------ comparing */
-
-static bool contains(QList *list, const char *name)
-{
-    const QListEntry *entry;
-
-    QLIST_FOREACH_ENTRY(list, entry) {
-        QString *s = qobject_to(QString, qlist_entry_obj(entry));
-
-        if (s && !strcmp(qstring_get_str(s), name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* What @has has and @lacks lacks, as text. */
-static char *missing(QList *has, QList *lacks)
-{
-    g_autoptr(GString) text = g_string_new(NULL);
-    const QListEntry *entry;
-    unsigned n = 0;
-
-    QLIST_FOREACH_ENTRY(has, entry) {
-        QString *s = qobject_to(QString, qlist_entry_obj(entry));
-
-        if (s && !contains(lacks, qstring_get_str(s)) &&
-            n++ < NAMES_SHOWN) {
-            g_string_append_printf(text, " %.32s", qstring_get_str(s));
-        }
-    }
-    if (n > NAMES_SHOWN) {
-        g_string_append_printf(text, " and %u more", n - NAMES_SHOWN);
-    }
-    return n ? g_string_free(g_steal_pointer(&text), false) : NULL;
-}
-
-static bool features_agree(QList *ours, QList *theirs, int node,
-                           Error **errp)
-{
-    g_autofree char *only_ours = missing(ours, theirs);
-    g_autofree char *only_theirs = missing(theirs, ours);
-
-    if (!only_ours && !only_theirs) {
-        return true;
-    }
-    error_setg(errp, "CPU features differ: node %d lacks%s; node %d lacks%s;"
-               " give all nodes a CPU that all of their hosts have:"
-               " scripts/distkvm cpu-baseline finds it",
-               node, only_ours ?: " none", distkvm->id,
-               only_theirs ?: " none");
-    return false;
-}
-
-static bool text_agrees(const QDict *ours, const QDict *theirs,
-                        const char *name, const char *what, int node,
-                        Error **errp)
-{
-    const char *here = qdict_get_str(ours, name);
-    const char *there = qdict_get_try_str(theirs, name) ?: "(not stated)";
-
-    if (!strcmp(here, there)) {
-        return true;
-    }
-    error_setg(errp, "%s differs: '%s' on this node (%d), '%.200s' on node %d",
-               what, here, distkvm->id, there, node);
-    return false;
-}
-
-bool cpu_model_agrees(const QDict *ours, const QDict *theirs, int node,
-                      Error **errp)
-{
-    QList *features = theirs ? qobject_to(QList, qdict_get(theirs, "features"))
-                             : NULL;
-    int64_t bits = qdict_get_int(ours, "address-bits");
-    int64_t their_bits;
-
-    if (!features) {
-        error_setg(errp, "node %d does not state its CPU model", node);
-        return false;
-    }
-    if (!text_agrees(ours, theirs, "name", "CPU model", node, errp) ||
-        !text_agrees(ours, theirs, "vendor", "CPU vendor (-cpu MODEL,vendor=)",
-                     node, errp) ||
-        !features_agree(qobject_to(QList, qdict_get(ours, "features")),
-                        features, node, errp) ||
-        !text_agrees(ours, theirs, "xsave", "Layout of the XSAVE area", node,
-                     errp)) {
-        return false;
-    }
-    their_bits = qdict_get_try_int(theirs, "address-bits", 0);
-    if (bits != their_bits) {
-        error_setg(errp, "Width of physical addresses differs: %" PRId64
-                   " bits on this node (%d), %" PRId64 " on node %d; give"
-                   " -cpu MODEL,phys-bits= the least on all nodes", bits,
-                   distkvm->id, their_bits, node);
-        return false;
-    }
-    return true;
 }

@@ -39,6 +39,8 @@ OBJECT_DECLARE_SIMPLE_TYPE(DistKVMAccel, DISTKVM_ACCEL)
 #define SPIN_US 20
 /* Below this many host CPUs nobody spins. */
 #define SPIN_CPUS_MIN 4
+/* Ids of eight bits, one of which is everybody. */
+#define XAPIC_CPUS_MAX 255
 
 struct DistKVMAccel {
     AccelState parent_obj;
@@ -203,6 +205,8 @@ static bool machine_done(Error **errp)
         !distkvm_config_mem(distkvm, mem_option, distkvm_ram_bytes(), errp) ||
         !distkvm_config_lanes(distkvm, lanes_option, errp) ||
         !distkvm_config_cap(distkvm, cap_option, mem_option, errp) ||
+        (distkvm->vmi == DISTKVM_VMI_KVM &&
+         !vmi_kvm_x2apic_start(first_cpu, errp)) ||
         !distkvm_ram_start(errp)) {
         return false;
     }
@@ -305,6 +309,33 @@ static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
     return true;
 }
 
+/* Where a guest must not rely on its TSC. */
+static GlobalProperty unruly_tsc[] = {
+    { "x86_64-cpu", "invtsc", "off" },
+};
+
+/* With more vCPUs than xAPIC has ids. */
+static GlobalProperty many_cpus[] = {
+    { "x86_64-cpu", "x2apic", "on" },
+};
+
+/* What depends on the host and the machine, before any CPU is made. */
+static void add_compat(MachineState *ms)
+{
+    GPtrArray *props = ACCEL_GET_CLASS(ms->accelerator)->compat_props;
+
+    if (distkvm->vmi == DISTKVM_VMI_KVM && !vmi_kvm_tsc_obeys()) {
+        warn_report("distkvm: this host's KVM does not set the TSC of vCPUs,"
+                    " as Linux before 5.16 does not, so the guest is told not"
+                    " to rely on it: start all nodes with -cpu"
+                    " MODEL,invtsc=off");
+        compat_props_add(props, unruly_tsc, G_N_ELEMENTS(unruly_tsc));
+    }
+    if (ms->smp.max_cpus > XAPIC_CPUS_MAX) {
+        compat_props_add(props, many_cpus, G_N_ELEMENTS(many_cpus));
+    }
+}
+
 static int start_inner(MachineState *ms)
 {
     const char *vmi = vmi_name[distkvm->vmi];
@@ -340,6 +371,7 @@ static int distkvm_init_machine(MachineState *ms)
         exit(EXIT_FAILURE);
     }
     distkvm = d;
+    add_compat(ms);
     qemu_add_machine_init_done_notifier(&machine_done_notifier);
     return start_inner(ms);
 }
@@ -439,7 +471,7 @@ static void distkvm_accel_instance_init(Object *obj)
 }
 
 static GlobalProperty accel_compat[] = {
-    /* One APIC id space that every node can match: xAPIC. */
+    /* Few need it, and not every KVM leaves it to QEMU; but many_cpus. */
     { "x86_64-cpu", "x2apic", "off" },
     /* It patches the guest's code while pausing this node's vCPUs only. */
     { "apic-common", "vapic", "off" },

@@ -137,9 +137,6 @@ bool hello_check(const QDict *ours, const QDict *theirs, CohNodeId *from,
 /* ------------------------------------------- cpu-model.c: part of hello */
 
 QDict *cpu_model_make(void);
-/* False and @errp, naming what differs from @node's; @theirs may be NULL. */
-bool cpu_model_agrees(const QDict *ours, const QDict *theirs, int node,
-                      Error **errp);
 
 /* ---------------------------------------------- control.c: run state */
 

@@ -60,11 +60,6 @@ bool distkvm_refuse_machine(MachineState *ms, Error **errp)
         error_append_hint(errp, "Leave maxcpus= and maxmem= out.\n");
         return false;
     }
-    if (ms->smp.max_cpus > 255) {
-        error_setg(errp, "distkvm: more than 255 vCPUs need x2APIC, which is"
-                   " not supported");
-        return false;
-    }
     error_setg(&blocker, "distkvm: the guest's state is spread over several"
                " nodes: live migration, savevm, postcopy and background"
                " snapshots are not supported");

@@ -25,6 +25,16 @@ bool distkvm_held_back(void)
     return false;
 }
 
+bool distkvm_kvm_has_x2apic(void)
+{
+    return false;
+}
+
+bool distkvm_kvm_msr(struct kvm_run *run)
+{
+    return false;
+}
+
 bool distkvm_vm_start(void)
 {
     return false;

@@ -86,20 +86,9 @@ QDict *hello_make(void)
 bool hello_machine_agrees(const QDict *ours, const QDict *theirs, int node,
                           Error **errp)
 {
-    const char *here = qdict_get_str(ours, "firmware");
-    const char *there = qdict_get_try_str(theirs, "firmware") ?: "none";
-
-    if (!cpu_model_agrees(qdict_get_qdict(ours, "cpu"),
-                          qdict_get_qdict(theirs, "cpu"), node, errp) ||
-        !vmi_tsc_agrees(ours, theirs, node, errp)) {
+    if (!machine_hello_fits(ours, theirs, node, errp)) {
         return false;
     }
-    if (qdict_get_bool(ours, "own-firmware") &&
-        qdict_get_try_bool(theirs, "own-firmware", false) &&
-        strcmp(here, there)) {
-        error_setg(errp, "firmware differs: %.16s on this node (%d), %.16s on"
-                   " node %d", here, distkvm->id, there, node);
-        return false;
-    }
+    vmi_tsc_peer(node, qdict_get_try_int(theirs, "tsc-khz", 0));
     return true;
 }

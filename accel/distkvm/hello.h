@@ -2,7 +2,8 @@
  * distkvm: the parts of a hello
  *
  * What every node states is in hello.c; what a kind of node adds is beside it:
- * hello-machine.c for QEMU, memory-node.c for programs that share memory only.
+ * hello-machine.c for QEMU (hello-agree.c compares it), memory-node.c for
+ * programs that share memory only.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -17,6 +18,14 @@ QDict *hello_new(void);
 void hello_state(QDict *facts, const char *name, char *value);
 /* "1/2/1" of first[n + 1] - first[n], in @unit; g_free. */
 char *hello_shares(const uint64_t *first, unsigned unit);
+/*
+ * For machines: false and @errp if @theirs, of @node, which may be anything,
+ * does not fit @ours.
+ */
+bool machine_hello_fits(const QDict *ours, const QDict *theirs, int node,
+                        Error **errp);
+/* So close that one counts as well as the other. */
+bool hello_tsc_equal(int64_t khz_a, int64_t khz_b);
 /* The kind's own: false and @errp, naming what differs from @node's. */
 bool hello_machine_agrees(const QDict *ours, const QDict *theirs, int node,
                           Error **errp);

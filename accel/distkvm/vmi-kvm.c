@@ -18,10 +18,8 @@
 #include "vmi-kvm.h"
 #include "vmi-tsc.h"
 
-#define DEVICE "/dev/kvm"
 /* No ioctl on it does anything. */
 #define NO_VCPU -1
-#define IA32_TSC 0x10
 
 /* What cannot be done without. */
 static const struct {
@@ -35,13 +33,13 @@ static const struct {
 
 bool vmi_kvm_usable(Error **errp)
 {
-    int fd = qemu_open(DEVICE, O_RDWR, errp);
+    int fd = qemu_open(VMI_KVM_DEVICE, O_RDWR, errp);
     bool ok = true;
 
     if (fd < 0) {
         error_prepend(errp, "distkvm: KVM cannot be used: ");
         error_append_hint(errp, "Load kvm_intel or kvm_amd and give the user"
-                          " access to " DEVICE ", or use vmi=tcg.\n");
+                          " access to " VMI_KVM_DEVICE ", or use vmi=tcg.\n");
         return false;
     }
     for (size_t i = 0; i < ARRAY_SIZE(needed) && ok; i++) {
@@ -110,42 +108,6 @@ void vmi_kvm_remote(CPUState *cpu)
     cpu->kvm_fd = NO_VCPU;
     /* What QEMU holds of it is all there is. */
     cpu->vcpu_dirty = true;
-}
-
-/* ------------------------------------------------- time stamp counter */
-
-int vmi_kvm_tsc_read(CPUState *cpu, uint64_t *value)
-{
-    struct {
-        struct kvm_msrs info;
-        struct kvm_msr_entry entry;
-    } msr = { .info.nmsrs = 1, .entry.index = IA32_TSC };
-    int ret = kvm_vcpu_ioctl(cpu, KVM_GET_MSRS, &msr);
-
-    *value = msr.entry.data;
-    return ret == 1 ? 0 : -EIO;
-}
-
-int vmi_kvm_tsc_shift(CPUState *cpu, int64_t ticks)
-{
-    uint64_t offset = 0;
-    struct kvm_device_attr attr = {
-        .group = KVM_VCPU_TSC_CTRL,
-        .attr = KVM_VCPU_TSC_OFFSET,
-        .addr = (uintptr_t)&offset,
-    };
-    int ret = kvm_vcpu_ioctl(cpu, KVM_GET_DEVICE_ATTR, &attr);
-
-    if (ret < 0) {
-        return ret;
-    }
-    offset += ticks;
-    return kvm_vcpu_ioctl(cpu, KVM_SET_DEVICE_ATTR, &attr);
-}
-
-int vmi_kvm_tsc_scale(CPUState *cpu, uint32_t khz)
-{
-    return kvm_vcpu_ioctl(cpu, KVM_SET_TSC_KHZ, (long)khz);
 }
 
 /* ---------------------------------------------------------- operations */

@@ -22,14 +22,13 @@
 #include "system/runstate.h"
 #include "clock.h"
 #include "distkvm-internal.h"
+#include "hello.h"
 #include "trace.h"
 #include "vmi-kvm.h"
 #include "vmi-tsc.h"
 
 /* Where no processor counts. */
 #define TCG_KHZ 1000000
-/* As KVM does: closer is as good as equal. */
-#define TOLERANCE_PPM 250
 #define PERIOD_MS 200
 /* A counter that is behind by less is left alone: setting it costs more. */
 #define LAG_MIN_NS 1000
@@ -81,33 +80,9 @@ void vmi_tsc_hello(QDict *hello)
                    kvm_check_extension(kvm_state, KVM_CAP_TSC_CONTROL));
 }
 
-static bool nearly_equal(int64_t a, int64_t b)
+void vmi_tsc_peer(CohNodeId node, uint32_t khz)
 {
-    return llabs(a - b) <= MAX(a, b) * TOLERANCE_PPM / 1000000;
-}
-
-bool vmi_tsc_agrees(const QDict *ours, const QDict *theirs, int node,
-                    Error **errp)
-{
-    int64_t here = qdict_get_int(ours, "tsc-khz");
-    int64_t there = qdict_get_try_int(theirs, "tsc-khz", 0);
-    /* Whoever comes later in the order adapts. */
-    const QDict *adapts = distkvm->id > node ? ours : theirs;
-
-    if (there < 0 || there > UINT32_MAX) {
-        error_setg(errp, "node %d states an absurd TSC frequency", node);
-        return false;
-    }
-    tsc.khz_of[node] = there;
-    if (!here || !there || nearly_equal(here, there) ||
-        qdict_get_try_bool(adapts, "tsc-scaling", false)) {
-        return true;
-    }
-    error_setg(errp, "TSC frequency differs: %" PRId64 " kHz on this node (%d)"
-               ", %" PRId64 " kHz on node %d, and the processor of node %d"
-               " cannot scale it; use hosts of one frequency, or vmi=tcg",
-               here, distkvm->id, there, node, MAX(distkvm->id, node));
-    return false;
+    tsc.khz_of[node] = khz;
 }
 
 /* ------------------------------------------------------------- counting */
@@ -152,10 +127,11 @@ static bool look(CPUState *cpu, Look *best)
 static void give_up(CPUState *cpu)
 {
     qatomic_set(&tsc.unruly, true);
-    warn_report_once("distkvm: the TSC of vCPU %d cannot be set (Linux 5.16 or"
-                     " newer is needed): the guest must not rely on it, so"
-                     " start all nodes with -cpu MODEL,invtsc=off",
-                     cpu->cpu_index);
+    if (cpu_env(cpu)->features[FEAT_8000_0007_EDX] & CPUID_APM_INVTSC) {
+        warn_report_once("distkvm: the TSC of vCPU %d cannot be kept to guest"
+                         " time, but the guest relies on it: start all nodes"
+                         " with -cpu MODEL,invtsc=off", cpu->cpu_index);
+    }
 }
 
 /* The guest does not run: the counter may go back. */
@@ -239,7 +215,7 @@ static bool set_frequency(Error **errp)
     CPU_FOREACH(cpu) {
         uint32_t khz = cpu_env(cpu)->tsc_khz;
 
-        if (!distkvm_cpu_is_local(cpu) || nearly_equal(khz, tsc.khz)) {
+        if (!distkvm_cpu_is_local(cpu) || hello_tsc_equal(khz, tsc.khz)) {
             continue;
         }
         if (vmi_kvm_tsc_scale(cpu, tsc.khz) < 0) {

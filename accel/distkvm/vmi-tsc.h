@@ -12,12 +12,12 @@
 
 #include "qobject/qdict.h"
 #include "hw/core/cpu.h"
+#include "core/coh-types.h"
 
 /* Add this node's frequency to its hello. */
 void vmi_tsc_hello(QDict *hello);
-/* False and @errp if the frequencies cannot be made equal.  Member thread. */
-bool vmi_tsc_agrees(const QDict *ours, const QDict *theirs, int node,
-                    Error **errp);
+/* What @node, whose hello agrees with ours, has stated.  Member thread. */
+void vmi_tsc_peer(CohNodeId node, uint32_t khz);
 /* All nodes have joined.  Main thread, before the guest starts. */
 bool vmi_tsc_start(Error **errp);
 /* KVM has set the counter of @cpu, which is local, to 0.  Main thread. */

@@ -22,6 +22,14 @@ bool distkvm_enabled(void);
 bool distkvm_held_back(void);
 
 /*
+ * Can a local APIC under KVM have x2APIC mode?  And an MSR that KVM has left to
+ * this process: true if it was taken care of.  The vCPU's thread, no locks held.
+ */
+struct kvm_run;
+bool distkvm_kvm_has_x2apic(void);
+bool distkvm_kvm_msr(struct kvm_run *run);
+
+/*
  * Run state.  Main loop, BQL held.  True: the cluster takes care of it and
  * this node must do nothing now.
  */

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Stock guests: Debian kernels, a small initramfs, disks."""
 
+import functools
 import hashlib
 import lzma
 import re
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 from . import apt
@@ -24,6 +26,24 @@ KERNELS = {
     '6.12': ('trixie', 'linux-image-6.12*-amd64', None),
     '686-pae': (None, 'linux-image-6.*-686-pae', 'i386'),
 }
+
+
+# What the guest's kernel must not say.
+COMPLAINTS = re.compile(
+    r'\bBUG:|WARNING:|Call Trace|Kernel panic|rcu.*stall|soft lockup|'
+    r'clocksource.*(unstable|skew(?! test skipped))|hung task|\bOops', re.I)
+
+# Tests that run beside each other want the same files.
+MAKING = threading.RLock()
+
+
+def one_at_a_time(function):
+    """For what makes a file that is not there yet."""
+    @functools.wraps(function)
+    def alone(*args, **kwargs):
+        with MAKING:
+            return function(*args, **kwargs)
+    return alone
 
 
 def kernel_package():
@@ -49,6 +69,7 @@ def unpack_package(name, suite, package, arch):
     return directory
 
 
+@one_at_a_time
 def kernel(name='stock'):
     """Directory with one of Debian's kernels, unpacked."""
     suite, package, arch = KERNELS[name]
@@ -79,6 +100,7 @@ def vmlinuz(name='stock'):
     return next((kernel(name) / 'boot').glob('vmlinuz-*'))
 
 
+@one_at_a_time
 def busybox(name):
     """A static busybox that the kernel can execute."""
     arch = KERNELS[name][2]
@@ -124,6 +146,7 @@ def module_files(names):
     return order
 
 
+@one_at_a_time
 def compiled(name, directory, options):
     """The program of all sources in a directory, compiled once."""
     sources = sorted(p for p in directory.iterdir()
@@ -164,6 +187,7 @@ def copy_program(name, root):
         shutil.copy(Path(file).resolve(), target)
 
 
+@one_at_a_time
 def initramfs(script='demo', modules=(), kernel_name='stock', programs=()):
     """An initramfs whose init runs tests/guest/init and then script."""
     program = guest_program()

@@ -6,13 +6,14 @@ import json
 import tempfile
 from pathlib import Path
 
+from . import build
 from .cluster import Cluster, Shape
-from .common import BUILD, Problem
+from .common import BUILD, QEMU_BUILD, Problem
 from .cpu_baseline import Host, combine, tried
 from .cpu_describe import (ADDED, MASKED, VERSION, describe, expand, flag_names,
                            plain_qemu)
 from .guest_run import tool
-from .guest_tiny import need_kvm
+from .guest_tiny import COMMON_CPU, need_kvm
 
 HEADLESS = ['-nodefaults', '-display', 'none', '-S']
 # What QEMU says of a CPU that is not as it was asked for.
@@ -24,10 +25,10 @@ FEW_BITS = 36
 PKRU_OF_AMD = [8, 2432]
 
 
-def joins(name, cpu, vmi='tcg'):
+def joins(name, cpu, vmi='tcg', env=None):
     """Two nodes with this CPU become one machine, and are not warned."""
-    cluster = Cluster(Shape(nodes=2, memory='64M', cpu=cpu, vmi=vmi),
-                      BUILD / 'log' / name)
+    cluster = Cluster(Shape(nodes=2, memory='64M', cpu=cpu, vmi=vmi,
+                            env=env or {}), BUILD / 'log' / name)
     try:
         for node in (1, 0):
             cluster.start(node, HEADLESS)
@@ -138,6 +139,29 @@ def with_kvm(name):
                  'kvm,tcg').model
 
 
+def old_kvm(name):
+    """Where KVM cannot set the TSC, nobody is told to rely on it."""
+    need_kvm('kvm')
+    target = 'tests/qtest/distkvm/distkvm-old-kvm.so'
+    build.build_qemu(target)
+    shape = Shape(nodes=2, memory='64M', vmi='tcg,kvm', cpu=COMMON_CPU,
+                  env={'LD_PRELOAD': str(QEMU_BUILD / target)})
+    cluster = Cluster(shape, BUILD / 'log' / name)
+    try:
+        for node in (1, 0):
+            cluster.start(node, HEADLESS)
+        if cluster.wait(20)[1] != 1:
+            raise Problem('the nodes became one')
+        log = cluster.log(1).read_text(errors='replace')
+        for wanted in ('does not set the TSC', 'invtsc=off',
+                       'node 1 lacks invtsc', 'cpu-baseline'):
+            if wanted not in log:
+                raise Problem(f"it does not say '{wanted}': {log}")
+    finally:
+        cluster.end()
+    joins(name, f'{COMMON_CPU},invtsc=off', 'kvm,tcg', shape.env)
+
+
 def run(results, full):
     del full
     results.run('cpu: distkvm masks what cpu-baseline knows', masks)
@@ -150,3 +174,4 @@ def run(results, full):
                 'cpu-xsave')
     results.run('cpu: a description of another version', other_format)
     results.run('cpu: baseline of KVM and TCG', with_kvm, 'cpu-kvm-tcg')
+    results.run('cpu: a KVM that cannot set the TSC', old_kvm, 'cpu-old-kvm')

@@ -9,8 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import (build, guest, guest_cpu, guest_early, guest_fence,
-               guest_lease, guest_loss, guest_memory, guest_refused, guest_run,
+from . import (build, guest, guest_cpu, guest_early, guest_fence, guest_lease,
+               guest_loss, guest_many, guest_memory, guest_refused, guest_run,
                guest_runstate, guest_tiny)
 from .cluster import Cluster, Shape
 from .common import BUILD, Problem, quiet
@@ -22,14 +22,9 @@ HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
 TCP = {'UCX_TLS': 'tcp,self'}
 SHM = {'UCX_TLS': 'posix,sysv,self,tcp'}
 
-# What the guest's kernel must not say.
-COMPLAINTS = re.compile(
-    r'\bBUG:|WARNING:|Call Trace|Kernel panic|rcu.*stall|soft lockup|'
-    r'clocksource.*(unstable|skew(?! test skipped))|hung task|\bOops', re.I)
-
 
 def check_console(text, shape):
-    complaint = COMPLAINTS.search(text)
+    complaint = guest.COMPLAINTS.search(text)
     if complaint:
         line = next(l for l in text.splitlines() if complaint.group(0) in l)
         raise Problem(f"the guest's kernel complains: {line}")
@@ -89,8 +84,14 @@ def litmus(name, shape, iterations, transport=None):
     return f'{done} iterations, init after {up} s of guest time'
 
 
+def check_disk(image, cpus):
+    """The image is clean, and what each CPU wrote is in it, as it wrote it."""
+    quiet(['e2fsck', '-fn', image])
+    for cpu in range(cpus):
+        check_file(image, cpu)
+
+
 def check_file(image, cpu):
-    """What CPU cpu wrote is in the image, as it wrote it."""
     data, sums = (subprocess.run(
         ['debugfs', '-R', f'cat /{name}-{cpu}', str(image)], check=True,
         capture_output=True).stdout for name in ('file', 'sum'))
@@ -109,9 +110,7 @@ def disk(name, shape, drive):
         right = len(re.findall('is right on CPU', text))
         if 'WRONG' in text or right != int(shape.smp or shape.nodes):
             raise Problem('a file read on another CPU differs')
-        quiet(['e2fsck', '-fn', image])
-        for cpu in range(right):
-            check_file(image, cpu)
+        check_disk(image, right)
         return f'{right} files, image clean'
 
 
@@ -277,6 +276,7 @@ def run(results, full):
     guest_lease.run(results, full)
     run_shapes(results)
     guest_memory.run(results, full)
+    guest_many.run(results, full)
     guest_early.run(results, full)
     guest_runstate.run(results, full)
     guest_loss.run(results, full)

@@ -9,6 +9,7 @@ from unittest.mock import patch
 from . import build
 from .common import BUILD, QEMU_BUILD, Problem
 from .memory import PAGE, MemoryCluster, MIB
+from .suite_unit import run_program
 
 OPTIONS = ('hold-us=100',)
 
@@ -370,7 +371,16 @@ def fuzz_hello(seconds):
     return result.stdout.splitlines()[-1]
 
 
+def agree(results):
+    """What machines must have in common: each case is a test."""
+    target = 'tests/qtest/distkvm/test-agree'
+    if results.wants('memory: /agree'):
+        build.build_qemu(target)
+        run_program(results, QEMU_BUILD / target, False, 'memory')
+
+
 def run(results, full):
+    agree(results)
     results.run('memory: fuzzing of hellos', fuzz_hello, '300' if full
                 else '10')
     results.run('memory: words and pages', words_and_pages)

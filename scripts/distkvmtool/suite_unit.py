@@ -11,7 +11,7 @@ from .accesses import record_accesses
 from .common import CORE_BUILD, TOP, Problem
 
 
-def run_program(results, program, full):
+def run_program(results, program, full, suite='unit'):
     """Each line of its TAP output is a test."""
     started = time.monotonic()
     process = subprocess.run([str(program), '--tap',
@@ -24,12 +24,12 @@ def run_program(results, program, full):
             seen += 1
             outcome = 'passed' if match.group(1) == 'ok' else 'failed'
             outcome = 'skipped' if 'SKIP' in match.group(3) else outcome
-            results.add(f'unit: {match.group(2).strip()}', outcome)
+            results.add(f'{suite}: {match.group(2).strip()}', outcome)
         elif line.startswith('# ') and 'random seed' not in line and \
                 'Start of' not in line and 'End of' not in line:
             print('     ' + line[2:], flush=True)
     if process.returncode or not seen:
-        results.add(f'unit: {program.name}', 'failed',
+        results.add(f'{suite}: {program.name}', 'failed',
                     process.stderr.strip()[-500:] or
                     f'exit status {process.returncode}',
                     time.monotonic() - started)

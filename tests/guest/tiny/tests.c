@@ -67,7 +67,7 @@ void count_for_ever(void)
 
 /* volatile: as above */
 static volatile uint32_t ball;
-static uint32_t apic_id[2];
+static uint32_t id[2];
 
 static void ipi_came(void)
 {
@@ -77,7 +77,7 @@ static void ipi_came(void)
 
 static void play(uint32_t cpu)
 {
-    apic_id[cpu] = apic_read(APIC_ID) >> 24;
+    id[cpu] = apic_id();
     for (uint32_t i = 0; i < ROUNDS; i++) {
         while (ball != 2 * i + cpu) {
             pause();
@@ -101,7 +101,7 @@ void test_ipi(void)
     run_on(1, play_on_1);
     play(0);
     join(1);
-    if (ball != 2 * ROUNDS || apic_id[0] != 0 || apic_id[1] != 1) {
+    if (ball != 2 * ROUNDS || id[0] != 0 || id[1] != 1) {
         fail("interrupts between CPUs are lost");
     }
     say("tiny: interrupts between CPUs are right\n");
@@ -112,7 +112,7 @@ static volatile uint32_t ticks[2];
 
 static void tick_came(void)
 {
-    ticks[apic_read(APIC_ID) >> 24]++;
+    ticks[apic_id()]++;
     outb(0x20, 0x20);
 }
 

@@ -92,15 +92,6 @@ static void make_idt(void)
     }
 }
 
-void ipi(uint32_t apic_id, uint32_t command)
-{
-    while (apic_read(APIC_ICR_LOW) & 0x1000) {
-        pause();
-    }
-    apic_write(APIC_ICR_HIGH, apic_id << 24);
-    apic_write(APIC_ICR_LOW, command);
-}
-
 uint32_t cpus(void)
 {
     return ap_count + 1;
@@ -124,7 +115,7 @@ void join(uint32_t cpu)
 void tiny_ap_main(uint32_t cpu)
 {
     load_idt();
-    apic_write(APIC_SPURIOUS, 0x1ff);
+    apic_start();
     asm volatile("sti");
     for (;;) {
         if (work[cpu]) {
@@ -202,7 +193,8 @@ void tiny_main(const uint32_t *multiboot)
     init_8259(false);
     on_interrupt(0x27, ignore);
     on_interrupt(0x2f, ignore);
-    apic_write(APIC_SPURIOUS, 0x1ff);
+    apic_find();
+    apic_start();
     start_others();
     asm volatile("sti");
     if (is_asked_to(multiboot, " count")) {

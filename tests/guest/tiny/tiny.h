@@ -38,17 +38,14 @@ static inline uint8_t inb(uint16_t port)
     return value;
 }
 
-static inline uint32_t apic_read(uint32_t reg)
-{
-    /* volatile: a device */
-    return *(volatile uint32_t *)(APIC_BASE + reg);
-}
-
-static inline void apic_write(uint32_t reg, uint32_t value)
-{
-    /* volatile: a device */
-    *(volatile uint32_t *)(APIC_BASE + reg) = value;
-}
+/* Registers of this CPU's local APIC: memory, or MSRs if it has x2APIC. */
+uint32_t apic_read(uint32_t reg);
+void apic_write(uint32_t reg, uint32_t value);
+uint32_t apic_id(void);
+/* Is there x2APIC?  Then start this CPU's, as all others do. */
+void apic_find(void);
+void apic_start(void);
+void ipi(uint32_t to, uint32_t command);
 
 static inline void pause(void)
 {
@@ -68,7 +65,6 @@ void fail(const char *why);
 
 /* Interrupt vector @vector calls @handler on whatever CPU it comes to. */
 void on_interrupt(int vector, void (*handler)(void));
-void ipi(uint32_t apic_id, uint32_t command);
 /* Both 8259s: vectors from 0x20 and 0x28, all masked. */
 void init_8259(bool auto_eoi);
 /* Run @work on CPU @cpu (not 0); returns at once. */

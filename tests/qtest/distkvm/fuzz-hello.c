@@ -11,6 +11,7 @@
  */
 #include "qemu/osdep.h"
 #include <sys/socket.h>
+#include "block/qdict.h"
 #include "io/channel-socket.h"
 #include "qapi/error.h"
 #include "qemu/bswap.h"
@@ -22,6 +23,7 @@
 #include "channel.h"
 #include "distkvm-internal.h"
 #include "hello.h"
+#include "machine-hello.h"
 
 #define BYTES_MAX (2 * CHANNEL_HELLO_MAX)
 
@@ -37,7 +39,7 @@ const char *__asan_default_options(void)
 
 static GRand *chance;
 static QDict *ours, *theirs;
-static uint64_t sent, messages, accepted, refused, closed;
+static uint64_t sent, messages, accepted, refused, closed, fitting;
 static bool is_closed;
 
 static unsigned below(unsigned n)
@@ -129,12 +131,15 @@ static void damage_bytes(GByteArray *bytes)
 
 static GByteArray *next_attack(void)
 {
+    static const char *const parts[] = { "facts", "cpu" };
     QDict *dict = qdict_clone_shallow(theirs);
     GByteArray *bytes;
 
-    /* Deep enough: its facts are a dictionary of their own. */
-    qdict_put(dict, "facts",
-              qdict_clone_shallow(qdict_get_qdict(theirs, "facts")));
+    /* Deep enough: these are dictionaries of their own. */
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+        qdict_put(dict, parts[i],
+                  qdict_clone_shallow(qdict_get_qdict(theirs, parts[i])));
+    }
     for (unsigned n = below(4); n; n--) {
         damage_dict(dict);
     }
@@ -148,6 +153,27 @@ static GByteArray *next_attack(void)
 
 /* -------------------------------------------------------------- delivery */
 
+static void add_machine(QDict *hello)
+{
+    QDict *machine = machine_hello();
+
+    qdict_join(hello, machine, true);
+    qobject_unref(machine);
+}
+
+/* Its facts fit: does what a machine states besides? */
+static void check_machine(const QDict *message, CohNodeId from)
+{
+    Error *err = NULL;
+
+    if (machine_hello_fits(ours, message, from, &err)) {
+        fitting++;
+    } else if (!err || !*error_get_pretty(err)) {
+        g_error("a refusal without a reason");
+    }
+    error_free(err);
+}
+
 static void got_message(void *opaque, Channel *c, const QDict *message)
 {
     Error *err = NULL;
@@ -159,6 +185,7 @@ static void got_message(void *opaque, Channel *c, const QDict *message)
         if (from >= distkvm->nodes || from == distkvm->id) {
             g_error("it accepted node %u", from);
         }
+        check_machine(message, from);
     } else {
         refused++;
         if (!err || !*error_get_pretty(err)) {
@@ -235,15 +262,18 @@ int main(int argc, char **argv)
     distkvm->id = 1;
     theirs = hello_make();
     distkvm->id = 0;
+    add_machine(ours);
+    add_machine(theirs);
     while (g_get_monotonic_time() < end) {
         attack();
     }
     printf("%" PRIu64 " hellos, %" PRIu64 " messages, %" PRIu64 " accepted, %"
-           PRIu64 " refused, %" PRIu64 " connections closed\n", sent, messages,
-           accepted, refused, closed);
+           PRIu64 " of them as machines too, %" PRIu64 " refused, %" PRIu64
+           " connections closed\n", sent, messages, accepted, fitting, refused,
+           closed);
     qobject_unref(ours);
     qobject_unref(theirs);
     g_rand_free(chance);
     g_free(distkvm->cluster);
-    return accepted && refused ? 0 : 1;
+    return accepted > fitting && fitting && refused ? 0 : 1;
 }
