@@ -21,7 +21,8 @@ ICOUNT = ('-icount', 'shift=0,sleep=off')
 MEMORY = '128M'
 
 # "run NAME COUNT SMP ARGUMENTS...": a guest of COUNT processes, its console
-# out behind the host's time.  "accel N" says how process N executes it.
+# out behind the host's time.  "accel N" says how process N executes it;
+# "working" is called when the guest says that it works.
 JOB = '''
 mkdir -p /tmp/stock
 [ ! -e /dev/vdc ] || mount -t ext4 -o ro /dev/vdc /tmp/stock
@@ -30,24 +31,35 @@ cat /qemu /lib/x86_64-linux-gnu/*.so* /boot/* /tmp/stock/* >/dev/null 2>&1
 peers=127.0.0.1:7700/127.0.0.1:7701
 now() { read up rest </proc/uptime; echo "$up $*"; }
 qmp() {
-    { echo '{"execute":"qmp_capabilities"}'
-      echo '{"execute":"query-distkvm"}'
-      echo '{"execute":"query-stats","arguments":{"target":"vcpu"}}'
-      sleep 0.5; } | nc 127.0.0.1 880$1 | tr -d '\\n\\r'
+    port=880$1; shift
+    { for command in '"qmp_capabilities"' "$@"; do
+          echo "{\\"execute\\":$command}"
+      done; sleep 0.5; } | nc 127.0.0.1 $port | tr -d '\\n\\r'
 }
 ask() {
-    for n in $(seq 0 $(($1 - 1))); do echo "stats $n: $(qmp $n)"; done
+    for n in $(seq 0 $(($1 - 1))); do
+        echo "stats $n: $(qmp $n '"query-distkvm"' \\
+            '"query-stats","arguments":{"target":"vcpu"}')"
+    done
 }
 node() {
     n=$1; smp=$2; shift 2
-    /qemu -L /share -machine q35 -m ''' + MEMORY + ''' -smp $smp \\
+    exec /qemu -L /share -machine q35 -m ''' + MEMORY + ''' -smp $smp \\
         -nodefaults -display none -no-reboot $(accel $n) \\
         -qmp tcp:127.0.0.1:880$n,server=on,wait=off "$@"
+}
+first() {
+    smp=$1; shift
+    (node 0 $smp -serial stdio "$@" 2>/tmp/node-0.log)
+    echo "host: node 0 ended with $?"
 }
 watch() {
     while read -r line; do
         now "$line"
-        case $line in *"guest-init: up"*) ask $1 & ;; esac
+        case $line in
+        *"guest-init: up"*) ask $1 & ;;
+        *"guest-busy: working"*) working & ;;
+        esac
     done
     wait
 }
@@ -61,14 +73,24 @@ run() {
     else
         : >/tmp/node-1.log
     fi
-    node 0 $smp -serial stdio "$@" 2>/tmp/node-0.log | watch $count
+    first $smp "$@" | watch $count
     if [ "$follower" ]; then
         wait $follower
-        echo "job: node 1 ended with $?"
+        echo "host: node 1 ended with $?"
     fi
     for n in 0 1; do sed "s/^/node $n: /" /tmp/node-$n.log; done
 }
 '''
+# A host of its own for each node, of which it is number $host, from 1.
+HOST_JOB = '''
+ip link set eth0 up
+ip addr add 10.7.7.$host/24 dev eth0
+until [ "$(cat /sys/class/net/eth0/operstate)" = up ]; do sleep 0.1; done
+export UCX_TLS=tcp,self UCX_NET_DEVICES=eth0
+peers=10.7.7.1:7700/10.7.7.2:7700
+'''
+# What a guest's script needs of its kernel.
+MODULES = {'disk': ['virtio_pci', 'virtio_blk', 'crc32c_generic', 'ext4']}
 STOCK = '-kernel /tmp/stock/vmlinuz -initrd /tmp/stock/{script} -append ' \
     '"console=ttyS0 panic=-1 {append}"'
 
@@ -80,10 +102,12 @@ def distkvm(vmis, options=''):
         ';;' for n, vmi in enumerate(vmis.split())) + ' esac; }\n'
 
 
+@guest.one_at_a_time
 def stock_image(scripts):
     """A disk with the stock kernel, and an initramfs for each script."""
     files = {'vmlinuz': guest.vmlinuz(),
-             **{script: guest.initramfs(script) for script in scripts}}
+             **{script: guest.initramfs(script, MODULES.get(script, ()))
+                for script in scripts}}
     state = hashlib.sha256(' '.join(f'{name} {path}' for name, path in
                                     sorted(files.items())).encode())
     image = GUEST / f'stock-{state.hexdigest()[:12]}.img'
@@ -106,6 +130,8 @@ def ended(outers, seconds):
     timers = [threading.Timer(seconds, o.process.kill) for o in outers]
     drains = [threading.Thread(target=o.console.drain) for o in outers]
     for thread in timers + drains:
+        # Whoever is interrupted does not wait for them.
+        thread.daemon = True
         thread.start()
     try:
         for drain in drains:
@@ -124,13 +150,17 @@ def ended(outers, seconds):
     return texts
 
 
-def host(name, commands, scripts=()):
+def host(name, commands, scripts=(), extra=()):
     """One host that runs guests, each with the stock kernel if scripts."""
-    extra = [*ICOUNT]
-    if scripts:
-        extra += ['-drive', f'file={stock_image(scripts)},format=raw,'
-                            'if=virtio,readonly=on']
-    return Outer(name, JOB + commands, CPUS, extra)
+    return Outer(name, JOB + commands, CPUS,
+                 [*ICOUNT, *stock_drive(scripts), *extra])
+
+
+def stock_drive(scripts):
+    if not scripts:
+        return []
+    return ['-drive', f'file={stock_image(scripts)},format=raw,if=virtio,'
+                      'readonly=on']
 
 
 def stock(script, append='quiet'):
@@ -164,9 +194,10 @@ class Run:
                           f'{self.text[-400:]}')
         return float(found.group(1)) - self.started
 
-    def answers(self, node):
-        """What query-distkvm and query-stats said; None where they fail."""
-        found = re.search(rf'^stats {node}: (.*)$', self.text, re.M)
+    def answers(self, node, after=''):
+        """What QMP said, after some words; None where a command failed."""
+        found = re.search(rf'{after}[^\0]*?^stats {node}: (.*)$', self.text,
+                          re.M)
         if not found:
             raise Problem(f'{self.name}: no answer from process {node}')
         decoder, text, answers = json.JSONDecoder(), found.group(1), []

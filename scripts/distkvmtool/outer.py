@@ -4,6 +4,7 @@ kernel's kvm-amd runs in them, with nested paging, on any build machine."""
 
 import atexit
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -72,6 +73,7 @@ def fill_root(root):
     shutil.copy(guest.tiny_guest(), root / 'boot' / 'tiny')
 
 
+@guest.one_at_a_time
 def root_image():
     """A host's root: QEMU, what it needs, and a guest to run."""
     state = hashlib.sha256(Path(__file__).read_bytes())
@@ -105,7 +107,7 @@ def cable(ports, host):
 class Outer:
     """One such machine, that runs a script and shows what it prints."""
 
-    def __init__(self, name, job, cpus=2, extra=()):
+    def __init__(self, name, job, cpus=2, extra=(), env=None, append=''):
         self.log_dir = BUILD / 'log' / name
         self.log_dir.mkdir(parents=True, exist_ok=True)
         script = job.encode()
@@ -121,7 +123,9 @@ class Outer:
             [str(QEMU), '-machine', 'q35', '-accel', 'tcg,thread=single',
              '-cpu', 'max', '-smp', str(cpus), '-m', MEMORY, '-nodefaults',
              '-display', 'none', '-serial', 'stdio', *drives, *extra,
-             *guest.kernel_args(APPEND, 'outer', tuple(MODULES))],
+             *guest.kernel_args(f'{APPEND} {append}', 'outer',
+                                tuple(MODULES))],
+            env=dict(os.environ, **(env or {})),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
         # Also if its test runs beside others, and all are interrupted.
