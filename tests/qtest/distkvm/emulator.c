@@ -274,13 +274,15 @@ static int run_stamp(char **arg)
 
 /*
  * Meanwhile elsewhere: the number of times that a last word was ahead of the
- * first, or that a word went back.
+ * first, or that a word went back.  Each word is compared with itself: a page
+ * that is taken from the writer between its two writes has its first word
+ * ahead of its last for as long as it is read.
  */
 static int run_watch(char **arg)
 {
     uint64_t addr = number(arg[0]), pages = number(arg[1]), wrong = 0;
     int64_t until = probe_now_ns() + number(arg[2]) * 1000000;
-    g_autofree uint64_t *seen = g_new0(uint64_t, pages);
+    g_autofree uint64_t *seen = g_new0(uint64_t, 2 * pages);
 
     while (probe_now_ns() < until) {
         for (uint64_t i = 0; i < pages; i++) {
@@ -288,8 +290,10 @@ static int run_watch(char **arg)
 
             read_word(true, addr + (i + 1) * PAGE - 8, &last);
             read_word(true, addr + i * PAGE, &first);
-            wrong += last > first || last < seen[i];
-            seen[i] = first;
+            wrong += last > first || first < seen[2 * i] ||
+                     last < seen[2 * i + 1];
+            seen[2 * i] = first;
+            seen[2 * i + 1] = last;
         }
     }
     return answer(0, wrong);
