@@ -223,6 +223,7 @@ def initramfs(script='demo', modules=(), kernel_name='stock', programs=()):
 
 def disk_image(path, megabytes=64):
     """An ext4 image, made without mounting anything."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).unlink(missing_ok=True)
     quiet(['mke2fs', '-q', '-t', 'ext4', path, f'{megabytes}M'])
     return path

@@ -184,7 +184,8 @@ def runs():
             written, *wrong = [node.number() for node in c.node[:3]]
             c.node[3].number()
             expect('counter', c.node[1].ask('load', word, 8), count)
-            if any(wrong) or written < 10:
+            # Once would be no writing on; more depends on the machine.
+            if any(wrong) or written < 2:
                 raise Problem(f'{written} rounds of writing; {wrong} wrong')
             for page in range(pages):
                 expect('last word', c.node[2].ask(
