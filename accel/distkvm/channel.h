@@ -36,5 +36,7 @@ void channel_send(Channel *c, const QDict *message);
 /* The peer is proved: full-sized messages from now on. */
 void channel_set_trusted(Channel *c);
 void channel_set_opaque(Channel *c, void *opaque);
+/* What a peer said, as it may be shown: it cannot command a terminal; g_free. */
+char *channel_printable(const char *text);
 
 #endif

@@ -13,6 +13,7 @@
 #include "qapi/visitor.h"
 #include "exec/target_page.h"
 #include "hw/boards.h"
+#include "hw/i386/x86.h"
 #include "hw/intc/i8259.h"
 #include "hw/qdev-properties.h"
 #include "qemu/accel.h"
@@ -39,8 +40,8 @@ OBJECT_DECLARE_SIMPLE_TYPE(DistKVMAccel, DISTKVM_ACCEL)
 #define SPIN_US 20
 /* Below this many host CPUs nobody spins. */
 #define SPIN_CPUS_MIN 4
-/* Ids of eight bits, one of which is everybody. */
-#define XAPIC_CPUS_MAX 255
+/* An xAPIC's ids are of eight bits, and this one is everybody. */
+#define XAPIC_EVERYBODY 255
 
 struct DistKVMAccel {
     AccelState parent_obj;
@@ -314,8 +315,8 @@ static GlobalProperty unruly_tsc[] = {
     { "x86_64-cpu", "invtsc", "off" },
 };
 
-/* With more vCPUs than xAPIC has ids. */
-static GlobalProperty many_cpus[] = {
+/* Where a vCPU's id is none that an xAPIC can have. */
+static GlobalProperty large_ids[] = {
     { "x86_64-cpu", "x2apic", "on" },
 };
 
@@ -331,8 +332,10 @@ static void add_compat(MachineState *ms)
                     " MODEL,invtsc=off");
         compat_props_add(props, unruly_tsc, G_N_ELEMENTS(unruly_tsc));
     }
-    if (ms->smp.max_cpus > XAPIC_CPUS_MAX) {
-        compat_props_add(props, many_cpus, G_N_ELEMENTS(many_cpus));
+    /* Ids have gaps: a socket of three cores takes four. */
+    if (x86_cpu_apic_id_from_index(X86_MACHINE(ms), ms->smp.max_cpus - 1) >=
+        XAPIC_EVERYBODY) {
+        compat_props_add(props, large_ids, G_N_ELEMENTS(large_ids));
     }
 }
 

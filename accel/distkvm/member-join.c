@@ -27,10 +27,12 @@
 void join_give_up(const char *why)
 {
     if (!mm.gave_up && !mm.formed) {
+        g_autofree char *shown = channel_printable(why);
+
         mm.gave_up = true;
-        error_report("distkvm: node %d cannot join: %s", distkvm->id, why);
+        error_report("distkvm: node %d cannot join: %s", distkvm->id, shown);
         member_leaving();
-        control_cannot_join(why);
+        control_cannot_join(shown);
     }
 }
 
@@ -57,9 +59,10 @@ static void forget_stranger(Stranger *s)
 static void refuse(Stranger *s, const char *why)
 {
     g_autoptr(QDict) message = member_message("refuse");
+    g_autofree char *shown = channel_printable(why);
 
-    warn_report("distkvm: node %d refused a peer: %s", distkvm->id, why);
-    qdict_put_str(message, "why", why);
+    warn_report("distkvm: node %d refused a peer: %s", distkvm->id, shown);
+    qdict_put_str(message, "why", shown);
     channel_send(s->channel, message);
     s->end_ms = member_now_ms() + REFUSED_MS;
 }

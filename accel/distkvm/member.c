@@ -180,8 +180,10 @@ static void joined_message(Member *m, const char *type, const QDict *message)
         int64_t node = qdict_get_try_int(message, "node", -1);
 
         if (node >= 0 && node < distkvm->nodes && node != distkvm->id) {
-            member_lose(&mm.member[node],
-                        qdict_get_try_str(message, "why") ?: "?");
+            g_autofree char *why =
+                channel_printable(qdict_get_try_str(message, "why") ?: "?");
+
+            member_lose(&mm.member[node], why);
         } else if (node == distkvm->id) {
             member_lose(m, "it has expelled this node");
         }

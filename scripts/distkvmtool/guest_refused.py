@@ -206,7 +206,7 @@ GARBAGE = [
     frame('{"type": "hello", "magic": "distkvm", "node": "x", "facts": 1}'),
     frame('{"type": "hello", "magic": "distkvm", "node": 99, "facts": {}}'),
     frame('{"type": "hello", "magic": "distkvm", "node": 1, "facts": '
-          '{"protocol version": "999"}}'),
+          '{"protocol version": "999\\u001b[2J"}}'),
     frame('{"type": "map"}'), frame('{"type": "address", "ucx": "!!"}'),
     frame('{"type": "' + 'a' * 20000 + '"}'), frame('[' * 5000),
     struct.pack('>I', 100) + b'{"type"', b'\0\0',
@@ -239,8 +239,11 @@ def garbage(name):
             stranger.close()
         cluster.start(1)
         cluster.wait_formed()
-        if 'protocol version differs' not in cluster.log(0).read_text():
+        log = cluster.log(0).read_text()
+        if 'protocol version differs' not in log:
             raise Problem('another protocol version was not named')
+        if '\x1b' in log:
+            raise Problem("a peer's words command the terminal")
     finally:
         cluster.end()
 

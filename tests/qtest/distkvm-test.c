@@ -77,15 +77,15 @@ static void wait_flag(QTestState *s, const char *name)
     }
 }
 
-static void pair_start(Pair *p)
+static void pair_start_smp(Pair *p, const char *smp)
 {
     int port[2] = { free_port(), free_port() };
 
     for (int n = 0; n < 2; n++) {
         p->node[n] = qtest_initf(
-            "-machine q35 -m " RAM " -smp 2 -nodefaults -accel distkvm,"
+            "-machine q35 -m " RAM " -smp %s -nodefaults -accel distkvm,"
             "vmi=qtest,node=%d,peers=127.0.0.1:%d/127.0.0.1:%d,"
-            "dead-after-ms=2000", n, port[0], port[1]);
+            "dead-after-ms=2000", smp, n, port[0], port[1]);
         p->pid[n] = qtest_pid(p->node[n]);
     }
     for (int n = 0; n < 2; n++) {
@@ -100,6 +100,11 @@ static void pair_start(Pair *p)
         g_usleep(20 * 1000);
     }
     g_assert_not_reached();
+}
+
+static void pair_start(Pair *p)
+{
+    pair_start_smp(p, "2");
 }
 
 static void pair_end(Pair *p)
@@ -196,6 +201,23 @@ static void test_irq(void)
     pair_end(&p);
 }
 
+/* Fewer than 255 vCPUs, but their ids have gaps and go beyond: x2APIC. */
+static void test_ids(void)
+{
+    Pair p;
+
+    pair_start_smp(&p, "198,sockets=66,cores=3");
+    for (int n = 0; n < 2; n++) {
+        g_autoptr(QDict) answer = qtest_qmp(p.node[n],
+            "{ 'execute': 'qom-get', 'arguments': {"
+            " 'path': '/machine/unattached/device[0]',"
+            " 'property': 'x2apic' } }");
+
+        g_assert_true(qdict_get_bool(answer, "return"));
+    }
+    pair_end(&p);
+}
+
 static void set_pam0(QTestState *s, uint8_t value)
 {
     qtest_outl(s, PORT_PCI_ADDRESS, 0x80000000 | MCH_PAM0);
@@ -245,6 +267,7 @@ int main(int argc, char **argv)
     qtest_add_func("/distkvm/ownership", test_ownership);
     qtest_add_func("/distkvm/io", test_io);
     qtest_add_func("/distkvm/irq", test_irq);
+    qtest_add_func("/distkvm/ids", test_ids);
     qtest_add_func("/distkvm/map", test_map);
     qtest_add_func("/distkvm/loss", test_loss);
     return g_test_run();
