@@ -9,7 +9,7 @@ from . import (bench_idle, bench_kvm, bench_memory, bench_postcopy, build,
                guest)
 from .cluster import Cluster, Shape
 from .common import BUILD, QEMU, say
-from .demo import Console
+from .console import Console
 
 TIMEOUT = 300
 HOTTEST = 20
@@ -51,9 +51,8 @@ def plain(smp, args):
 
 
 def spread(nodes, args, options):
-    cluster = Cluster(Shape(nodes=nodes, memory='512M', options=options),
-                      BUILD / 'log' / 'bench')
-    try:
+    with Cluster(Shape(nodes=nodes, memory='512M', options=options),
+                 BUILD / 'log' / 'bench') as cluster:
         for node in range(1, nodes):
             cluster.start(node)
         process = cluster.start(0, args, stdout=subprocess.PIPE)
@@ -62,8 +61,6 @@ def spread(nodes, args, options):
         console.drain()
         cluster.wait(20)
         return times, infos
-    finally:
-        cluster.end()
 
 
 def show_faults(total):

@@ -2,14 +2,12 @@
 """distkvm bench idle: what a guest that does nothing costs."""
 
 import os
-import subprocess
 import time
 from pathlib import Path
 
 from . import guest
 from .cluster import Cluster, Shape
 from .common import BUILD, say
-from .demo import Console
 
 SECONDS = 20
 SETTLE = 5
@@ -37,20 +35,15 @@ def sample(cluster):
 
 
 def main():
-    cluster = Cluster(Shape(nodes=2), BUILD / 'log' / 'bench-idle')
-    try:
-        cluster.start(1, NAMED)
-        process = cluster.start(
-            0, [*NAMED, '-nodefaults', '-display', 'none', '-serial', 'stdio',
-                *guest.kernel_args('quiet', 'still')], stdout=subprocess.PIPE)
+    with Cluster(Shape(nodes=2), BUILD / 'log' / 'bench-idle') as cluster:
         say('booting two nodes')
-        Console(process).until(r'guest-init: up', 300)
+        console = cluster.boot(*guest.kernel_args('quiet', 'still'),
+                               every=NAMED)
+        console.until(r'guest-init: up', 300)
         time.sleep(SETTLE)
         frames, used, started = sample(cluster)
         time.sleep(SECONDS)
         frames_then, used_then, ended = sample(cluster)
-    finally:
-        cluster.end()
     seconds = ended - started
     print(f'idle guest over two nodes, {seconds:.0f} s: '
           f'{(frames_then - frames) / seconds:.0f} frames a second, '

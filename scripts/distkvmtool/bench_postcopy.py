@@ -14,7 +14,7 @@ from pathlib import Path
 from . import guest
 from .cluster import Cluster, Qmp, Shape, free_ports
 from .common import BUILD, QEMU, Problem, say
-from .demo import Console
+from .console import Console
 
 MEMORY = '512M'
 TOUCHED_MIB = 128

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .common import QEMU, Problem
+from .console import Console
 
 
 # Below those that the kernel gives to whoever asks for any (32768 and up, by
@@ -116,6 +117,12 @@ class Cluster:
         self.process = [None] * shape.nodes
         self.qmp_cache = {}
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
     def command(self, node, extra=()):
         s = self.shape
         accel = (f"distkvm,vmi={s.vmi_of(node)},node={node},"
@@ -149,6 +156,15 @@ class Cluster:
             env=dict(os.environ, **self.shape.env))
         log.close()
         return self.process[node]
+
+    def boot(self, *args, every=()):
+        """Start all nodes, with `every`; the console of node 0's guest."""
+        for node in range(1, self.shape.nodes):
+            self.start(node, every)
+        process = self.start(0, ['-nodefaults', '-display', 'none', '-serial',
+                                 'stdio', *every, *args],
+                             stdout=subprocess.PIPE)
+        return Console(process, cluster=self)
 
     def qmp(self, node):
         if node not in self.qmp_cache:

@@ -100,12 +100,10 @@ def lone_node(vmi, cpu):
     """A node that waits for its peer for ever: cluster and hello."""
     need_qemu()
     with tempfile.TemporaryDirectory(prefix='distkvm-cpu-') as logs:
-        cluster = Cluster(Shape(nodes=2, memory='64M', vmi=vmi, cpu=cpu), logs)
-        try:
+        with Cluster(Shape(nodes=2, memory='64M', vmi=vmi, cpu=cpu),
+                     logs) as cluster:
             cluster.start(0, ['-nodefaults', '-display', 'none', '-S'])
             yield cluster, hello_of(cluster, 0)
-        finally:
-            cluster.end()
 
 
 # ------------------------------------------------------------ models

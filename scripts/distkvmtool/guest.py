@@ -6,7 +6,6 @@ import hashlib
 import lzma
 import re
 import shutil
-import subprocess
 import threading
 from pathlib import Path
 

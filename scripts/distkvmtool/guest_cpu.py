@@ -27,17 +27,14 @@ PKRU_OF_AMD = [8, 2432]
 
 def joins(name, cpu, vmi='tcg', env=None):
     """Two nodes with this CPU become one machine, and are not warned."""
-    cluster = Cluster(Shape(nodes=2, memory='64M', cpu=cpu, vmi=vmi,
-                            env=env or {}), BUILD / 'log' / name)
-    try:
+    with Cluster(Shape(nodes=2, memory='64M', cpu=cpu, vmi=vmi,
+                       env=env or {}), BUILD / 'log' / name) as cluster:
         for node in (1, 0):
             cluster.start(node, HEADLESS)
         cluster.wait_formed()
         for node in (0, 1):
             if NOT_AS_ASKED in cluster.log(node).read_text(errors='replace'):
                 raise Problem(f'node {node} cannot give {cpu}')
-    finally:
-        cluster.end()
 
 
 def twins():
@@ -146,8 +143,7 @@ def old_kvm(name):
     build.build_qemu(target)
     shape = Shape(nodes=2, memory='64M', vmi='tcg,kvm', cpu=COMMON_CPU,
                   env={'LD_PRELOAD': str(QEMU_BUILD / target)})
-    cluster = Cluster(shape, BUILD / 'log' / name)
-    try:
+    with Cluster(shape, BUILD / 'log' / name) as cluster:
         for node in (1, 0):
             cluster.start(node, HEADLESS)
         if cluster.wait(20)[1] != 1:
@@ -157,8 +153,6 @@ def old_kvm(name):
                        'node 1 lacks invtsc', 'cpu-baseline'):
             if wanted not in log:
                 raise Problem(f"it does not say '{wanted}': {log}")
-    finally:
-        cluster.end()
     joins(name, f'{COMMON_CPU},invtsc=off', 'kvm,tcg', shape.env)
 
 

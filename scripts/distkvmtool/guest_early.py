@@ -73,8 +73,7 @@ def wait_states(cluster, wanted):
 
 def stop_before_start(name):
     """The last word counts, also while a start is under way."""
-    cluster = qtest_cluster(name)
-    try:
+    with qtest_cluster(name) as cluster:
         cluster.start(0, [*HEADLESS, '-S'])
         cluster.start(1, ['-S'])
         cluster.wait_formed()
@@ -94,14 +93,11 @@ def stop_before_start(name):
             wait_states(cluster, 'paused')
             cluster.qmp(node).execute('cont')
             wait_states(cluster, 'running')
-    finally:
-        cluster.end()
 
 
 def powerdown(name):
     """The power button of any node is the cluster's."""
-    cluster = qtest_cluster(name)
-    try:
+    with qtest_cluster(name) as cluster:
         cluster.start(0, HEADLESS)
         cluster.start(1)
         cluster.wait_formed()
@@ -113,8 +109,6 @@ def powerdown(name):
                 raise Problem('node 0 was not told')
             cluster.qmp(0).execute('query-status')
             time.sleep(0.05)
-    finally:
-        cluster.end()
 
 
 def run(results, full):

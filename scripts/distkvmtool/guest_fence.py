@@ -10,7 +10,7 @@ from pathlib import Path
 from . import guest
 from .cluster import Cluster, Shape
 from .common import BUILD, QEMU_BUILD, Problem
-from .demo import Console
+from .console import Console
 from .guest_loss import quit_survivor, wait_named
 
 TIMEOUT = 240

@@ -4,16 +4,13 @@
 import re
 import signal
 import struct
-import subprocess
 import time
 
 from . import guest
 from .cluster import Cluster, Shape
 from .common import BUILD, Problem
-from .demo import Console
 from .guest_tiny import COMMON_CPU, need_kvm
 
-HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
 PATIENCE = 60
 # What the guest counts with is 32 bits wide.
 WRAP = 1 << 32
@@ -59,11 +56,8 @@ def start_counting(name, vmi, options=''):
     cluster = Cluster(Shape(nodes=2, memory='64M', vmi=vmi, cpu=COMMON_CPU,
                             options=options), BUILD / 'log' / name)
     try:
-        cluster.start(1)
-        process = cluster.start(
-            0, [*HEADLESS, '-no-reboot', '-kernel', str(guest.tiny_guest()),
-                '-append', 'count'], stdout=subprocess.PIPE)
-        console = Console(process)
+        console = cluster.boot('-no-reboot', '-kernel',
+                               str(guest.tiny_guest()), '-append', 'count')
         console.until(r'tiny: counting at \d+\n', PATIENCE)
         address = int(re.search(r'at (\d+)', console.text).group(1))
         counter = Counter(cluster, 1, address)

@@ -10,7 +10,7 @@ import time
 from . import guest
 from .cluster import Cluster, Shape
 from .common import BUILD, Problem, quiet
-from .demo import Console
+from .console import Console
 from .testing import Skip
 
 TIMEOUT = 240

@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """More CPUs than an APIC id of eight bits can name."""
 
-import subprocess
 
 from . import guest
 from .cluster import Cluster, Shape
 from .common import BUILD, Problem
-from .demo import Console
 
 TIMEOUT = 400
-HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
 CPUS = 257
 # Linux wants remapped interrupts before it uses ids of 32 bits.
 REMAPPED = ['-device', 'intel-iommu,intremap=on,eim=on']
@@ -19,14 +16,9 @@ SAYS = ['guest-last: memory is right', 'guest-last: code is right']
 def last_of_many(name):
     """CPU 256, alone on node 1, comes up and is coherent with CPU 0."""
     shape = Shape(nodes=2, smp=str(CPUS), vcpus=f'{CPUS - 1}/1')
-    cluster = Cluster(shape, BUILD / 'log' / name)
-    try:
-        cluster.start(1)
-        process = cluster.start(
-            0, [*HEADLESS, *REMAPPED,
-                *guest.kernel_args('quiet maxcpus=1', 'last')],
-            stdout=subprocess.PIPE)
-        console = Console(process, cluster=cluster)
+    with Cluster(shape, BUILD / 'log' / name) as cluster:
+        console = cluster.boot(
+            *REMAPPED, *guest.kernel_args('quiet maxcpus=1', 'last'))
         console.until('guest-init: up', TIMEOUT)
         # Under TCG even a plain QEMU with so many gets a soft lockup before.
         booted = len(console.text)
@@ -39,8 +31,6 @@ def last_of_many(name):
             raise Problem(f'the guest complains: {found.group(0)}')
         if any(cluster.wait(20)):
             raise Problem('nodes did not end well')
-    finally:
-        cluster.end()
 
 
 def run(results, full):

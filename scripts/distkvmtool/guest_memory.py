@@ -8,7 +8,6 @@ from . import guest
 from .accesses import record_accesses
 from .cluster import Cluster, Shape
 from .common import BUILD, CORE_BUILD, Problem
-from .demo import Console
 
 TIMEOUT = 600
 STEP = re.compile(r'distkvm_coh_step node \d+ page (0x[0-9a-f]+) (\w+) ')
@@ -16,7 +15,6 @@ FRAME = re.compile(r'distkvm_(send|recv) (?:to|from) \d+ type 1 sub (\d+) '
                    r'addr (0x[0-9a-f]+) ')
 # COH_EV_INV
 INV = '13'
-HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
 PAGES_PER_MIB = 256
 # ENGINE_CAP_SLACK
 SLACK_PAGES = 256
@@ -31,22 +29,14 @@ def capped(name, nodes, memory, touched, options=''):
     share = memory // nodes
     shape = Shape(nodes=nodes, memory=f'{memory}M',
                   mem='/'.join([f'{share}M'] * nodes), options=options)
-    cluster = Cluster(shape, BUILD / 'log' / name)
-    try:
-        for node in range(1, nodes):
-            cluster.start(node)
-        process = cluster.start(
-            0, [*HEADLESS, *guest.kernel_args(
-                f'quiet litmus.n=64 litmus.mb={touched}', 'litmus')],
-            stdout=subprocess.PIPE)
-        console = Console(process, cluster=cluster)
+    with Cluster(shape, BUILD / 'log' / name) as cluster:
+        console = cluster.boot(*guest.kernel_args(
+            f'quiet litmus.n=64 litmus.mb={touched}', 'litmus'))
         console.until('guest-litmus: contents are right', TIMEOUT)
         infos = memory_infos(cluster)
         console.drain()
         if any(cluster.wait(20)):
             raise Problem('nodes did not end well')
-    finally:
-        cluster.end()
     most = [i['resident-pages-max'] for i in infos]
     for node, info in enumerate(infos):
         if most[node] > info['cap-pages'] + SLACK_PAGES:
@@ -73,20 +63,13 @@ def core_tool(name, *args):
 
 def traced(name, args, shape, until, events):
     """Logs of the nodes of a guest that said what it should."""
-    cluster = Cluster(shape, BUILD / 'log' / name)
     trace = [word for event in events for word in ('-trace', event)]
-    try:
-        for node in range(1, shape.nodes):
-            cluster.start(node, trace)
-        process = cluster.start(0, [*HEADLESS, *trace, *args],
-                                stdout=subprocess.PIPE)
-        console = Console(process, cluster=cluster)
+    with Cluster(shape, BUILD / 'log' / name) as cluster:
+        console = cluster.boot(*args, every=trace)
         console.until(until, TIMEOUT)
         console.drain()
         if any(cluster.wait(60)):
             raise Problem('nodes did not end well')
-    finally:
-        cluster.end()
     return [cluster.log(n) for n in range(shape.nodes)]
 
 

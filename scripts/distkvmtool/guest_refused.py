@@ -103,8 +103,7 @@ def wait_said(cluster, node, wanted):
 
 def pair(name, first, second, wanted):
     """Two nodes that differ: both name the difference; node 0 stays up."""
-    cluster = qtest_cluster(name)
-    try:
+    with qtest_cluster(name) as cluster:
         shape, usual = cluster.shape, replace(cluster.shape)
         for node, changes in ((0, first), (1, second)):
             for key, value in changes.items():
@@ -123,12 +122,11 @@ def pair(name, first, second, wanted):
         if 0 not in cluster.alive():
             raise Problem('node 0 was disturbed')
         cluster.info(0)
-    finally:
-        cluster.end()
 
 
 MISMATCHES = [
-    ('RAM size', {}, {'memory': '128M'}, 'RAM size differs: .(67108864|134217728)'),
+    ('RAM size', {}, {'memory': '128M'},
+     'RAM size differs: .(67108864|134217728)'),
     ('machine type', {}, {'machine': 'pc'}, 'machine type differs: .pc-'),
     ('CPU model', {}, {'cpu': 'max'}, 'CPU model differs: .*max-x86_64'),
     ('CPU topology', {'smp': '2'}, {'smp': '2,sockets=2,cores=1'},
@@ -148,22 +146,18 @@ def firmware(name):
     other = BUILD / 'log' / 'other.bin'
     other.parent.mkdir(parents=True, exist_ok=True)
     other.write_bytes(os.urandom(65536))
-    cluster = qtest_cluster(name)
-    try:
+    with qtest_cluster(name) as cluster:
         cluster.start(0, HEADLESS)
         cluster.start(1, ['-bios', str(other)])
         if cluster.process[1].wait(PATIENCE) != 1:
             raise Problem('node 1 was not refused')
         for node in (0, 1):
             wait_said(cluster, node, 'firmware differs')
-    finally:
-        cluster.end()
 
 
 def twins(name):
     """Two nodes with one id."""
-    cluster = qtest_cluster(name, nodes=3)
-    try:
+    with qtest_cluster(name, nodes=3) as cluster:
         cluster.start(0, HEADLESS)
         cluster.start(1)
         # Else the twin may come first, and be right.
@@ -176,14 +170,11 @@ def twins(name):
                           f'{twin.stderr[-300:]}')
         cluster.start(2)
         cluster.wait_formed()
-    finally:
-        cluster.end()
 
 
 def missing_peer(name):
     """A peer that never comes: its address, and the end."""
-    cluster = qtest_cluster(name, options=',join-timeout=2')
-    try:
+    with qtest_cluster(name, options=',join-timeout=2') as cluster:
         cluster.start(0, HEADLESS)
         if cluster.process[0].wait(PATIENCE) != 1:
             raise Problem('node 0 did not give up')
@@ -191,8 +182,6 @@ def missing_peer(name):
         if not re.search(rf'node 1 \({cluster.peers[1]}\) did not join within '
                          '2 s', text):
             raise Problem(f'it does not name the peer: {text[-300:]}')
-    finally:
-        cluster.end()
 
 
 def frame(text):
@@ -215,8 +204,7 @@ GARBAGE = [
 
 def garbage(name):
     """Strangers on the port; then the cluster forms all the same."""
-    cluster = qtest_cluster(name)
-    try:
+    with qtest_cluster(name) as cluster:
         cluster.start(0, HEADLESS)
         cluster.qmp(0)
         host, port = cluster.peers[0].split(':')
@@ -244,14 +232,11 @@ def garbage(name):
             raise Problem('another protocol version was not named')
         if '\x1b' in log:
             raise Problem("a peer's words command the terminal")
-    finally:
-        cluster.end()
 
 
 def migration_refused(name):
     """Migration and snapshots are refused at run time, with the reason."""
-    cluster = qtest_cluster(name)
-    try:
+    with qtest_cluster(name) as cluster:
         cluster.start(0, HEADLESS)
         cluster.start(1)
         try:
@@ -261,8 +246,6 @@ def migration_refused(name):
                 raise Problem(f'wrong reason: {problem}') from None
             return
         raise Problem('migration was not refused')
-    finally:
-        cluster.end()
 
 
 def run(results, full):

@@ -8,7 +8,7 @@ import time
 from . import guest
 from .cluster import Cluster, Shape
 from .common import BUILD, Problem
-from .demo import Console
+from .console import Console
 from .guest_refused import qtest_cluster
 
 TIMEOUT = 240
@@ -83,14 +83,11 @@ def reset(name, node):
 
 def reboot(name):
     """The guest's own reboot, from a follower's CPU, and QMP's."""
-    cluster = Cluster(Shape(nodes=2, memory='256M'), BUILD / 'log' / name)
-    try:
-        cluster.start(1)
-        args = [a for a in guest.kernel_args('quiet', 'reboot')
-                if a != '-no-reboot']
-        process = cluster.start(0, [*HEADLESS, *args],
-                                stdout=subprocess.PIPE)
-        console = Console(process, cluster=cluster)
+    with Cluster(Shape(nodes=2, memory='256M'),
+                 BUILD / 'log' / name) as cluster:
+        console = cluster.boot(*(
+            a for a in guest.kernel_args('quiet', 'reboot')
+            if a != '-no-reboot'))
         for _ in range(2):
             console.until('cpus online 0-1,', TIMEOUT)
             console.until('guest-reboot: up', TIMEOUT)
@@ -102,8 +99,6 @@ def reboot(name):
             raise Problem('nodes did not end well')
         if re.search(r'BUG:|WARNING:|Call Trace', console.text):
             raise Problem("the guest's kernel complains")
-    finally:
-        cluster.end()
 
 
 def start_stopped(name):
@@ -123,8 +118,8 @@ def start_stopped(name):
 
 def skewed_clocks(name):
     """Crystals that differ by 400 ppm: no vCPU sees time run backwards."""
-    cluster = Cluster(Shape(nodes=2, memory='256M'), BUILD / 'log' / name)
-    try:
+    with Cluster(Shape(nodes=2, memory='256M'),
+                 BUILD / 'log' / name) as cluster:
         cluster.shape.options = ',x-clock-skew-ppm=200'
         cluster.start(1)
         cluster.shape.options = ',x-clock-skew-ppm=-200'
@@ -137,15 +132,12 @@ def skewed_clocks(name):
         offset = cluster.info(1)['clock-offset-ns']
         console.drain()
         return f'offset at the end {offset / 1000:.0f} us'
-    finally:
-        cluster.end()
 
 
 def ended_at_once(name):
     """Both are told to end at the same moment; neither is forgotten."""
     for _ in range(ENDS):
-        cluster = qtest_cluster(name)
-        try:
+        with qtest_cluster(name) as cluster:
             cluster.start(1)
             cluster.start(0, HEADLESS)
             cluster.wait_formed()
@@ -154,8 +146,6 @@ def ended_at_once(name):
             cluster.wait(END_SECONDS)
             if cluster.alive():
                 raise Problem(f'nodes {cluster.alive()} stay')
-        finally:
-            cluster.end()
 
 
 def run(results, full):

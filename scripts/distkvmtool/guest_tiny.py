@@ -2,15 +2,12 @@
 """A kernel of a few pages over two nodes: what stock ones seldom do."""
 
 import os
-import subprocess
 
 from . import guest
 from .cluster import Cluster, Shape
 from .common import BUILD, Problem
-from .demo import Console
 from .testing import Skip
 
-HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
 EXPECTED = ['counters are right', 'interrupts between CPUs are right',
             'the 8259 is heard on another node',
             'two interrupts of the 8259 at once are both heard',
@@ -41,29 +38,22 @@ def chosen(name, wanted, prefix=None):
         need_kvm('kvm')
     elif prefix and os.geteuid():
         raise Skip('needs to be root, to hide /dev/kvm from a node')
-    cluster = Cluster(Shape(nodes=2, memory='64M', vmi='auto'),
-                      BUILD / 'log' / name, prefix)
-    try:
+    with Cluster(Shape(nodes=2, memory='64M', vmi='auto'),
+                 BUILD / 'log' / name, prefix) as cluster:
         cluster.start(0)
         cluster.qmp(0)
         log = cluster.log(0).read_text(errors='replace')
         if f'vmi=auto: {wanted} executes' not in log:
             raise Problem(f'it does not say that it uses {wanted}: {log}')
         return wanted
-    finally:
-        cluster.end()
 
 
 def tiny(name, machine, vmi='tcg', cpu=None):
     need_kvm(vmi)
     shape = Shape(nodes=2, memory='64M', machine=machine, vmi=vmi, cpu=cpu)
-    cluster = Cluster(shape, BUILD / 'log' / name)
-    try:
-        cluster.start(1)
-        process = cluster.start(
-            0, [*HEADLESS, '-no-reboot', '-kernel', str(guest.tiny_guest())],
-            stdout=subprocess.PIPE)
-        console = Console(process, cluster=cluster)
+    with Cluster(shape, BUILD / 'log' / name) as cluster:
+        console = cluster.boot('-no-reboot', '-kernel',
+                               str(guest.tiny_guest()))
         console.until(r'tiny: (passed|FAILED.*)\n', PATIENCE)
         console.drain()
         expected = EXPECTED + (['x2APIC mode'] if 'x2apic=on' in (cpu or '')
@@ -74,22 +64,15 @@ def tiny(name, machine, vmi='tcg', cpu=None):
                               f'{console.text[-300:]}')
         if any(cluster.wait(20)):
             raise Problem('nodes did not end well')
-    finally:
-        cluster.end()
 
 
 def resets(name, vmi):
     """The tiny kernel, reset by QMP in the middle, passes all the same."""
     need_kvm(vmi)
     shape = Shape(nodes=2, memory='64M', vmi=vmi, cpu=TINY_CPU)
-    cluster = Cluster(shape, BUILD / 'log' / name)
     first = f'tiny: {EXPECTED[0]}'
-    try:
-        cluster.start(1)
-        process = cluster.start(
-            0, [*HEADLESS, '-kernel', str(guest.tiny_guest())],
-            stdout=subprocess.PIPE)
-        console = Console(process, cluster=cluster)
+    with Cluster(shape, BUILD / 'log' / name) as cluster:
+        console = cluster.boot('-kernel', str(guest.tiny_guest()))
         for node in range(2):
             console.until(first, PATIENCE)
             cluster.qmp(node).execute('system_reset')
@@ -101,8 +84,6 @@ def resets(name, vmi):
             raise Problem(f'it did not start again: {console.text[-600:]}')
         if any(cluster.wait(20)):
             raise Problem('nodes did not end well')
-    finally:
-        cluster.end()
 
 
 def run(results, full):

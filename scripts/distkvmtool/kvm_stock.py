@@ -43,7 +43,7 @@ working() {
 
 
 def check_stock(run, smp, *says):
-    """The stock kernel came up with all CPUs, and has nothing to complain of."""
+    """The stock kernel came up with all CPUs, and complains of nothing."""
     run.expect(f'guest-init: up, cpus online 0-{smp - 1},', *says)
     # The guest's lines have the host's time in front, QEMU's have not.
     for line in re.findall(r'^[\d.]+ .*$', run.text, re.M):
@@ -100,7 +100,7 @@ def kill(name):
 
 
 def two_hosts(name):
-    """A stock kernel over two hosts, each with a kernel and a node of its own."""
+    """A stock kernel over two hosts, each with a node of its own."""
     slow = 'tests/qtest/distkvm/distkvm-slow-clock.so'
     build.build_qemu(slow)
     ports = free_ports(2)

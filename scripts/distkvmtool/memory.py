@@ -71,7 +71,8 @@ class MemoryCluster:
         env = dict(os.environ, **(env or {}))
         self.node = [
             MemoryNode([str(EMULATOR), str(n), peers, str(nodes * share),
-                        *self.every, *options, *(each[n] if each else ())], log_dir / f'node-{n}.log', env)
+                        *self.every, *options, *(each[n] if each else ())],
+                       log_dir / f'node-{n}.log', env)
             for n in range(nodes)]
 
     def __enter__(self):

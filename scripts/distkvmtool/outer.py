@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import guest
 from .common import BUILD, GUEST, QEMU, Problem, call, quiet
-from .demo import Console
+from .console import Console
 
 MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net', 'ext4',
            'crc32c_generic', 'ccp', 'irqbypass', 'kvm', 'kvm_amd']

@@ -14,7 +14,7 @@ from . import (build, guest, guest_cpu, guest_early, guest_fence, guest_lease,
                guest_runstate, guest_tiny)
 from .cluster import Cluster, Shape
 from .common import BUILD, Problem, quiet
-from .demo import Console
+from .console import Console
 from .testing import Skip
 
 TIMEOUT = 240
@@ -45,14 +45,9 @@ def check_transport(cluster, wanted):
 def boot(name, shape, script, expect, append='', modules=(), extra=(),
          transport=None, timeout=TIMEOUT, kernel='stock'):
     """Boot, run the script to its end, power off; all must end well."""
-    cluster = Cluster(shape, BUILD / 'log' / name)
-    try:
-        for node in range(1, shape.nodes):
-            cluster.start(node)
-        process = cluster.start(
-            0, [*HEADLESS, *guest.kernel_args(append, script, modules, kernel),
-                *extra], stdout=subprocess.PIPE)
-        console = Console(process, cluster=cluster)
+    with Cluster(shape, BUILD / 'log' / name) as cluster:
+        console = cluster.boot(
+            *guest.kernel_args(append, script, modules, kernel), *extra)
         console.until('guest-init: up', timeout)
         if transport:
             check_transport(cluster, transport)
@@ -68,8 +63,6 @@ def boot(name, shape, script, expect, append='', modules=(), extra=(),
                 raise Problem(f"the guest did not say '{pattern}'; see "
                               f'{cluster.log_dir}/console.log')
         return console.text
-    finally:
-        cluster.end()
 
 
 LITMUS = ['guest-litmus: memory is right', 'guest-litmus: code is right',
@@ -123,14 +116,9 @@ AHCI = ['-drive', 'file=IMAGE,format=raw,if=none,id=d',
 def aggregation(name):
     """All of RAM is touched; no node holds all of it."""
     shape = Shape(nodes=2, memory='256M')
-    cluster = Cluster(shape, BUILD / 'log' / name)
-    try:
-        cluster.start(1)
-        process = cluster.start(
-            0, [*HEADLESS, *guest.kernel_args(
-                'quiet litmus.n=64 litmus.mb=128', 'litmus')],
-            stdout=subprocess.PIPE)
-        console = Console(process, cluster=cluster)
+    with Cluster(shape, BUILD / 'log' / name) as cluster:
+        console = cluster.boot(*guest.kernel_args(
+            'quiet litmus.n=64 litmus.mb=128', 'litmus'))
         console.until('guest-litmus: contents are right', TIMEOUT)
         resident = [cluster.info(n)['memory']['resident-pages'] // 256
                     for n in range(2)]
@@ -138,8 +126,6 @@ def aggregation(name):
         if any(mib >= 250 for mib in resident) or sum(resident) < 150:
             raise Problem(f'resident MiB of the nodes: {resident}')
         return f'256 MiB guest, resident MiB of the nodes: {resident}'
-    finally:
-        cluster.end()
 
 
 def trusted_tsc(name):
@@ -180,20 +166,13 @@ def stress(name):
         if os.geteuid() != 0:
             raise Skip('needs the package stress-ng')
         build.apt_install(['stress-ng'])
-    cluster = Cluster(Shape(nodes=2), BUILD / 'log' / name)
-    try:
-        cluster.start(1)
-        process = cluster.start(
-            0, [*HEADLESS, *guest.kernel_args('quiet', 'stress',
-                                              programs=['stress-ng'])],
-            stdout=subprocess.PIPE)
-        console = Console(process, cluster=cluster)
+    with Cluster(Shape(nodes=2), BUILD / 'log' / name) as cluster:
+        console = cluster.boot(*guest.kernel_args(
+            'quiet', 'stress', programs=['stress-ng']))
         console.drain()
         if 'guest-stress: passed' not in console.text:
             raise Problem(f'stress-ng failed: {console.text[-600:]}')
         check_console(console.text, cluster.shape)
-    finally:
-        cluster.end()
 
 
 def other_clocks(name):
@@ -203,9 +182,8 @@ def other_clocks(name):
     shape = Shape(nodes=3, memory='256M')
     shifted = ['unshare', '--time', '--fork', '--monotonic', '86400',
                '--boottime', '86400', '--']
-    cluster = Cluster(shape, BUILD / 'log' / name,
-                      lambda node: shifted if node == 1 else [])
-    try:
+    with Cluster(shape, BUILD / 'log' / name,
+                 lambda node: shifted if node == 1 else []) as cluster:
         process = cluster.start(
             0, [*HEADLESS, *guest.kernel_args('quiet litmus.n=2000',
                                               'litmus')],
@@ -221,27 +199,20 @@ def other_clocks(name):
         for wanted in LITMUS:
             if wanted not in console.text:
                 raise Problem(f"the guest did not say '{wanted}'")
-    finally:
-        cluster.end()
 
 
 def uefi(name):
     """OVMF comes up to its shell over two nodes."""
     code = Path('/usr/share/OVMF/OVMF_CODE_4M.fd')
-    cluster = Cluster(Shape(nodes=2, memory='256M'), BUILD / 'log' / name)
-    variables = cluster.log_dir / 'vars.fd'
-    variables.write_bytes(Path('/usr/share/OVMF/OVMF_VARS_4M.fd')
-                          .read_bytes())
-    try:
-        cluster.start(1)
-        process = cluster.start(
-            0, [*HEADLESS, '-drive',
-                f'if=pflash,format=raw,readonly=on,file={code}', '-drive',
-                f'if=pflash,format=raw,file={variables}'],
-            stdout=subprocess.PIPE)
-        Console(process, cluster=cluster).until('UEFI Interactive Shell', TIMEOUT)
-    finally:
-        cluster.end()
+    with Cluster(Shape(nodes=2, memory='256M'),
+                 BUILD / 'log' / name) as cluster:
+        variables = cluster.log_dir / 'vars.fd'
+        variables.write_bytes(Path('/usr/share/OVMF/OVMF_VARS_4M.fd')
+                              .read_bytes())
+        console = cluster.boot(
+            '-drive', f'if=pflash,format=raw,readonly=on,file={code}',
+            '-drive', f'if=pflash,format=raw,file={variables}')
+        console.until('UEFI Interactive Shell', TIMEOUT)
 
 
 def run_full_shapes(results):

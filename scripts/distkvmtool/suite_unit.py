@@ -47,8 +47,8 @@ def same_as(path, program, *args):
 
 def last_line(tool, *args):
     """Run a tool of ours; what it says last is what came out."""
-    result = subprocess.run([str(CORE_BUILD / 'tests' / tool), *args], capture_output=True,
-                            text=True, check=False)
+    result = subprocess.run([str(CORE_BUILD / 'tests' / tool), *args],
+                            capture_output=True, text=True, check=False)
     if result.returncode:
         raise Problem(result.stdout + result.stderr)
     return result.stdout.splitlines()[-1]
@@ -76,8 +76,8 @@ def run(results, full):
     results.run('unit: golden traces', same_as, 'tests/sim/traces.txt',
                 'coh-print', 'traces')
     # Seeds, each with a shape, network and workload of its own.
-    results.run('unit: simulation', last_line, 'sim/coh-sim', '--vary', '--seeds',
-                '10000' if full else '500')
+    results.run('unit: simulation', last_line, 'sim/coh-sim', '--vary',
+                '--seeds', '10000' if full else '500')
     results.run('unit: recorded accesses, simulated', recorded)
     results.run('unit: fuzzing of frames and events', last_line,
                 'unit/fuzz-core', '300' if full else '10')
