@@ -84,6 +84,8 @@ struct Engine {
     EventNotifier kick;
     bool sleeping;              /* atomic */
     bool stop;                  /* atomic */
+    bool told;                  /* there may be faults */
+    unsigned unseen;            /* passes since it was looked for them */
 
     QemuMutex lock;             /* the two queues below */
     EnginePosts posts;

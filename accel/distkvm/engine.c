@@ -21,6 +21,10 @@
 #include "trace.h"
 
 #define FAULTS_PER_READ 16
+/* Who is kept busy by others looks for faults after so many passes. */
+#define UNSEEN_MAX 8
+/* Transports that have been told of something may need telling again. */
+#define ARM_TRIES 4
 /* Before each lane's address: its length. */
 #define ADDRESS_HEAD 2
 /* An answer over TCP takes less, unless its sender sleeps deeply. */
@@ -358,11 +362,33 @@ void engine_stats(Engine *e, EngineStats *stats)
 
 /* ---------------------------------------------------------------- loop */
 
+/* How long to look for work before sleeping. */
+static int64_t spin_ns(Engine *e)
+{
+    if (e->follow.cpu < 0) {
+        return e->config.spin_ns;
+    }
+    /* The CPU is that of a thread which waits, or else wants to run. */
+    return g_hash_table_size(e->waiting) ? ANSWER_SPIN_NS : 0;
+}
+
+/* To look is a system call; who is about to sleep will be told instead. */
+static bool should_look(Engine *e)
+{
+    return e->told || spin_ns(e) || ++e->unseen >= UNSEEN_MAX;
+}
+
 static bool engine_run_faults(Engine *e)
 {
     MemFault fault[FAULTS_PER_READ];
-    int n = mem_faults(e->mem, e->lane, fault, FAULTS_PER_READ);
+    int n;
 
+    if (!should_look(e)) {
+        return false;
+    }
+    e->told = false;
+    e->unseen = 0;
+    n = mem_faults(e->mem, e->lane, fault, FAULTS_PER_READ);
     for (int i = 0; i < n; i++) {
         engine_fault(e, &fault[i]);
     }
@@ -387,37 +413,51 @@ static bool engine_run_once(Engine *e)
     return any;
 }
 
+/* False if there is something to do after all. */
+static bool may_sleep(Engine *e)
+{
+    if (!QSIMPLEQ_EMPTY_ATOMIC(&e->posts) ||
+        !QSIMPLEQ_EMPTY_ATOMIC(&e->calls) || qatomic_read(&e->stop)) {
+        return false;
+    }
+    for (int tries = 0; tries < ARM_TRIES; tries++) {
+        if (e->transport->ops->arm(e->transport)) {
+            return true;
+        }
+        /* Mostly it was told only of what is done already. */
+        if (e->transport->ops->poll(e->transport)) {
+            engine_run_local(e);
+            return false;
+        }
+    }
+    return false;
+}
+
 static void engine_sleep(Engine *e)
 {
     struct pollfd fds[] = {
-        { .fd = event_notifier_get_fd(&e->kick), .events = POLLIN },
         { .fd = mem_fd(e->mem, e->lane), .events = POLLIN },
+        { .fd = event_notifier_get_fd(&e->kick), .events = POLLIN },
         { .fd = e->transport->ops->wait_fd(e->transport), .events = POLLIN },
     };
     int64_t due, timeout;
 
+    e->told = true;
     qatomic_set(&e->sleeping, true);
     /* Pairs with the barrier in engine_kick(). */
     smp_mb();
-    due = MIN(MIN(engine_held_due_ns(e), e->evict_due_ns), e->wish_due_ns);
-    timeout = due == INT64_MAX ? -1 : MAX(due - get_clock(), 0);
-    if (QSIMPLEQ_EMPTY_ATOMIC(&e->posts) &&
-        QSIMPLEQ_EMPTY_ATOMIC(&e->calls) && !qatomic_read(&e->stop) &&
-        e->transport->ops->arm(e->transport)) {
+    if (may_sleep(e)) {
+        due = MIN(MIN(engine_held_due_ns(e), e->evict_due_ns),
+                  e->wish_due_ns);
+        timeout = due == INT64_MAX ? -1 : MAX(due - get_clock(), 0);
         qemu_poll_ns((GPollFD *)fds, ARRAY_SIZE(fds), timeout);
+        e->told = fds[0].revents;
+        if (fds[1].revents) {
+            event_notifier_test_and_clear(&e->kick);
+        }
     }
+    /* A kick from here on ends the next sleep, at once and in vain. */
     qatomic_set(&e->sleeping, false);
-    event_notifier_test_and_clear(&e->kick);
-}
-
-/* How long to look for work before sleeping. */
-static int64_t spin_ns(Engine *e)
-{
-    if (e->follow.cpu < 0) {
-        return e->config.spin_ns;
-    }
-    /* The CPU is that of a thread which waits, or else wants to run. */
-    return g_hash_table_size(e->waiting) ? ANSWER_SPIN_NS : 0;
 }
 
 static void *engine_thread(void *opaque)
@@ -427,13 +467,18 @@ static void *engine_thread(void *opaque)
 
     follow_init(&e->follow, e->config.follow);
     while (!qatomic_read(&e->stop)) {
+        int64_t spin;
+
         if (engine_run_once(e)) {
+            idle_since = 0;
+            continue;
+        }
+        spin = spin_ns(e);
+        if (!spin || (idle_since && get_clock() - idle_since > spin)) {
+            engine_sleep(e);
             idle_since = 0;
         } else if (!idle_since) {
             idle_since = get_clock();
-        } else if (get_clock() - idle_since > spin_ns(e)) {
-            engine_sleep(e);
-            idle_since = 0;
         }
     }
     return NULL;
