@@ -14,7 +14,10 @@
 #include "clock.h"
 #include "trace.h"
 
-/* Of fewer pages the first is wanted too soon for it to wait for the next. */
+/*
+ * Of fewer pages the first is wanted too soon for it to wait for the next, but
+ * of the tables of a walk.
+ */
 #define CORK_PAGES 16
 
 static guint page_hash(gconstpointer key)
@@ -428,6 +431,7 @@ static bool is_page(Engine *e, CohPage page, const char **why)
 static bool several_pages(Engine *e, const WireFrame *frame, CohEvent *ev,
                           const char **why)
 {
+    bool cork = e->config.walks_write || frame->arg >= CORK_PAGES;
     bool valid = false;
 
     if (!engine_gather_is_valid(frame)) {
@@ -435,7 +439,7 @@ static bool several_pages(Engine *e, const WireFrame *frame, CohEvent *ev,
         return false;
     }
     cluster_clock_observe(frame->clock_ns);
-    if (frame->arg >= CORK_PAGES) {
+    if (cork) {
         engine_cork(e);
     }
     /* What is under way may write to these pages: that first. */
@@ -451,7 +455,7 @@ static bool several_pages(Engine *e, const WireFrame *frame, CohEvent *ev,
     }
     engine_run_local(e);
     engine_ahead_end(e);
-    if (frame->arg >= CORK_PAGES) {
+    if (cork) {
         engine_uncork(e);
     }
     return valid;

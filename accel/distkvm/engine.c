@@ -404,12 +404,19 @@ static bool engine_run_once(Engine *e)
         any = true;
         engine_run_local(e);
     }
+    /* A walk needs all its tables: they are asked for, and given, together. */
+    if (e->config.walks_write) {
+        engine_cork(e);
+    }
     any |= engine_run_faults(e);
     any |= engine_run_local(e);
     any |= engine_run_held(e);
     any |= engine_run_evictions(e);
     any |= engine_run_wishes(e);
     any |= engine_run_local(e);
+    if (e->config.walks_write) {
+        engine_uncork(e);
+    }
     return any;
 }
 
