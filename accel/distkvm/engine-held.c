@@ -15,8 +15,6 @@
 
 /* A pinned page is looked at again after this. */
 #define PIN_RETRY_NS (20 * 1000)
-/* Many fetches, unless a page takes milliseconds. */
-#define TURN_NS (50 * SCALE_MS)
 
 /* A request held back while its page is held (hold.h) or pinned. */
 typedef struct HeldEvent {
@@ -73,18 +71,7 @@ static bool is_waiting(Engine *e, uint32_t tid)
     return false;
 }
 
-/* The nodes have turns, by guest time: all agree, nearly, without a word. */
-static bool has_turn(Engine *e)
-{
-    return cluster_clock_ns() / TURN_NS % e->config.map.nodes == e->node.id;
-}
-
-/*
- * Where walks write, two threads often wait for each other's tables, and for
- * as long as both hold what they have, neither executes an instruction.  So the
- * node that has the turn keeps, up to the bound, what its thread will need once
- * it has what it waits for; the others give as early as they may.
- */
+/* See hold_until_waiting() for turns. */
 static int64_t due_ns(Engine *e, const HeldEvent *held)
 {
     uint32_t tid = hold_thread(&e->hold, held->ev.page);
@@ -101,7 +88,10 @@ static int64_t due_ns(Engine *e, const HeldEvent *held)
         return early;
     }
     if (e->config.walks_write && is_waiting(e, tid)) {
-        return has_turn(e) ? hold_bound(&e->hold, held->ev.page) : early;
+        return hold_until_waiting(&e->hold, held->ev.page,
+                                  hold_has_turn(cluster_clock_ns(),
+                                                e->config.map.nodes,
+                                                e->node.id));
     }
     return held->due_ns;
 }
@@ -155,7 +145,7 @@ int64_t engine_held_due_ns(Engine *e)
 
     if (e->held->len && e->config.walks_write) {
         /* When the turn goes to another node, all is looked at again. */
-        due = get_clock() + TURN_NS - cluster_clock_ns() % TURN_NS;
+        due = get_clock() + hold_turn_left_ns(cluster_clock_ns());
     }
     for (guint i = 0; i < e->held->len; i++) {
         due = MIN(due, due_ns(e, &g_array_index(e->held, HeldEvent, i)));

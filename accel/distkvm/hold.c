@@ -76,6 +76,23 @@ int64_t hold_until_at_rest(const Hold *hold, CohPage page)
            ? hold->page[p].installed_ns + hold->asked_ns : 0;
 }
 
+int64_t hold_until_waiting(const Hold *hold, CohPage page, bool has_turn)
+{
+    return has_turn ? hold_bound(hold, page)
+                    : MIN(hold_until_at_rest(hold, page),
+                          hold_until(hold, page));
+}
+
+bool hold_has_turn(int64_t guest_ns, unsigned nodes, unsigned node)
+{
+    return guest_ns / HOLD_TURN_NS % nodes == node;
+}
+
+int64_t hold_turn_left_ns(int64_t guest_ns)
+{
+    return HOLD_TURN_NS - guest_ns % HOLD_TURN_NS;
+}
+
 uint32_t hold_thread(const Hold *hold, CohPage page)
 {
     unsigned p = page % HOLD_PAGES;

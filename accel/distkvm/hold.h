@@ -28,6 +28,8 @@
  */
 #define HOLD_FETCHES_WALKS 10
 #define HOLD_ADAPTED_MAX_NS (20 * 1000 * 1000)
+/* A turn lasts for many fetches, unless a page takes milliseconds. */
+#define HOLD_TURN_NS (50 * 1000 * 1000)
 
 typedef struct Hold {
     unsigned fetches;           /* HOLD_FETCHES or HOLD_FETCHES_WALKS */
@@ -56,6 +58,16 @@ int64_t hold_until(const Hold *hold, CohPage page);
 int64_t hold_bound(const Hold *hold, CohPage page);
 /* The same if its thread halts, and uses nothing: no longer than was asked. */
 int64_t hold_until_at_rest(const Hold *hold, CohPage page);
+/*
+ * The same if its thread waits for another page: no longer than that, but up to
+ * the bound on the node that @has_turn.  Two threads may wait for each other's
+ * pages, and as long as both hold what they have neither goes on.
+ */
+int64_t hold_until_waiting(const Hold *hold, CohPage page, bool has_turn);
+/* Of @nodes, one has the turn, by guest time: all agree without a word. */
+bool hold_has_turn(int64_t guest_ns, unsigned nodes, unsigned node);
+/* For so long, at @guest_ns, will it have it yet. */
+int64_t hold_turn_left_ns(int64_t guest_ns);
 /* The thread that @page is held for, or 0. */
 uint32_t hold_thread(const Hold *hold, CohPage page);
 

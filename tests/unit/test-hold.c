@@ -78,6 +78,40 @@ static void test_at_rest(void)
     g_assert_cmpint(hold_thread(&hold, 1 + HOLD_PAGES), ==, 0);
 }
 
+/* One node at a time keeps what its waiting thread has; all get their turn. */
+static void test_turns(void)
+{
+    unsigned had[3] = { 0 };
+
+    for (int64_t now = 0; now < 6 * HOLD_TURN_NS; now += HOLD_TURN_NS / 2) {
+        unsigned nodes = 0;
+
+        for (unsigned n = 0; n < 3; n++) {
+            bool turn = hold_has_turn(now, 3, n);
+
+            nodes += turn;
+            had[n] += turn;
+            /* For as long as it is said to last. */
+            g_assert(hold_has_turn(now + hold_turn_left_ns(now) - 1, 3, n) ==
+                     turn);
+            g_assert(!turn ||
+                     !hold_has_turn(now + hold_turn_left_ns(now), 3, n));
+        }
+        g_assert_cmpint(nodes, ==, 1);
+    }
+    for (unsigned n = 0; n < 3; n++) {
+        g_assert_cmpint(had[n], ==, 4);
+    }
+
+    hold_init(&hold, 100, HOLD_FETCHES_WALKS);
+    hold_installed(&hold, 1, 7, 1000);
+    hold_installed(&hold, 2, 7, 1080);
+    g_assert_cmpint(hold_until_waiting(&hold, 1, true), ==,
+                    1000 + HOLD_WINDOWS_MAX * 100);
+    /* Less than if its thread went on: 1180. */
+    g_assert_cmpint(hold_until_waiting(&hold, 1, false), ==, 1100);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -85,6 +119,7 @@ int main(int argc, char **argv)
     g_test_add_func("/hold/bound", test_bound);
     g_test_add_func("/hold/adapts", test_adapts);
     g_test_add_func("/hold/at-rest", test_at_rest);
+    g_test_add_func("/hold/turns", test_turns);
     g_test_add_func("/hold/unknown", test_unknown);
     return g_test_run();
 }
