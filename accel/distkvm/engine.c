@@ -21,8 +21,8 @@
 #include "trace.h"
 
 #define FAULTS_PER_READ 16
-/* Who is kept busy by others looks for faults after so many passes. */
-#define UNSEEN_MAX 8
+/* Who does not come to sleep looks for faults after so many passes. */
+#define UNSEEN_MAX 3
 /* Transports that have been told of something may need telling again. */
 #define ARM_TRIES 4
 /* Before each lane's address: its length. */
@@ -386,9 +386,9 @@ static bool engine_run_faults(Engine *e)
     if (!should_look(e)) {
         return false;
     }
-    e->told = false;
     e->unseen = 0;
     n = mem_faults(e->mem, e->lane, fault, FAULTS_PER_READ);
+    e->told = n == FAULTS_PER_READ;
     for (int i = 0; i < n; i++) {
         engine_fault(e, &fault[i]);
     }
@@ -433,10 +433,10 @@ static bool may_sleep(Engine *e)
         }
         /* Mostly it was told only of what is done already. */
         if (e->transport->ops->poll(e->transport)) {
-            engine_run_local(e);
-            return false;
+            break;
         }
     }
+    engine_run_local(e);
     return false;
 }
 
@@ -459,6 +459,7 @@ static void engine_sleep(Engine *e)
         timeout = due == INT64_MAX ? -1 : MAX(due - get_clock(), 0);
         qemu_poll_ns((GPollFD *)fds, ARRAY_SIZE(fds), timeout);
         e->told = fds[0].revents;
+        e->unseen = 0;
         if (fds[1].revents) {
             event_notifier_test_and_clear(&e->kick);
         }

@@ -26,7 +26,7 @@
  * Where walks count as writes a thread that goes on needs a dozen pages at
  * once, and loses them all at once: it must have something for it.
  */
-#define HOLD_FETCHES_WALKS 10
+#define HOLD_FETCHES_WALKS 20
 #define HOLD_ADAPTED_MAX_NS (20 * 1000 * 1000)
 /* A turn lasts for many fetches, unless a page takes milliseconds. */
 #define HOLD_TURN_NS (50 * 1000 * 1000)
