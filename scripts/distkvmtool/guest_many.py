@@ -34,6 +34,7 @@ def last_of_many(name):
 
 
 def run(results, full):
-    del full
-    results.run('guest: 257 CPUs, the last on another node', last_of_many,
-                'x2apic-many')
+    # Two minutes; what is quick is in x2APIC mode with the tiny kernel.
+    if full:
+        results.run('guest: 257 CPUs, the last on another node', last_of_many,
+                    'x2apic-many')
