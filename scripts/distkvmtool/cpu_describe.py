@@ -38,6 +38,8 @@ ARRANGEMENT = {'ht', 'cmp-legacy'}
 # All that can be had and that may differ between starts of one guest: named
 # models have no performance counters, and `max` leaves topoext to who asks.
 EVERYTHING = 'max,migratable=on,pmu=off,topoext=on'
+# What some KVMs say they have and then refuse to set, by the MSR QEMU names.
+REFUSED_MSRS = {'0x10a': 'arch-capabilities'}
 # Not what a guest could name and have.
 NO_MODELS = {'max', 'host', 'base'}
 
@@ -209,14 +211,27 @@ def chosen_vmi(what):
     return 'kvm'
 
 
+def ask_node(vmi, flags, cpu=EVERYTHING):
+    """Its models and its hello."""
+    try:
+        with lone_node(vmi, cpu) as (cluster, hello):
+            return describe_models(cluster.qmp(0), flags), hello
+    except Problem as problem:
+        found = re.search(r'failed to set MSR (\w+) ', str(problem))
+        refused = found and REFUSED_MSRS.get(found.group(1))
+        if not refused or refused in cpu:
+            raise
+    say(f'KVM says that it has {refused}, and refuses to set it: left out')
+    return ask_node(vmi, flags, f'{cpu},{refused}=off')
+
+
 def describe(what='local'):
     """What this host's nodes can give, as it goes into a file."""
     need_qemu()
     vmi = chosen_vmi(what)
     flags = flag_names()
     try:
-        with lone_node(vmi, EVERYTHING) as (cluster, hello):
-            models = describe_models(cluster.qmp(0), flags)
+        models, hello = ask_node(vmi, flags)
     except Problem as problem:
         otherwise = '' if vmi == 'tcg' else \
             "; say 'tcg' if nodes here run with vmi=tcg"
