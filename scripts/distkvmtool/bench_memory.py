@@ -7,9 +7,11 @@ in one run, because machines are shared and noisy."""
 
 import os
 import re
+import shutil
 import subprocess
 import time
 
+from . import build
 from .cluster import free_ports
 from .common import Problem, quiet, say
 from .memory import MIB, PAGE, MemoryCluster
@@ -199,7 +201,16 @@ def shared_words():
                         lambda o, h, e=env: hand_overs(o, h, e))
 
 
+def need_perftest():
+    if not shutil.which('ucx_perftest'):
+        if os.geteuid() != 0:
+            raise Problem('there is no ucx_perftest: run\n'
+                          '  sudo apt-get install ucx-utils')
+        build.apt_install(['ucx-utils'])
+
+
 def main():
+    need_perftest()
     say('faults, against a local fault and a round trip')
     latencies()
     say('sequential reading, against ucx_perftest')
