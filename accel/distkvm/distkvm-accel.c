@@ -474,7 +474,7 @@ static void distkvm_accel_instance_init(Object *obj)
 }
 
 static GlobalProperty accel_compat[] = {
-    /* Few need it, and not every KVM leaves it to QEMU; but many_cpus. */
+    /* Few need it, and not every KVM leaves it to QEMU; but large_ids. */
     { "x86_64-cpu", "x2apic", "off" },
     /* It patches the guest's code while pausing this node's vCPUs only. */
     { "apic-common", "vapic", "off" },

@@ -15,8 +15,8 @@
 #include "trace.h"
 
 /*
- * Of fewer pages the first is wanted too soon for it to wait for the next, but
- * of the tables of a walk.
+ * Of fewer pages the first is wanted too soon for it to wait for the next; but
+ * a walk needs all its tables.
  */
 #define CORK_PAGES 16
 
