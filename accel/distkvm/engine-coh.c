@@ -217,8 +217,14 @@ static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
         return engine_is_ahead(e, page) ? 0
                : mem_protect(e->mem, page, 1, false);
     case COH_ACT_COPY:
-        engine_copy_page(e, ev, state);
+        memcpy(e->copy, mem_host(e->mem, page), COH_PAGE_SIZE);
+        engine_copied(e, ev, state);
         return 0;
+    case COH_ACT_TAKE:
+        ret = mem_take(e->mem, page, state == COH_PEER_M, e->copy);
+        page_gone(e, page, state == COH_PEER_M);
+        engine_copied(e, ev, state);
+        return ret;
     case COH_ACT_OPERATE:
         operate(e, ev);
         return 0;

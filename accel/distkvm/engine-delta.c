@@ -10,11 +10,10 @@
 #include "qemu/cutils.h"
 #include "engine-internal.h"
 
-void engine_copy_page(Engine *e, const CohEvent *ev, uint8_t state)
+void engine_copied(Engine *e, const CohEvent *ev, uint8_t state)
 {
     uint64_t version = delta_version(e->delta, ev->page);
 
-    memcpy(e->copy, mem_host(e->mem, ev->page), COH_PAGE_SIZE);
     e->copy_is_zero = buffer_is_zero(e->copy, COH_PAGE_SIZE);
     e->copy_is_new = e->copy_is_zero;
     if (e->copy_is_zero) {

@@ -112,6 +112,7 @@ struct Engine {
     int64_t evicted_ns, evict_due_ns;
     Gather gather;
     unsigned corks;
+    bool alone;                 /* the frame at hand came alone */
     CohPage ahead;              /* write-protected before its turn comes, */
     unsigned ahead_pages;       /* and as many pages from there on */
     Hold hold;
@@ -119,7 +120,7 @@ struct Engine {
     Walks walks;
     EngineRun run[ENGINE_RUNS]; /* by thread id, the last comer wins */
     Delta *delta;
-    uint8_t copy[COH_PAGE_SIZE];        /* what COH_ACT_COPY copied */
+    uint8_t copy[COH_PAGE_SIZE];        /* by COH_ACT_COPY or _TAKE */
     uint64_t copy_version;
     bool copy_is_zero, copy_is_new;
     size_t blocks_len;                  /* of the copy; 0: send it whole */
@@ -159,8 +160,8 @@ void engine_coh_init(Engine *e, Engine *front);
 void engine_coh_free(Engine *e);
 /* Run @fn in the engine thread and wait for it. */
 void engine_call(Engine *e, void (*fn)(Engine *, void *), void *opaque);
-/* engine-delta.c: copy a present page, in @state, for whoever @ev says. */
-void engine_copy_page(Engine *e, const CohEvent *ev, uint8_t state);
+/* engine-delta.c: a page in @state has been copied for whoever @ev says. */
+void engine_copied(Engine *e, const CohEvent *ev, uint8_t state);
 /* Put the copied page into @frame. */
 void engine_put_page(Engine *e, WireFrame *frame);
 /* Get the page (NULL: zeroes) out of @frame; false if that cannot be. */
@@ -234,6 +235,7 @@ void engine_send(Engine *e, CohNodeId to, WireFrame *frame);
 /* Frames in between may go together. */
 void engine_cork(Engine *e);
 void engine_uncork(Engine *e);
+extern const TransportListener engine_transport_listener;
 void engine_break(Engine *e, const char *why);
 
 #endif

@@ -29,108 +29,11 @@
 #define ADDRESS_HEAD 2
 /* An answer over TCP takes less, unless its sender sleeps deeply. */
 #define ANSWER_SPIN_NS (200 * SCALE_US)
-/* No peer is ahead by this much and still belongs. */
-#define CLOCK_LEAP_NS (60 * NANOSECONDS_PER_SECOND)
 
 void engine_break(Engine *e, const char *why)
 {
     e->listener->broken(e->opaque, why);
 }
-
-/* ------------------------------------------------------------- frames */
-
-void engine_send(Engine *e, CohNodeId to, WireFrame *frame)
-{
-    uint8_t head[WIRE_HEAD_BYTES];
-
-    frame->from = e->node.id;
-    frame->clock_ns = cluster_clock_ns();
-    wire_encode_head(frame, head);
-    trace_distkvm_send(to, frame->type, frame->sub, frame->addr, frame->len);
-    STAT_ADD(e, frames_sent, 1);
-    STAT_ADD(e, bytes_sent, WIRE_HEAD_BYTES + frame->len);
-    e->transport->ops->send(e->transport, to, head, sizeof(head),
-                            frame->payload, frame->len);
-}
-
-void engine_cork(Engine *e)
-{
-    if (!e->corks++) {
-        e->transport->ops->cork(e->transport, true);
-    }
-}
-
-void engine_uncork(Engine *e)
-{
-    if (!--e->corks) {
-        e->transport->ops->cork(e->transport, false);
-    }
-}
-
-static void engine_frame(Engine *e, const WireFrame *frame)
-{
-    const char *why = NULL;
-
-    STAT_ADD(e, frames_received, 1);
-    trace_distkvm_recv(frame->from, frame->type, frame->sub, frame->addr,
-                       frame->len);
-    if (e->failed) {
-        return;
-    }
-    if (frame->clock_ns - cluster_clock_ns() > CLOCK_LEAP_NS ||
-        frame->clock_ns < 0) {
-        e->listener->lost(e->opaque, frame->from, "its clock is absurd");
-        return;
-    }
-    if (frame->type == WIRE_COH) {
-        if (!engine_coh_frame(e, frame, &why)) {
-            e->listener->lost(e->opaque, frame->from, why);
-        }
-    } else {
-        cluster_clock_observe(frame->clock_ns);
-        e->listener->frame(e->opaque, frame);
-    }
-}
-
-/* What is answered to frames that came together goes together. */
-static void engine_frames(void *opaque, const void *buf, size_t len)
-{
-    Engine *e = opaque;
-    const uint8_t *at = buf;
-    bool several = false;
-    WireFrame frame;
-
-    STAT_ADD(e, bytes_received, len);
-    while (len) {
-        if (!wire_next(&at, &len, &frame) ||
-            frame.from >= e->config.map.nodes || frame.from == e->node.id) {
-            /* Nobody can be blamed for it: count, trace, ignore. */
-            trace_distkvm_bad_frame(len);
-            break;
-        }
-        if (len && !several) {
-            several = true;
-            engine_cork(e);
-        }
-        engine_frame(e, &frame);
-    }
-    if (several) {
-        engine_run_local(e);
-        engine_uncork(e);
-    }
-}
-
-static void engine_peer_lost(void *opaque, CohNodeId peer, const char *why)
-{
-    Engine *e = opaque;
-
-    e->listener->lost(e->opaque, peer, why);
-}
-
-static const TransportListener transport_listener = {
-    .frames = engine_frames,
-    .lost = engine_peer_lost,
-};
 
 /* --------------------------------------------------- from other threads */
 
@@ -372,10 +275,13 @@ static int64_t spin_ns(Engine *e)
     return g_hash_table_size(e->waiting) ? ANSWER_SPIN_NS : 0;
 }
 
-/* To look is a system call; who is about to sleep will be told instead. */
+/*
+ * To look is a system call, and who spins for an answer waits for it; who is
+ * about to sleep will be told instead.
+ */
 static bool should_look(Engine *e)
 {
-    return e->told || spin_ns(e) || ++e->unseen >= UNSEEN_MAX;
+    return e->told || ++e->unseen >= UNSEEN_MAX;
 }
 
 static bool engine_run_faults(Engine *e)
@@ -516,7 +422,7 @@ static Engine *lane_new(const EngineConfig *config, unsigned lane,
     e->mem = mem;
     e->listener = listener;
     e->opaque = opaque;
-    e->transport = transport_new(&transport_listener, e, errp);
+    e->transport = transport_new(&engine_transport_listener, e, errp);
     if (!e->transport) {
         g_free(e);
         return NULL;

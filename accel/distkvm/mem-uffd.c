@@ -22,6 +22,10 @@
 #define MEM_BLOCKS_MAX 64
 /* The kernel says EAGAIN while the address space changes; it is brief. */
 #define MEM_TRIES_MAX 100000
+/* Of all lanes together. */
+#define STAGE_PAGES 64
+/* A page is locked for a moment; then it is done without. */
+#define STAGE_TRIES 100
 
 typedef struct MemBlock {
     uint8_t *host;
@@ -29,9 +33,21 @@ typedef struct MemBlock {
     CohPage first;
 } MemBlock;
 
+/*
+ * Where a lane's pages go that leave guest RAM, and stay until it is full and
+ * all are freed with one call.  To free each would cost more than to move it,
+ * and every call that takes something from the guest stops all CPUs that run
+ * it.
+ */
+typedef struct Stage {
+    uint8_t *host;          /* NULL: pages cannot be moved */
+    unsigned used, pages;
+} Stage;
+
 struct Mem {
     Lanes lanes;
     int fd[LANES_MAX];
+    Stage stage[LANES_MAX];
     unsigned blocks;
     MemBlock block[MEM_BLOCKS_MAX];
 };
@@ -40,6 +56,32 @@ static uint8_t zero_page[COH_PAGE_SIZE] QEMU_ALIGNED(COH_PAGE_SIZE);
 
 /* For the signal handler, which gets no argument. */
 static Mem *poisoned;
+
+static void stage_init(Stage *s, int fd, unsigned pages)
+{
+    size_t bytes = (size_t)pages << COH_PAGE_BITS;
+    uint64_t ioctls = 0;
+    void *host = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (host == MAP_FAILED) {
+        return;
+    }
+    qemu_madvise(host, bytes, QEMU_MADV_NOHUGEPAGE);
+    if (uffd_register_memory(fd, host, bytes, UFFDIO_REGISTER_MODE_MISSING,
+                             &ioctls) < 0 || !(ioctls & BIT(_UFFDIO_MOVE))) {
+        munmap(host, bytes);
+        return;
+    }
+    *s = (Stage) { .host = host, .pages = pages };
+}
+
+static void stage_free(Stage *s)
+{
+    if (s->host) {
+        munmap(s->host, (size_t)s->pages << COH_PAGE_BITS);
+    }
+}
 
 Mem *mem_uffd_new(const Lanes *lanes, Error **errp)
 {
@@ -65,12 +107,17 @@ Mem *mem_uffd_new(const Lanes *lanes, Error **errp)
     mem = g_new0(Mem, 1);
     mem->lanes = *lanes;
     for (unsigned lane = 0; lane < lanes->n; lane++) {
-        mem->fd[lane] = uffd_create_fd(need, true);
+        mem->fd[lane] = uffd_create_fd(need | (features & UFFD_FEATURE_MOVE),
+                                       true);
         if (mem->fd[lane] < 0) {
             mem->lanes.n = lane;
             mem_free(mem);
             error_setg(errp, "distkvm: cannot open a userfaultfd");
             return NULL;
+        }
+        if (features & UFFD_FEATURE_MOVE) {
+            stage_init(&mem->stage[lane], mem->fd[lane],
+                       STAGE_PAGES / lanes->n);
         }
     }
     return mem;
@@ -81,6 +128,7 @@ void mem_free(Mem *mem)
     if (mem) {
         for (unsigned lane = 0; lane < mem->lanes.n; lane++) {
             uffd_close_fd(mem->fd[lane]);
+            stage_free(&mem->stage[lane]);
         }
         g_free(mem);
     }
@@ -243,14 +291,67 @@ int mem_protect(Mem *mem, CohPage first, unsigned pages, bool writable)
     return mem_ioctl(mem, first, UFFDIO_WRITEPROTECT, &wp);
 }
 
+/*
+ * Move @page out of guest RAM; where it is then, or NULL: it is where it was.
+ * The kernel refuses pages that devices have pinned, among others.
+ */
+static const void *stage_page(Mem *mem, CohPage page)
+{
+    unsigned lane = lane_of(&mem->lanes, page);
+    Stage *s = &mem->stage[lane];
+    struct uffdio_move move = {
+        .src = (uintptr_t)mem_host(mem, page), .len = COH_PAGE_SIZE,
+        .mode = UFFDIO_MOVE_MODE_DONTWAKE,
+    };
+
+    if (s->used == s->pages) {
+        if (!s->host || madvise(s->host, (size_t)s->pages << COH_PAGE_BITS,
+                                MADV_DONTNEED)) {
+            return NULL;
+        }
+        s->used = 0;
+    }
+    move.dst = (uintptr_t)s->host + ((size_t)s->used << COH_PAGE_BITS);
+    for (int i = 0; ioctl(mem->fd[lane], UFFDIO_MOVE, &move); i++) {
+        if (errno != EAGAIN || i == STAGE_TRIES) {
+            return NULL;
+        }
+    }
+    s->used++;
+    return (const void *)(uintptr_t)move.dst;
+}
+
+static int remove_page(Mem *mem, CohPage page)
+{
+    return madvise(mem_host(mem, page), COH_PAGE_SIZE, MADV_DONTNEED)
+           ? -errno : 0;
+}
+
 int mem_zap(Mem *mem, CohPage page)
 {
-    if (madvise(mem_host(mem, page), COH_PAGE_SIZE, MADV_DONTNEED)) {
-        return -errno;
-    }
+    int ret = stage_page(mem, page) ? 0 : remove_page(mem, page);
+
     /* A thread may sleep on a write-protect fault of the page that was. */
     mem_wake(mem, page);
-    return 0;
+    return ret;
+}
+
+int mem_take(Mem *mem, CohPage page, bool writable, void *copy)
+{
+    const void *taken = stage_page(mem, page);
+    int ret = 0;
+
+    if (taken) {
+        memcpy(copy, taken, COH_PAGE_SIZE);
+    } else {
+        ret = writable ? mem_protect(mem, page, 1, false) : 0;
+        if (!ret) {
+            memcpy(copy, mem_host(mem, page), COH_PAGE_SIZE);
+            ret = remove_page(mem, page);
+        }
+    }
+    mem_wake(mem, page);
+    return ret;
 }
 
 void mem_wake(Mem *mem, CohPage page)

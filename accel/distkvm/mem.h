@@ -57,6 +57,11 @@ int mem_install(Mem *mem, CohPage page, const void *data, bool writable);
 int mem_protect(Mem *mem, CohPage first, unsigned pages, bool writable);
 /* Make the present @page absent and free it; waiters fault again. */
 int mem_zap(Mem *mem, CohPage page);
+/*
+ * The same, and what the page held at that moment is in @copy.  @writable: it
+ * may be written to until then.
+ */
+int mem_take(Mem *mem, CohPage page, bool writable, void *copy);
 /* Wake whoever waits for @page. */
 void mem_wake(Mem *mem, CohPage page);
 /*

@@ -63,6 +63,7 @@ typedef struct TransportUcx {
     int efd;
     GQueue free_bufs;
     bool corked;
+    CohNodeSet bunches;         /* peers that have one */
     UcxPeer peer[COH_NODES_MAX];
 } TransportUcx;
 
@@ -150,6 +151,12 @@ static void ucx_ep_error(void *arg, ucp_ep_h ep, ucs_status_t status)
     ucx_lose(arg, "the UCX endpoint failed");
 }
 
+static UcxBuf *take_bunch(TransportUcx *t, UcxPeer *peer)
+{
+    coh_set_remove(&t->bunches, peer->id);
+    return g_steal_pointer(&peer->bunch);
+}
+
 static void ucx_disconnect(Transport *transport, CohNodeId id)
 {
     TransportUcx *t = container_of(transport, TransportUcx, parent);
@@ -161,7 +168,7 @@ static void ucx_disconnect(Transport *transport, CohNodeId id)
     ucs_status_ptr_t request;
 
     if (peer->bunch) {
-        g_queue_push_head(&t->free_bufs, g_steal_pointer(&peer->bunch));
+        g_queue_push_head(&t->free_bufs, take_bunch(t, peer));
     }
     if (peer->ep) {
         peer->lost = true;
@@ -213,7 +220,7 @@ static void ucx_sent(void *request, ucs_status_t status, void *opaque)
 
 static void ucx_send_bunch(TransportUcx *t, UcxPeer *peer)
 {
-    UcxBuf *buf = g_steal_pointer(&peer->bunch);
+    UcxBuf *buf = take_bunch(t, peer);
     ucp_request_param_t param = {
         .op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK |
                         UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS,
@@ -251,6 +258,7 @@ static void ucx_send(Transport *transport, CohNodeId id, const void *head,
         peer->bunch = g_queue_pop_head(&t->free_bufs) ?: g_new(UcxBuf, 1);
         peer->bunch->t = t;
         peer->bunch->len = 0;
+        coh_set_add(&t->bunches, id);
     }
     buf = peer->bunch;
     memcpy(buf->bytes + buf->len, head, head_len);
@@ -268,10 +276,18 @@ static void ucx_cork(Transport *transport, bool cork)
     TransportUcx *t = container_of(transport, TransportUcx, parent);
 
     t->corked = cork;
-    for (CohNodeId id = 0; !cork && id < COH_NODES_MAX; id++) {
-        if (t->peer[id].bunch) {
-            ucx_send_bunch(t, &t->peer[id]);
-        }
+    for (CohNodeId id = coh_set_next(&t->bunches, 0);
+         !cork && id != COH_NODE_NONE; id = coh_set_next(&t->bunches, id + 1)) {
+        ucx_send_bunch(t, &t->peer[id]);
+    }
+}
+
+static void ucx_push(Transport *transport, CohNodeId id)
+{
+    TransportUcx *t = container_of(transport, TransportUcx, parent);
+
+    if (t->peer[id].bunch) {
+        ucx_send_bunch(t, &t->peer[id]);
     }
 }
 
@@ -369,6 +385,7 @@ static const TransportOps ucx_ops = {
     .connect = ucx_connect,
     .send = ucx_send,
     .cork = ucx_cork,
+    .push = ucx_push,
     .poll = ucx_poll,
     .wait_fd = ucx_wait_fd,
     .arm = ucx_arm,

@@ -40,6 +40,8 @@ typedef struct TransportOps {
      * to go in one message.
      */
     void (*cork)(Transport *t, bool cork);
+    /* What waits for @peer goes now. */
+    void (*push)(Transport *t, CohNodeId peer);
     /* Receive and send what is ready; true if there was anything. */
     bool (*poll)(Transport *t);
     /* A descriptor that becomes readable when poll() has work, once armed. */

@@ -249,6 +249,9 @@ static void memory_act(Sim *sim, SimNode *n, const SimEvent *event,
     case COH_ACT_COPY:
         *copied = n->version[page];
         break;
+    case COH_ACT_TAKE:
+        *copied = n->version[page];
+        /* fall through */
     case COH_ACT_ZAP:
         set_mem(sim, n, page, SIM_NONE);
         break;

@@ -254,6 +254,9 @@ static void do_memory(Search *s, State *st, const Msg *m, uint8_t *copied)
         }
         *copied = page->fresh[n];
         break;
+    case COH_ACT_TAKE:
+        *copied = page->fresh[n];
+        /* fall through */
     case COH_ACT_ZAP:
         if (page->mem[n] == MEM_NONE) {
             violated(s, st, "removes what is absent");

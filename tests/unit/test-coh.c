@@ -54,7 +54,8 @@ static void test_order_of_effects(void)
             int zap = -1, copy = -1, send = -1;
 
             for (int i = 0; i < COH_ROW_ACTS_MAX; i++) {
-                zap = row->acts[i] == COH_ACT_ZAP ? i : zap;
+                zap = row->acts[i] == COH_ACT_ZAP ||
+                      row->acts[i] == COH_ACT_TAKE ? i : zap;
                 copy = row->acts[i] == COH_ACT_COPY ? i : copy;
                 send = row->acts[i] == COH_ACT_SEND_DATA_M ||
                        row->acts[i] == COH_ACT_SEND_ACK ? i : send;

@@ -66,9 +66,8 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(S, LOAD,            S,      COH_ACT_WAKE),
     ROW(S, STORE,           SM_AD,  COH_ACT_SEND_GETM),
     ROW(S, FWD_GETS,        S,      COH_ACT_COPY, COH_ACT_SEND_DATA_S),
-    /* The copy is gone before anyone else may write: zap, then send. */
-    ROW(S, FWD_GETM,        I,      COH_ACT_COPY, COH_ACT_ZAP,
-                                    COH_ACT_SEND_DATA_M),
+    /* The copy is gone before anyone else may write: take, then send. */
+    ROW(S, FWD_GETM,        I,      COH_ACT_TAKE, COH_ACT_SEND_DATA_M),
     ROW(S, INV,             I,      COH_ACT_ZAP, COH_ACT_SEND_ACK),
     NEVER(S, DATA_S,        NOT_ASKED),
     NEVER(S, DATA_M,        NOT_ASKED),
@@ -91,8 +90,7 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     /* A read never takes ownership away for good: the owner keeps a copy. */
     ROW(M, FWD_GETS,        S,      COH_ACT_PROTECT, COH_ACT_COPY,
                                     COH_ACT_SEND_DATA_S),
-    ROW(M, FWD_GETM,        I,      COH_ACT_PROTECT, COH_ACT_COPY,
-                                    COH_ACT_ZAP, COH_ACT_SEND_DATA_M),
+    ROW(M, FWD_GETM,        I,      COH_ACT_TAKE, COH_ACT_SEND_DATA_M),
     NEVER(M, INV,           OWNED),
     NEVER(M, DATA_S,        NOT_ASKED),
     NEVER(M, DATA_M,        NOT_ASKED),
@@ -181,8 +179,7 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(SM_AD, STORE,       SM_AD,  COH_ACT_NONE),
     ROW(SM_AD, FWD_GETS,    SM_AD,  COH_ACT_COPY, COH_ACT_SEND_DATA_S),
     /* Another writer came first: our own request now needs the data too. */
-    ROW(SM_AD, FWD_GETM,    IM_AD,  COH_ACT_COPY, COH_ACT_ZAP,
-                                    COH_ACT_SEND_DATA_M),
+    ROW(SM_AD, FWD_GETM,    IM_AD,  COH_ACT_TAKE, COH_ACT_SEND_DATA_M),
     ROW(SM_AD, INV,         IM_AD,  COH_ACT_ZAP, COH_ACT_SEND_ACK),
     NEVER(SM_AD, DATA_S,    WANTS_M),
     NEVER(SM_AD, DATA_M,    HAS_COPY),
@@ -349,7 +346,7 @@ static const char *const act_names[] = {
     NAME(ACT, INSTALL_ZERO), NAME(ACT, INSTALL_KEPT), NAME(ACT, KEEP),
     NAME(ACT, UNPROTECT), NAME(ACT, PROTECT), NAME(ACT, ZAP),
     NAME(ACT, WAKE), NAME(ACT, SEND_GETS), NAME(ACT, SEND_GETM),
-    NAME(ACT, COPY), NAME(ACT, SEND_DATA_S), NAME(ACT, SEND_DATA_M),
+    NAME(ACT, COPY), NAME(ACT, TAKE), NAME(ACT, SEND_DATA_S), NAME(ACT, SEND_DATA_M),
     NAME(ACT, SEND_ACK),
     NAME(ACT, SEND_DONE), NAME(ACT, FWD_GETS), NAME(ACT, FWD_GETM_INV),
     NAME(ACT, INV_GRANT), NAME(ACT, SEND_ZERO), NAME(ACT, SEND_PUT),

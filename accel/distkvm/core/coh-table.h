@@ -90,6 +90,7 @@ typedef enum {
     COH_ACT_UNPROTECT,      /* make the present copy writable               */
     COH_ACT_PROTECT,        /* make the present page read-only              */
     COH_ACT_COPY,           /* copy the present bytes into the next message */
+    COH_ACT_TAKE,           /* the same, but of the page, which is removed  */
     COH_ACT_ZAP,            /* remove the copy                              */
     COH_ACT_WAKE,           /* wake whoever faulted on it                   */
     COH_ACT_OPERATE,        /* operate on the present bytes, keep the value */

@@ -235,6 +235,21 @@ static int run_count(char **arg)
     return answer(ret, n);
 }
 
+/* Fill pages with what cannot be said in fewer bytes. */
+static int run_noise(char **arg)
+{
+    uint64_t *at = (uint64_t *)(memory + number(arg[0])), x = number(arg[2]);
+
+    for (uint64_t n = number(arg[1]) * PAGE / sizeof(*at); n; n--) {
+        /* Marsaglia's xorshift64. */
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        *at++ = x;
+    }
+    return answer(x ? 0 : -EINVAL, x);
+}
+
 /* Take turns: whoever's turn a word says it is hands it on. */
 static int run_turns(char **arg)
 {
@@ -350,7 +365,8 @@ static int run_floor(char **arg)
     Probe probe;
 
     probe_init(&probe, number(arg[1]));
-    if (!probe_floor(&probe, number(arg[1]), *arg[0] == 'w')) {
+    if (!probe_floor(&probe, number(arg[1]), *arg[0] == 'w',
+                     number(arg[2]))) {
         return -ENOSYS;
     }
     probe_print(&probe);
@@ -378,11 +394,12 @@ static const Command commands[] = {
     { "locked", "LOCK WORD TIMES", 3, run_locked },
     { "count", "touch|access ADDRESS MS WORK-US", 4, run_count },
     { "turns", "touch|access ADDRESS ME NODES TIMES", 5, run_turns },
+    { "noise", "ADDRESS PAGES SEED", 3, run_noise },
     { "stamp", "ADDRESS PAGES MS", 3, run_stamp },
     { "watch", "ADDRESS PAGES MS", 3, run_watch },
     { "touch", "r|w ADDRESS PAGES STRIDE PAUSE-US", 5, run_touch },
     { "scan", "ADDRESS PAGES", 2, run_scan },
-    { "floor", "r|w FAULTS", 2, run_floor },
+    { "floor", "r|w FAULTS PAUSE-US", 3, run_floor },
     { "pin", "CPU", 1, run_pin },
 };
 

@@ -103,7 +103,7 @@ static void *floor_thread(void *opaque)
 }
 
 static void touch_all(Probe *probe, uint8_t *memory, unsigned pages,
-                      bool write)
+                      bool write, unsigned pause_us)
 {
     for (unsigned i = 0; i < pages; i++) {
         /* Volatile: the access itself is what is measured. */
@@ -116,10 +116,14 @@ static void touch_all(Probe *probe, uint8_t *memory, unsigned pages,
             (void)*at;
         }
         probe_add(probe, probe_now_ns() - start);
+        if (pause_us) {
+            g_usleep(pause_us);
+        }
     }
 }
 
-bool probe_floor(Probe *probe, unsigned faults, bool write)
+bool probe_floor(Probe *probe, unsigned faults, bool write,
+                 unsigned pause_us)
 {
     size_t bytes = (size_t)faults * COH_PAGE_SIZE;
     Lanes one = lanes_make(1, faults);
@@ -139,7 +143,7 @@ bool probe_floor(Probe *probe, unsigned faults, bool write)
     }
     qemu_thread_create(&thread, "floor", floor_thread, &f,
                        QEMU_THREAD_JOINABLE);
-    touch_all(probe, memory, faults, write);
+    touch_all(probe, memory, faults, write, pause_us);
     qatomic_set(&f.stop, true);
     qemu_thread_join(&thread);
     mem_free(f.mem);

@@ -23,9 +23,11 @@ bool probe_pin(int cpu);
 
 /*
  * The floor: faults on memory of this process alone, resolved with a copy of
- * a page by another thread on the same CPU.  @write: the page is there, but
- * protected against writing.  False if userfaultfd cannot be used.
+ * a page by another thread on the same CPU, with a pause after each.  @write:
+ * the page is there, but protected against writing.  False if userfaultfd
+ * cannot be used.
  */
-bool probe_floor(Probe *probe, unsigned faults, bool write);
+bool probe_floor(Probe *probe, unsigned faults, bool write,
+                 unsigned pause_us);
 
 #endif

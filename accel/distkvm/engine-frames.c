@@ -1,0 +1,128 @@
+/*
+ * distkvm: the engine's frames, out and in
+ *
+ * What one frame makes a node say to a peer leaves in one message: two of them
+ * cost the sender twice over TCP.  Frames that make a third node work do not
+ * wait for that.  Engine thread only.
+ * Spec: docs/architecture.rst, "Engine".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/timer.h"
+#include "engine-internal.h"
+#include "clock.h"
+#include "trace.h"
+
+/* No peer is ahead by this much and still belongs. */
+#define CLOCK_LEAP_NS (60 * NANOSECONDS_PER_SECOND)
+
+/* Somebody else waits for what @frame makes its receiver do. */
+static bool sets_to_work(const WireFrame *frame)
+{
+    return frame->type == WIRE_COH &&
+           (frame->sub == COH_EV_INV || frame->sub == COH_EV_FWD_GETS ||
+            frame->sub == COH_EV_FWD_GETM || frame->sub == COH_EV_FWD_GETV);
+}
+
+void engine_send(Engine *e, CohNodeId to, WireFrame *frame)
+{
+    uint8_t head[WIRE_HEAD_BYTES];
+
+    frame->from = e->node.id;
+    frame->clock_ns = cluster_clock_ns();
+    wire_encode_head(frame, head);
+    trace_distkvm_send(to, frame->type, frame->sub, frame->addr, frame->len);
+    STAT_ADD(e, frames_sent, 1);
+    STAT_ADD(e, bytes_sent, WIRE_HEAD_BYTES + frame->len);
+    e->transport->ops->send(e->transport, to, head, sizeof(head),
+                            frame->payload, frame->len);
+    if (e->alone && sets_to_work(frame)) {
+        e->transport->ops->push(e->transport, to);
+    }
+}
+
+void engine_cork(Engine *e)
+{
+    if (!e->corks++) {
+        e->transport->ops->cork(e->transport, true);
+    }
+}
+
+void engine_uncork(Engine *e)
+{
+    if (!--e->corks) {
+        e->transport->ops->cork(e->transport, false);
+    }
+}
+
+static void engine_frame(Engine *e, const WireFrame *frame)
+{
+    const char *why = NULL;
+
+    STAT_ADD(e, frames_received, 1);
+    trace_distkvm_recv(frame->from, frame->type, frame->sub, frame->addr,
+                       frame->len);
+    if (e->failed) {
+        return;
+    }
+    if (frame->clock_ns - cluster_clock_ns() > CLOCK_LEAP_NS ||
+        frame->clock_ns < 0) {
+        e->listener->lost(e->opaque, frame->from, "its clock is absurd");
+        return;
+    }
+    if (frame->type == WIRE_COH) {
+        if (!engine_coh_frame(e, frame, &why)) {
+            e->listener->lost(e->opaque, frame->from, why);
+        }
+    } else {
+        cluster_clock_observe(frame->clock_ns);
+        e->listener->frame(e->opaque, frame);
+    }
+}
+
+/*
+ * What is answered to frames that came together, or to one alone, goes
+ * together.  A list of pages has rules of its own: see several_pages().
+ */
+static void engine_frames(void *opaque, const void *buf, size_t len)
+{
+    Engine *e = opaque;
+    const uint8_t *at = buf;
+    bool corked = false;
+    WireFrame frame;
+
+    STAT_ADD(e, bytes_received, len);
+    while (len) {
+        if (!wire_next(&at, &len, &frame) ||
+            frame.from >= e->config.map.nodes || frame.from == e->node.id) {
+            /* Nobody can be blamed for it: count, trace, ignore. */
+            trace_distkvm_bad_frame(len);
+            break;
+        }
+        if (!corked && (len || !frame.arg)) {
+            corked = true;
+            e->alone = !len;
+            engine_cork(e);
+        }
+        engine_frame(e, &frame);
+    }
+    /* Now: UCX has more to do before it comes back. */
+    engine_run_local(e);
+    if (corked) {
+        e->alone = false;
+        engine_uncork(e);
+    }
+}
+
+static void engine_peer_lost(void *opaque, CohNodeId peer, const char *why)
+{
+    Engine *e = opaque;
+
+    e->listener->lost(e->opaque, peer, why);
+}
+
+const TransportListener engine_transport_listener = {
+    .frames = engine_frames,
+    .lost = engine_peer_lost,
+};
