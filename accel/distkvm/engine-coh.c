@@ -245,6 +245,8 @@ static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
         return ret;
     case COH_ACT_WAKE:
         mem_wake(e->mem, page);
+        /* It may have run, on this CPU, and faulted again. */
+        e->told = true;
         return 0;
     case COH_ACT_ADOPT:
         if (engine_may_adopt(e, page)) {

@@ -109,6 +109,10 @@ static void engine_frames(void *opaque, const void *buf, size_t len)
     }
     /* Now: UCX has more to do before it comes back. */
     engine_run_local(e);
+    if (e->told) {
+        /* Whoever was woken wants more: that goes with what is sent now. */
+        engine_run_faults(e);
+    }
     if (corked) {
         e->alone = false;
         engine_uncork(e);

@@ -231,6 +231,8 @@ bool engine_is_ahead(const Engine *e, CohPage page);
 /* The list has been served. */
 void engine_ahead_end(Engine *e);
 
+/* Take up what has faulted, if it is time to look. */
+bool engine_run_faults(Engine *e);
 void engine_send(Engine *e, CohNodeId to, WireFrame *frame);
 /* Frames in between may go together. */
 void engine_cork(Engine *e);

@@ -284,7 +284,7 @@ static bool should_look(Engine *e)
     return e->told || ++e->unseen >= UNSEEN_MAX;
 }
 
-static bool engine_run_faults(Engine *e)
+bool engine_run_faults(Engine *e)
 {
     MemFault fault[FAULTS_PER_READ];
     int n;
