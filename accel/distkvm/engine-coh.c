@@ -49,6 +49,7 @@ void engine_coh_init(Engine *e, Engine *front)
                                       (GDestroyNotify)g_queue_free);
     e->wish_due_ns = INT64_MAX;
     engine_held_init(e);
+    engine_run_init(e);
     engine_evict_init(e, front);
     e->delta = delta_new(e->node.id * LANES_MAX + e->lane,
                          e->config.delta_pages);
@@ -69,6 +70,7 @@ void engine_coh_free(Engine *e)
     g_hash_table_unref(e->waiting);
     g_hash_table_unref(e->wishes);
     engine_held_free(e);
+    engine_run_free(e);
     g_array_unref(e->early);
     engine_evict_free(e);
     delta_free(e->delta);
@@ -244,9 +246,10 @@ static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
         page_gone(e, page, false);
         return ret;
     case COH_ACT_WAKE:
-        mem_wake(e->mem, page);
-        /* It may have run, on this CPU, and faulted again. */
-        e->told = true;
+        /* Whoever faults on it unseen is woken when that is seen. */
+        if (ev->type != COH_EV_INSTALLED || e->awaited) {
+            engine_wake(e, page);
+        }
         return 0;
     case COH_ACT_ADOPT:
         if (engine_may_adopt(e, page)) {
@@ -285,6 +288,8 @@ static void installed(Engine *e, CohPage page)
     };
 
     g_hash_table_remove(e->adopting, &page);
+    engine_run_installed(e, page);
+    e->awaited = wait && wait->blocked;
     delta_settle(e->delta, page);
     if (wait) {
         trace_distkvm_fetched(page, wait->write, wait->remote,

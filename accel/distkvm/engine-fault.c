@@ -1,11 +1,9 @@
 /*
  * distkvm: the engine's part that meets page faults
  *
- * A fault becomes an event of the protocol.  Memory is mostly touched in
- * order, so pages that will be wanted next come along: a node's own pages that
- * nobody has touched cost no message; for others a thread must have shown that
- * it goes through memory page by page.  Nobody waits for such pages, so they
- * are not held either.  Engine thread only.
+ * A fault becomes an event of the protocol.  Pages that will be wanted next
+ * come along: of a node's own pages that nobody has touched the neighbours, which
+ * cost no message; others as in engine-run.c.  Engine thread only.
  * Spec: docs/architecture.rst, "Engine".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -90,20 +88,23 @@ static void note_waiter(Engine *e, const MemFault *fault, uint8_t state,
 {
     EngineWait wait = {
         .since_ns = get_clock(), .tid = fault->tid, .state = state,
-        .write = fault->write, .along = along,
+        .write = fault->write, .along = along, .blocked = !along,
     };
+    EngineWait *other = g_hash_table_lookup(e->waiting, &fault->page);
 
     /* It may be on its way already: asked for by another, or along. */
-    if (!g_hash_table_contains(e->waiting, &fault->page)) {
+    if (other) {
+        other->blocked |= !along;
+    } else {
         g_hash_table_insert(e->waiting,
                             g_memdup2(&fault->page, sizeof(CohPage)),
                             g_memdup2(&wait, sizeof(wait)));
     }
 }
 
-/* ----------------------------------------------------------- readahead */
+/* ------------------------------------------------ pages that come along */
 
-static bool may_come_along(Engine *e, CohPage page)
+bool engine_may_come_along(Engine *e, CohPage page)
 {
     /* Under a cap what nobody has asked for would push out what is used. */
     return !e->config.cap_pages && engine_is_mine(e, page) &&
@@ -111,7 +112,7 @@ static bool may_come_along(Engine *e, CohPage page)
            e->node.peer[page].state == COH_PEER_I;
 }
 
-static void fetch_along(Engine *e, CohPage page, uint8_t type)
+void engine_fetch_along(Engine *e, CohPage page, uint8_t type)
 {
     CohEvent ev = { .type = type, .from = e->node.id, .page = page };
 
@@ -124,39 +125,10 @@ static void first_touch_group(Engine *e, CohPage page)
     CohPage first = page & ~(CohPage)(GROUP_PAGES - 1);
 
     for (CohPage p = first; p < first + GROUP_PAGES; p++) {
-        if (p != page && may_come_along(e, p) && is_first_touch(e, p)) {
-            fetch_along(e, p, COH_EV_LOAD);
+        if (p != page && engine_may_come_along(e, p) && is_first_touch(e, p)) {
+            engine_fetch_along(e, p, COH_EV_LOAD);
         }
     }
-}
-
-/* How many pages after @page its thread will want, as far as one can see. */
-static unsigned run_length(Engine *e, CohPage page, uint32_t tid)
-{
-    EngineRun *run = &e->run[tid % ENGINE_RUNS];
-    bool goes_on = run->tid == tid && run->next == page;
-
-    run->tid = tid;
-    run->pages = goes_on ? MIN(run->pages * 2 + 1, e->config.readahead) : 0;
-    run->next = page + 1 + run->pages;
-    return run->pages;
-}
-
-static void read_ahead(Engine *e, const MemFault *fault, uint8_t type)
-{
-    unsigned n;
-
-    if (!e->config.readahead || !e->joined || e->pinned) {
-        return;
-    }
-    n = run_length(e, fault->page, fault->tid);
-    engine_gather_begin(e);
-    for (CohPage p = fault->page + 1; p <= fault->page + n; p++) {
-        if (may_come_along(e, p)) {
-            fetch_along(e, p, type);
-        }
-    }
-    engine_gather_end(e);
 }
 
 /*
@@ -176,9 +148,9 @@ static void fetch_walk(Engine *e, const MemFault *fault)
             .page = walks.page[i], .write = true, .tid = fault->tid,
         };
 
-        if (may_come_along(e, other.page)) {
+        if (engine_may_come_along(e, other.page)) {
             note_waiter(e, &other, COH_PEER_I, true);
-            fetch_along(e, other.page, COH_EV_STORE);
+            engine_fetch_along(e, other.page, COH_EV_STORE);
         }
     }
     engine_gather_end(e);
@@ -196,7 +168,7 @@ void engine_fetch_range(Engine *e, CohPage first, unsigned pages, bool write,
         if (engine_is_mine(e, page) && engine_may_fetch(e, page) &&
             (state == COH_PEER_I || (state == COH_PEER_S && write))) {
             note_waiter(e, &fault, state, true);
-            fetch_along(e, page, write ? COH_EV_STORE : COH_EV_LOAD);
+            engine_fetch_along(e, page, write ? COH_EV_STORE : COH_EV_LOAD);
         }
     }
     engine_gather_end(e);
@@ -239,9 +211,6 @@ void engine_fault(Engine *e, const MemFault *fault)
     first = state == COH_PEER_I && is_first_touch(e, fault->page);
     engine_event(e, &ev, NULL);
     wait = g_hash_table_lookup(e->waiting, &fault->page);
-    if (wait) {
-        wait->blocked = true;
-    }
     if (wait && !first && (state == COH_PEER_I || !own)) {
         wait->remote = true;
         follow_fault(&e->follow, fault->tid, wait->since_ns);
@@ -251,7 +220,9 @@ void engine_fault(Engine *e, const MemFault *fault)
         first_touch_group(e, fault->page);
     } else if (state == COH_PEER_I) {
         fetch_walk(e, fault);
-        read_ahead(e, fault, ev.type);
+        engine_read_ahead(e, fault, ev.type);
+    } else if (state != COH_PEER_S && state != COH_PEER_M) {
+        engine_read_on(e, fault, ev.type);
     }
 }
 

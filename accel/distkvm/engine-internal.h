@@ -119,6 +119,10 @@ struct Engine {
     Follow follow;
     Walks walks;
     EngineRun run[ENGINE_RUNS]; /* by thread id, the last comer wins */
+    GHashTable *along;          /* pages of runs, on their way */
+    GArray *asleep;             /* CohPage: here, and not yet woken for */
+    unsigned installed_since;   /* the first of those */
+    bool awaited;               /* the page that was installed last */
     Delta *delta;
     uint8_t copy[COH_PAGE_SIZE];        /* by COH_ACT_COPY or _TAKE */
     uint64_t copy_version;
@@ -230,6 +234,24 @@ void engine_protect_ahead(Engine *e, const WireFrame *frame);
 bool engine_is_ahead(const Engine *e, CohPage page);
 /* The list has been served. */
 void engine_ahead_end(Engine *e);
+
+/* engine-run.c: a thread faulted on an absent page; more may come along. */
+void engine_read_ahead(Engine *e, const MemFault *fault, uint8_t type);
+/* It faulted on a page that is on its way. */
+void engine_read_on(Engine *e, const MemFault *fault, uint8_t type);
+/* Wake who faulted on @page, now or in a moment. */
+void engine_wake(Engine *e, CohPage page);
+/* The moment is over. */
+void engine_run_wakes(Engine *e);
+void engine_run_installed(Engine *e, CohPage page);
+/* Nothing comes any more. */
+void engine_run_drop(Engine *e);
+void engine_run_init(Engine *e);
+void engine_run_free(Engine *e);
+
+/* engine-fault.c: may @page be asked for before somebody wants it? */
+bool engine_may_come_along(Engine *e, CohPage page);
+void engine_fetch_along(Engine *e, CohPage page, uint8_t type);
 
 /* Take up what has faulted, if it is time to look. */
 bool engine_run_faults(Engine *e);

@@ -216,6 +216,7 @@ static void call_fail(Engine *e, void *opaque)
         e->failed = true;
         /* What is here stays here: nobody is left to take it. */
         engine_held_drop(e);
+        engine_run_drop(e);
         g_queue_clear_full(&e->local, g_free);
         engine_release_lost(e);
         engine_wishes_fail(e);
@@ -310,6 +311,7 @@ static bool engine_run_once(Engine *e)
         any = true;
         engine_run_local(e);
     }
+    engine_run_wakes(e);
     /* A walk needs all its tables: they are asked for, and given, together. */
     if (e->config.walks_write) {
         engine_cork(e);

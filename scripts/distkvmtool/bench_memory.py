@@ -112,7 +112,7 @@ def fault_latencies(cluster, pause_us, seed):
 def show_latencies(what, probes, floor, round_trip):
     for kind in ('read', 'write', 'upgrade'):
         probe = probes[kind]
-        local = floor['r' if kind == 'read' else 'w']
+        local = floor[kind]
         least = local / 1e3 + round_trip
         median = probe['median'] / 1e3
         print(f'{what}, {kind}: median {median:.1f} us, 99 % '
@@ -133,8 +133,8 @@ def latencies():
 
 
 def floors(node, pause_us):
-    return {kind: node.probe('floor', kind, 1000, pause_us)['median']
-            for kind in 'rw'}
+    return {kind: node.probe('floor', kind[0], 1000, pause_us)['median']
+            for kind in ('read', 'write', 'upgrade')}
 
 
 def one_state(title, env, server, round_trip, pause_us=PAUSE_US):

@@ -362,10 +362,12 @@ static int run_scan(char **arg)
 
 static int run_floor(char **arg)
 {
+    ProbeKind kind = *arg[0] == 'r' ? PROBE_READ
+                     : *arg[0] == 'w' ? PROBE_WRITE : PROBE_UPGRADE;
     Probe probe;
 
     probe_init(&probe, number(arg[1]));
-    if (!probe_floor(&probe, number(arg[1]), *arg[0] == 'w',
+    if (!probe_floor(&probe, number(arg[1]), kind,
                      number(arg[2]))) {
         return -ENOSYS;
     }
@@ -399,7 +401,7 @@ static const Command commands[] = {
     { "watch", "ADDRESS PAGES MS", 3, run_watch },
     { "touch", "r|w ADDRESS PAGES STRIDE PAUSE-US", 5, run_touch },
     { "scan", "ADDRESS PAGES", 2, run_scan },
-    { "floor", "r|w FAULTS PAUSE-US", 3, run_floor },
+    { "floor", "r|w|u FAULTS PAUSE-US", 3, run_floor },
     { "pin", "CPU", 1, run_pin },
 };
 

@@ -77,7 +77,7 @@ bool probe_pin(int cpu)
 typedef struct Floor {
     Mem *mem;
     uint8_t page[COH_PAGE_SIZE];
-    bool write;
+    bool present;
     bool stop;                  /* atomic */
 } Floor;
 
@@ -91,7 +91,7 @@ static void *floor_thread(void *opaque)
 
         poll(&fd, 1, 100);
         while (mem_faults(f->mem, 0, &fault, 1) > 0) {
-            if (f->write) {
+            if (f->present) {
                 mem_protect(f->mem, fault.page, 1, true);
             } else {
                 mem_install(f->mem, fault.page, f->page, true);
@@ -122,12 +122,12 @@ static void touch_all(Probe *probe, uint8_t *memory, unsigned pages,
     }
 }
 
-bool probe_floor(Probe *probe, unsigned faults, bool write,
+bool probe_floor(Probe *probe, unsigned faults, ProbeKind kind,
                  unsigned pause_us)
 {
     size_t bytes = (size_t)faults * COH_PAGE_SIZE;
     Lanes one = lanes_make(1, faults);
-    Floor f = { .mem = mem_uffd_new(&one, NULL), .write = write };
+    Floor f = { .mem = mem_uffd_new(&one, NULL), .present = kind == PROBE_UPGRADE };
     QemuThread thread;
     void *memory;
 
@@ -138,12 +138,12 @@ bool probe_floor(Probe *probe, unsigned faults, bool write,
         return false;
     }
     memset(f.page, 1, sizeof(f.page));
-    for (unsigned i = 0; write && i < faults; i++) {
+    for (unsigned i = 0; f.present && i < faults; i++) {
         mem_install(f.mem, i, f.page, false);
     }
     qemu_thread_create(&thread, "floor", floor_thread, &f,
                        QEMU_THREAD_JOINABLE);
-    touch_all(probe, memory, faults, write, pause_us);
+    touch_all(probe, memory, faults, kind != PROBE_READ, pause_us);
     qatomic_set(&f.stop, true);
     qemu_thread_join(&thread);
     mem_free(f.mem);

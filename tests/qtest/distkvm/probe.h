@@ -23,11 +23,13 @@ bool probe_pin(int cpu);
 
 /*
  * The floor: faults on memory of this process alone, resolved with a copy of
- * a page by another thread on the same CPU, with a pause after each.  @write:
- * the page is there, but protected against writing.  False if userfaultfd
- * cannot be used.
+ * a page by another thread on the same CPU, with a pause after each.
+ * PROBE_UPGRADE: the page is there, but protected against writing.  False if
+ * userfaultfd cannot be used.
  */
-bool probe_floor(Probe *probe, unsigned faults, bool write,
+typedef enum ProbeKind { PROBE_READ, PROBE_WRITE, PROBE_UPGRADE } ProbeKind;
+
+bool probe_floor(Probe *probe, unsigned faults, ProbeKind kind,
                  unsigned pause_us);
 
 #endif

@@ -1,0 +1,118 @@
+/*
+ * distkvm: the engine's part for threads that go through memory in order
+ *
+ * A thread that has shown that it reads page by page gets the pages after the
+ * one it waits for along with it, and more before it has used those up.  It is
+ * woken when what has arrived is in place: woken after its first page it takes
+ * the CPU from the engine, and faults on the second, which lies there already.
+ * Nobody waits for pages that come along, so they are not held either.  Engine
+ * thread only.
+ * Spec: docs/architecture.rst, "Engine".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "engine-internal.h"
+
+/* Nobody sleeps longer than it takes to install so many pages. */
+#define WAKE_AFTER 8
+
+void engine_run_init(Engine *e)
+{
+    e->along = g_hash_table_new(NULL, NULL);
+    e->asleep = g_array_new(false, false, sizeof(CohPage));
+}
+
+void engine_run_free(Engine *e)
+{
+    g_hash_table_unref(e->along);
+    g_array_unref(e->asleep);
+}
+
+static gpointer page_key(CohPage page)
+{
+    return GSIZE_TO_POINTER(page);
+}
+
+/* ------------------------------------------------------------ readahead */
+
+static void fetch_run(Engine *e, CohPage first, unsigned pages, uint8_t type)
+{
+    engine_gather_begin(e);
+    for (CohPage page = first; page < first + pages; page++) {
+        if (engine_may_come_along(e, page)) {
+            g_hash_table_add(e->along, page_key(page));
+            engine_fetch_along(e, page, type);
+        }
+    }
+    engine_gather_end(e);
+}
+
+static bool may_read_ahead(Engine *e)
+{
+    return e->config.readahead && e->joined && !e->pinned;
+}
+
+void engine_read_ahead(Engine *e, const MemFault *fault, uint8_t type)
+{
+    EngineRun *run = &e->run[fault->tid % ENGINE_RUNS];
+    bool goes_on = run->tid == fault->tid && run->next == fault->page;
+
+    if (!may_read_ahead(e)) {
+        return;
+    }
+    run->tid = fault->tid;
+    run->pages = goes_on ? MIN(run->pages * 2 + 1, e->config.readahead) : 0;
+    run->next = fault->page + 1 + run->pages;
+    fetch_run(e, fault->page + 1, run->pages, type);
+}
+
+void engine_read_on(Engine *e, const MemFault *fault, uint8_t type)
+{
+    EngineRun *run = &e->run[fault->tid % ENGINE_RUNS];
+    CohPage next = run->next;
+
+    if (!may_read_ahead(e) || run->tid != fault->tid ||
+        next - fault->page > run->pages / 2) {
+        return;
+    }
+    run->pages = MIN(run->pages * 2 + 1, e->config.readahead);
+    run->next += run->pages;
+    fetch_run(e, next, run->pages, type);
+}
+
+/* --------------------------------------------------------------- wakes */
+
+void engine_run_wakes(Engine *e)
+{
+    for (guint i = 0; i < e->asleep->len; i++) {
+        mem_wake(e->mem, g_array_index(e->asleep, CohPage, i));
+        /* It may have run, on this CPU, and faulted again. */
+        e->told = true;
+    }
+    g_array_set_size(e->asleep, 0);
+    e->installed_since = 0;
+}
+
+void engine_wake(Engine *e, CohPage page)
+{
+    g_array_append_val(e->asleep, page);
+    /* A walk needs all its tables, and who walks is woken for each. */
+    if (!g_hash_table_size(e->along) || e->config.walks_write) {
+        engine_run_wakes(e);
+    }
+}
+
+void engine_run_installed(Engine *e, CohPage page)
+{
+    g_hash_table_remove(e->along, page_key(page));
+    if (e->asleep->len && ++e->installed_since >= WAKE_AFTER) {
+        engine_run_wakes(e);
+    }
+}
+
+void engine_run_drop(Engine *e)
+{
+    g_hash_table_remove_all(e->along);
+    engine_run_wakes(e);
+}
