@@ -422,7 +422,7 @@ static const IntOption int_options[] = {
                "Look for work this long before sleeping"),
     INT_OPTION("delta-pages", delta_pages, 0, 1 << 20, 4096,
                "Pages remembered, to send only what changed; 0: whole pages"),
-    INT_OPTION("readahead", readahead, 0, 256, 8,
+    INT_OPTION("readahead", readahead, 0, 256, 64,
                "Pages fetched along when memory is read in order; 0: none"),
     INT_OPTION("walk-bundles", walk_bundles, 0, 1, 1,
                "Fetch the page tables of a walk together, and give nodes"

@@ -147,6 +147,17 @@ static void page_gone(Engine *e, CohPage page, bool owned)
     e->listener->revoked(e->opaque, page);
 }
 
+static int take_away(Engine *e, const CohEvent *ev, bool owned)
+{
+    int ret = mem_take(e->mem, ev->page, owned, e->copy);
+
+    if (!ret) {
+        page_gone(e, ev->page, owned);
+        engine_copied(e, ev, owned);
+    }
+    return ret;
+}
+
 static int install(Engine *e, CohPage page, const void *data, bool writable)
 {
     int ret = mem_install(e->mem, page, data, writable);
@@ -220,13 +231,10 @@ static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
                : mem_protect(e->mem, page, 1, false);
     case COH_ACT_COPY:
         memcpy(e->copy, mem_host(e->mem, page), COH_PAGE_SIZE);
-        engine_copied(e, ev, state);
+        engine_copied(e, ev, state == COH_PEER_M);
         return 0;
     case COH_ACT_TAKE:
-        ret = mem_take(e->mem, page, state == COH_PEER_M, e->copy);
-        page_gone(e, page, state == COH_PEER_M);
-        engine_copied(e, ev, state);
-        return ret;
+        return take_away(e, ev, state == COH_PEER_M);
     case COH_ACT_OPERATE:
         operate(e, ev);
         return 0;

@@ -10,7 +10,7 @@
 #include "qemu/cutils.h"
 #include "engine-internal.h"
 
-void engine_copied(Engine *e, const CohEvent *ev, uint8_t state)
+void engine_copied(Engine *e, const CohEvent *ev, bool owned)
 {
     uint64_t version = delta_version(e->delta, ev->page);
 
@@ -22,11 +22,11 @@ void engine_copied(Engine *e, const CohEvent *ev, uint8_t state)
     }
     e->blocks_len = delta_encode(e->delta, ev->page, ev->have, e->copy,
                                  e->blocks);
-    if (state == COH_PEER_M && delta_is_same(e->delta, ev->page, e->copy)) {
+    if (owned && delta_is_same(e->delta, ev->page, e->copy)) {
         /* Nothing was written: the processor walked a guest's page table. */
         STAT_ADD(e, unchanged_pages_sent, 1);
         walks_lost(&e->walks, ev->page, true);
-    } else if (state == COH_PEER_M || !version) {
+    } else if (owned || !version) {
         /* An owner may have written; whoever only reads has not. */
         walks_lost(&e->walks, ev->page, false);
         version = delta_new_version(e->delta);

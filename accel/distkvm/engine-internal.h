@@ -164,8 +164,8 @@ void engine_coh_init(Engine *e, Engine *front);
 void engine_coh_free(Engine *e);
 /* Run @fn in the engine thread and wait for it. */
 void engine_call(Engine *e, void (*fn)(Engine *, void *), void *opaque);
-/* engine-delta.c: a page in @state has been copied for whoever @ev says. */
-void engine_copied(Engine *e, const CohEvent *ev, uint8_t state);
+/* engine-delta.c: a page has been copied for whoever @ev says. */
+void engine_copied(Engine *e, const CohEvent *ev, bool owned);
 /* Put the copied page into @frame. */
 void engine_put_page(Engine *e, WireFrame *frame);
 /* Get the page (NULL: zeroes) out of @frame; false if that cannot be. */

@@ -185,7 +185,7 @@ void distkvm_init_defaults(DistkvmInit *init)
 {
     *init = (DistkvmInit) {
         .join_timeout_s = 120, .dead_after_ms = 4000, .hold_us = 100,
-        .spin_us = 50, .readahead = 8, .delta_pages = 4096, .follow = 1,
+        .spin_us = 50, .readahead = 64, .delta_pages = 4096, .follow = 1,
         .lanes = 1,
     };
 }

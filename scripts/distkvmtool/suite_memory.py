@@ -2,6 +2,8 @@
 """Coherent memory without a machine: the seed's calls, from a program that
 is not QEMU and includes one header."""
 
+import os
+import re
 import subprocess
 import time
 from unittest.mock import patch
@@ -362,6 +364,76 @@ def spurious():
             together(c, 'range', c.home(0), 3 * c.share, 'r')
 
 
+def calls_of(nodes, env=None, **options):
+    """Do what `nodes` does with a cluster; each node's system calls."""
+    target = 'tests/qtest/distkvm/distkvm-count.so'
+    name = 'memory-calls'
+    build.build_qemu(target)
+    env = dict(env or {}, LD_PRELOAD=str(QEMU_BUILD / target))
+    with MemoryCluster(name, env=env, **options) as c:
+        nodes(c)
+        if any(c.leave()):
+            raise Problem('nodes did not end well')
+    counts = []
+    for n in range(len(c.node)):
+        log = (BUILD / 'log' / name / f'node-{n}.log').read_text()
+        words = re.search(r'system calls: (.*)', log).group(1).split()
+        counts.append({k: int(v) for k, v in zip(words[::2], words[1::2])})
+    return counts
+
+
+def few_frees():
+    """Pages that others write leave memory together; some cannot be moved."""
+    pages, rounds = 200, 3
+    kernel = tuple(int(n) for n in re.findall(r'\d+', os.uname().release)[:2])
+
+    def to_and_fro(c):
+        for i in range(rounds):
+            for node in c.node:
+                first = c.home(1, 5)
+                seed = node.ask('noise', first, pages, i + 1)
+                expect('sum', c.node[0].ask('sum', first), c.node[1].ask(
+                    'sum', first))
+                expect('last', c.node[0].ask(
+                    'load', first + pages * PAGE - 8, 8), seed)
+
+    for calls in calls_of(to_and_fro):
+        if kernel < (6, 8):
+            # It cannot move pages: what runs is the other half of the code.
+            break
+        if not calls['moves'] or calls['frees'] * 8 > calls['moves']:
+            raise Problem(f'pages were freed one by one: {calls}')
+    for calls in calls_of(to_and_fro, {'DISTKVM_PINNED': '1'}):
+        if calls['moves'] and calls['frees'] < calls['refused']:
+            raise Problem(f'pages that cannot be moved stayed: {calls}')
+
+
+def few_wakes():
+    """Pages that come along wake nobody."""
+    pages = 1024
+    calls = calls_of(lambda c: c.node[0].probe('touch', 'w', c.home(0), pages,
+                                               1, 0))
+    if calls[0]['wakes'] * 4 > pages:
+        raise Problem(f'{pages} pages were touched in order: {calls[0]}')
+
+
+def few_messages():
+    """A home that has a copy itself tells who wants to write all at once."""
+    pages = 400
+
+    def upgrade(c):
+        first = c.home(1)
+        for node in c.node[::-1]:
+            node.probe('touch', 'r', first, pages, 1, 0)
+        c.node[0].probe('touch', 'w', first, pages, 1, 0)
+
+    # Reading costs one for each page too, at most.
+    calls = calls_of(upgrade, {'UCX_TLS': 'tcp,self', 'UCX_NET_DEVICES': 'lo'},
+                     options=('hold-us=0', 'readahead=0'))
+    if calls[1]['sends'] > 2.5 * pages:
+        raise Problem(f'{pages} pages were read, then written: {calls[1]}')
+
+
 def fuzz_hello(seconds):
     target = 'tests/qtest/distkvm/fuzz-hello'
     build.build_qemu(target)
@@ -394,6 +466,9 @@ def run(results, full):
     results.run('memory: runs, read while they are written', runs)
     results.run('memory: several lanes', lanes)
     results.run('memory: waits that end for no reason', spurious)
+    results.run('memory: pages are freed together', few_frees)
+    results.run('memory: pages that come along wake nobody', few_wakes)
+    results.run('memory: what is said together goes together', few_messages)
     results.run('memory: wishes upon arrival', wish_upon_arrival)
     results.run('memory: versions name contents', versions)
     results.run('memory: ends', ends)

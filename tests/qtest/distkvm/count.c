@@ -1,0 +1,86 @@
+/*
+ * distkvm: what coherent memory costs in system calls
+ *
+ * To be preloaded.  Counts those that matter, and says at the end how many there
+ * were.  With DISTKVM_PINNED in the environment two of three pages cannot be
+ * moved, as if a device had pinned them.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <dlfcn.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include "qemu/atomic.h"
+
+static struct {
+    unsigned moves, refused, frees, wakes, sends;
+} count;
+
+int ioctl(int fd, unsigned long request, ...)
+{
+    static int (*real)(int fd, unsigned long request, void *arg);
+    va_list ap;
+    void *arg;
+
+    va_start(ap, request);
+    arg = va_arg(ap, void *);
+    va_end(ap);
+    if (request == UFFDIO_WAKE) {
+        qatomic_inc(&count.wakes);
+    } else if (request == UFFDIO_MOVE) {
+        if (qatomic_fetch_inc(&count.moves) % 3 && getenv("DISTKVM_PINNED")) {
+            qatomic_inc(&count.refused);
+            errno = EBUSY;
+            return -1;
+        }
+    }
+    if (!real) {
+        real = dlsym(RTLD_NEXT, "ioctl");
+    }
+    return real(fd, request, arg);
+}
+
+int madvise(void *addr, size_t length, int advice)
+{
+    static int (*real)(void *addr, size_t length, int advice);
+
+    if (advice == MADV_DONTNEED) {
+        qatomic_inc(&count.frees);
+    }
+    if (!real) {
+        real = dlsym(RTLD_NEXT, "madvise");
+    }
+    return real(addr, length, advice);
+}
+
+/* As UCX sends over TCP: short and long. */
+ssize_t send(int fd, const void *buf, size_t length, int flags)
+{
+    static ssize_t (*real)(int fd, const void *buf, size_t length, int flags);
+
+    qatomic_inc(&count.sends);
+    if (!real) {
+        real = dlsym(RTLD_NEXT, "send");
+    }
+    return real(fd, buf, length, flags);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    static ssize_t (*real)(int fd, const struct msghdr *message, int flags);
+
+    qatomic_inc(&count.sends);
+    if (!real) {
+        real = dlsym(RTLD_NEXT, "sendmsg");
+    }
+    return real(fd, message, flags);
+}
+
+static void __attribute__((destructor)) say(void)
+{
+    fprintf(stderr, "system calls: moves %u refused %u frees %u wakes %u"
+            " sends %u\n", count.moves, count.refused, count.frees,
+            count.wakes, count.sends);
+}
