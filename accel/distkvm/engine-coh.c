@@ -297,7 +297,8 @@ static void installed(Engine *e, CohPage page)
 
     g_hash_table_remove(e->adopting, &page);
     engine_run_installed(e, page);
-    e->awaited = wait && wait->blocked;
+    /* Or by somebody whose fault waits for room. */
+    e->awaited = (wait && wait->blocked) || e->deferred->len;
     delta_settle(e->delta, page);
     if (wait) {
         trace_distkvm_fetched(page, wait->write, wait->remote,

@@ -23,6 +23,8 @@
 #define FAULTS_PER_READ 16
 /* Who does not come to sleep looks for faults after so many passes. */
 #define UNSEEN_MAX 3
+/* Peers may go on and on: posts, faults and sleepers wait meanwhile. */
+#define POLLS_MAX 32
 /* Transports that have been told of something may need telling again. */
 #define ARM_TRIES 4
 /* Before each lane's address: its length. */
@@ -307,7 +309,8 @@ static bool engine_run_once(Engine *e)
     bool any = false;
 
     any |= engine_run_posts(e);
-    while (e->transport->ops->poll(e->transport)) {
+    for (int i = 0; i < POLLS_MAX && e->transport->ops->poll(e->transport);
+         i++) {
         any = true;
         engine_run_local(e);
     }
@@ -325,6 +328,7 @@ static bool engine_run_once(Engine *e)
     if (e->config.walks_write) {
         engine_uncork(e);
     }
+    engine_run_wakes(e);
     return any;
 }
 
@@ -332,7 +336,8 @@ static bool engine_run_once(Engine *e)
 static bool may_sleep(Engine *e)
 {
     if (!QSIMPLEQ_EMPTY_ATOMIC(&e->posts) ||
-        !QSIMPLEQ_EMPTY_ATOMIC(&e->calls) || qatomic_read(&e->stop)) {
+        !QSIMPLEQ_EMPTY_ATOMIC(&e->calls) || qatomic_read(&e->stop) ||
+        e->asleep->len) {
         return false;
     }
     for (int tries = 0; tries < ARM_TRIES; tries++) {

@@ -16,6 +16,7 @@
 #include "qemu/userfaultfd.h"
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
+#include <sys/utsname.h>
 #include "mem.h"
 #include "trace.h"
 
@@ -83,6 +84,20 @@ static void stage_free(Stage *s)
     }
 }
 
+/*
+ * Linux 6.8 can move pages, but until 6.16 a page that is on its way to swap
+ * could end up as another one, or stop the kernel.
+ */
+static bool moves_are_safe(void)
+{
+    struct utsname name;
+    unsigned major, minor;
+
+    return !uname(&name) &&
+           sscanf(name.release, "%u.%u", &major, &minor) == 2 &&
+           (major > 6 || (major == 6 && minor >= 16));
+}
+
 Mem *mem_uffd_new(const Lanes *lanes, Error **errp)
 {
     const uint64_t need = UFFD_FEATURE_PAGEFAULT_FLAG_WP |
@@ -103,6 +118,9 @@ Mem *mem_uffd_new(const Lanes *lanes, Error **errp)
                    " protection (features 0x%" PRIx64 ")", features);
         error_append_hint(errp, "Linux 5.7 or newer is needed.\n");
         return NULL;
+    }
+    if (!moves_are_safe()) {
+        features &= ~(uint64_t)UFFD_FEATURE_MOVE;
     }
     mem = g_new0(Mem, 1);
     mem->lanes = *lanes;
@@ -313,6 +331,10 @@ static const void *stage_page(Mem *mem, CohPage page)
     }
     move.dst = (uintptr_t)s->host + ((size_t)s->used << COH_PAGE_BITS);
     for (int i = 0; ioctl(mem->fd[lane], UFFDIO_MOVE, &move); i++) {
+        if (errno == EEXIST) {
+            /* Somebody touched the stage: free it, next time. */
+            s->used = s->pages;
+        }
         if (errno != EAGAIN || i == STAGE_TRIES) {
             return NULL;
         }

@@ -17,6 +17,8 @@ from .cluster import free_ports
 from .common import Problem, quiet, say
 from .memory import MIB, PAGE, MemoryCluster
 
+KINDS = ('read', 'write', 'upgrade')
+ROUNDS = 5
 FAULTS = 400
 PAUSE_US = 100
 SHARE = 64 * MIB
@@ -109,35 +111,42 @@ def fault_latencies(cluster, pause_us, seed):
     return probes
 
 
-def show_latencies(what, probes, floor, round_trip):
-    for kind in ('read', 'write', 'upgrade'):
-        probe = probes[kind]
-        local = floor[kind]
-        least = local / 1e3 + round_trip
-        median = probe['median'] / 1e3
-        print(f'{what}, {kind}: median {median:.1f} us, 99 % '
-              f"{probe['p99'] / 1e3:.1f} us; floor {local / 1e3:.1f} + "
-              f'{round_trip:.1f} us; ratio {median / least:.2f}', flush=True)
+def ratio(sample, kind):
+    probes, floor, round_trip = sample
+    return probes[kind]['median'] / (floor[kind] + round_trip * 1e3)
+
+
+def show_latencies(what, samples):
+    """Of some rounds the one in the middle, for each kind."""
+    for kind in KINDS:
+        samples.sort(key=lambda sample: ratio(sample, kind))
+        middle = samples[len(samples) // 2]
+        probes, floor, round_trip = middle
+        print(f"{what}, {kind}: median {probes[kind]['median'] / 1e3:.1f} us, "
+              f"99 % {probes[kind]['p99'] / 1e3:.1f} us; floor "
+              f'{floor[kind] / 1e3:.1f} + {round_trip:.1f} us; ratio '
+              f'{ratio(middle, kind):.2f} ({ratio(samples[0], kind):.2f} to '
+              f'{ratio(samples[-1], kind):.2f})', flush=True)
 
 
 def latencies():
     for name, env in TRANSPORTS.items():
-        round_trip = round_trip_us(env)
         for state, server in (('server spinning', SPINNING),
                               ('server asleep', ASLEEP)):
-            one_state(f'{name}, {state}', env, server, round_trip)
+            one_state(f'{name}, {state}', env, server)
         with Busy():
-            one_state(f'{name}, all CPUs busy', env, ASLEEP, round_trip)
+            one_state(f'{name}, all CPUs busy', env, ASLEEP)
         one_state(f'{name}, server spinning, back to back', env, SPINNING,
-                  round_trip, pause_us=0)
+                  pause_us=0)
 
 
 def floors(node, pause_us):
     return {kind: node.probe('floor', kind[0], 1000, pause_us)['median']
-            for kind in ('read', 'write', 'upgrade')}
+            for kind in KINDS}
 
 
-def one_state(title, env, server, round_trip, pause_us=PAUSE_US):
+def one_round(env, server, pause_us):
+    round_trip = round_trip_us(env)
     with MemoryCluster('bench-memory', share=SHARE, env=env,
                        options=('readahead=0', 'hold-us=0'),
                        each=(REQUESTER, server)) as cluster:
@@ -148,8 +157,13 @@ def one_state(title, env, server, round_trip, pause_us=PAUSE_US):
         before = floors(cluster.node[0], pause_us)
         probes = fault_latencies(cluster, pause_us, 3)
         after = floors(cluster.node[0], pause_us)
-        floor = {kind: min(before[kind], after[kind]) for kind in before}
-        show_latencies(title, probes, floor, round_trip)
+        return (probes, {kind: min(before[kind], after[kind])
+                         for kind in KINDS}, round_trip)
+
+
+def one_state(title, env, server, pause_us=PAUSE_US):
+    show_latencies(title, [one_round(env, server, pause_us)
+                           for _ in range(ROUNDS)])
 
 
 # --------------------------------------------------------------- the others
