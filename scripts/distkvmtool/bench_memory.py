@@ -14,7 +14,7 @@ import time
 
 from . import build
 from .cluster import free_ports
-from .common import Problem, quiet, say
+from .common import Problem, keep_to, quiet, say
 from .memory import MIB, PAGE, MemoryCluster
 
 KINDS = ('read', 'write', 'upgrade')
@@ -90,10 +90,8 @@ def pin_apart(cluster):
 
 def pin_server(cluster):
     """And all threads of the last node: it must not spin where node 0 runs."""
-    cpu = sorted(os.sched_getaffinity(0))[-1]
-    process = cluster.node[-1].process.pid
-    for thread in os.listdir(f'/proc/{process}/task'):
-        os.sched_setaffinity(int(thread), [cpu])
+    last = len(cluster.node) - 1
+    keep_to(cluster.node[last].process.pid, last)
 
 
 def fault_latencies(cluster, pause_us, seed):
@@ -177,6 +175,7 @@ def sequential():
                                options=(f'readahead={ahead}',),
                                each=(REQUESTER, SPINNING)) as cluster:
                 pin_apart(cluster)
+                pin_server(cluster)
                 a, b = cluster.node
                 b.ask('noise', cluster.home(1), pages, 1)
                 rate = a.ask('scan', cluster.home(1), pages) / MIB

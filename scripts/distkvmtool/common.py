@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Paths, messages and processes that all verbs use."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,10 @@ def parse_size(text):
         return int(text) << 20
     except ValueError:
         raise Problem(f"'{text}' is not a size; write 512M or 2G") from None
+
+
+def keep_to(pid, cpu):
+    """All threads of a process on one CPU, as far as there are so many."""
+    cpus = sorted(os.sched_getaffinity(0))
+    for thread in os.listdir(f'/proc/{pid}/task'):
+        os.sched_setaffinity(int(thread), [cpus[cpu % len(cpus)]])
