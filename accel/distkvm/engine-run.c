@@ -15,7 +15,7 @@
 #include "engine-internal.h"
 
 /* Nobody sleeps longer than it takes to install so many pages. */
-#define WAKE_AFTER 8
+#define WAKE_AFTER 16
 
 void engine_run_init(Engine *e)
 {
