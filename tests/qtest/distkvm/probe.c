@@ -127,7 +127,9 @@ bool probe_floor(Probe *probe, unsigned faults, ProbeKind kind,
 {
     size_t bytes = (size_t)faults * COH_PAGE_SIZE;
     Lanes one = lanes_make(1, faults);
-    Floor f = { .mem = mem_uffd_new(&one, NULL), .present = kind == PROBE_UPGRADE };
+    Floor f = {
+        .mem = mem_uffd_new(&one, NULL), .present = kind == PROBE_UPGRADE,
+    };
     QemuThread thread;
     void *memory;
 

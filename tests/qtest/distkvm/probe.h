@@ -21,14 +21,14 @@ void probe_print(Probe *probe);
 /* Run on @cpu only; -1: on any.  False if that is not allowed. */
 bool probe_pin(int cpu);
 
+typedef enum ProbeKind { PROBE_READ, PROBE_WRITE, PROBE_UPGRADE } ProbeKind;
+
 /*
  * The floor: faults on memory of this process alone, resolved with a copy of
  * a page by another thread on the same CPU, with a pause after each.
  * PROBE_UPGRADE: the page is there, but protected against writing.  False if
  * userfaultfd cannot be used.
  */
-typedef enum ProbeKind { PROBE_READ, PROBE_WRITE, PROBE_UPGRADE } ProbeKind;
-
 bool probe_floor(Probe *probe, unsigned faults, ProbeKind kind,
                  unsigned pause_us);
 
