@@ -362,6 +362,9 @@ static void engine_sleep(Engine *e)
     };
     int64_t due, timeout;
 
+    if (!g_hash_table_size(e->waiting)) {
+        follow_rest(&e->follow);
+    }
     e->told = true;
     qatomic_set(&e->sleeping, true);
     /* Pairs with the barrier in engine_kick(). */

@@ -14,6 +14,7 @@ void follow_init(Follow *f, bool on)
     memset(f, 0, sizeof(*f));
     f->cpu = f->last = -1;
     f->needed = FOLLOW_FAULTS;
+    keep_init(&f->keep);
     for (int i = 0; i < FOLLOW_THREADS; i++) {
         f->thread[i].fd = -1;
     }
@@ -24,6 +25,7 @@ void follow_init(Follow *f, bool on)
 
 void follow_free(Follow *f)
 {
+    keep_free(&f->keep);
     for (int i = 0; i < FOLLOW_THREADS; i++) {
         if (f->thread[i].fd >= 0) {
             close(f->thread[i].fd);
@@ -86,24 +88,10 @@ static int cpu_of(Follow *f, uint32_t tid, int64_t now_ns)
     return t->cpu;
 }
 
-static bool run_on(const cpu_set_t *set)
-{
-    return !sched_setaffinity(0, sizeof(*set), set);
-}
-
-void follow_fault(Follow *f, uint32_t tid, int64_t now_ns)
+static void move_to(Follow *f, int where)
 {
     cpu_set_t one;
-    int cpu, where;
 
-    if (!f->on) {
-        return;
-    }
-    cpu = cpu_of(f, tid, now_ns);
-    if (cpu < 0 || cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &f->allowed)) {
-        return;
-    }
-    where = follow_decide(f, cpu);
     if (where == f->cpu) {
         return;
     }
@@ -112,8 +100,36 @@ void follow_fault(Follow *f, uint32_t tid, int64_t now_ns)
         CPU_SET(where, &one);
     }
     f->cpu = where;
-    if (!run_on(where >= 0 ? &one : &f->allowed)) {
+    if (sched_setaffinity(0, sizeof(one), where >= 0 ? &one : &f->allowed)) {
         f->on = false;
         f->cpu = -1;
     }
+}
+
+void follow_fault(Follow *f, uint32_t tid, int64_t now_ns)
+{
+    int cpu, where;
+
+    if (!f->on) {
+        return;
+    }
+    f->alone = tid == f->tid ? f->alone + 1 : 1;
+    f->tid = tid;
+    cpu = cpu_of(f, tid, now_ns);
+    if (cpu < 0 || cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &f->allowed)) {
+        keep_end(&f->keep);
+        return;
+    }
+    where = follow_decide(f, cpu);
+    if (f->alone >= FOLLOW_FAULTS && keep_near(&f->keep, tid, cpu, now_ns)) {
+        where = cpu;
+    } else {
+        keep_end(&f->keep);
+    }
+    move_to(f, where);
+}
+
+void follow_rest(Follow *f)
+{
+    keep_end(&f->keep);
 }

@@ -5,6 +5,7 @@
  * a tenth of waking one elsewhere.  So the engine follows the CPU on which this
  * node's threads fault, as long as that is one CPU, and may spin there for the
  * answer.  If several CPUs fault, it runs where the host's scheduler likes.
+ * A thread that faults alone is kept there too: keep.h.
  * Affinity is a hint: where it may not be set (libvirt's seccomp filter), all
  * works, only slower.  Engine thread only.
  *
@@ -13,7 +14,7 @@
 #ifndef DISTKVM_FOLLOW_H
 #define DISTKVM_FOLLOW_H
 
-#include <sched.h>
+#include "keep.h"
 
 /* So many faults in a row from one CPU, and the engine moves there. */
 #define FOLLOW_FAULTS 8
@@ -35,8 +36,11 @@ typedef struct Follow {
     int cpu;                /* where the engine is kept; -1: nowhere        */
     int last;               /* CPU of the last fault                        */
     unsigned row, needed;
+    uint32_t tid;           /* who faulted last, and how often in a row     */
+    unsigned alone;
     cpu_set_t allowed;      /* what it was given at first                   */
     FollowThread thread[FOLLOW_THREADS];
+    Keep keep;
 } Follow;
 
 /* @on: false never follows.  Engine thread. */
@@ -44,6 +48,8 @@ void follow_init(Follow *f, bool on);
 void follow_free(Follow *f);
 /* Thread @tid of this process faulted and will wait. */
 void follow_fault(Follow *f, uint32_t tid, int64_t now_ns);
+/* The engine is about to sleep, and nobody waits. */
+void follow_rest(Follow *f);
 /* Pure: a fault on @cpu; where the engine should be kept now, or -1. */
 int follow_decide(Follow *f, int cpu);
 

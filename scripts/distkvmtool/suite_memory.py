@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import time
+from pathlib import Path
 from unittest.mock import patch
 
 from . import build
@@ -417,6 +418,26 @@ def few_wakes():
         raise Problem(f'{pages} pages were touched in order: {calls[0]}')
 
 
+def kept_near():
+    """Who waits is woken where its engine is, and may run anywhere after."""
+    pages = 400
+
+    def read(c):
+        c.node[0].probe('touch', 'r', c.home(1), pages, 1, 100)
+        time.sleep(0.2)
+        tasks = Path(f'/proc/{c.node[0].process.pid}/task').iterdir()
+        few = sum(len(os.sched_getaffinity(int(task.name))) == 1
+                  for task in tasks)
+        if few > 1:
+            raise Problem(f'{few} threads may use one CPU only, not only the '
+                          'engine')
+
+    for follow in (0, 1):
+        calls = calls_of(read, options=(f'follow={follow}', 'readahead=0'))
+        if (calls[0]['keeps'] > 0) != (follow and (os.cpu_count() or 1) > 1):
+            raise Problem(f'follow={follow}: {calls[0]}')
+
+
 def few_messages():
     """A home that has a copy itself tells who wants to write all at once."""
     pages = 400
@@ -468,6 +489,7 @@ def run(results, full):
     results.run('memory: waits that end for no reason', spurious)
     results.run('memory: pages are freed together', few_frees)
     results.run('memory: pages that come along wake nobody', few_wakes)
+    results.run('memory: who waits is woken near its engine', kept_near)
     results.run('memory: what is said together goes together', few_messages)
     results.run('memory: wishes upon arrival', wish_upon_arrival)
     results.run('memory: versions name contents', versions)

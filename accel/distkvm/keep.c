@@ -1,0 +1,127 @@
+/*
+ * distkvm: a thread that waits for a page is woken where its engine runs
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "keep.h"
+
+void keep_init(Keep *keep)
+{
+    memset(keep, 0, sizeof(*keep));
+    keep->fd = -1;
+    keep->rest_ns = KEEP_REST_NS;
+}
+
+void keep_free(Keep *keep)
+{
+    keep_end(keep);
+    if (keep->fd >= 0) {
+        close(keep->fd);
+    }
+    keep_init(keep);
+}
+
+void keep_end(Keep *keep)
+{
+    cpu_set_t now;
+
+    /* What somebody else has set in between is what it shall be. */
+    if (keep->tid && !sched_getaffinity(keep->tid, sizeof(now), &now) &&
+        CPU_COUNT(&now) == 1 && CPU_ISSET(keep->cpu, &now)) {
+        sched_setaffinity(keep->tid, sizeof(keep->had), &keep->had);
+    }
+    keep->tid = 0;
+}
+
+bool keep_crowded(const KeepTimes *before, const KeepTimes *now)
+{
+    return 2 * (now->delayed_ns - before->delayed_ns) >
+           now->ran_ns - before->ran_ns;
+}
+
+static void watch(Keep *keep, uint32_t tid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/self/task/%u/schedstat",
+                                            tid);
+
+    if (keep->fd >= 0) {
+        close(keep->fd);
+    }
+    keep->watched = tid;
+    keep->fd = open(path, O_RDONLY | O_CLOEXEC);
+    keep->looked_ns = 0;
+}
+
+static bool read_times(Keep *keep, KeepTimes *times)
+{
+    char text[96], *at;
+    ssize_t len = keep->fd < 0 ? -1
+                               : pread(keep->fd, text, sizeof(text) - 1, 0);
+
+    if (len <= 0) {
+        return false;
+    }
+    text[len] = '\0';
+    times->ran_ns = g_ascii_strtoll(text, &at, 10);
+    times->delayed_ns = g_ascii_strtoll(at, NULL, 10);
+    return true;
+}
+
+/* Whether @tid may be kept, as far as the others on its CPU go. */
+static bool has_room(Keep *keep, uint32_t tid, int64_t now_ns)
+{
+    KeepTimes times;
+    bool lately;
+
+    if (now_ns < keep->rest_until_ns) {
+        return false;
+    }
+    if (keep->watched != tid) {
+        watch(keep, tid);
+    } else if (now_ns - keep->looked_ns < KEEP_LOOK_NS) {
+        return true;
+    }
+    if (!read_times(keep, &times)) {
+        /* It has ended, perhaps; a new one may have its number. */
+        keep->watched = 0;
+        return false;
+    }
+    /* What was while it rested, or slept, says nothing. */
+    lately = keep->looked_ns && now_ns - keep->looked_ns < 2 * KEEP_LOOK_NS;
+    if (lately && keep_crowded(&keep->times, &times)) {
+        keep->rest_until_ns = now_ns + keep->rest_ns;
+        keep->rest_ns = MIN(2 * keep->rest_ns, KEEP_REST_MAX_NS);
+    } else if (lately) {
+        keep->rest_ns = KEEP_REST_NS;
+    }
+    keep->looked_ns = now_ns;
+    keep->times = times;
+    return now_ns >= keep->rest_until_ns;
+}
+
+bool keep_near(Keep *keep, uint32_t tid, int cpu, int64_t now_ns)
+{
+    cpu_set_t one, had;
+
+    if (!has_room(keep, tid, now_ns)) {
+        return false;
+    }
+    if (keep->tid == tid && keep->cpu == cpu) {
+        return true;
+    }
+    keep_end(keep);
+    if (sched_getaffinity(tid, sizeof(had), &had) || CPU_COUNT(&had) == 1 ||
+        !CPU_ISSET(cpu, &had)) {
+        return false;
+    }
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    if (sched_setaffinity(tid, sizeof(one), &one)) {
+        return false;
+    }
+    keep->tid = tid;
+    keep->cpu = cpu;
+    keep->had = had;
+    return true;
+}
