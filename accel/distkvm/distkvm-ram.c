@@ -149,17 +149,33 @@ static void revoked_in_engine(void *opaque, CohPage page)
     code_page_revoked(page);
 }
 
-/* No CPU comes or goes while the engine runs. */
-static bool rests_in_engine(void *opaque, uint32_t tid)
+/* Whose thread it is, or NULL.  No CPU comes or goes while the engine runs. */
+static CPUState *local_cpu(uint32_t tid)
 {
     CPUState *cpu;
 
     CPU_FOREACH(cpu) {
         if (cpu->thread_id == tid) {
-            return distkvm_cpu_is_local(cpu) && qatomic_read(&cpu->halted);
+            return distkvm_cpu_is_local(cpu) ? cpu : NULL;
         }
     }
-    return false;
+    return NULL;
+}
+
+static bool rests_in_engine(void *opaque, uint32_t tid)
+{
+    CPUState *cpu = local_cpu(tid);
+
+    return cpu && qatomic_read(&cpu->halted);
+}
+
+/*
+ * vCPUs alone: QEMU has its main loop create threads for them, since they may
+ * be bound to CPUs by whoever runs the machine.
+ */
+static bool may_keep_in_engine(void *opaque, uint32_t tid)
+{
+    return local_cpu(tid);
 }
 
 static void broken_in_engine(void *opaque, const char *why)
@@ -172,6 +188,7 @@ static const EngineListener engine_listener = {
     .lost = peer_lost_in_engine,
     .revoked = revoked_in_engine,
     .rests = rests_in_engine,
+    .may_keep = may_keep_in_engine,
     .broken = broken_in_engine,
 };
 

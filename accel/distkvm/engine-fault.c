@@ -176,6 +176,14 @@ void engine_fetch_range(Engine *e, CohPage first, unsigned pages, bool write,
 
 /* --------------------------------------------------------------- faults */
 
+static void follow_thread(Engine *e, uint32_t tid, int64_t now_ns)
+{
+    const EngineListener *l = e->listener;
+
+    follow_fault(&e->follow, tid, l->may_keep && l->may_keep(e->opaque, tid),
+                 now_ns);
+}
+
 void engine_fault(Engine *e, const MemFault *fault)
 {
     bool own = cluster_map_home(&e->config.map, fault->page) == e->node.id;
@@ -213,7 +221,7 @@ void engine_fault(Engine *e, const MemFault *fault)
     wait = g_hash_table_lookup(e->waiting, &fault->page);
     if (wait && !first && (state == COH_PEER_I || !own)) {
         wait->remote = true;
-        follow_fault(&e->follow, fault->tid, wait->since_ns);
+        follow_thread(e, fault->tid, wait->since_ns);
     }
     /* After the page that somebody waits for. */
     if (first && e->config.readahead) {

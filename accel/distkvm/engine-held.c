@@ -55,7 +55,7 @@ static bool is_revocation(const CohEvent *ev)
            ev->type == COH_EV_INV;
 }
 
-static bool is_waiting(Engine *e, uint32_t tid)
+bool engine_is_waiting(Engine *e, uint32_t tid)
 {
     GHashTableIter iter;
     gpointer value;
@@ -87,7 +87,7 @@ static int64_t due_ns(Engine *e, const HeldEvent *held)
     if (e->listener->rests && e->listener->rests(e->opaque, tid)) {
         return early;
     }
-    if (e->config.walks_write && is_waiting(e, tid)) {
+    if (e->config.walks_write && engine_is_waiting(e, tid)) {
         return hold_until_waiting(&e->hold, held->ev.page,
                                   hold_has_turn(cluster_clock_ns(),
                                                 e->config.map.nodes,

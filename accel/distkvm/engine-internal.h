@@ -205,6 +205,8 @@ void engine_held_free(Engine *e);
 void engine_held_drop(Engine *e);
 /* Held requests that are due; true if there were any. */
 bool engine_run_held(Engine *e);
+/* Does thread @tid stand still for a page? */
+bool engine_is_waiting(Engine *e, uint32_t tid);
 /* When the next held request is due, or INT64_MAX. */
 int64_t engine_held_due_ns(Engine *e);
 void engine_release_lost(Engine *e);

@@ -222,6 +222,7 @@ static void call_fail(Engine *e, void *opaque)
         g_queue_clear_full(&e->local, g_free);
         engine_release_lost(e);
         engine_wishes_fail(e);
+        follow_rest(&e->follow);
     }
 }
 
@@ -308,6 +309,9 @@ static bool engine_run_once(Engine *e)
 {
     bool any = false;
 
+    if (e->follow.keep.tid) {
+        follow_pass(&e->follow, get_clock());
+    }
     any |= engine_run_posts(e);
     for (int i = 0; i < POLLS_MAX && e->transport->ops->poll(e->transport);
          i++) {
@@ -362,7 +366,7 @@ static void engine_sleep(Engine *e)
     };
     int64_t due, timeout;
 
-    if (!g_hash_table_size(e->waiting)) {
+    if (!engine_is_waiting(e, e->follow.keep.tid)) {
         follow_rest(&e->follow);
     }
     e->told = true;
@@ -441,6 +445,7 @@ static Engine *lane_new(const EngineConfig *config, unsigned lane,
     QSIMPLEQ_INIT(&e->posts);
     QSIMPLEQ_INIT(&e->calls);
     event_notifier_init(&e->kick, false);
+    follow_init(&e->follow, false);
     engine_coh_init(e, front ?: e);
     return e;
 }

@@ -34,6 +34,11 @@ typedef struct EngineListener {
     void (*revoked)(void *opaque, CohPage page);
     /* Has thread @tid nothing to do, as a vCPU that halts?  May be NULL. */
     bool (*rests)(void *opaque, uint32_t tid);
+    /*
+     * May thread @tid be bound to one CPU while it waits, and a little longer?
+     * Not one that creates threads: they would be bound for ever.  NULL: none.
+     */
+    bool (*may_keep)(void *opaque, uint32_t tid);
     /* This node cannot go on, because of @why. */
     void (*broken)(void *opaque, const char *why);
 } EngineListener;

@@ -9,6 +9,32 @@
 /* In /proc/self/task/TID/stat, counted behind the name's ")". */
 #define STAT_PROCESSOR 37
 
+static bool may_run_on(const cpu_set_t *set)
+{
+    return !sched_setaffinity(0, sizeof(*set), set);
+}
+
+/*
+ * Who is given the CPUs of its cpuset by name does not get those that the
+ * cpuset gains later; so all there may be are given back to who had all it has.
+ */
+static void find_allowed(Follow *f)
+{
+    cpu_set_t all, now;
+
+    memset(&all, 0xff, sizeof(all));
+    f->unbound = may_run_on(&all) &&
+                 !sched_getaffinity(0, sizeof(now), &now) &&
+                 CPU_EQUAL(&now, &f->allowed);
+    if (f->unbound) {
+        f->keep.usual = f->allowed;
+        f->keep.whole = all;
+        f->allowed = all;
+    } else {
+        f->on = may_run_on(&f->allowed);
+    }
+}
+
 void follow_init(Follow *f, bool on)
 {
     memset(f, 0, sizeof(*f));
@@ -21,6 +47,9 @@ void follow_init(Follow *f, bool on)
     /* Where there is one CPU only, a peer may need it to answer. */
     f->on = on && !sched_getaffinity(0, sizeof(f->allowed), &f->allowed) &&
             CPU_COUNT(&f->allowed) > 1;
+    if (f->on) {
+        find_allowed(f);
+    }
 }
 
 void follow_free(Follow *f)
@@ -100,15 +129,17 @@ static void move_to(Follow *f, int where)
         CPU_SET(where, &one);
     }
     f->cpu = where;
-    if (sched_setaffinity(0, sizeof(one), where >= 0 ? &one : &f->allowed)) {
+    if (!may_run_on(where >= 0 ? &one : &f->allowed)) {
+        may_run_on(&f->allowed);
         f->on = false;
         f->cpu = -1;
+        keep_end(&f->keep);
     }
 }
 
-void follow_fault(Follow *f, uint32_t tid, int64_t now_ns)
+void follow_fault(Follow *f, uint32_t tid, bool may_keep, int64_t now_ns)
 {
-    int cpu, where;
+    int cpu;
 
     if (!f->on) {
         return;
@@ -118,18 +149,24 @@ void follow_fault(Follow *f, uint32_t tid, int64_t now_ns)
     cpu = cpu_of(f, tid, now_ns);
     if (cpu < 0 || cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &f->allowed)) {
         keep_end(&f->keep);
-        return;
-    }
-    where = follow_decide(f, cpu);
-    if (f->alone >= FOLLOW_FAULTS && keep_near(&f->keep, tid, cpu, now_ns)) {
-        where = cpu;
+    } else if (may_keep && f->alone >= FOLLOW_FAULTS &&
+               keep_near(&f->keep, tid, cpu, now_ns)) {
+        f->last = cpu;
+        move_to(f, cpu);
     } else {
         keep_end(&f->keep);
+        move_to(f, follow_decide(f, cpu));
     }
-    move_to(f, where);
 }
 
 void follow_rest(Follow *f)
 {
     keep_end(&f->keep);
+}
+
+void follow_pass(Follow *f, int64_t now_ns)
+{
+    if (now_ns - f->keep.since_ns > KEEP_NS) {
+        keep_end(&f->keep);
+    }
 }

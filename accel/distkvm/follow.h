@@ -39,6 +39,7 @@ typedef struct Follow {
     uint32_t tid;           /* who faulted last, and how often in a row     */
     unsigned alone;
     cpu_set_t allowed;      /* what it was given at first                   */
+    bool unbound;           /* that is all its cpuset has                   */
     FollowThread thread[FOLLOW_THREADS];
     Keep keep;
 } Follow;
@@ -46,10 +47,15 @@ typedef struct Follow {
 /* @on: false never follows.  Engine thread. */
 void follow_init(Follow *f, bool on);
 void follow_free(Follow *f);
-/* Thread @tid of this process faulted and will wait. */
-void follow_fault(Follow *f, uint32_t tid, int64_t now_ns);
-/* The engine is about to sleep, and nobody waits. */
+/*
+ * Thread @tid of this process faulted and will wait; @may_keep: it may be bound
+ * to a CPU.
+ */
+void follow_fault(Follow *f, uint32_t tid, bool may_keep, int64_t now_ns);
+/* Whoever is kept waits no longer, or nobody knows for what. */
 void follow_rest(Follow *f);
+/* In each pass while one is kept: an engine with much to do frees it too. */
+void follow_pass(Follow *f, int64_t now_ns);
 /* Pure: a fault on @cpu; where the engine should be kept now, or -1. */
 int follow_decide(Follow *f, int cpu);
 

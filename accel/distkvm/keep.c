@@ -24,12 +24,14 @@ void keep_free(Keep *keep)
 
 void keep_end(Keep *keep)
 {
+    bool usual = CPU_EQUAL(&keep->had, &keep->usual);
     cpu_set_t now;
 
     /* What somebody else has set in between is what it shall be. */
     if (keep->tid && !sched_getaffinity(keep->tid, sizeof(now), &now) &&
         CPU_COUNT(&now) == 1 && CPU_ISSET(keep->cpu, &now)) {
-        sched_setaffinity(keep->tid, sizeof(keep->had), &keep->had);
+        sched_setaffinity(keep->tid, sizeof(now),
+                          usual ? &keep->whole : &keep->had);
     }
     keep->tid = 0;
 }
@@ -65,18 +67,22 @@ static bool read_times(Keep *keep, KeepTimes *times)
     text[len] = '\0';
     times->ran_ns = g_ascii_strtoll(text, &at, 10);
     times->delayed_ns = g_ascii_strtoll(at, NULL, 10);
-    return true;
+    /* Kernels that do not count say that it never ran. */
+    return times->ran_ns > 0;
+}
+
+static void rest(Keep *keep, int64_t now_ns)
+{
+    keep->rest_until_ns = now_ns + keep->rest_ns;
+    keep->rest_ns = MIN(2 * keep->rest_ns, KEEP_REST_MAX_NS);
 }
 
 /* Whether @tid may be kept, as far as the others on its CPU go. */
 static bool has_room(Keep *keep, uint32_t tid, int64_t now_ns)
 {
     KeepTimes times;
-    bool lately;
+    bool lately, crowded;
 
-    if (now_ns < keep->rest_until_ns) {
-        return false;
-    }
     if (keep->watched != tid) {
         watch(keep, tid);
     } else if (now_ns - keep->looked_ns < KEEP_LOOK_NS) {
@@ -89,30 +95,21 @@ static bool has_room(Keep *keep, uint32_t tid, int64_t now_ns)
     }
     /* What was while it rested, or slept, says nothing. */
     lately = keep->looked_ns && now_ns - keep->looked_ns < 2 * KEEP_LOOK_NS;
-    if (lately && keep_crowded(&keep->times, &times)) {
-        keep->rest_until_ns = now_ns + keep->rest_ns;
-        keep->rest_ns = MIN(2 * keep->rest_ns, KEEP_REST_MAX_NS);
-    } else if (lately) {
+    crowded = lately && keep_crowded(&keep->times, &times);
+    if (lately && !crowded) {
         keep->rest_ns = KEEP_REST_NS;
     }
     keep->looked_ns = now_ns;
     keep->times = times;
-    return now_ns >= keep->rest_until_ns;
+    return !crowded;
 }
 
-bool keep_near(Keep *keep, uint32_t tid, int cpu, int64_t now_ns)
+static bool bind_to(Keep *keep, uint32_t tid, int cpu)
 {
-    cpu_set_t one, had;
+    cpu_set_t one;
 
-    if (!has_room(keep, tid, now_ns)) {
-        return false;
-    }
-    if (keep->tid == tid && keep->cpu == cpu) {
-        return true;
-    }
-    keep_end(keep);
-    if (sched_getaffinity(tid, sizeof(had), &had) || CPU_COUNT(&had) == 1 ||
-        !CPU_ISSET(cpu, &had)) {
+    if (sched_getaffinity(tid, sizeof(keep->had), &keep->had) ||
+        CPU_COUNT(&keep->had) == 1 || !CPU_ISSET(cpu, &keep->had)) {
         return false;
     }
     CPU_ZERO(&one);
@@ -122,6 +119,24 @@ bool keep_near(Keep *keep, uint32_t tid, int cpu, int64_t now_ns)
     }
     keep->tid = tid;
     keep->cpu = cpu;
-    keep->had = had;
+    return true;
+}
+
+bool keep_near(Keep *keep, uint32_t tid, int cpu, int64_t now_ns)
+{
+    bool kept = keep->tid == tid && keep->cpu == cpu;
+
+    if (now_ns < keep->rest_until_ns) {
+        return false;
+    }
+    if (!kept) {
+        keep_end(keep);
+    }
+    if (!has_room(keep, tid, now_ns) || (!kept && !bind_to(keep, tid, cpu))) {
+        /* Nor will it be different at its next fault. */
+        rest(keep, now_ns);
+        return false;
+    }
+    keep->since_ns = now_ns;
     return true;
 }

@@ -5,15 +5,17 @@
  * that of the engine, which is at work.  So a vCPU would leave its engine with
  * every page, and each of them would have to be woken on an idle CPU, which
  * takes longer than a message.  While it waits, a thread that faults alone may
- * therefore run on the engine's CPU only; before the engine sleeps it may run
- * again where it could before, so that the host's balancing goes on.
+ * therefore run on the engine's CPU only; when it no longer waits and the engine
+ * sleeps, or KEEP_NS after its last fault, it may run again where it could
+ * before, so that the host's balancing goes on.
  *
- * What others have set meanwhile stays, except just that CPU alone.  A thread
- * that was given one CPU is left alone, and so is one that finds this CPU
- * crowded: it was ready, and waited for half as long as it ran or longer.
+ * A thread that may use one CPU only is left alone: somebody has said so.  So is
+ * one that finds this CPU crowded: it was ready, and waited for half as long as
+ * it ran or longer.  What others say meanwhile goes, except if that is just this
+ * CPU alone (docs/limits.rst).
  *
- * Engine thread only; engines of several lanes may want to keep one thread: the
- * first does.
+ * Engine thread only.  Engines of several lanes may want to keep one thread:
+ * each leaves alone what it finds bound, and frees only what it has bound.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -22,6 +24,8 @@
 
 #include <sched.h>
 
+/* A thread that has not faulted again is kept for so long at most. */
+#define KEEP_NS (1000 * 1000)
 /* What a thread did is looked at so often. */
 #define KEEP_LOOK_NS (20 * 1000 * 1000)
 /* Crowded: then it is for the scheduler to say where it runs, for so long... */
@@ -38,7 +42,10 @@ typedef struct KeepTimes {
 typedef struct Keep {
     uint32_t tid;           /* who is kept; 0: nobody                       */
     int cpu;
+    int64_t since_ns;       /* its last fault                               */
     cpu_set_t had;          /* where it might run before                    */
+    /* Who had the usual is given the whole; both are empty if unknown.     */
+    cpu_set_t usual, whole;
     uint32_t watched;       /* whose time is watched                        */
     int fd;                 /* of its schedstat file; -1: none              */
     int64_t looked_ns;      /* when, and what it had done; 0: never         */

@@ -25,6 +25,7 @@ DistKVM *distkvm;
 
 static struct {
     void *memory;
+    bool keep;
     QemuMutex lock;             /* the rest */
     QemuCond changed;
     bool formed;
@@ -137,6 +138,11 @@ static void revoked_in_engine(void *opaque, CohPage page)
 {
 }
 
+static bool may_keep_in_engine(void *opaque, uint32_t tid)
+{
+    return node.keep;
+}
+
 static void broken_in_engine(void *opaque, const char *why)
 {
     member_expel(distkvm->id, why);
@@ -146,6 +152,7 @@ static const EngineListener engine_listener = {
     .frame = frame_in_engine,
     .lost = lost_in_engine,
     .revoked = revoked_in_engine,
+    .may_keep = may_keep_in_engine,
     .broken = broken_in_engine,
 };
 
@@ -202,6 +209,7 @@ static bool configure(const DistkvmInit *init, Error **errp)
     d->engine_config.spin_ns = init->spin_us * SCALE_US;
     d->engine_config.readahead = init->readahead;
     d->engine_config.follow = init->follow;
+    node.keep = init->keep;
     d->engine_config.delta_pages = init->delta_pages;
     if (!init->bytes || init->bytes % COH_PAGE_SIZE) {
         error_setg(errp, "distkvm: %" PRIu64 " bytes are not whole pages",

@@ -26,7 +26,7 @@ SHARED_MEMORY = {}
 TCP = {'UCX_TLS': 'tcp,self', 'UCX_NET_DEVICES': 'lo'}
 TRANSPORTS = {'shared memory': SHARED_MEMORY, 'TCP loopback': TCP}
 # The requester's engine follows its thread.  The server's spins, or sleeps.
-REQUESTER = ('spin-us=0', 'follow=1')
+REQUESTER = ('spin-us=0', 'follow=1', 'keep=1')
 SPINNING = ('spin-us=100000', 'follow=0')
 ASLEEP = ('spin-us=0', 'follow=1')
 

@@ -5,5 +5,5 @@ guest-check each-cpu
 guest-check sum
 echo "guest-demo: worked"
 echo "guest-compute: working"
-guest-check compute 2000000
+guest-check compute 10000000
 echo "guest-compute: worked"

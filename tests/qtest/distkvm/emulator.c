@@ -439,6 +439,7 @@ static bool set_option(DistkvmInit *init, const char *text)
         { "readahead=", &init->readahead },
         { "delta-pages=", &init->delta_pages },
         { "follow=", &init->follow },
+        { "keep=", &init->keep },
         { "lanes=", &init->lanes },
         { "dead-after-ms=", &init->dead_after_ms },
         { "join-timeout=", &init->join_timeout_s },
