@@ -13,7 +13,7 @@ from . import (build, guest, guest_cpu, guest_early, guest_fence, guest_lease,
                guest_loss, guest_many, guest_memory, guest_refused, guest_run,
                guest_runstate, guest_tiny)
 from .cluster import Cluster, Shape
-from .common import BUILD, Problem, quiet
+from .common import BUILD, QEMU_BUILD, Problem, quiet
 from .console import Console
 from .testing import Skip
 
@@ -241,11 +241,27 @@ def run_full_shapes(results):
                     Shape(nodes=2, memory=memory), 1000)
 
 
+def kept():
+    """A vCPU that waits is woken near its engine, on every node."""
+    if len(os.sched_getaffinity(0)) == 1:
+        raise Skip('needs two CPUs')
+    target = 'tests/qtest/distkvm/distkvm-count.so'
+    build.build_qemu(target)
+    name = 'guest-kept'
+    boot(name, Shape(env={'LD_PRELOAD': str(QEMU_BUILD / target)}), 'demo',
+         ['result is right'])
+    for node in range(2):
+        log = (BUILD / 'log' / name / f'node-{node}.log').read_text()
+        if int(re.search(r'system calls: .*keeps (\d+)', log).group(1)) < 10:
+            raise Problem(f'node {node} kept no vCPU near its engine')
+
+
 def run(results, full):
     guest.initramfs('litmus')
     guest_tiny.run(results, full)
     guest_lease.run(results, full)
     run_shapes(results)
+    results.run('guest: who waits is woken near its engine', kept)
     guest_memory.run(results, full)
     guest_many.run(results, full)
     guest_early.run(results, full)
