@@ -96,14 +96,8 @@ static int cpu_of(Follow *f, uint32_t tid, int64_t now_ns)
     FollowThread *t = &f->thread[tid % FOLLOW_THREADS];
 
     if (t->tid != tid) {
-        g_autofree char *path = g_strdup_printf("/proc/self/task/%u/stat",
-                                                tid);
-
-        if (t->fd >= 0) {
-            close(t->fd);
-        }
+        keep_open(&t->fd, tid, "stat");
         t->tid = tid;
-        t->fd = open(path, O_RDONLY | O_CLOEXEC);
         t->looked_ns = 0;
     }
     if (!t->looked_ns || now_ns - t->looked_ns > FOLLOW_LOOK_NS) {

@@ -42,17 +42,15 @@ bool keep_crowded(const KeepTimes *before, const KeepTimes *now)
            now->ran_ns - before->ran_ns;
 }
 
-static void watch(Keep *keep, uint32_t tid)
+void keep_open(int *fd, uint32_t tid, const char *name)
 {
-    g_autofree char *path = g_strdup_printf("/proc/self/task/%u/schedstat",
-                                            tid);
+    g_autofree char *path = g_strdup_printf("/proc/self/task/%u/%s", tid,
+                                            name);
 
-    if (keep->fd >= 0) {
-        close(keep->fd);
+    if (*fd >= 0) {
+        close(*fd);
     }
-    keep->watched = tid;
-    keep->fd = open(path, O_RDONLY | O_CLOEXEC);
-    keep->looked_ns = 0;
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
 }
 
 static bool read_times(Keep *keep, KeepTimes *times)
@@ -84,7 +82,9 @@ static bool has_room(Keep *keep, uint32_t tid, int64_t now_ns)
     bool lately, crowded;
 
     if (keep->watched != tid) {
-        watch(keep, tid);
+        keep_open(&keep->fd, tid, "schedstat");
+        keep->watched = tid;
+        keep->looked_ns = 0;
     } else if (now_ns - keep->looked_ns < KEEP_LOOK_NS) {
         return true;
     }

@@ -63,6 +63,8 @@ void keep_free(Keep *keep);
 bool keep_near(Keep *keep, uint32_t tid, int cpu, int64_t now_ns);
 /* Whoever is kept may run elsewhere again. */
 void keep_end(Keep *keep);
+/* @fd is what the kernel says of thread @tid under @name from now on, or -1. */
+void keep_open(int *fd, uint32_t tid, const char *name);
 /* Pure: does a thread that did @now - @before wait much for its CPU? */
 bool keep_crowded(const KeepTimes *before, const KeepTimes *now);
 
