@@ -366,7 +366,7 @@ static void engine_sleep(Engine *e)
     };
     int64_t due, timeout;
 
-    if (!engine_is_waiting(e, e->follow.keep.tid)) {
+    if (e->follow.keep.tid && !engine_is_waiting(e, e->follow.keep.tid)) {
         follow_rest(&e->follow);
     }
     e->told = true;

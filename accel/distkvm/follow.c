@@ -23,10 +23,8 @@ static void find_allowed(Follow *f)
     cpu_set_t all, now;
 
     memset(&all, 0xff, sizeof(all));
-    f->unbound = may_run_on(&all) &&
-                 !sched_getaffinity(0, sizeof(now), &now) &&
-                 CPU_EQUAL(&now, &f->allowed);
-    if (f->unbound) {
+    if (may_run_on(&all) && !sched_getaffinity(0, sizeof(now), &now) &&
+        CPU_EQUAL(&now, &f->allowed)) {
         f->keep.usual = f->allowed;
         f->keep.whole = all;
         f->allowed = all;

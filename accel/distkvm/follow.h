@@ -38,8 +38,7 @@ typedef struct Follow {
     unsigned row, needed;
     uint32_t tid;           /* who faulted last, and how often in a row     */
     unsigned alone;
-    cpu_set_t allowed;      /* what it was given at first                   */
-    bool unbound;           /* that is all its cpuset has                   */
+    cpu_set_t allowed;      /* what it was given at first, or all there are */
     FollowThread thread[FOLLOW_THREADS];
     Keep keep;
 } Follow;
@@ -52,7 +51,7 @@ void follow_free(Follow *f);
  * to a CPU.
  */
 void follow_fault(Follow *f, uint32_t tid, bool may_keep, int64_t now_ns);
-/* Whoever is kept waits no longer, or nobody knows for what. */
+/* The engine has nothing to do for whoever is kept. */
 void follow_rest(Follow *f);
 /* In each pass while one is kept: an engine with much to do frees it too. */
 void follow_pass(Follow *f, int64_t now_ns);

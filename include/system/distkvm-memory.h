@@ -54,7 +54,7 @@ typedef struct DistkvmInit {
     /* As the options of -accel distkvm with these names. */
     unsigned join_timeout_s, dead_after_ms;
     unsigned hold_us, spin_us, readahead, delta_pages, follow;
-    /* Threads that wait may be bound to one CPU; none of them creates others. */
+    /* 1: threads that wait may be bound to one CPU, as none creates others. */
     unsigned keep;
     unsigned lanes;         /* the same on all nodes; 0: chosen             */
 } DistkvmInit;

@@ -204,6 +204,26 @@ static void test_keep(void)
     other_end(&o);
 }
 
+/* Who had all that its cpuset has gets what the cpuset may gain, too. */
+static void test_keep_whole(void)
+{
+    Keep keep;
+    Other o;
+
+    if (!other_start(&o, false)) {
+        return;
+    }
+    keep_init(&keep);
+    keep.usual = o.mine;
+    CPU_ZERO(&keep.whole);
+    CPU_SET(o.cpu[1], &keep.whole);
+    g_assert_true(keep_near(&keep, o.tid, o.cpu[0], 1));
+    keep_end(&keep);
+    g_assert_cmpint(only_cpu(&o), ==, o.cpu[1]);
+    keep_free(&keep);
+    other_end(&o);
+}
+
 /* Two lanes' engines, in every order: in the end it may run anywhere. */
 static void test_keep_lanes(void)
 {
@@ -312,6 +332,7 @@ int main(int argc, char **argv)
     g_test_add_func("/follow/affinity", test_affinity);
     g_test_add_func("/follow/alone", test_alone);
     g_test_add_func("/keep/near", test_keep);
+    g_test_add_func("/keep/whole", test_keep_whole);
     g_test_add_func("/keep/lanes", test_keep_lanes);
     g_test_add_func("/keep/crowded", test_crowded);
     g_test_add_func("/keep/rests", test_rests);
