@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -18,6 +19,8 @@ from .console import Console
 from .network import Network
 
 
+# As the accelerator has it.
+NODES_MAX = 64
 # What libvirt starts a QEMU with.
 SANDBOX = ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,'
                        'resourcecontrol=deny']
@@ -26,6 +29,24 @@ SANDBOX = ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,'
 # it.  A program does it, since no Python may run between fork and exec while
 # other threads run.
 TIED = ['setpriv', '--pdeathsig', 'KILL', '--']
+
+
+# What a node says when it gives up; hints follow on lines of their own.
+ERROR = re.compile(r'(\S+ )?qemu-system-\w+: (?!warning: |info: )')
+LAST_WORDS_MAX = 12
+
+
+def check_nodes(nodes):
+    if not 2 <= nodes <= NODES_MAX:
+        raise Problem(f'a cluster has 2 to {NODES_MAX} nodes, not {nodes}')
+
+
+def last_words(log):
+    """The last error in a node's log and all that follows; its last line, if
+    it died without a word."""
+    lines = log.read_text(errors='replace').splitlines()[1:]
+    errors = [n for n, line in enumerate(lines) if ERROR.match(line)]
+    return lines[errors[-1] if errors else -1:][:LAST_WORDS_MAX]
 
 
 class Qmp:

@@ -6,6 +6,8 @@ psk       TCP on loopback, with a fresh shared key
 x509      TCP on loopback, an address and a certificate for each node
 insecure  TCP on loopback, for tests that speak with a node themselves"""
 
+import contextlib
+import os
 import random
 import shutil
 import socket
@@ -21,6 +23,8 @@ KEYS = 'distkvm-key'
 # Below those that the kernel gives to whoever asks for any (32768 and up, by
 # default): between choosing a port and listening there, connections are made.
 PORTS = range(20000, 32000)
+# As /proc/net/tcp has it.
+TCP_LISTEN = '0A'
 
 
 def free_ports(count):
@@ -37,6 +41,22 @@ def free_ports(count):
         if len(ports) == count:
             return ports
     raise Problem(f'no {count} free ports in {PORTS}')
+
+
+def listening_ports(pid):
+    """TCP ports that a process listens on, in whatever namespace it is."""
+    sockets = set()
+    for link in Path(f'/proc/{pid}/fd').iterdir():
+        # It may be closed by now.
+        with contextlib.suppress(OSError):
+            sockets.add(os.readlink(link))
+    ports = []
+    for name in ('tcp', 'tcp6'):
+        for line in Path(f'/proc/{pid}/net/{name}').read_text().splitlines()[1:]:
+            _, local, _, state, *rest = line.split()
+            if state == TCP_LISTEN and f'socket:[{rest[5]}]' in sockets:
+                ports.append(int(local.rpartition(':')[2], 16))
+    return ports
 
 
 class Network:
