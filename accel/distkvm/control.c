@@ -22,6 +22,7 @@
 #include "clock.h"
 #include "distkvm-internal.h"
 #include "lease.h"
+#include "say.h"
 #include "vmi-tsc.h"
 #include "trace.h"
 
@@ -342,7 +343,13 @@ static void handle_boot_node(CohNodeId from, const char *type,
             vm_stop(RUN_STATE_PAUSED);
         }
     } else if (!strcmp(type, "stopped")) {
-        node_stopped(from, qdict_get_try_int(message, "clock", 0));
+        int64_t clock_ns = qdict_get_try_int(message, "clock", 0);
+
+        if (cluster_clock_may_be(clock_ns)) {
+            node_stopped(from, clock_ns);
+        } else {
+            member_expel(from, "its clock is absurd");
+        }
     } else if (!strcmp(type, "reset")) {
         qemu_system_reset_request(message_cause(message));
     } else if (!strcmp(type, "reset-reached")) {
@@ -441,12 +448,11 @@ void control_message(CohNodeId from, const QDict *message)
     type = qdict_get_str(message, "type");
     if (!strcmp(type, "mirrored")) {
         mirror_acked(from, qdict_get_try_int(message, "seq", 0));
-    } else if (!strcmp(type, "apic") ||
-               (from == 0 &&
-                (!strcmp(type, "map") || !strcmp(type, "rom")))) {
+    } else if (!strcmp(type, "apic") || !strcmp(type, "map") ||
+               !strcmp(type, "rom")) {
         service_queue(mirror_in_service, item_new(from, message));
     } else {
-        if (!strcmp(type, "leaving") && from == 0) {
+        if (!strcmp(type, "leaving")) {
             member_leaving();
         }
         service_queue_main(handle_in_main_loop, item_new(from, message));
@@ -472,8 +478,8 @@ void control_formed(void)
     Error *err = NULL;
 
     qatomic_set(&ctl.formed, true);
-    info_report("distkvm: node %d: all %u nodes have joined", distkvm->id,
-                distkvm->nodes);
+    say_info("distkvm: node %d: all %u nodes have joined", distkvm->id,
+             distkvm->nodes);
     if (distkvm_is_boot_node()) {
         map_announce();
     }

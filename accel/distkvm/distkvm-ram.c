@@ -144,6 +144,11 @@ static void peer_lost_in_engine(void *opaque, CohNodeId peer, const char *why)
     member_expel(peer, why);
 }
 
+static void closed_in_engine(void *opaque, CohNodeId peer, const char *why)
+{
+    member_closed(peer, why);
+}
+
 static void revoked_in_engine(void *opaque, CohPage page)
 {
     code_page_revoked(page);
@@ -186,6 +191,7 @@ static void broken_in_engine(void *opaque, const char *why)
 static const EngineListener engine_listener = {
     .frame = frame_in_engine,
     .lost = peer_lost_in_engine,
+    .closed = closed_in_engine,
     .revoked = revoked_in_engine,
     .rests = rests_in_engine,
     .may_keep = may_keep_in_engine,
@@ -206,11 +212,11 @@ bool distkvm_ram_start(Error **errp)
     distkvm->engine_config.id = distkvm->id;
     distkvm->engine_config.map = distkvm->map;
     distkvm->engine = engine_new(&distkvm->engine_config, mem,
-                                 transport_ucx_new, &engine_listener, NULL,
+                                 transport_stream_new, &engine_listener, NULL,
                                  errp);
     if (!distkvm->engine) {
         return false;
     }
     engine_start(distkvm->engine);
-    return true;
+    return distkvm_start_transport(distkvm, errp);
 }

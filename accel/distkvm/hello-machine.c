@@ -86,9 +86,11 @@ QDict *hello_make(void)
 bool hello_machine_agrees(const QDict *ours, const QDict *theirs, int node,
                           Error **errp)
 {
-    if (!machine_hello_fits(ours, theirs, node, errp)) {
-        return false;
-    }
+    return machine_hello_fits(ours, theirs, node, errp);
+}
+
+/* Not while it is compared: a peer that is refused must change nothing. */
+void hello_machine_accept(const QDict *theirs, int node)
+{
     vmi_tsc_peer(node, qdict_get_try_int(theirs, "tsc-khz", 0));
-    return true;
 }

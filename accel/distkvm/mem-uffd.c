@@ -393,6 +393,23 @@ void mem_poison(Mem *mem, CohPage page)
     mem_wake(mem, page);
 }
 
+void mem_poison_all(Mem *mem)
+{
+    qatomic_set(&poisoned, mem);
+    for (unsigned i = 0; i < mem->blocks; i++) {
+        MemBlock *b = &mem->block[i];
+        struct uffdio_range range = {
+            .start = (uintptr_t)b->host, .len = b->size,
+        };
+
+        mprotect(b->host, b->size, PROT_NONE);
+        /* Of each lane the stretches that are its own. */
+        for (unsigned lane = 0; lane < mem->lanes.n; lane++) {
+            ioctl(mem->fd[lane], UFFDIO_WAKE, &range);
+        }
+    }
+}
+
 bool mem_is_poisoned(void *addr)
 {
     Mem *mem = qatomic_read(&poisoned);
