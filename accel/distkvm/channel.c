@@ -100,7 +100,8 @@ static gboolean channel_readable(QIOChannel *ioc, GIOCondition condition,
     Channel *c = opaque;
     Error *err = NULL;
     char buf[READ_BYTES];
-    ssize_t len = qio_channel_read(ioc, buf, sizeof(buf), &err);
+    /* Not @ioc: under TLS that is the socket. */
+    ssize_t len = qio_channel_read(c->ioc, buf, sizeof(buf), &err);
 
     if (len == QIO_CHANNEL_ERR_BLOCK) {
         return G_SOURCE_CONTINUE;

@@ -109,10 +109,12 @@ void member_lose(Member *m, const char *why)
         control_peer_left(m->id);
     } else if (!mm.formed) {
         /* It may come back: nothing depends on it yet. */
-        say_info("distkvm: node %d left before the guest started (%s)",
-                 m->id, why);
-        g_free(m->why);
-        m->why = g_strdup(why);
+        if (g_strcmp0(m->why, why)) {
+            say_info("distkvm: node %d left before the guest started (%s)",
+                     m->id, why);
+            g_free(m->why);
+            m->why = g_strdup(why);
+        }
         qatomic_set(&m->state, MEMBER_ABSENT);
         m->dial_ms = member_now_ms() + LEFT_DIAL_MS;
         if (m->reachable || m->lanes) {

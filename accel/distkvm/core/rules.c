@@ -62,8 +62,8 @@ static const Rule rules[] = {
       .len_max = KIB },
 
     /* membership */
-    { "ping", .from = ANY, .to = ANY, .phase = PHASE_JOINED, .len_max = KIB },
-    { "pong", .from = ANY, .to = ANY, .phase = PHASE_JOINED, .len_max = KIB },
+    { "ping", .from = ANY, .to = ANY, .phase = PHASE_KNOWN, .len_max = KIB },
+    { "pong", .from = ANY, .to = ANY, .phase = PHASE_KNOWN, .len_max = KIB },
     { "lost", .from = ANY, .to = ANY, .phase = PHASE_JOINED,
       .len_max = 16 * KIB },
     { "end", .from = ANY, .to = ANY, .phase = PHASE_JOINED, .len_max = KIB },
