@@ -13,7 +13,7 @@ import subprocess
 import time
 
 from . import build
-from .cluster import free_ports
+from .network import free_ports
 from .common import Problem, keep_to, quiet, say
 from .memory import MIB, PAGE, MemoryCluster
 

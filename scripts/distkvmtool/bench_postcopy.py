@@ -14,9 +14,10 @@ import time
 from pathlib import Path
 
 from . import guest
-from .cluster import Cluster, Qmp, Shape, free_ports
+from .cluster import Cluster, Qmp, Shape
 from .common import BUILD, QEMU, Problem, keep_to, say
 from .console import Console
+from .network import free_ports
 
 MEMORY = '512M'
 TOUCHED_MIB = 128

@@ -3,8 +3,9 @@
 
 import json
 import os
-import random
+import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,27 +16,37 @@ from pathlib import Path
 
 from .common import QEMU, Problem
 from .console import Console
+from .network import Network
 
 
-# Below those that the kernel gives to whoever asks for any (32768 and up, by
-# default): between choosing a port and listening there, connections are made.
-PORTS = range(20000, 32000)
+# As the accelerator has it.
+NODES_MAX = 64
+# What libvirt starts a QEMU with.
+SANDBOX = ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,'
+                       'resourcecontrol=deny']
+# Kills a node when whoever started it is gone, also by a signal that cannot be
+# caught; a guest that goes on alone would hold its disks and nobody could stop
+# it.  A program does it, since no Python may run between fork and exec while
+# other threads run.
+TIED = ['setpriv', '--pdeathsig', 'KILL', '--']
 
 
-def free_ports(count):
-    """Ports that nobody listens on now."""
-    ports = []
-    for port in random.sample(PORTS, len(PORTS)):
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                s.bind(('127.0.0.1', port))
-            except OSError:
-                continue
-        ports.append(port)
-        if len(ports) == count:
-            return ports
-    raise Problem(f'no {count} free ports in {PORTS}')
+# What a node says when it gives up; hints follow on lines of their own.
+ERROR = re.compile(r'(\S+ )?qemu-system-\w+: (?!warning: |info: )')
+LAST_WORDS_MAX = 12
+
+
+def check_nodes(nodes):
+    if not 2 <= nodes <= NODES_MAX:
+        raise Problem(f'a cluster has 2 to {NODES_MAX} nodes, not {nodes}')
+
+
+def last_words(log):
+    """The last error in a node's log and all that follows; its last line, if
+    it died without a word."""
+    lines = log.read_text(errors='replace').splitlines()[1:]
+    errors = [n for n, line in enumerate(lines) if ERROR.match(line)]
+    return lines[errors[-1] if errors else -1:][:LAST_WORDS_MAX]
 
 
 class Qmp:
@@ -94,6 +105,10 @@ class Shape:
     vcpus: str = None
     mem: str = None
     options: str = ''
+    # What network.py calls it, and where nodes are if that is no loopback.
+    net: str = 'unix'
+    addresses: list = None
+    sandbox: bool = False
     env: dict = field(default_factory=dict)
 
     def vmi_of(self, node):
@@ -112,7 +127,7 @@ class Cluster:
             old.unlink()
         # UNIX socket paths are short; a log directory may not be.
         self.run_dir = Path(tempfile.mkdtemp(prefix='distkvm-run-'))
-        self.peers = [f'127.0.0.1:{p}' for p in free_ports(shape.nodes)]
+        self.net = Network(shape.net, shape.nodes, shape.addresses)
         self.prefix = prefix or (lambda node: [])
         self.process = [None] * shape.nodes
         self.qmp_cache = {}
@@ -123,14 +138,20 @@ class Cluster:
     def __exit__(self, *_):
         self.end()
 
+    @property
+    def peers(self):
+        """Addresses of the nodes, as messages show them."""
+        return self.net.addresses
+
     def command(self, node, extra=()):
         s = self.shape
-        accel = (f"distkvm,vmi={s.vmi_of(node)},node={node},"
-                 f"peers={'/'.join(self.peers)}")
+        accel = (f'distkvm,vmi={s.vmi_of(node)},node={node},'
+                 f'peers={self.net.peers()}{self.net.options()}')
         accel += f',vcpus={s.vcpus}' if s.vcpus else ''
         accel += f',mem={s.mem}' if s.mem else ''
         accel += s.options
-        args = [*self.prefix(node), str(QEMU),
+        args = [*TIED, *self.prefix(node), str(QEMU),
+                *(SANDBOX if s.sandbox else ()), *self.net.objects(node),
                 '-machine', s.machine, '-m', s.memory,
                 '-smp', str(s.smp or s.nodes), '-accel', accel,
                 '-qmp', f'unix:{self.qmp_path(node)},server=on,wait=off']
@@ -205,7 +226,5 @@ class Cluster:
         for connection in self.qmp_cache.values():
             connection.close()
         self.qmp_cache.clear()
-        for path in self.run_dir.glob('*'):
-            path.unlink()
-        if self.run_dir.exists():
-            self.run_dir.rmdir()
+        shutil.rmtree(self.run_dir, ignore_errors=True)
+        self.net.remove()

@@ -11,13 +11,12 @@ import json
 import os
 import platform
 import re
-import socket
-import struct
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
+from . import wire
 from .cluster import Cluster, Qmp, Shape
 from .common import QEMU, Problem, say
 
@@ -26,8 +25,7 @@ FORMAT = 'distkvm-cpu'
 VERSION = 1
 
 PATIENCE = 30
-RETRY_SECONDS = 0.02
-LENGTH = struct.Struct('>I')
+RETRY_SECONDS = 0.1
 
 # What accel_compat of distkvm-accel.c switches off in every model.
 MASKED = ('kvm', 'svm', 'tcg-cpuid', 'tsc-deadline', 'vmx', 'x2apic')
@@ -63,49 +61,36 @@ def why_ended(log):
         r': (warning|info): ', line)) or 'it does not say why'
 
 
-def connect(cluster, node):
-    """A connection to the socket on which a node awaits its peers."""
-    host, port = cluster.peers[node].rsplit(':', 1)
+def accepted(cluster, node, listener):
+    """The connection of a node that dials."""
     end = time.monotonic() + PATIENCE
+    listener.settimeout(RETRY_SECONDS)
     while True:
         if cluster.process[node].poll() is not None:
             raise Problem('a node cannot start here: '
                           + why_ended(cluster.log(node)))
-        try:
-            return socket.create_connection((host, int(port)), PATIENCE)
-        except OSError:
-            if time.monotonic() > end:
-                raise Problem('a node does not listen within '
-                              f'{PATIENCE} s') from None
-            time.sleep(RETRY_SECONDS)
-
-
-def take(stream, count):
-    data = stream.read(count)
-    if len(data) != count:
-        raise Problem('a node ends the connection before its hello')
-    return data
-
-
-def hello_of(cluster, node):
-    """What the node tells peers; docs/wire-format.rst, "Hello"."""
-    with connect(cluster, node) as peer, peer.makefile('rb') as stream:
-        # Whoever greets gets the node's own hello before it is refused.
-        greeting = json.dumps({'type': 'hello'}).encode()
-        peer.sendall(LENGTH.pack(len(greeting)) + greeting)
-        length, = LENGTH.unpack(take(stream, LENGTH.size))
-        return json.loads(take(stream, length))
+        with contextlib.suppress(TimeoutError):
+            stream, _ = listener.accept()
+            stream.settimeout(PATIENCE)
+            return stream
+        if time.monotonic() > end:
+            raise Problem(f'a node does not dial within {PATIENCE} s')
 
 
 @contextlib.contextmanager
 def lone_node(vmi, cpu):
-    """A node that waits for its peer for ever: cluster and hello."""
+    """A node that takes us for its peer: cluster, and the node's hello.
+
+    It is node 1, since the later one dials and says first what it is; none
+    tells that to a caller who has not proved to belong."""
     need_qemu()
     with tempfile.TemporaryDirectory(prefix='distkvm-cpu-') as logs:
         with Cluster(Shape(nodes=2, memory='64M', vmi=vmi, cpu=cpu),
-                     logs) as cluster:
-            cluster.start(0, ['-nodefaults', '-display', 'none', '-S'])
-            yield cluster, hello_of(cluster, 0)
+                     logs) as cluster, \
+                wire.listening(cluster.net, 0) as listener:
+            cluster.start(1, ['-S'])
+            with accepted(cluster, 1, listener) as peer:
+                yield cluster, wire.dialed_hello(peer, cluster.net.kind)
 
 
 # ------------------------------------------------------------ models
@@ -215,7 +200,7 @@ def ask_node(vmi, flags, cpu=EVERYTHING):
     """Its models and its hello."""
     try:
         with lone_node(vmi, cpu) as (cluster, hello):
-            return describe_models(cluster.qmp(0), flags), hello
+            return describe_models(cluster.qmp(1), flags), hello
     except Problem as problem:
         found = re.search(r'failed to set MSR (\w+) ', str(problem))
         refused = found and REFUSED_MSRS.get(found.group(1))

@@ -5,7 +5,7 @@ import re
 import sys
 
 from . import build, guest
-from .cluster import Cluster, Shape
+from .cluster import Cluster, Shape, check_nodes
 from .common import BUILD, Problem, say
 
 BOOT_TIMEOUT = 300
@@ -59,8 +59,10 @@ def drive(cluster, console):
 
 
 def main(args):
+    check_nodes(args.nodes)
     build.ensure()
-    shape = Shape(nodes=args.nodes, smp=str(args.nodes), memory='512M')
+    shape = Shape(nodes=args.nodes, smp=str(args.nodes), memory='512M',
+                  sandbox=True)
     cluster = Cluster(shape, BUILD / 'log' / 'demo')
     nodes = ','.join(str(n) for n in range(args.nodes))
     append = f'quiet demo.nodes={nodes}'
@@ -77,5 +79,6 @@ def main(args):
 
 def add_verb(verbs):
     verb = verbs.add_parser('demo', help='boot Linux over several nodes')
-    verb.add_argument('--nodes', type=int, default=2, metavar='N')
+    verb.add_argument('--nodes', type=int, default=2, metavar='N',
+                      help='how many, 2 to 64 (default: 2)')
     verb.set_defaults(function=main)

@@ -87,9 +87,8 @@ def stock_kernel(package):
     partial = GUEST / 'partial'
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    quiet(['apt-get', '-o', 'APT::Sandbox::User=root', '-qq', 'download',
-           package], cwd=partial)
-    call(['dpkg', '-x', next(partial.glob('*.deb')), partial / 'root'])
+    call(['dpkg', '-x', apt.download_stock(partial, package),
+          partial / 'root'])
     (partial / 'root').rename(GUEST / package)
     shutil.rmtree(partial)
     return GUEST / package

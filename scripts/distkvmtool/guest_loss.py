@@ -19,11 +19,9 @@ HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
 NAMED_WITHIN = 5.0
 
 
-def busy_cluster(name, nodes=2, env=None, prefix=None, addresses=None):
-    cluster = Cluster(Shape(nodes=nodes, memory='256M', env=env or {}),
+def busy_cluster(name, nodes=2, prefix=None, **shape):
+    cluster = Cluster(Shape(nodes=nodes, memory='256M', **shape),
                       BUILD / 'log' / name, prefix)
-    if addresses:
-        cluster.peers = addresses
     for node in range(1, nodes):
         cluster.start(node)
     process = cluster.start(
@@ -178,13 +176,13 @@ def partition(name):
         raise Skip('needs root, for network namespaces')
     with Hosts() as hosts:
         cluster, console = busy_cluster(
-            name, env={'UCX_TLS': 'tcp,self'}, prefix=hosts.prefix,
+            name, prefix=hosts.prefix, net='psk',
             addresses=[f'{a}:7700' for a in hosts.addresses])
         try:
             console.until('guest-busy: working', TIMEOUT)
             transport = cluster.info(0)['nodes'][1]['transport']
-            if transport != 'tcp':
-                raise Problem(f'traffic is {transport}, not TCP')
+            if transport != 'tls':
+                raise Problem(f'traffic is {transport}, not TLS')
             cluster.qmp(1)
             started = time.monotonic()
             hosts.cut()

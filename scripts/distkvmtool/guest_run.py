@@ -1,22 +1,40 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """distkvm run and distkvm demo, as a user would call them."""
 
+import os
+import re
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 from . import guest
+from .cluster import SANDBOX
 from .common import BUILD, TOP, Problem
+from .network import listening_ports
+from .testing import Skip
 
 TOOL = TOP / 'scripts' / 'distkvm'
 TIMEOUT = 240
+# Of the system, and of nobody in particular.
+NOBODY = 65534
 
 
-def tool(*args, timeout=TIMEOUT):
+def tool(*args, timeout=TIMEOUT, **kwargs):
     return subprocess.run([str(TOOL), *args], capture_output=True, text=True,
                           timeout=timeout, check=False,
-                          stdin=subprocess.DEVNULL)
+                          stdin=subprocess.DEVNULL, **kwargs)
+
+
+def check_refused(args, *wanted, **kwargs):
+    """One message, that says all this, on standard error; no traceback."""
+    result = tool(*args, timeout=60, **kwargs)
+    if result.returncode != 1 or result.stdout or \
+            'Traceback' in result.stderr or \
+            any(words not in result.stderr for words in wanted):
+        raise Problem(f"{' '.join(args)}: {result.returncode}, it does not "
+                      f'say {wanted}: {result.stdout}{result.stderr}')
+    return result.stderr
 
 
 def demo():
@@ -39,16 +57,47 @@ def refused_arguments():
             (['--nodes', '2', '--', '-smp', '4'], '--smp'),
             (['--nodes', '2', '--', '-accel', 'kvm'], '--vmi'),
             (['--nodes', '2', '--node', '5:-S'], 'K:ARGS'),
-            (['--nodes', '1'], 'at least 2'),
+            (['--nodes', '1'], '2 to 64 nodes'),
+            (['--nodes', '65'], '2 to 64 nodes'),
+            (['--nodes', '2', '--vcpus', 'a,b'], "'a' is not a number"),
+            (['--nodes', '2', '--smp', 'x,y', '--vcpus', '1,1'],
+             "'x' is not a number"),
             (['--nodes', '2', '--vcpus', '1,2,3'], '--vcpus'),
             (['--nodes', '2', '--vcpus', '1,2', '--smp', '2'], 'sums up'),
             (['--nodes', '2', '--memory', '1G', '--mem-share', '1G,1G'],
              'does not sum up')):
-        result = tool('run', *args, timeout=30)
-        if result.returncode != 1 or wanted not in result.stderr or \
-                result.stdout:
-            raise Problem(f"run {' '.join(args)}: {result.returncode}, "
-                          f'{result.stderr}')
+        check_refused(['run', *args], wanted)
+    for nodes in ('-1', '0', '1', '65'):
+        check_refused(['demo', '--nodes', nodes], '2 to 64 nodes')
+    said = tool('run', '--help', timeout=60).stdout
+    for wanted in ('default: 1G', 'default: q35', 'default: tcg', 'kvm',
+                   'auto'):
+        if wanted not in said:
+            raise Problem(f"'run --help' does not name '{wanted}'")
+
+
+def whole_errors():
+    """What a node complains of is shown with its hints, not those alone."""
+    for args, wanted in (
+            (['--memory', '1Q'], ('exit status 1', '1Q', 'exabytes')),
+            (['--vmi', 'kvmm'], ('exit status 1', 'vmi=kvmm is not known'))):
+        log_dir = BUILD / 'log' / 'run-errors'
+        check_refused(['run', '--nodes', '2', '--log-dir', str(log_dir),
+                       *args], *wanted)
+
+
+def other_user():
+    """In another user's tree it says what to install, or what else to do,
+    and not what git thinks of that."""
+    if os.geteuid():
+        raise Skip('needs root, to be another user')
+    if subprocess.run(['test', '-x', str(TOOL)], user=NOBODY, group=NOBODY,
+                      extra_groups=[], check=False).returncode:
+        raise Skip(f'needs a tree that other users may read, not {TOP}')
+    said = check_refused(['demo'], 'packages', user=NOBODY, group=NOBODY,
+                         extra_groups=[])
+    if 'safe.directory' in said:
+        raise Problem(f'it shows what git says: {said}')
 
 
 def run_args(log_dir, script):
@@ -87,18 +136,58 @@ def node_pids(log_dir):
     return found
 
 
-def run_loses_a_node():
-    """The tool names the lost node and ends within 10 s."""
-    log_dir = BUILD / 'log' / 'run-lost'
+def start_busy(log_dir):
+    """The tool, with a guest that works; process ids of its nodes."""
     process = subprocess.Popen(
         [str(TOOL), *run_args(log_dir, 'busy')], stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + TIMEOUT
+    while 'guest-busy: working' not in process.stdout.readline():
+        if time.monotonic() > end or process.poll() is not None:
+            process.terminate()
+            raise Problem('the guest did not come up: '
+                          f'{process.communicate()[1]}')
+    return process, node_pids(log_dir)
+
+
+def check_sandbox(pid):
+    """It executes no other program, whatever it is made to do."""
+    status = Path(f'/proc/{pid}/status').read_text()
+    if not re.search(r'^Seccomp:\s*2', status, re.M):
+        raise Problem('a node runs without sandbox')
+    command = Path(f'/proc/{pid}/cmdline').read_bytes().decode().split('\0')
+    if SANDBOX[1] not in command:
+        raise Problem(f'a node runs in another sandbox: {command}')
+
+
+def run_is_killed():
+    """The tool is killed and can tell nobody: its nodes end all the same.
+    Until then they listen on no port, and in a sandbox."""
+    log_dir = BUILD / 'log' / 'run-killed'
+    process, pids = start_busy(log_dir)
     try:
-        end = time.monotonic() + TIMEOUT
-        while 'guest-busy: working' not in process.stdout.readline():
+        ports = [p for pid in pids.values() for p in listening_ports(pid)]
+        if len(pids) != 2 or ports:
+            raise Problem(f'nodes {pids} listen on {ports}')
+        for pid in pids.values():
+            check_sandbox(pid)
+        process.kill()
+        process.wait()
+        end = time.monotonic() + 30
+        while node_pids(log_dir):
             if time.monotonic() > end:
-                raise Problem('the guest did not come up')
-        pids = node_pids(log_dir)
+                raise Problem(f'nodes live on: {node_pids(log_dir)}')
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def run_loses_a_node():
+    """The tool names the lost node and ends within 10 s."""
+    log_dir = BUILD / 'log' / 'run-lost'
+    process, pids = start_busy(log_dir)
+    try:
         started = time.monotonic()
         subprocess.run(['kill', '-9', str(pids['node-1.log'])], check=True)
         _, errors = process.communicate(timeout=30)
@@ -120,5 +209,8 @@ def run(results, full):
     del full
     results.run('tool: demo', demo)
     results.run('tool: run refuses what all nodes share', refused_arguments)
+    results.run("tool: run shows a node's whole error", whole_errors)
+    results.run("tool: run in another user's tree", other_user)
     results.run('tool: run to the end', run_to_the_end)
+    results.run('tool: run is killed', run_is_killed)
     results.run('tool: run loses a node', run_loses_a_node)

@@ -6,10 +6,10 @@ import re
 import threading
 
 from . import build, guest
-from .cluster import free_ports
 from .common import QEMU_BUILD, Problem
-from .nested import (HOST_JOB, JOB, Run, distkvm, ended, host, stock,
-                     stock_drive)
+from .keys import new_psk
+from .nested import Run, distkvm, ended, host, host_job, stock, stock_drive
+from .network import free_ports
 from .outer import Outer, cable
 from .suite_guest import LITMUS, check_disk
 from .testing import Beside
@@ -103,12 +103,12 @@ def two_hosts(name):
     """A stock kernel over two hosts, each with a node of its own."""
     slow = 'tests/qtest/distkvm/distkvm-slow-clock.so'
     build.build_qemu(slow)
-    ports = free_ports(2)
+    ports, psk = free_ports(2), new_psk()
     jobs = ('now "job: two"\n'
             f"first 2 {stock('plain', f'loglevel=7 {SLOW}')} | watch 1\n"
             'cat /tmp/node-0.log',
             '(node 1 2) 2>&1\necho "host: node 1 ended with $?"')
-    outers = [Outer(f'{name}-{n}', f"host={n + 1}\n{JOB}{HOST_JOB}"
+    outers = [Outer(f'{name}-{n}', host_job(n, psk) +
                     f"{distkvm('kvm kvm')}{jobs[n]}\n", 1,
                     [*stock_drive(('plain',)), *cable(ports, n)],
                     {'LD_PRELOAD': str(QEMU_BUILD / slow)}, SLOW)
@@ -120,7 +120,7 @@ def two_hosts(name):
     if 'host: node 1 ended with 0' not in texts[1]:
         raise Problem(f'node 1: {texts[1][-400:]}')
     transport = run.answers(0)[0]['nodes'][1]['transport']
-    if transport != 'tcp':
+    if transport != 'tls':
         raise Problem(f'the hosts are joined by {transport}')
     return f"init after {run.seconds_to('guest-init: up'):.1f} s of the hosts"
 

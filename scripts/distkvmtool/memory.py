@@ -4,8 +4,9 @@
 import os
 import subprocess
 
-from .cluster import free_ports
+from .cluster import TIED
 from .common import BUILD, EMULATOR, Problem
+from .network import Network
 
 MIB = 1 << 20
 PAGE = 4096
@@ -58,20 +59,24 @@ class MemoryCluster:
     """Nodes of equal shares, as child processes.
 
     Options are for all nodes; those of `each` for one node each, and those of
-    `every` for every cluster."""
+    `every` for every cluster.  `net` is what network.py calls it; `prefix`
+    goes before every node's command."""
 
     every = ()
 
     def __init__(self, name, nodes=2, share=16 * MIB, options=(), each=None,
-                 env=None):
+                 env=None, net='unix', prefix=()):
+        # pylint: disable=too-many-arguments
         self.share = share
+        self.net = Network(net, nodes)
         log_dir = BUILD / 'log' / name
         log_dir.mkdir(parents=True, exist_ok=True)
-        peers = '/'.join(f'127.0.0.1:{p}' for p in free_ports(nodes))
         env = dict(os.environ, **(env or {}))
         self.node = [
-            MemoryNode([str(EMULATOR), str(n), peers, str(nodes * share),
-                        *self.every, *options, *(each[n] if each else ())],
+            MemoryNode([*TIED, *prefix, str(EMULATOR), str(n),
+                        self.net.peers(), str(nodes * share),
+                        *self.net.words(n), *self.every, *options,
+                        *(each[n] if each else ())],
                        log_dir / f'node-{n}.log', env)
             for n in range(nodes)]
 
@@ -105,3 +110,4 @@ class MemoryCluster:
             node.process.wait()
             node.process.stdout.close()
             node.log.close()
+        self.net.remove()

@@ -13,6 +13,8 @@ import threading
 
 from . import guest
 from .common import GUEST, Problem, quiet
+from .keys import PSK_USER
+from .network import KEYS
 from .outer import Outer
 
 # All of a host's CPUs are executed by one thread, so a second one is no gain.
@@ -28,7 +30,8 @@ mkdir -p /tmp/stock
 [ ! -e /dev/vdc ] || mount -t ext4 -o ro /dev/vdc /tmp/stock
 # While the host waits for its disk its clock runs away.
 cat /qemu /lib/x86_64-linux-gnu/*.so* /boot/* /tmp/stock/* >/dev/null 2>&1
-peers=127.0.0.1:7700/127.0.0.1:7701
+peers=unix:2:/tmp/nodes
+keys=
 now() { read up rest </proc/uptime; echo "$up $*"; }
 qmp() {
     port=880$1; shift
@@ -45,7 +48,7 @@ ask() {
 node() {
     n=$1; smp=$2; shift 2
     exec /qemu -L /share -machine q35 -m ''' + MEMORY + ''' -smp $smp \\
-        -nodefaults -display none -no-reboot $(accel $n) \\
+        -nodefaults -display none -no-reboot $keys $(accel $n) \\
         -qmp tcp:127.0.0.1:880$n,server=on,wait=off "$@"
 }
 first() {
@@ -81,14 +84,17 @@ run() {
     for n in 0 1; do sed "s/^/node $n: /" /tmp/node-$n.log; done
 }
 '''
-# A host of its own for each node, of which it is number $host, from 1.
+# A host of its own for each node, of which it is number $host, from 1; $psk is
+# the key that both have.
 HOST_JOB = '''
 ip link set eth0 up
 ip addr add 10.7.7.$host/24 dev eth0
 until [ "$(cat /sys/class/net/eth0/operstate)" = up ]; do sleep 0.1; done
-export UCX_TLS=tcp,self UCX_NET_DEVICES=eth0
-peers=10.7.7.1:7700/10.7.7.2:7700
-'''
+mkdir -m 700 /tmp/keys
+(umask 077; echo USER:$psk >/tmp/keys/keys.psk)
+keys='-object tls-creds-psk,id=KEYS,dir=/tmp/keys,endpoint=server'
+peers=10.7.7.1:7700/10.7.7.2:7700,tls-creds=KEYS
+'''.replace('USER', PSK_USER).replace('KEYS', KEYS)
 # What a guest's script needs of its kernel.
 MODULES = {'disk': ['virtio_pci', 'virtio_blk', 'crc32c_generic', 'ext4']}
 STOCK = '-kernel /tmp/stock/vmlinuz -initrd /tmp/stock/{script} -append ' \
@@ -100,6 +106,11 @@ def distkvm(vmis, options=''):
     return 'accel() { case $1 in ' + ' '.join(
         f'{n}) echo -accel distkvm,vmi={vmi},node={n},peers=$peers{options}'
         ';;' for n, vmi in enumerate(vmis.split())) + ' esac; }\n'
+
+
+def host_job(number, psk):
+    """What makes a host of one of two machines, from 0, joined by a cable."""
+    return f'host={number + 1}\npsk={psk}\n{JOB}{HOST_JOB}'
 
 
 @guest.one_at_a_time

@@ -112,6 +112,9 @@ class Outer:
         self.log_dir.mkdir(parents=True, exist_ok=True)
         script = job.encode()
         disk = self.log_dir / 'job'
+        # There may be a key in it.
+        disk.unlink(missing_ok=True)
+        disk.touch(mode=0o600)
         disk.write_bytes(script + b'\0' * (-len(script) % SECTOR))
         drives = []
         for file in (root_image(), disk):

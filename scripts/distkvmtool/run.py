@@ -7,7 +7,7 @@ import sys
 import time
 
 from . import build
-from .cluster import Cluster, Shape
+from .cluster import Cluster, Shape, check_nodes, last_words
 from .common import BUILD, Problem, parse_size, say
 
 # Options of QEMU that all nodes must share, and ours that set them.
@@ -24,23 +24,36 @@ def check_shared(args):
                           f"{SHARED[arg]} before the '--'")
 
 
+def number(option, text):
+    # What else int() takes, QEMU does not.
+    if not text.isascii() or not text.isdigit():
+        raise Problem(f"{option}: '{text}' is not a number")
+    return int(text)
+
+
+def smp_and_vcpus(args):
+    """The values of -smp and vcpus=, which must fit."""
+    smp, nodes = args.smp, args.nodes
+    if not args.vcpus:
+        return smp or str(nodes), None
+    shares = [number('--vcpus', v) for v in args.vcpus.split(',')]
+    if len(shares) != nodes:
+        raise Problem(f'--vcpus names {len(shares)} nodes of {nodes}')
+    # Without a number of CPUs QEMU computes it from sockets and cores.
+    named = [v.replace('cpus=', '') for v in (smp or '').split(',')
+             if v.startswith('cpus=') or '=' not in v]
+    if smp and named and number('--smp', named[0]) != sum(shares):
+        raise Problem(f'--vcpus sums up to {sum(shares)}, --smp is {smp}')
+    return smp or str(sum(shares)), '/'.join(str(s) for s in shares)
+
+
 def shape_of(args):
     nodes = args.nodes
-    if nodes < 2:
-        raise Problem('a cluster has at least 2 nodes')
+    check_nodes(nodes)
     vmi = args.vmi.split(',')
     if len(vmi) not in (1, nodes):
         raise Problem(f'--vmi names {len(vmi)} nodes of {nodes}')
-    smp = args.smp
-    vcpus = None
-    if args.vcpus:
-        shares = [int(v) for v in args.vcpus.split(',')]
-        if len(shares) != nodes:
-            raise Problem(f'--vcpus names {len(shares)} nodes of {nodes}')
-        if smp and int(smp.split(',')[0].replace('cpus=', '')) != sum(shares):
-            raise Problem(f'--vcpus sums up to {sum(shares)}, --smp is {smp}')
-        smp = smp or str(sum(shares))
-        vcpus = '/'.join(str(s) for s in shares)
+    smp, vcpus = smp_and_vcpus(args)
     mem = None
     if args.mem_share:
         shares = args.mem_share.split(',')
@@ -49,9 +62,9 @@ def shape_of(args):
         if sum(map(parse_size, shares)) != parse_size(args.memory):
             raise Problem(f'--mem-share does not sum up to {args.memory}')
         mem = '/'.join(shares)
-    return Shape(nodes=nodes, smp=smp or str(nodes), memory=args.memory,
+    return Shape(nodes=nodes, smp=smp, memory=args.memory,
                  machine=args.machine, cpu=args.cpu, vmi=args.vmi,
-                 vcpus=vcpus, mem=mem,
+                 vcpus=vcpus, mem=mem, sandbox=True,
                  options=f',{args.options}' if args.options else '')
 
 
@@ -73,10 +86,11 @@ def node_args(args):
 def describe(node, status, cluster):
     how = f'signal {-status}' if status < 0 else f'exit status {status}'
     try:
-        last = cluster.log(node).read_text(errors='replace').splitlines()[-1]
-    except (OSError, IndexError):
-        last = ''
-    return f'node {node} ended with {how}: {last}'
+        last = last_words(cluster.log(node))
+    except OSError:
+        last = []
+    return '\n  '.join([f'node {node} ended with {how}'
+                        + (':' if last else ''), *last])
 
 
 def watch(cluster, keep):
@@ -116,21 +130,29 @@ def main(args):
 
 def add_verb(verbs):
     verb = verbs.add_parser('run', help='run any guest over several nodes')
-    verb.add_argument('--nodes', type=int, required=True, metavar='N')
+    verb.add_argument('--nodes', type=int, required=True, metavar='N',
+                      help='how many, 2 to 64')
     verb.add_argument('--smp', metavar='S',
                       help='vCPUs in all (default: one per node)')
-    verb.add_argument('--memory', default='1G', metavar='M')
-    verb.add_argument('--machine', default='q35', help='q35 or pc')
-    verb.add_argument('--cpu', metavar='MODEL')
-    verb.add_argument('--vmi', default='tcg',
-                      help='what executes the vCPUs: tcg, for all nodes or '
-                           'a list')
-    verb.add_argument('--vcpus', metavar='A,B,...', help='vCPUs of each node')
+    verb.add_argument('--memory', default='1G', metavar='M',
+                      help='RAM in all (default: 1G)')
+    verb.add_argument('--machine', default='q35', metavar='MACHINE',
+                      help='q35 or pc (default: q35)')
+    verb.add_argument('--cpu', metavar='MODEL',
+                      help="the same for all nodes (default: QEMU's)")
+    verb.add_argument('--vmi', default='tcg', metavar='tcg|kvm|auto',
+                      help='what executes the vCPUs, for all nodes or a list; '
+                           'auto takes KVM where it is usable (default: tcg)')
+    verb.add_argument('--vcpus', metavar='A,B,...',
+                      help='vCPUs of each node (default: even)')
     verb.add_argument('--mem-share', metavar='SIZE,SIZE,...',
-                      help='RAM of each node; sums up to --memory')
+                      help='RAM of each node, which then holds no more; sums '
+                           'up to --memory (default: even, and any amount)')
     verb.add_argument('--options', metavar='NAME=VALUE,...',
                       help='further options of -accel distkvm')
-    verb.add_argument('--log-dir', metavar='D')
+    verb.add_argument('--log-dir', metavar='D',
+                      help="where nodes' messages go (default: "
+                           'build/log/run)')
     verb.add_argument('--keep', action='store_true',
                       help='when a node is lost, leave the others')
     verb.add_argument('--node', action='append', default=[], metavar='K:ARGS',

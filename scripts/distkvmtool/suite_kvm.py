@@ -2,9 +2,10 @@
 """KVM nodes on machines that play hosts, with stock kernels and kvm-amd."""
 
 from . import kvm_stock
-from .cluster import free_ports
 from .common import Problem
-from .nested import HOST_JOB, JOB, Run, distkvm, ended
+from .keys import new_psk
+from .nested import JOB, Run, distkvm, ended, host_job
+from .network import free_ports
 from .outer import Outer, cable
 
 X2APIC = ' -cpu qemu64,x2apic=on'
@@ -31,10 +32,10 @@ def tiny(name, pairs, options=('',)):
 
 def two_hosts(name):
     """Two machines, each with a kernel and a node of its own."""
-    ports = free_ports(2)
+    ports, psk = free_ports(2), new_psk()
     args = ('-kernel /boot/tiny -serial stdio', '')
     outers = [Outer(f'{name}-{n}',
-                    f"host={n + 1}\n{JOB}{HOST_JOB}{distkvm('kvm kvm')}"
+                    host_job(n, psk) + distkvm('kvm kvm') +
                     f'node {n} 2 {args[n]} 2>&1\n', 1, cable(ports, n))
               for n in range(2)]
     text = ended(outers, TINY_SECONDS)[0]

@@ -452,8 +452,8 @@ def few_messages():
         c.node[0].probe('touch', 'w', first, pages, 1, 0)
 
     # Reading costs one for each page too, at most.
-    calls = calls_of(upgrade, {'UCX_TLS': 'tcp,self', 'UCX_NET_DEVICES': 'lo'},
-                     options=('hold-us=0', 'readahead=0'))
+    calls = calls_of(upgrade, net='insecure', options=(
+        'hold-us=0', 'readahead=0', 'transport=tls'))
     if calls[1]['sends'] > 2.5 * pages:
         raise Problem(f'{pages} pages were read, then written: {calls[1]}')
 

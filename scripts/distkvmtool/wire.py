@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The bytes between nodes, for programs that speak with one node without
+being one; docs/wire-format.rst."""
+
+import contextlib
+import json
+import os
+import socket
+import struct
+from dataclasses import dataclass
+
+from .common import Problem
+
+# What both ends say first, and what secures the connection.
+GREETING = struct.Struct('>8sBB6x')
+MAGIC = b'DISTKVM\0'
+GREETING_VERSION = 1
+SECURITY = {'insecure': 0, 'psk': 1, 'x509': 2, 'unix': 3}
+
+LENGTH = struct.Struct('>I')
+MESSAGE_MAX = 1 << 20
+
+HEAD = struct.Struct('<2sBBBBHHhIQQqII')
+BUNCH_LENGTH = struct.Struct('<I')
+FRAME_MAGIC = b'DK'
+FRAME_VERSION = 5
+NODE_NONE = 0xffff
+COH, IRQ, EOI, IO, IO_REPLY, TOKEN, PING = range(1, 8)
+PING_ASK, PING_ANSWER = 1, 2
+PAGE = 4096
+
+
+class Closed(Problem):
+    """The other end has closed the connection."""
+
+
+def greeting(kind):
+    return GREETING.pack(MAGIC, GREETING_VERSION, SECURITY[kind])
+
+
+def take(stream, count):
+    """So many bytes of a socket, or of what secures one."""
+    data = b''
+    while len(data) < count:
+        try:
+            more = stream.recv(count - len(data))
+        except ConnectionError as error:
+            raise Closed(str(error)) from None
+        if not more:
+            raise Closed(f'closed after {len(data)} of {count} bytes')
+        data += more
+    return data
+
+
+def greet(stream, kind):
+    """Say who we are; what the other end says it is."""
+    stream.sendall(greeting(kind))
+    magic, version, security = GREETING.unpack(take(stream, GREETING.size))
+    if (magic, version, security) != (MAGIC, GREETING_VERSION,
+                                      SECURITY[kind]):
+        raise Problem(f'the node greets with {magic} {version} {security}')
+
+
+def message(**fields):
+    text = json.dumps(fields).encode()
+    return LENGTH.pack(len(text)) + text
+
+
+def read_message(stream):
+    length, = LENGTH.unpack(take(stream, LENGTH.size))
+    if length > MESSAGE_MAX:
+        raise Problem(f'a message of {length} bytes')
+    return json.loads(take(stream, length))
+
+
+@dataclass
+class Frame:
+    """One frame, by default one that harms nobody."""
+    type: int = PING
+    sub: int = PING_ASK
+    sender: int = 0
+    requester: int = NODE_NONE
+    acks: int = 0
+    addr: int = 0
+    id: int = 0
+    clock: int = 0
+    epoch: int = 0
+    arg: int = 0
+    flags: int = 0
+    payload: bytes = b''
+
+    def pack(self):
+        return HEAD.pack(
+            FRAME_MAGIC, FRAME_VERSION, self.type, self.sub, self.flags,
+            self.sender, self.requester, self.acks, len(self.payload),
+            self.addr, self.id, self.clock, self.epoch,
+            self.arg) + self.payload
+
+
+def bunch(*frames):
+    data = b''.join(f.pack() if isinstance(f, Frame) else f for f in frames)
+    return BUNCH_LENGTH.pack(len(data)) + data
+
+
+def read_bunch(stream):
+    """The frames of one bunch, in order."""
+    length, = BUNCH_LENGTH.unpack(take(stream, BUNCH_LENGTH.size))
+    data, frames = take(stream, length), []
+    while data:
+        (_, _, kind, sub, flags, sender, requester, acks, size, addr, number,
+         clock, epoch, arg) = HEAD.unpack(data[:HEAD.size])
+        frames.append(Frame(kind, sub, sender, requester, acks, addr, number,
+                            clock, epoch, arg, flags,
+                            data[HEAD.size:HEAD.size + size]))
+        data = data[HEAD.size + size:]
+    return frames
+
+
+@contextlib.contextmanager
+def listening(net, node):
+    """A socket where a node of this number would await its peers."""
+    if net.kind == 'unix':
+        path = net.socket(node)
+        listener = socket.socket(socket.AF_UNIX)
+        path.unlink(missing_ok=True)
+        listener.bind(str(path))
+        listener.listen()
+    else:
+        listener = socket.create_server(net.host_port(node))
+    try:
+        yield listener
+    finally:
+        listener.close()
+        if net.kind == 'unix' and os.path.exists(path):
+            path.unlink()
+
+
+def dialed_hello(stream, kind):
+    """What a node says that has dialed us, and takes us for its peer."""
+    take(stream, GREETING.size)
+    stream.sendall(greeting(kind))
+    return read_message(stream)
