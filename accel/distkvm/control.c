@@ -59,6 +59,11 @@ bool control_is_formed(void)
     return qatomic_read(&ctl.formed);
 }
 
+bool control_is_leaving(void)
+{
+    return ctl.leaving;
+}
+
 static void handle(CohNodeId from, const QDict *message);
 
 /* Tell node 0, which may be this one. */
@@ -150,14 +155,34 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
     }
 }
 
+bool distkvm_may_go_on(Error **errp)
+{
+    const char *why;
+    CohNodeId node;
+
+    if (!distkvm || !qatomic_read(&distkvm->failed)) {
+        return true;
+    }
+    if (distkvm_qmp_first_lost(&node, &why)) {
+        error_setg(errp, "distkvm: node %d (%s) is lost: %s. Its memory is gone,"
+                   " so this guest neither goes on nor resets: quit, and start"
+                   " all nodes again", node, distkvm->address[node], why);
+    } else {
+        error_setg(errp, "distkvm: this node has stopped the guest for good,"
+                   " as its messages say: quit, and start all nodes again");
+    }
+    return false;
+}
+
 bool distkvm_vm_start(void)
 {
+    Error *err = NULL;
+
     if (!distkvm || ctl.starting) {
         return false;
     }
-    if (qatomic_read(&distkvm->failed)) {
-        error_report("distkvm: a node is lost; this guest cannot go on."
-                     " Quit, and start all nodes again.");
+    if (!distkvm_may_go_on(&err)) {
+        error_report_err(err);
         return true;
     }
     ctl.want_start = true;
@@ -239,8 +264,14 @@ static void reset_reached(CohNodeId from)
 bool distkvm_reset(ShutdownCause cause)
 {
     QDict *message;
+    Error *err = NULL;
 
-    if (!distkvm || !ctl.formed || qatomic_read(&distkvm->failed)) {
+    if (!distkvm_may_go_on(&err)) {
+        /* A guest that is reset would look as if it could be started. */
+        error_report_err(err);
+        return true;
+    }
+    if (!distkvm || !ctl.formed) {
         return false;
     }
     if (!distkvm_is_boot_node()) {
@@ -298,8 +329,19 @@ bool distkvm_shutdown(ShutdownCause cause)
     return false;
 }
 
+/* Of nodes that nobody has given a reason for. */
+static void tell_of_lost(void)
+{
+    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
+        if (n != distkvm->id && member_state(n) == MEMBER_LOST) {
+            distkvm_qmp_node_lost(n, "this node's messages say why");
+        }
+    }
+}
+
 void control_failed(void)
 {
+    tell_of_lost();
     /* Node 0 will not answer that any more. */
     if (ctl.shutdown_asked) {
         qemu_system_shutdown_request(ctl.leaving_cause);
@@ -496,5 +538,6 @@ void control_formed(void)
 
 void control_init(void)
 {
+    distkvm_qmp_init();
     qemu_add_vm_change_state_handler(vm_state_changed, NULL);
 }

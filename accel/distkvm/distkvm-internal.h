@@ -110,6 +110,24 @@ bool distkvm_start_transport(DistKVM *d, Error **errp);
 bool distkvm_refuse_machine(MachineState *ms, Error **errp);
 bool distkvm_refuse_devices(Error **errp);
 
+/* ----------------- refuse-devices.c: devices and backends that cannot work */
+
+/* From now on such a device is not made. */
+void refuse_devices_init(void);
+/* All devices of the start are there: look at those nobody asked for. */
+bool refuse_devices_check(Error **errp);
+
+/* ------------------------- distkvm-qmp.c: what management is told */
+
+void distkvm_qmp_init(void);
+/*
+ * @node is lost, @why without its name: for the event and query-distkvm.  Said
+ * again of the same node it does nothing.  Main loop, BQL held.
+ */
+void distkvm_qmp_node_lost(CohNodeId node, const char *why);
+/* The first such node, and @why, or false.  The same. */
+bool distkvm_qmp_first_lost(CohNodeId *node, const char **why);
+
 /* ------------------------------------------------ distkvm-ram.c: memory */
 
 /* All backends are there: make them coherent and start the engine. */
@@ -174,6 +192,8 @@ void control_failed(void);
 /* A message from @from that is not membership's own.  Member thread. */
 void control_message(CohNodeId from, const QDict *message);
 bool control_is_formed(void);
+/* The cluster ends in good order.  Main loop. */
+bool control_is_leaving(void);
 /* The cluster ends and @peer has gone.  Member thread. */
 void control_peer_left(CohNodeId peer);
 

@@ -74,6 +74,24 @@ uint64_t distkvm_ram_bytes(void)
     return pages << COH_PAGE_BITS;
 }
 
+char *distkvm_ram_text(void)
+{
+    GString *text = g_string_new(NULL);
+
+    for (guint i = 0; i < blocks->len; i++) {
+        const CoherentBlock *b = &g_array_index(blocks, CoherentBlock, i);
+
+        g_string_append_printf(text, "%s%s", i ? ", " : "",
+                               qemu_ram_get_idstr(b->rb));
+        /* Of one alone it is the RAM size, which is a fact of its own. */
+        if (blocks->len > 1) {
+            g_string_append_printf(text, "=%" PRIu64,
+                                   b->pages << COH_PAGE_BITS);
+        }
+    }
+    return g_string_free(text, false);
+}
+
 ram_addr_t distkvm_ram_addr(CohPage page)
 {
     for (guint i = 0; i < blocks->len; i++) {

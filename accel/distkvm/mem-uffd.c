@@ -109,7 +109,8 @@ Mem *mem_uffd_new(const Lanes *lanes, Error **errp)
         error_setg(errp, "distkvm: this host gives no userfaultfd that traps"
                    " faults of the kernel");
         error_append_hint(errp, "Give the user access to /dev/userfaultfd"
-                          " (Linux 6.1 or newer), or set"
+                          " (Linux 6.1 or newer; under libvirt name it in"
+                          " cgroup_device_acl of qemu.conf besides), or set"
                           " vm.unprivileged_userfaultfd=1.\n");
         return NULL;
     }
