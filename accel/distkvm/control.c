@@ -329,19 +329,8 @@ bool distkvm_shutdown(ShutdownCause cause)
     return false;
 }
 
-/* Of nodes that nobody has given a reason for. */
-static void tell_of_lost(void)
-{
-    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
-        if (n != distkvm->id && member_state(n) == MEMBER_LOST) {
-            distkvm_qmp_node_lost(n, "this node's messages say why");
-        }
-    }
-}
-
 void control_failed(void)
 {
-    tell_of_lost();
     /* Node 0 will not answer that any more. */
     if (ctl.shutdown_asked) {
         qemu_system_shutdown_request(ctl.leaving_cause);

@@ -26,6 +26,7 @@
 #include "system/hostmem.h"
 #include "system/runstate.h"
 #include "system/system.h"
+#include "channel.h"
 #include "clock.h"
 #include "credentials.h"
 #include "distkvm-internal.h"
@@ -114,8 +115,27 @@ void distkvm_release_waiters(void)
     token_fail();
 }
 
+typedef struct LostNode {
+    CohNodeId node;
+    char *why;
+} LostNode;
+
+static void lost_in_main_loop(void *opaque)
+{
+    LostNode *l = opaque;
+
+    distkvm_qmp_node_lost(l->node, l->why);
+    g_free(l->why);
+    g_free(l);
+}
+
 void distkvm_lost(CohNodeId node, const char *why)
 {
+    LostNode *l = g_new(LostNode, 1);
+
+    l->node = node;
+    l->why = channel_printable(why);
+    service_queue_main(lost_in_main_loop, l);
 }
 
 void distkvm_fail(const char *why)
