@@ -72,12 +72,14 @@ void distkvm_apic_changed(void *opaque)
     }
 }
 
-void apic_mirror_apply(const QDict *message)
+void apic_mirror_apply(CohNodeId from, const QDict *message)
 {
     CPUState *cpu = qemu_get_cpu(qdict_get_try_int(message, "cpu", -1));
     APICCommonState *s;
 
-    if (!cpu || distkvm_cpu_is_local(cpu)) {
+    if (!cpu ||
+        cluster_map_cpu_node(&distkvm->map, cpu->cpu_index) != from) {
+        member_expel(from, "it sent the state of another node's local APIC");
         return;
     }
     s = APIC_COMMON(X86_CPU(cpu)->apic_state);

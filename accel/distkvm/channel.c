@@ -89,7 +89,7 @@ static bool channel_take_message(Channel *c)
         channel_closed(c, "it sent garbage");
         return false;
     }
-    c->listener->message(c->opaque, c, qobject_to(QDict, object));
+    c->listener->message(c->opaque, c, qobject_to(QDict, object), len);
     qobject_unref(object);
     return !c->closed && !c->freed;
 }
@@ -100,7 +100,8 @@ static gboolean channel_readable(QIOChannel *ioc, GIOCondition condition,
     Channel *c = opaque;
     Error *err = NULL;
     char buf[READ_BYTES];
-    ssize_t len = qio_channel_read(ioc, buf, sizeof(buf), &err);
+    /* Not @ioc: under TLS that is the socket. */
+    ssize_t len = qio_channel_read(c->ioc, buf, sizeof(buf), &err);
 
     if (len == QIO_CHANNEL_ERR_BLOCK) {
         return G_SOURCE_CONTINUE;
@@ -194,7 +195,8 @@ Channel *channel_new(QIOChannel *ioc, GMainContext *context,
     return c;
 }
 
-void channel_free(Channel *c)
+/* No source of it runs any more; what carried the messages is the caller's. */
+static void channel_stop(Channel *c)
 {
     c->freed = true;
     c->closed = true;
@@ -207,10 +209,32 @@ void channel_free(Channel *c)
             c->writer = NULL;
         }
     }
+}
+
+void channel_free(Channel *c)
+{
+    channel_stop(c);
     qio_channel_close(c->ioc, NULL);
     if (!c->dispatching) {
         channel_destroy(c);
     }
+}
+
+QIOChannel *channel_steal(Channel *c)
+{
+    QIOChannel *ioc = c->ioc;
+
+    if (c->in->len || c->out->len || c->closed || !c->dispatching) {
+        return NULL;
+    }
+    object_ref(OBJECT(ioc));
+    channel_stop(c);
+    return ioc;
+}
+
+void channel_set_urgent(Channel *c)
+{
+    g_source_set_priority(c->reader, G_PRIORITY_HIGH);
 }
 
 void channel_set_trusted(Channel *c)

@@ -20,8 +20,9 @@
 typedef struct Channel Channel;
 
 typedef struct ChannelListener {
-    /* @message is valid during the call. */
-    void (*message)(void *opaque, Channel *c, const QDict *message);
+    /* @message, which took @len bytes, is valid during the call. */
+    void (*message)(void *opaque, Channel *c, const QDict *message,
+                    size_t len);
     /* No more messages, because of @why; the channel still must be freed. */
     void (*closed)(void *opaque, Channel *c, const char *why);
 } ChannelListener;
@@ -31,6 +32,14 @@ Channel *channel_new(QIOChannel *ioc, GMainContext *context,
                      const ChannelListener *listener, void *opaque);
 /* In the context's thread, also from within a callback. */
 void channel_free(Channel *c);
+/*
+ * From within a callback: give back what carries the messages, at the end of
+ * one.  The channel is gone then.  NULL if there is more behind that message,
+ * or what was sent has not left yet; the channel still must be freed.
+ */
+QIOChannel *channel_steal(Channel *c);
+/* Messages are handled before those of other channels. */
+void channel_set_urgent(Channel *c);
 /* Any thread; never blocks.  Does not take over @message. */
 void channel_send(Channel *c, const QDict *message);
 /* The peer is proved: full-sized messages from now on. */

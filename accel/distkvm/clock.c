@@ -21,6 +21,10 @@
 #define RATE_LIMIT_PPB 1000000
 /* How hard an offset is steered out, within one interval. */
 #define STEER_LIMIT_PPB 500000
+/* Two sound clocks drift apart by less, so a sum of leaps grows by less. */
+#define LEAP_PER_MILLE 2
+/* Until it is told better. */
+#define LEAP_NS (5 * NANOSECONDS_PER_SECOND)
 /* A rate is measured over at least this. */
 #define RATE_WINDOW_NS (2 * NANOSECONDS_PER_SECOND)
 
@@ -35,6 +39,9 @@ static struct {
     int64_t rate_ppb;
     bool running;
 
+    /* Leaps that frames may still cause; under lock. */
+    int64_t leap_max, leap_left, leap_host;
+
     /* Follower's view of node 0; under lock. */
     int64_t window_host, window_reference;
     int64_t crystal_ppb;        /* measured rate of node 0 against ours */
@@ -46,6 +53,21 @@ static void __attribute__((constructor)) cluster_clock_construct(void)
 {
     seqlock_init(&cc.seq);
     qemu_mutex_init(&cc.lock);
+    cc.leap_max = cc.leap_left = LEAP_NS;
+}
+
+int64_t host_boottime_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_BOOTTIME, &ts);
+    return ts.tv_sec * NANOSECONDS_PER_SECOND + ts.tv_nsec;
+}
+
+void cluster_clock_limit(int64_t leap_ns)
+{
+    QEMU_LOCK_GUARD(&cc.lock);
+    cc.leap_max = cc.leap_left = leap_ns;
 }
 
 void cluster_clock_init(int skew_ppm)
@@ -91,6 +113,31 @@ static void rebase_locked(int64_t host, int64_t guest, int64_t rate_ppb)
     seqlock_write_end(&cc.seq);
 }
 
+/*
+ * What may still be leapt at @host.  While the guest stands here, it may run
+ * elsewhere already, and all of that time is yet to come.
+ */
+static void refill_locked(int64_t host)
+{
+    int64_t passed = host - cc.leap_host;
+
+    cc.leap_host = host;
+    cc.leap_left += cc.running ? passed / 1000 * LEAP_PER_MILLE : passed;
+    cc.leap_left = MIN(cc.leap_left, cc.leap_max);
+}
+
+bool cluster_clock_may_be(int64_t ns)
+{
+    int64_t ahead = ns - cluster_clock_ns();
+
+    if (ns < 0 || ahead <= 0) {
+        return ns >= 0;
+    }
+    QEMU_LOCK_GUARD(&cc.lock);
+    refill_locked(cluster_clock_host_ns());
+    return ahead <= cc.leap_left;
+}
+
 void cluster_clock_observe(int64_t ns)
 {
     if (ns <= cluster_clock_ns()) {
@@ -101,6 +148,7 @@ void cluster_clock_observe(int64_t ns)
         int64_t now = cc.running ? guest_at(host) : cc.guest_base;
 
         if (ns > now) {
+            cc.leap_left -= ns - now;
             rebase_locked(host, ns, cc.rate_ppb);
         }
     }

@@ -24,6 +24,20 @@ int64_t cluster_clock_ns(void);
 
 /* Guest time is at least @ns: a peer has seen that much. */
 void cluster_clock_observe(int64_t ns);
+/*
+ * Can a peer's clock show @ns?  Guest time goes with host time: what frames
+ * move it ahead of that is bounded, in sum, by what @leap_ns of
+ * cluster_clock_limit() allows and a few parts per thousand of the time passed.
+ */
+bool cluster_clock_may_be(int64_t ns);
+/* How far a node may be ahead that was stopped and not yet given up. */
+void cluster_clock_limit(int64_t leap_ns);
+
+/*
+ * The host's time in ns since its boot, also while it was suspended, unlike
+ * get_clock(): what peers count on passes meanwhile.
+ */
+int64_t host_boottime_ns(void);
 
 /* Stop guest time and return where it stands. */
 int64_t cluster_clock_freeze(void);

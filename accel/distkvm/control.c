@@ -22,6 +22,7 @@
 #include "clock.h"
 #include "distkvm-internal.h"
 #include "lease.h"
+#include "say.h"
 #include "vmi-tsc.h"
 #include "trace.h"
 
@@ -56,6 +57,11 @@ static bool has_all_nodes(const CohNodeSet *set)
 bool control_is_formed(void)
 {
     return qatomic_read(&ctl.formed);
+}
+
+bool control_is_leaving(void)
+{
+    return ctl.leaving;
 }
 
 static void handle(CohNodeId from, const QDict *message);
@@ -149,14 +155,34 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
     }
 }
 
+bool distkvm_may_go_on(Error **errp)
+{
+    const char *why;
+    CohNodeId node;
+
+    if (!distkvm || !qatomic_read(&distkvm->failed)) {
+        return true;
+    }
+    if (distkvm_qmp_first_lost(&node, &why)) {
+        error_setg(errp, "distkvm: node %d (%s) is lost: %s. Its memory is gone,"
+                   " so this guest neither goes on nor resets: quit, and start"
+                   " all nodes again", node, distkvm->address[node], why);
+    } else {
+        error_setg(errp, "distkvm: this node has stopped the guest for good,"
+                   " as its messages say: quit, and start all nodes again");
+    }
+    return false;
+}
+
 bool distkvm_vm_start(void)
 {
+    Error *err = NULL;
+
     if (!distkvm || ctl.starting) {
         return false;
     }
-    if (qatomic_read(&distkvm->failed)) {
-        error_report("distkvm: a node is lost; this guest cannot go on."
-                     " Quit, and start all nodes again.");
+    if (!distkvm_may_go_on(&err)) {
+        error_report_err(err);
         return true;
     }
     ctl.want_start = true;
@@ -238,8 +264,14 @@ static void reset_reached(CohNodeId from)
 bool distkvm_reset(ShutdownCause cause)
 {
     QDict *message;
+    Error *err = NULL;
 
-    if (!distkvm || !ctl.formed || qatomic_read(&distkvm->failed)) {
+    if (!distkvm_may_go_on(&err)) {
+        /* A guest that is reset would look as if it could be started. */
+        error_report_err(err);
+        return true;
+    }
+    if (!distkvm || !ctl.formed) {
         return false;
     }
     if (!distkvm_is_boot_node()) {
@@ -342,7 +374,13 @@ static void handle_boot_node(CohNodeId from, const char *type,
             vm_stop(RUN_STATE_PAUSED);
         }
     } else if (!strcmp(type, "stopped")) {
-        node_stopped(from, qdict_get_try_int(message, "clock", 0));
+        int64_t clock_ns = qdict_get_try_int(message, "clock", 0);
+
+        if (cluster_clock_may_be(clock_ns)) {
+            node_stopped(from, clock_ns);
+        } else {
+            member_expel(from, "its clock is absurd");
+        }
     } else if (!strcmp(type, "reset")) {
         qemu_system_reset_request(message_cause(message));
     } else if (!strcmp(type, "reset-reached")) {
@@ -441,12 +479,11 @@ void control_message(CohNodeId from, const QDict *message)
     type = qdict_get_str(message, "type");
     if (!strcmp(type, "mirrored")) {
         mirror_acked(from, qdict_get_try_int(message, "seq", 0));
-    } else if (!strcmp(type, "apic") ||
-               (from == 0 &&
-                (!strcmp(type, "map") || !strcmp(type, "rom")))) {
+    } else if (!strcmp(type, "apic") || !strcmp(type, "map") ||
+               !strcmp(type, "rom")) {
         service_queue(mirror_in_service, item_new(from, message));
     } else {
-        if (!strcmp(type, "leaving") && from == 0) {
+        if (!strcmp(type, "leaving")) {
             member_leaving();
         }
         service_queue_main(handle_in_main_loop, item_new(from, message));
@@ -472,8 +509,8 @@ void control_formed(void)
     Error *err = NULL;
 
     qatomic_set(&ctl.formed, true);
-    info_report("distkvm: node %d: all %u nodes have joined", distkvm->id,
-                distkvm->nodes);
+    say_info("distkvm: node %d: all %u nodes have joined", distkvm->id,
+             distkvm->nodes);
     if (distkvm_is_boot_node()) {
         map_announce();
     }
@@ -490,5 +527,6 @@ void control_formed(void)
 
 void control_init(void)
 {
+    distkvm_qmp_init();
     qemu_add_vm_change_state_handler(vm_state_changed, NULL);
 }

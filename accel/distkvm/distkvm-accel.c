@@ -26,10 +26,13 @@
 #include "system/hostmem.h"
 #include "system/runstate.h"
 #include "system/system.h"
+#include "channel.h"
 #include "clock.h"
+#include "credentials.h"
 #include "distkvm-internal.h"
 #include "fault-guard.h"
 #include "lease.h"
+#include "say.h"
 #include "vmi-kvm.h"
 #include "vmi-tsc.h"
 
@@ -52,6 +55,10 @@ struct DistKVMAccel {
     char *mem;
     char *cap;
     char *cluster;
+    char *tls_creds;
+    char *tls_authz;
+    char *transport;
+    bool insecure;
     int64_t node;
     int64_t join_timeout_s;
     int64_t dead_after_ms;
@@ -70,6 +77,8 @@ static bool distkvm_allowed;
 static AccelOpsClass inner_ops;
 static char *mem_option, *cap_option;
 static int64_t lanes_option;
+static char *creds_option, *authz_option;
+static bool insecure_option;
 
 bool distkvm_enabled(void)
 {
@@ -106,6 +115,29 @@ void distkvm_release_waiters(void)
     token_fail();
 }
 
+typedef struct LostNode {
+    CohNodeId node;
+    char *why;
+} LostNode;
+
+static void lost_in_main_loop(void *opaque)
+{
+    LostNode *l = opaque;
+
+    distkvm_qmp_node_lost(l->node, l->why);
+    g_free(l->why);
+    g_free(l);
+}
+
+void distkvm_lost(CohNodeId node, const char *why)
+{
+    LostNode *l = g_new(LostNode, 1);
+
+    l->node = node;
+    l->why = channel_printable(why);
+    service_queue_main(lost_in_main_loop, l);
+}
+
 void distkvm_fail(const char *why)
 {
     CPUState *cpu;
@@ -113,8 +145,8 @@ void distkvm_fail(const char *why)
     if (qatomic_xchg(&distkvm->failed, true)) {
         return;
     }
-    error_report("distkvm: %s. Node %d has stopped the guest, which cannot go"
-                 " on; inspect it, then quit.", why, distkvm->id);
+    say_error("distkvm: %s. Node %d has stopped the guest, which cannot go"
+              " on; inspect it, then quit.", why, distkvm->id);
     /* vCPUs first: none may run on with what a lost page did not say. */
     CPU_FOREACH(cpu) {
         if (distkvm_cpu_is_local(cpu)) {
@@ -202,7 +234,9 @@ static void start_membership(void *unused)
 
 static bool machine_done(Error **errp)
 {
-    if (!distkvm_refuse_devices(errp) ||
+    if (!credentials_load(creds_option, authz_option, insecure_option,
+                          distkvm_over_unix(distkvm), errp) ||
+        !distkvm_refuse_devices(errp) ||
         !distkvm_config_mem(distkvm, mem_option, distkvm_ram_bytes(), errp) ||
         !distkvm_config_lanes(distkvm, lanes_option, errp) ||
         !distkvm_config_cap(distkvm, cap_option, mem_option, errp) ||
@@ -288,6 +322,7 @@ static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
                       Error **errp)
 {
     if (!distkvm_config_peers(d, a->peers, a->node, errp) ||
+        !distkvm_config_transport(d, a->transport, errp) ||
         !parse_vmi(d, a->vmi, errp) ||
         !distkvm_config_vcpus(d, a->vcpus, ms->smp.cpus, errp)) {
         return false;
@@ -304,6 +339,9 @@ static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
     d->engine_config.spin_ns = spin_us(a) * 1000;
     d->engine_config.follow = a->follow;
     lanes_option = a->lanes;
+    creds_option = g_strdup(a->tls_creds);
+    authz_option = g_strdup(a->tls_authz);
+    insecure_option = a->insecure;
     mem_option = g_strdup(a->mem);
     cap_option = g_strdup(a->cap);
     cluster_clock_init(a->clock_skew_ppm);
@@ -398,6 +436,19 @@ STRING_PROPERTY(vcpus)
 STRING_PROPERTY(mem)
 STRING_PROPERTY(cap)
 STRING_PROPERTY(cluster)
+STRING_PROPERTY(tls_creds)
+STRING_PROPERTY(tls_authz)
+STRING_PROPERTY(transport)
+
+static bool get_insecure(Object *obj, Error **errp)
+{
+    return DISTKVM_ACCEL(obj)->insecure;
+}
+
+static void set_insecure(Object *obj, bool value, Error **errp)
+{
+    DISTKVM_ACCEL(obj)->insecure = value;
+}
 
 typedef struct IntOption {
     const char *name;
@@ -515,7 +566,8 @@ static void distkvm_accel_class_init(ObjectClass *oc, void *data)
     add_string(oc, "vmi", get_vmi, set_vmi,
                "What executes this node's vCPUs: kvm, tcg, or auto");
     add_string(oc, "peers", get_peers, set_peers,
-               "Address of every node, in order: host:port/host:port");
+               "Address of every node, in order: host:port/host:port, or"
+               " unix:N:/dir");
     add_string(oc, "vcpus", get_vcpus, set_vcpus,
                "vCPUs of every node: 1/2/1");
     add_string(oc, "mem", get_mem, set_mem,
@@ -524,6 +576,16 @@ static void distkvm_accel_class_init(ObjectClass *oc, void *data)
                "RAM that this node holds at most; 0 for any amount");
     add_string(oc, "cluster", get_cluster, set_cluster,
                "A name that all nodes of the cluster share");
+    add_string(oc, "tls-creds", get_tls_creds, set_tls_creds,
+               "Credentials object that every node proves itself with");
+    add_string(oc, "tls-authz", get_tls_authz, set_tls_authz,
+               "Object that says which certificates may join");
+    add_string(oc, "transport", get_transport, set_transport,
+               "What frames travel over: auto, shm, tls, or ucx");
+    object_class_property_add_bool(oc, "insecure", get_insecure,
+                                   set_insecure);
+    object_class_property_set_description(oc, "insecure",
+        "Let anybody in who can reach the addresses of peers=");
     for (size_t i = 0; i < ARRAY_SIZE(int_options); i++) {
         const IntOption *o = &int_options[i];
 

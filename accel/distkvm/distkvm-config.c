@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include <sys/un.h>
 #include "qapi/error.h"
 #include "qemu/cutils.h"
 #include "qemu/sockets.h"
@@ -12,6 +13,41 @@
 
 /* Pages of others that a node can always work with. */
 #define CAP_RESERVE (8 * MiB)
+
+/* "unix:3:/dir" names three sockets in /dir. */
+static char **unix_addresses(const char *text, Error **errp)
+{
+    g_auto(GStrv) part = g_strsplit(text, ":", 3);
+    g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func(g_free);
+    uint64_t nodes;
+
+    if (g_strv_length(part) < 3 ||
+        qemu_strtou64(part[1], NULL, 10, &nodes) < 0 ||
+        part[2][0] != '/') {
+        error_setg(errp, "distkvm: peers=%s is not of the form unix:N:/dir,"
+                   " the number of nodes and a directory of their own", text);
+        return NULL;
+    }
+    for (uint64_t n = 0; n < MIN(nodes, COH_NODES_MAX + 1); n++) {
+        char *path = g_strdup_printf("%s/node-%" PRIu64 ".sock", part[2], n);
+
+        if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
+            error_setg(errp, "distkvm: peers=: '%s' is too long for the name"
+                       " of a socket", path);
+            g_free(path);
+            return NULL;
+        }
+        g_ptr_array_add(all, g_strdup_printf("unix:%s", path));
+        g_free(path);
+    }
+    g_ptr_array_add(all, NULL);
+    return (char **)g_ptr_array_free(g_steal_pointer(&all), false);
+}
+
+bool distkvm_over_unix(const DistKVM *d)
+{
+    return g_str_has_prefix(d->address[0], "unix:");
+}
 
 bool distkvm_config_peers(DistKVM *d, const char *text, int64_t node,
                           Error **errp)
@@ -22,7 +58,11 @@ bool distkvm_config_peers(DistKVM *d, const char *text, int64_t node,
                           " peers=hostA:7700/hostB:7700\n");
         return false;
     }
-    d->address = g_strsplit(text, "/", -1);
+    d->address = g_str_has_prefix(text, "unix:")
+                 ? unix_addresses(text, errp) : g_strsplit(text, "/", -1);
+    if (!d->address) {
+        return false;
+    }
     d->nodes = g_strv_length(d->address);
     if (d->nodes < 2 || d->nodes > COH_NODES_MAX) {
         error_setg(errp, "distkvm: peers= names %u nodes; 2 to %d are"
@@ -36,8 +76,27 @@ bool distkvm_config_peers(DistKVM *d, const char *text, int64_t node,
             error_prepend(errp, "distkvm: peers=, node %u: ", n);
             return false;
         }
+        if (address->type != SOCKET_ADDRESS_TYPE_INET &&
+            !g_str_has_prefix(text, "unix:")) {
+            error_setg(errp, "distkvm: peers=, node %u: '%s' is no host:port",
+                       n, d->address[n]);
+            return false;
+        }
+        for (unsigned other = 0; other < n; other++) {
+            if (!strcmp(d->address[n], d->address[other])) {
+                error_setg(errp, "distkvm: peers= gives nodes %u and %u one"
+                           " address, %s", other, n, d->address[n]);
+                return false;
+            }
+        }
     }
-    if (node < 0 || node >= d->nodes) {
+    if (node < 0) {
+        error_setg(errp, "distkvm: node= is missing");
+        error_append_hint(errp, "It is this node's place in peers=, from"
+                          " 0.\n");
+        return false;
+    }
+    if (node >= d->nodes) {
         error_setg(errp, "distkvm: node=%" PRId64 " is not one of the %u"
                    " nodes that peers= names", node, d->nodes);
         return false;

@@ -23,11 +23,21 @@ typedef enum {
     DISTKVM_VMI_QTEST,
 } DistKVMVmi;
 
+/* Of the option transport=, in its order of words. */
+typedef enum {
+    DISTKVM_TRANSPORT_AUTO,
+    DISTKVM_TRANSPORT_SHM,
+    DISTKVM_TRANSPORT_TLS,
+    DISTKVM_TRANSPORT_UCX,
+} DistKVMTransport;
+
 typedef struct DistKVM {
     /* configuration: distkvm-accel.c, distkvm-config.c */
     CohNodeId id;
     unsigned nodes;
-    char **address;             /* of each node, "host:port"                */
+    char **address;             /* of each node, "host:port", "unix:path"   */
+    DistKVMTransport transport;
+    char *no_shm;               /* why shared memory cannot be, or NULL     */
     char *cluster;
     DistKVMVmi vmi;
     ClusterMap map;
@@ -61,6 +71,8 @@ static inline bool distkvm_cpu_is_local(const CPUState *cpu)
 
 /* The guest must stop for good, because of @why.  Any thread, any lock. */
 void distkvm_fail(const char *why);
+/* For those who ask: @node is lost, because of @why.  Any thread. */
+void distkvm_lost(CohNodeId node, const char *why);
 /* Nobody will answer this node any more: release whoever waits. */
 void distkvm_release_waiters(void);
 
@@ -82,11 +94,39 @@ bool distkvm_config_cap(DistKVM *d, const char *text, bool shares_given,
 bool distkvm_config_lanes(DistKVM *d, int64_t lanes, Error **errp);
 bool distkvm_config_peers(DistKVM *d, const char *text, int64_t node,
                           Error **errp);
+/* Are nodes reached by Unix sockets? */
+bool distkvm_over_unix(const DistKVM *d);
+
+/* --------------------------------- member-path.c: what frames travel over */
+
+/* The word of transport=; NULL: auto.  Before threads that use getenv(). */
+bool distkvm_config_transport(DistKVM *d, const char *text, Error **errp);
+const char *distkvm_transport_name(DistKVMTransport transport);
+/* Set up what the option asks for.  The engine runs, membership not yet. */
+bool distkvm_start_transport(DistKVM *d, Error **errp);
 
 /* ------------------------------ distkvm-refuse.c: what cannot work here */
 
 bool distkvm_refuse_machine(MachineState *ms, Error **errp);
 bool distkvm_refuse_devices(Error **errp);
+
+/* ----------------- refuse-devices.c: devices and backends that cannot work */
+
+/* From now on such a device is not made. */
+void refuse_devices_init(void);
+/* All devices of the start are there: look at those nobody asked for. */
+bool refuse_devices_check(Error **errp);
+
+/* ------------------------- distkvm-qmp.c: what management is told */
+
+void distkvm_qmp_init(void);
+/*
+ * @node is lost, @why without its name: for the event and query-distkvm.  Said
+ * again of the same node it does nothing.  Main loop, BQL held.
+ */
+void distkvm_qmp_node_lost(CohNodeId node, const char *why);
+/* The first such node, and @why, or false.  The same. */
+bool distkvm_qmp_first_lost(CohNodeId *node, const char **why);
 
 /* ------------------------------------------------ distkvm-ram.c: memory */
 
@@ -118,8 +158,10 @@ void member_send(CohNodeId to, QDict *message);
 /* Tell all others; takes over @message. */
 void member_broadcast(QDict *message);
 MemberState member_state(CohNodeId id);
-/* @peer broke the rules: expel it. */
+/* @peer broke the rules: expel it.  Any thread. */
 void member_expel(CohNodeId peer, const char *why);
+/* A lane to @peer has ended: a loss, unless it leaves in good order. */
+void member_closed(CohNodeId peer, const char *why);
 /* The cluster ends in good order: a closed connection is no loss. */
 void member_leaving(void);
 /* When the members were pinged last, by get_clock(). */
@@ -150,6 +192,8 @@ void control_failed(void);
 /* A message from @from that is not membership's own.  Member thread. */
 void control_message(CohNodeId from, const QDict *message);
 bool control_is_formed(void);
+/* The cluster ends in good order.  Main loop. */
+bool control_is_leaving(void);
 /* The cluster ends and @peer has gone.  Member thread. */
 void control_peer_left(CohNodeId peer);
 
@@ -176,7 +220,7 @@ void mirror_fail(void);
 void irq_handle_interrupt(CPUState *cpu, int mask);
 void irq_set_local_handler(void (*handler)(CPUState *cpu, int mask));
 void irq_frame(const WireFrame *frame);
-void apic_mirror_apply(const QDict *message);
+void apic_mirror_apply(CohNodeId from, const QDict *message);
 
 /* ---------------------------------------- pic.c: the 8259.  BQL held. */
 

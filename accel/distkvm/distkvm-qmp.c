@@ -1,5 +1,5 @@
 /*
- * distkvm: query-distkvm
+ * distkvm: what management is told: query-distkvm, info distkvm, and the event
  *
  * Main loop, BQL held.
  *
@@ -8,12 +8,41 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-distkvm.h"
+#include "qapi/qapi-events-distkvm.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
+#include "monitor/hmp.h"
+#include "monitor/monitor.h"
 #include "clock.h"
 #include "distkvm-internal.h"
 
 #define HOT_PAGES_MAX 20
+
+static struct {
+    CohNodeSet nodes;
+    CohNodeId first;
+    char *why;                  /* of the first; NULL if none is */
+} lost;
+
+void distkvm_qmp_node_lost(CohNodeId node, const char *why)
+{
+    if (coh_set_has(&lost.nodes, node)) {
+        return;
+    }
+    coh_set_add(&lost.nodes, node);
+    if (!lost.why) {
+        lost.first = node;
+        lost.why = g_strdup(why);
+    }
+    qapi_event_send_distkvm_node_lost(node, distkvm->address[node], why);
+}
+
+bool distkvm_qmp_first_lost(CohNodeId *node, const char **why)
+{
+    *node = lost.first;
+    *why = lost.why;
+    return lost.why;
+}
 
 static DistKVMNodeState node_state(CohNodeId id)
 {
@@ -130,6 +159,18 @@ static DistKVMCpu *cpu_info(CPUState *cpu)
     return info;
 }
 
+static DistKVMState cluster_state(void)
+{
+    if (qatomic_read(&distkvm->failed)) {
+        return DIST_KVM_STATE_LOST;
+    }
+    if (control_is_leaving()) {
+        return DIST_KVM_STATE_LEAVING;
+    }
+    return control_is_formed() ? DIST_KVM_STATE_FORMED
+                               : DIST_KVM_STATE_JOINING;
+}
+
 DistKVMInfo *qmp_query_distkvm(Error **errp)
 {
     DistKVMInfo *info;
@@ -145,6 +186,12 @@ DistKVMInfo *qmp_query_distkvm(Error **errp)
     info = g_new0(DistKVMInfo, 1);
     node_tail = &info->nodes;
     cpu_tail = &info->cpus;
+    info->state = cluster_state();
+    if (lost.why) {
+        info->has_lost_node = true;
+        info->lost_node = lost.first;
+        info->lost_reason = g_strdup(lost.why);
+    }
     info->node = distkvm->id;
     info->formed = control_is_formed();
     info->failed = qatomic_read(&distkvm->failed);
@@ -159,4 +206,57 @@ DistKVMInfo *qmp_query_distkvm(Error **errp)
     }
     info->memory = memory_info();
     return info;
+}
+
+static void print_node(Monitor *mon, const DistKVMNode *node)
+{
+    monitor_printf(mon, "node %" PRId64 " (%s): %s, %" PRId64 " vCPUs, home of"
+                   " %" PRIu64 " MiB", node->id, node->address,
+                   DistKVMNodeState_str(node->state), node->vcpus,
+                   node->home_bytes >> 20);
+    if (node->transport) {
+        monitor_printf(mon, ", over %s", node->transport);
+    }
+    if (node->has_silence_ms) {
+        monitor_printf(mon, ", heard of %" PRId64 " ms ago", node->silence_ms);
+    }
+    monitor_printf(mon, "\n");
+}
+
+/* What an operator asks first comes first; all of it is in query-distkvm. */
+static void hmp_info_distkvm(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+    g_autoptr(DistKVMInfo) info = qmp_query_distkvm(&err);
+    const DistKVMMemory *m;
+
+    if (!info) {
+        hmp_handle_error(mon, err);
+        return;
+    }
+    m = info->memory;
+    monitor_printf(mon, "this is node %" PRId64 ", the cluster is %s\n",
+                   info->node, DistKVMState_str(info->state));
+    if (info->has_lost_node) {
+        monitor_printf(mon, "node %" PRId64 " is lost: %s\n", info->lost_node,
+                       info->lost_reason);
+    }
+    for (DistKVMNodeList *n = info->nodes; n; n = n->next) {
+        print_node(mon, n->value);
+    }
+    monitor_printf(mon, "memory here: %" PRIu64 " MiB, at most %" PRIu64
+                   " MiB so far\n", m->resident_pages >> 8,
+                   m->resident_pages_max >> 8);
+    monitor_printf(mon, "faults: %" PRIu64 " to read, %" PRIu64 " to write, %"
+                   PRIu64 " to upgrade, %" PRIu64 " local\n", m->faults_read,
+                   m->faults_write, m->faults_upgrade, m->faults_local);
+    monitor_printf(mon, "sent: %" PRIu64 " pages, %" PRIu64 " frames, %" PRIu64
+                   " bytes; received: %" PRIu64 " frames, %" PRIu64
+                   " bytes\n", m->pages_sent, m->frames_sent, m->bytes_sent,
+                   m->frames_received, m->bytes_received);
+}
+
+void distkvm_qmp_init(void)
+{
+    monitor_register_hmp("distkvm", true, hmp_info_distkvm);
 }

@@ -74,6 +74,24 @@ uint64_t distkvm_ram_bytes(void)
     return pages << COH_PAGE_BITS;
 }
 
+char *distkvm_ram_text(void)
+{
+    GString *text = g_string_new(NULL);
+
+    for (guint i = 0; i < blocks->len; i++) {
+        const CoherentBlock *b = &g_array_index(blocks, CoherentBlock, i);
+
+        g_string_append_printf(text, "%s%s", i ? ", " : "",
+                               qemu_ram_get_idstr(b->rb));
+        /* Of one alone it is the RAM size, which is a fact of its own. */
+        if (blocks->len > 1) {
+            g_string_append_printf(text, "=%" PRIu64,
+                                   b->pages << COH_PAGE_BITS);
+        }
+    }
+    return g_string_free(text, false);
+}
+
 ram_addr_t distkvm_ram_addr(CohPage page)
 {
     for (guint i = 0; i < blocks->len; i++) {
@@ -144,6 +162,11 @@ static void peer_lost_in_engine(void *opaque, CohNodeId peer, const char *why)
     member_expel(peer, why);
 }
 
+static void closed_in_engine(void *opaque, CohNodeId peer, const char *why)
+{
+    member_closed(peer, why);
+}
+
 static void revoked_in_engine(void *opaque, CohPage page)
 {
     code_page_revoked(page);
@@ -186,6 +209,7 @@ static void broken_in_engine(void *opaque, const char *why)
 static const EngineListener engine_listener = {
     .frame = frame_in_engine,
     .lost = peer_lost_in_engine,
+    .closed = closed_in_engine,
     .revoked = revoked_in_engine,
     .rests = rests_in_engine,
     .may_keep = may_keep_in_engine,
@@ -206,11 +230,11 @@ bool distkvm_ram_start(Error **errp)
     distkvm->engine_config.id = distkvm->id;
     distkvm->engine_config.map = distkvm->map;
     distkvm->engine = engine_new(&distkvm->engine_config, mem,
-                                 transport_ucx_new, &engine_listener, NULL,
+                                 transport_stream_new, &engine_listener, NULL,
                                  errp);
     if (!distkvm->engine) {
         return false;
     }
     engine_start(distkvm->engine);
-    return true;
+    return distkvm_start_transport(distkvm, errp);
 }

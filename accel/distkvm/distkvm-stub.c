@@ -44,6 +44,26 @@ void distkvm_stop_asked(void)
 {
 }
 
+bool distkvm_may_go_on(Error **errp)
+{
+    return true;
+}
+
+bool distkvm_block_driver_fits(const char *format, Error **errp)
+{
+    return true;
+}
+
+bool distkvm_netdev_fits(const struct Netdev *netdev, Error **errp)
+{
+    return true;
+}
+
+bool distkvm_object_fits(Object *obj, Error **errp)
+{
+    return true;
+}
+
 bool distkvm_reset(ShutdownCause cause)
 {
     return false;

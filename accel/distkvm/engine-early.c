@@ -6,7 +6,8 @@
  * protocol: zeroes at first, as for every page nobody has touched.  Once all
  * nodes are there, and before the guest starts, what it holds now is taken
  * aside, the page is given back, and the contents are written again in the
- * ordinary way.  Node 0's contents count; what others found is dropped.
+ * ordinary way.  Until then it is present while the protocol takes it for
+ * absent, so it must not come along with others.  Node 0's contents count; what others found is dropped.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -33,6 +34,16 @@ void engine_early_fault(Engine *e, CohPage page)
         return;
     }
     mem_wake(e->mem, page);
+}
+
+bool engine_is_lent(Engine *e, CohPage page)
+{
+    for (guint i = 0; i < e->early->len; i++) {
+        if (g_array_index(e->early, CohPage, i) == page) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void call_take_back(Engine *e, void *opaque)

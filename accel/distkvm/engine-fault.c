@@ -9,6 +9,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qemu/lockable.h"
 #include "qemu/timer.h"
 #include "engine-internal.h"
 #include "trace.h"
@@ -21,6 +22,39 @@ static bool is_first_touch(Engine *e, CohPage page)
     return cluster_map_home(&e->config.map, page) == e->node.id &&
            e->node.home[page - e->config.map.page_first[e->node.id]].state ==
            COH_HOME_U;
+}
+
+/* Put @page where it belongs among the @n sorted pages at @hot, of @max. */
+static void insert_hot(EngineHotPage *hot, unsigned max, unsigned n,
+                       const EngineHotPage *page)
+{
+    unsigned at = n;
+
+    while (at && hot[at - 1].faults < page->faults) {
+        at--;
+    }
+    if (at < max) {
+        memmove(&hot[at + 1], &hot[at],
+                (MIN(n, max - 1) - at) * sizeof(*hot));
+        hot[at] = *page;
+    }
+}
+
+/* The list is short and kept sorted, so that no query reads all counters. */
+static void note_hot(Engine *e, CohPage page, unsigned faults)
+{
+    EngineHotPage entry = { .page = page, .faults = faults };
+    unsigned n = 0, at = ENGINE_HOT_MAX;
+
+    QEMU_LOCK_GUARD(&e->lock);
+    for (; n < ENGINE_HOT_MAX && e->hot[n].faults; n++) {
+        at = e->hot[n].page == page ? n : at;
+    }
+    if (at < n) {
+        memmove(&e->hot[at], &e->hot[at + 1], (n - at - 1) * sizeof(entry));
+        n--;
+    }
+    insert_hot(e->hot, ENGINE_HOT_MAX, n, &entry);
 }
 
 static void count_fault(Engine *e, const MemFault *fault, uint8_t state)
@@ -39,27 +73,25 @@ static void count_fault(Engine *e, const MemFault *fault, uint8_t state)
         STAT_ADD(e, faults_write, fault->write);
     }
     qatomic_set(heat, *heat + (*heat < UINT16_MAX));
+    if (*heat > e->hot[ENGINE_HOT_MAX - 1].faults) {
+        note_hot(e, fault->page, *heat);
+    }
 }
 
 unsigned engine_hot_pages(Engine *e, EngineHotPage *hot, unsigned max)
 {
-    CohPage pages = e->config.map.page_first[e->config.map.nodes];
     unsigned n = 0;
 
-    for (CohPage page = 0; page < pages; page++) {
-        unsigned faults = qatomic_read(&e->heat[page]);
-        unsigned at = n;
+    max = MIN(max, ENGINE_HOT_MAX);
+    memset(hot, 0, max * sizeof(*hot));
+    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+        Engine *one = e->all[lane];
 
-        /* Insertion into a short sorted list. */
-        while (at && hot[at - 1].faults < faults) {
-            at--;
+        QEMU_LOCK_GUARD(&one->lock);
+        for (unsigned i = 0; i < ENGINE_HOT_MAX && one->hot[i].faults; i++) {
+            insert_hot(hot, max, n, &one->hot[i]);
+            n = MIN(n + 1, max);
         }
-        if (!faults || at == max) {
-            continue;
-        }
-        n = MIN(n + 1, max);
-        memmove(&hot[at + 1], &hot[at], (n - at - 1) * sizeof(*hot));
-        hot[at] = (EngineHotPage) { .page = page, .faults = faults };
     }
     return n;
 }
@@ -109,7 +141,7 @@ bool engine_may_come_along(Engine *e, CohPage page)
     /* Under a cap what nobody has asked for would push out what is used. */
     return !e->config.cap_pages && engine_is_mine(e, page) &&
            page < e->config.map.page_first[e->config.map.nodes] &&
-           e->node.peer[page].state == COH_PEER_I;
+           e->node.peer[page].state == COH_PEER_I && !engine_is_lent(e, page);
 }
 
 void engine_fetch_along(Engine *e, CohPage page, uint8_t type)
@@ -166,6 +198,7 @@ void engine_fetch_range(Engine *e, CohPage first, unsigned pages, bool write,
 
         /* One request each; what is under way comes anyway. */
         if (engine_is_mine(e, page) && engine_may_fetch(e, page) &&
+            !engine_is_lent(e, page) &&
             (state == COH_PEER_I || (state == COH_PEER_S && write))) {
             note_waiter(e, &fault, state, true);
             engine_fetch_along(e, page, write ? COH_EV_STORE : COH_EV_LOAD);

@@ -10,12 +10,10 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/timer.h"
+#include "core/rules.h"
 #include "engine-internal.h"
 #include "clock.h"
 #include "trace.h"
-
-/* No peer is ahead by this much and still belongs. */
-#define CLOCK_LEAP_NS (60 * NANOSECONDS_PER_SECOND)
 
 /* Somebody else waits for what @frame makes its receiver do. */
 static bool sets_to_work(const WireFrame *frame)
@@ -56,36 +54,59 @@ void engine_uncork(Engine *e)
     }
 }
 
-static void engine_frame(Engine *e, const WireFrame *frame)
+static void G_GNUC_PRINTF(3, 4)
+blame(Engine *e, CohNodeId peer, const char *fmt, ...)
 {
-    const char *why = NULL;
+    g_autofree char *why = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    why = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    e->listener->lost(e->opaque, peer, why);
+}
+
+/* False: its sender is expelled, and nothing more is taken from it. */
+static bool engine_frame(Engine *e, const WireFrame *frame)
+{
+    Phase phase = e->joined ? PHASE_FORMED : PHASE_JOINED;
+    const char *why = rules_frame(frame, e->node.id, phase);
 
     STAT_ADD(e, frames_received, 1);
     trace_distkvm_recv(frame->from, frame->type, frame->sub, frame->addr,
                        frame->len);
     if (e->failed) {
-        return;
+        return true;
     }
-    if (frame->clock_ns - cluster_clock_ns() > CLOCK_LEAP_NS ||
-        frame->clock_ns < 0) {
-        e->listener->lost(e->opaque, frame->from, "its clock is absurd");
-        return;
+    if (why) {
+        blame(e, frame->from, "it sent %s (type %u, kind %u)", why,
+              frame->type, frame->sub);
+        return false;
+    }
+    if (!cluster_clock_may_be(frame->clock_ns)) {
+        blame(e, frame->from, "its clock is absurd");
+        return false;
     }
     if (frame->type == WIRE_COH) {
         if (!engine_coh_frame(e, frame, &why)) {
-            e->listener->lost(e->opaque, frame->from, why);
+            blame(e, frame->from, "it %s", why);
+            return false;
         }
+    } else if (frame->type == WIRE_PING) {
+        engine_ping_frame(e, frame);
     } else {
         cluster_clock_observe(frame->clock_ns);
         e->listener->frame(e->opaque, frame);
     }
+    return true;
 }
 
 /*
  * What is answered to frames that came together, or to one alone, goes
  * together.  A list of pages has rules of its own: see several_pages().
  */
-static void engine_frames(void *opaque, const void *buf, size_t len)
+static void engine_frames(void *opaque, CohNodeId peer, const void *buf,
+                          size_t len)
 {
     Engine *e = opaque;
     const uint8_t *at = buf;
@@ -94,10 +115,13 @@ static void engine_frames(void *opaque, const void *buf, size_t len)
 
     STAT_ADD(e, bytes_received, len);
     while (len) {
-        if (!wire_next(&at, &len, &frame) ||
-            frame.from >= e->config.map.nodes || frame.from == e->node.id) {
-            /* Nobody can be blamed for it: count, trace, ignore. */
+        if (!wire_next(&at, &len, &frame)) {
             trace_distkvm_bad_frame(len);
+            blame(e, peer, "it sent a frame that cannot be read");
+            break;
+        }
+        if (frame.from != peer) {
+            blame(e, peer, "it sent a frame as node %u", frame.from);
             break;
         }
         if (!corked && (len || !frame.arg)) {
@@ -105,7 +129,9 @@ static void engine_frames(void *opaque, const void *buf, size_t len)
             e->alone = !len;
             engine_cork(e);
         }
-        engine_frame(e, &frame);
+        if (!engine_frame(e, &frame)) {
+            break;
+        }
     }
     /* Now: UCX has more to do before it comes back. */
     engine_run_local(e);
@@ -119,14 +145,15 @@ static void engine_frames(void *opaque, const void *buf, size_t len)
     }
 }
 
-static void engine_peer_lost(void *opaque, CohNodeId peer, const char *why)
+static void engine_peer_closed(void *opaque, CohNodeId peer, const char *why)
 {
     Engine *e = opaque;
+    g_autofree char *text = g_strdup_printf("lane %u: %s", e->lane, why);
 
-    e->listener->lost(e->opaque, peer, why);
+    e->listener->closed(e->opaque, peer, text);
 }
 
 const TransportListener engine_transport_listener = {
     .frames = engine_frames,
-    .lost = engine_peer_lost,
+    .lost = engine_peer_closed,
 };

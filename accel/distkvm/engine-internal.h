@@ -26,15 +26,15 @@ typedef struct EnginePost {
     uint8_t payload[];
 } EnginePost;
 
-/* A call on its way to the engine thread; the caller waits for @done. */
+/*
+ * A call on its way to the engine thread.  Its caller may wait for @done, and
+ * may tire of it: so each of both holds a reference.
+ */
 typedef struct EngineCall {
     QSIMPLEQ_ENTRY(EngineCall) next;
     void (*fn)(Engine *e, void *opaque);
     void *opaque;
-    /*
-     * On the caller's stack, so no QemuEvent: that one's wake-up may come after
-     * the wait has ended, and end the next wait at the same place.
-     */
+    int refs;                   /* atomic */
     QemuSemaphore done;
 } EngineCall;
 
@@ -57,6 +57,20 @@ typedef struct EngineRun {
 
 #define ENGINE_RUNS 64
 
+/* Whether this lane's thread, and its peers', go on (engine-alive.c). */
+typedef struct EngineAlive {
+    bool woken;                 /* this pass began with a frame, asleep */
+    int64_t answered_ns[COH_NODES_MAX]; /* atomic; CLOCK_BOOTTIME */
+    bool reached[COH_NODES_MAX];        /* atomic */
+    /* The page that was awaited for too long at the last look. */
+    CohPage late_page;
+    int64_t late_since_ns;
+    /* Of engine_watch(), whose thread alone uses the next. */
+    int64_t asked_ns;           /* 0: no order is under way */
+    int64_t limit_ns;           /* atomic */
+    bool looked;                /* atomic: the order was taken up */
+} EngineAlive;
+
 /* Requests that wait for more of their kind (engine-gather.c). */
 #define GATHER_MAX 128
 
@@ -72,8 +86,11 @@ typedef struct Gather {
 struct Engine {
     EngineConfig config;
     unsigned lane;
+    struct Engine *front;               /* lane 0 */
     struct Engine *all[LANES_MAX];      /* lane 0 only */
-    GByteArray *address;                /* lane 0 only: of all */
+    size_t address_len;                 /* of this lane's part; 0: streams */
+    GByteArray *address;                /* lane 0 only: of all; or NULL */
+    char *path[COH_NODES_MAX];          /* lane 0 only, under lock */
     CohNode node;
     Mem *mem;
     Transport *transport;
@@ -87,9 +104,11 @@ struct Engine {
     bool told;                  /* there may be faults */
     unsigned unseen;            /* passes since it was looked for them */
 
-    QemuMutex lock;             /* the two queues below */
+    QemuMutex lock;             /* the two queues below, path, hot */
     EnginePosts posts;
     EngineCalls calls;
+    EngineHotPage hot[ENGINE_HOT_MAX];  /* of this lane, most first */
+    EngineAlive alive;
 
     bool joined;
     bool failed;
@@ -164,6 +183,14 @@ void engine_coh_init(Engine *e, Engine *front);
 void engine_coh_free(Engine *e);
 /* Run @fn in the engine thread and wait for it. */
 void engine_call(Engine *e, void (*fn)(Engine *, void *), void *opaque);
+/*
+ * The same for @ms milliseconds at most, of which 0 are none: false if it was
+ * not done by then.  It still will be: @opaque must stay.
+ */
+bool engine_call_for(Engine *e, void (*fn)(Engine *, void *), void *opaque,
+                     int ms);
+/* engine-alive.c: a frame of liveness. */
+void engine_ping_frame(Engine *e, const WireFrame *frame);
 /* engine-delta.c: a page has been copied for whoever @ev says. */
 void engine_copied(Engine *e, const CohEvent *ev, bool owned);
 /* Put the copied page into @frame. */
@@ -190,6 +217,8 @@ bool engine_run_evictions(Engine *e);
 /* Step the protocol and perform what it says. */
 void engine_event(Engine *e, const CohEvent *ev, const void *data);
 void engine_early_fault(Engine *e, CohPage page);
+/* Was @page lent before all were there, and not taken back yet? */
+bool engine_is_lent(Engine *e, CohPage page);
 void engine_fault(Engine *e, const MemFault *fault);
 /* Ask for what is missing of a range; thread @tid is going to use it. */
 void engine_fetch_range(Engine *e, CohPage first, unsigned pages, bool write,

@@ -27,6 +27,8 @@
 #define POLLS_MAX 32
 /* Transports that have been told of something may need telling again. */
 #define ARM_TRIES 4
+/* A thread that does not answer by then hangs. */
+#define FAIL_MS 300
 /* Before each lane's address: its length. */
 #define ADDRESS_HEAD 2
 /* An answer over TCP takes less, unless its sender sleeps deeply. */
@@ -64,17 +66,41 @@ void engine_post(Engine *e, CohNodeId to, const WireFrame *frame)
     engine_kick(e);
 }
 
-void engine_call(Engine *e, void (*fn)(Engine *, void *), void *opaque)
+static void call_unref(EngineCall *call)
 {
-    EngineCall call = { .fn = fn, .opaque = opaque };
+    if (qatomic_fetch_dec(&call->refs) == 1) {
+        qemu_sem_destroy(&call->done);
+        g_free(call);
+    }
+}
 
-    qemu_sem_init(&call.done, 0);
+bool engine_call_for(Engine *e, void (*fn)(Engine *, void *), void *opaque,
+                     int ms)
+{
+    EngineCall *call = g_new0(EngineCall, 1);
+    bool done;
+
+    call->fn = fn;
+    call->opaque = opaque;
+    call->refs = 2;
+    qemu_sem_init(&call->done, 0);
     WITH_QEMU_LOCK_GUARD(&e->lock) {
-        QSIMPLEQ_INSERT_TAIL(&e->calls, &call, next);
+        QSIMPLEQ_INSERT_TAIL(&e->calls, call, next);
     }
     engine_kick(e);
-    qemu_sem_wait(&call.done);
-    qemu_sem_destroy(&call.done);
+    if (ms < 0) {
+        qemu_sem_wait(&call->done);
+        done = true;
+    } else {
+        done = qemu_sem_timedwait(&call->done, ms) == 0;
+    }
+    call_unref(call);
+    return done;
+}
+
+void engine_call(Engine *e, void (*fn)(Engine *, void *), void *opaque)
+{
+    engine_call_for(e, fn, opaque, -1);
 }
 
 void engine_rests(Engine *e)
@@ -111,6 +137,7 @@ static bool engine_run_posts(Engine *e)
         QSIMPLEQ_REMOVE_HEAD(&calls, next);
         call->fn(e, call->opaque);
         qemu_sem_post(&call->done);
+        call_unref(call);
         any = true;
     }
     return any;
@@ -125,18 +152,16 @@ static void call_all(Engine *e, void (*fn)(Engine *, void *), void *opaque)
 }
 
 typedef struct ConnectCall {
-    CohNodeId peer;
-    const uint8_t *addr;
-    size_t len;
+    const TransportPeer *peer;
     Error **errp;
     bool ok;
 } ConnectCall;
 
 /* Each lane's address behind its length, two bytes, in order of lanes. */
-static const uint8_t *lane_address(const ConnectCall *c, unsigned lane,
+static const uint8_t *lane_address(const TransportPeer *peer, unsigned lane,
                                    size_t *len)
 {
-    const uint8_t *at = c->addr, *end = c->addr + c->len;
+    const uint8_t *at = peer->address, *end = at + peer->address_len;
 
     for (unsigned i = 0; end - at >= ADDRESS_HEAD; i++) {
         *len = lduw_le_p(at);
@@ -152,31 +177,55 @@ static const uint8_t *lane_address(const ConnectCall *c, unsigned lane,
     return NULL;
 }
 
+static void note_path(Engine *e, CohNodeId peer)
+{
+    char *path = e->transport->ops->describe(e->transport, peer);
+    Engine *front = e->front;
+
+    QEMU_LOCK_GUARD(&front->lock);
+    g_free(front->path[peer]);
+    front->path[peer] = path;
+}
+
 static void call_connect(Engine *e, void *opaque)
 {
     ConnectCall *c = opaque;
-    size_t len;
-    const void *addr = lane_address(c, e->lane, &len);
+    TransportPeer peer = *c->peer;
 
-    if (!addr) {
-        error_setg(c->errp, "distkvm: node %d sent a malformed address",
-                   c->peer);
+    peer.self = e->node.id;
+    if (peer.address) {
+        peer.address = lane_address(c->peer, e->lane, &peer.address_len);
     }
-    c->ok = addr && e->transport->ops->connect(e->transport, c->peer, addr,
-                                               len, c->errp);
+    if (!peer.address == !e->address_len) {
+        c->ok = e->transport->ops->connect(e->transport, &peer, c->errp);
+    } else {
+        c->ok = false;
+        error_setg(c->errp, "distkvm: node %d sent a malformed address",
+                   peer.id);
+    }
+    qatomic_set(&e->alive.reached[peer.id], false);
+    if (c->ok) {
+        note_path(e, peer.id);
+    }
 }
 
-bool engine_connect(Engine *e, CohNodeId peer, const void *addr, size_t len,
-                    Error **errp)
+bool engine_connect_lane(Engine *e, unsigned lane, const TransportPeer *peer,
+                         Error **errp)
 {
-    ConnectCall c = {
-        .peer = peer, .addr = addr, .len = len, .errp = errp, .ok = true,
-    };
+    ConnectCall c = { .peer = peer, .errp = errp };
 
-    for (unsigned lane = 0; c.ok && lane < e->config.lanes.n; lane++) {
-        engine_call(e->all[lane], call_connect, &c);
-    }
+    engine_call(e->all[lane], call_connect, &c);
     return c.ok;
+}
+
+bool engine_connect(Engine *e, const TransportPeer *peer, Error **errp)
+{
+    bool ok = true;
+
+    for (unsigned lane = 0; ok && lane < e->config.lanes.n; lane++) {
+        ok = engine_connect_lane(e, lane, peer, errp);
+    }
+    return ok;
 }
 
 static void call_disconnect(Engine *e, void *opaque)
@@ -228,27 +277,20 @@ static void call_fail(Engine *e, void *opaque)
 
 void engine_fail(Engine *e)
 {
-    call_all(e, call_fail, NULL);
-}
+    bool stuck = false;
 
-typedef struct DescribeCall {
-    CohNodeId peer;
-    char *text;
-} DescribeCall;
-
-static void call_describe(Engine *e, void *opaque)
-{
-    DescribeCall *c = opaque;
-
-    c->text = e->transport->ops->describe(e->transport, c->peer);
+    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+        stuck |= !engine_call_for(e->all[lane], call_fail, NULL, FAIL_MS);
+    }
+    if (stuck) {
+        mem_poison_all(e->mem);
+    }
 }
 
 char *engine_describe_peer(Engine *e, CohNodeId peer)
 {
-    DescribeCall c = { .peer = peer };
-
-    engine_call(e, call_describe, &c);
-    return c.text;
+    QEMU_LOCK_GUARD(&e->lock);
+    return g_strdup(e->path[peer] ?: "none");
 }
 
 void engine_stats(Engine *e, EngineStats *stats)
@@ -379,6 +421,7 @@ static void engine_sleep(Engine *e)
         timeout = due == INT64_MAX ? -1 : MAX(due - get_clock(), 0);
         qemu_poll_ns((GPollFD *)fds, ARRAY_SIZE(fds), timeout);
         e->told = fds[0].revents;
+        e->alive.woken = fds[2].revents;
         e->unseen = 0;
         if (fds[1].revents) {
             event_notifier_test_and_clear(&e->kick);
@@ -398,9 +441,11 @@ static void *engine_thread(void *opaque)
         int64_t spin;
 
         if (engine_run_once(e)) {
+            e->alive.woken = false;
             idle_since = 0;
             continue;
         }
+        e->alive.woken = false;
         spin = spin_ns(e);
         if (!spin || (idle_since && get_clock() - idle_since > spin)) {
             engine_sleep(e);
@@ -424,7 +469,7 @@ static void lane_free(Engine *e)
 
 static Engine *lane_new(const EngineConfig *config, unsigned lane,
                         Engine *front, Mem *mem,
-                        EngineTransportNew *transport_new,
+                        TransportNew *transport_new,
                         const EngineListener *listener, void *opaque,
                         Error **errp)
 {
@@ -433,6 +478,7 @@ static Engine *lane_new(const EngineConfig *config, unsigned lane,
     e->config = *config;
     e->config.delta_pages /= config->lanes.n;
     e->lane = lane;
+    e->front = front ?: e;
     e->mem = mem;
     e->listener = listener;
     e->opaque = opaque;
@@ -446,23 +492,65 @@ static Engine *lane_new(const EngineConfig *config, unsigned lane,
     QSIMPLEQ_INIT(&e->calls);
     event_notifier_init(&e->kick, false);
     follow_init(&e->follow, false);
-    engine_coh_init(e, front ?: e);
+    engine_coh_init(e, e->front);
     return e;
 }
 
 static void add_address(GByteArray *all, Engine *e)
 {
+    const TransportOps *ops = e->transport->ops;
     uint8_t head[ADDRESS_HEAD];
-    size_t len;
-    const void *address = e->transport->ops->address(e->transport, &len);
+    const void *address;
 
-    stw_le_p(head, len);
-    g_byte_array_append(all, head, sizeof(head));
-    g_byte_array_append(all, address, len);
+    e->address_len = 0;
+    if (ops->address) {
+        address = ops->address(e->transport, &e->address_len);
+        stw_le_p(head, e->address_len);
+        g_byte_array_append(all, head, sizeof(head));
+        g_byte_array_append(all, address, e->address_len);
+    }
+}
+
+static void collect_addresses(Engine *e)
+{
+    g_byte_array_set_size(e->address, 0);
+    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+        add_address(e->address, e->all[lane]);
+    }
+}
+
+typedef struct TransportCall {
+    TransportNew *transport_new;
+    Error **errp;
+    bool ok;
+} TransportCall;
+
+static void call_transport(Engine *e, void *opaque)
+{
+    TransportCall *c = opaque;
+    Transport *t = c->transport_new(&engine_transport_listener, e, c->errp);
+
+    c->ok = t;
+    if (t) {
+        e->transport->ops->destroy(e->transport);
+        e->transport = t;
+    }
+}
+
+bool engine_set_transport(Engine *e, TransportNew *transport_new, Error **errp)
+{
+    TransportCall c = { .transport_new = transport_new, .errp = errp,
+                        .ok = true };
+
+    for (unsigned lane = 0; c.ok && lane < e->config.lanes.n; lane++) {
+        engine_call(e->all[lane], call_transport, &c);
+    }
+    collect_addresses(e);
+    return c.ok;
 }
 
 Engine *engine_new(const EngineConfig *config, Mem *mem,
-                   EngineTransportNew *transport_new,
+                   TransportNew *transport_new,
                    const EngineListener *listener, void *opaque,
                    Error **errp)
 {
@@ -481,16 +569,14 @@ Engine *engine_new(const EngineConfig *config, Mem *mem,
     }
     memcpy(all[0]->all, all, sizeof(all));
     all[0]->address = g_byte_array_new();
-    for (unsigned lane = 0; lane < config->lanes.n; lane++) {
-        add_address(all[0]->address, all[lane]);
-    }
+    collect_addresses(all[0]);
     return all[0];
 }
 
 const void *engine_address(Engine *e, size_t *len)
 {
     *len = e->address->len;
-    return e->address->data;
+    return e->address->len ? e->address->data : NULL;
 }
 
 void engine_start(Engine *e)
@@ -514,6 +600,9 @@ void engine_free(Engine *e)
     }
     mem_free(e->mem);
     g_byte_array_unref(e->address);
+    for (CohNodeId n = 0; n < COH_NODES_MAX; n++) {
+        g_free(e->path[n]);
+    }
     while (lanes--) {
         lane_free(all[lanes]);
     }

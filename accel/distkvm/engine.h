@@ -25,8 +25,13 @@ typedef struct Engine Engine;
 typedef struct EngineListener {
     /* A frame that is not of the coherence protocol; valid for the call. */
     void (*frame)(void *opaque, const WireFrame *frame);
-    /* @peer sent nonsense or cannot be reached, because of @why. */
+    /* @peer sent nonsense or keeps us waiting, because of @why. */
     void (*lost)(void *opaque, CohNodeId peer, const char *why);
+    /*
+     * A stream or endpoint to @peer has ended, because of @why: perhaps it is
+     * leaving in good order.
+     */
+    void (*closed)(void *opaque, CohNodeId peer, const char *why);
     /*
      * @page has just left this node, before anyone else may write to it; or
      * another node has just had a word of it changed.
@@ -73,13 +78,9 @@ typedef struct EngineStats {
     uint64_t sent_by_type[COH_EV__MAX];
 } EngineStats;
 
-/* Makes a transport whose frames go to @listener. */
-typedef Transport *EngineTransportNew(const TransportListener *listener,
-                                      void *opaque, Error **errp);
-
 /* Takes over @mem, also when it fails.  Main thread. */
 Engine *engine_new(const EngineConfig *config, Mem *mem,
-                   EngineTransportNew *transport_new,
+                   TransportNew *transport_new,
                    const EngineListener *listener, void *opaque,
                    Error **errp);
 void engine_start(Engine *e);
@@ -98,11 +99,36 @@ void engine_post(Engine *e, CohNodeId to, const WireFrame *frame);
 void engine_rests(Engine *e);
 
 /*
+ * Ask @peer on every lane for an answer, with a page of payload.  Any thread;
+ * never waits.
+ */
+void engine_ping(Engine *e, CohNodeId peer);
+/* As of when is @peer known to answer on @lane, in ns of CLOCK_BOOTTIME? */
+int64_t engine_answered_ns(Engine *e, CohNodeId peer, unsigned lane);
+/* Has @peer answered on all lanes, each time woken from sleep, as was ours? */
+bool engine_is_reached(Engine *e, CohNodeId peer);
+/*
+ * Look, in each lane's thread, for pages that have been awaited for longer
+ * than @limit_ns; a peer that keeps one is lost.  The first lane whose thread
+ * did not take up the last such order within @limit_ns, or -1.  One thread
+ * only; never waits.
+ */
+int engine_watch(Engine *e, int64_t limit_ns);
+
+/*
  * The rest may be called by any thread but the engine's, and returns when the
  * engine has done it; the engine never waits for the caller's locks.
  */
-bool engine_connect(Engine *e, CohNodeId peer, const void *addr, size_t len,
-                    Error **errp);
+/* Use other transports from now on; no peer may be connected. */
+bool engine_set_transport(Engine *e, TransportNew *transport_new,
+                          Error **errp);
+/*
+ * Make @peer reachable.  By address: on all lanes, whose addresses @peer holds
+ * as engine_address() gives them.  By stream: on @lane.
+ */
+bool engine_connect(Engine *e, const TransportPeer *peer, Error **errp);
+bool engine_connect_lane(Engine *e, unsigned lane, const TransportPeer *peer,
+                         Error **errp);
 void engine_disconnect(Engine *e, CohNodeId peer);
 /* All peers are connected: faults on pages of other homes may be served. */
 void engine_joined(Engine *e);
@@ -133,11 +159,17 @@ int engine_give_up(Engine *e, CohPage page);
 bool engine_has(Engine *e, CohPage page, bool write);
 /* Where @page is in this process.  Any thread. */
 void *engine_host(Engine *e, CohPage page);
-/* A node is lost: release whoever waits for a page, serve nobody. */
+/*
+ * A node is lost: release whoever waits for a page, serve nobody.  Lanes whose
+ * threads do not act on it soon are released from outside.
+ */
 void engine_fail(Engine *e);
-/* The transport addresses of all lanes; valid until engine_free(). */
+/*
+ * The transport addresses of all lanes; NULL if peers bring streams.  Valid
+ * until engine_set_transport() or engine_free().
+ */
 const void *engine_address(Engine *e, size_t *len);
-/* The transport's lanes to @peer; g_free. */
+/* What leads to @peer, as of its connection; g_free.  Any thread. */
 char *engine_describe_peer(Engine *e, CohNodeId peer);
 void engine_stats(Engine *e, EngineStats *stats);
 
@@ -150,12 +182,17 @@ typedef struct EngineSize {
 
 void engine_size(Engine *e, EngineSize *size);
 
+#define ENGINE_HOT_MAX 20
+
 typedef struct EngineHotPage {
     CohPage page;
     unsigned faults;    /* that needed another node; stops at UINT16_MAX    */
 } EngineHotPage;
 
-/* The @max pages with most faults, most first; how many there are. */
+/*
+ * The @max pages with most faults, most first, ENGINE_HOT_MAX at most; how many
+ * there are.  Any thread; never waits for the engine.
+ */
 unsigned engine_hot_pages(Engine *e, EngineHotPage *hot, unsigned max);
 
 #endif

@@ -9,9 +9,14 @@
 #include "hw/boards.h"
 #include "qemu/datadir.h"
 #include "qemu-version.h"
+#include "system/numa.h"
 #include "distkvm-internal.h"
 #include "hello.h"
+#include "ram.h"
 #include "vmi-tsc.h"
+
+/* Characters of it that are shown; 64 nodes of one kind need more. */
+#define LONG_FACT 600
 
 static char *digest(const void *data, size_t len)
 {
@@ -38,6 +43,81 @@ static char *vcpu_shares(void)
         first[n] = distkvm->map.cpu_first[n];
     }
     return hello_shares(first, 1);
+}
+
+/* ----------------------------------------------- memory and who is near */
+
+/* vCPUs of the NUMA node @node, as "0-1,4". */
+static void add_vcpus(GString *text, int node)
+{
+    const CPUArchIdList *cpus = current_machine->possible_cpus;
+    int first = -1;
+    bool any = false;
+
+    for (int i = 0; i <= cpus->len; i++) {
+        bool here = i < cpus->len && cpus->cpus[i].props.has_node_id &&
+                    cpus->cpus[i].props.node_id == node;
+
+        if (here && first < 0) {
+            first = i;
+        } else if (!here && first >= 0) {
+            g_string_append_printf(text, any ? ",%d" : "%d", first);
+            if (first < i - 1) {
+                g_string_append_printf(text, "-%d", i - 1);
+            }
+            any = true;
+            first = -1;
+        }
+    }
+    if (!any) {
+        g_string_append(text, "none");
+    }
+}
+
+static void add_distances(GString *text, const NumaState *numa, int node)
+{
+    for (int i = 0; numa->have_numa_distance && i < numa->num_nodes; i++) {
+        g_string_append_printf(text, "%s%d", i ? "/" : ", distances ",
+                               numa->nodes[node].distance[i]);
+    }
+}
+
+/* The guest's memory map and what it is told of it: -numa, or "none". */
+static char *numa_layout(void)
+{
+    const NumaState *numa = current_machine->numa_state;
+    GString *text = g_string_new(NULL);
+
+    if (!numa || !numa->num_nodes) {
+        g_string_append(text, "none");
+    }
+    for (int n = 0; numa && n < numa->num_nodes; n++) {
+        g_string_append_printf(text, "%snode %d: RAM %" PRIu64 ", vCPUs ",
+                               n ? "; " : "", n, numa->nodes[n].node_mem);
+        add_vcpus(text, n);
+        add_distances(text, numa, n);
+    }
+    return g_string_free(text, false);
+}
+
+/*
+ * A fact that a difference can be read from, if it is short.  A hello has
+ * little room, and a text that differs far behind shows nothing.
+ */
+static void state_long(QDict *facts, const char *name, char *value)
+{
+    size_t len = strlen(value);
+
+    if (len > LONG_FACT) {
+        char *hash = digest(value, len);
+
+        hello_state(facts, name, g_strdup_printf("%.*s... (%.16s)", LONG_FACT,
+                                                 value, hash));
+        g_free(hash);
+        g_free(value);
+    } else {
+        hello_state(facts, name, value);
+    }
 }
 
 /* Digest of the firmware that this node's command line names, or "none". */
@@ -76,6 +156,9 @@ QDict *hello_make(void)
                     OBJECT(current_machine)))));
     hello_state(facts, "CPU topology", topology());
     hello_state(facts, "vCPUs of the nodes", vcpu_shares());
+    state_long(facts, "RAM backends (-object memory-backend-, -numa)",
+               distkvm_ram_text());
+    state_long(facts, "NUMA layout (-numa)", numa_layout());
     qdict_put(hello, "cpu", cpu_model_make());
     vmi_tsc_hello(hello);
     qdict_put_str(hello, "firmware", hash);
@@ -86,9 +169,11 @@ QDict *hello_make(void)
 bool hello_machine_agrees(const QDict *ours, const QDict *theirs, int node,
                           Error **errp)
 {
-    if (!machine_hello_fits(ours, theirs, node, errp)) {
-        return false;
-    }
+    return machine_hello_fits(ours, theirs, node, errp);
+}
+
+/* Not while it is compared: a peer that is refused must change nothing. */
+void hello_machine_accept(const QDict *theirs, int node)
+{
     vmi_tsc_peer(node, qdict_get_try_int(theirs, "tsc-khz", 0));
-    return true;
 }

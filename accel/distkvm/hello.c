@@ -14,6 +14,7 @@
 #include "qobject/qstring.h"
 #include "distkvm-internal.h"
 #include "hello.h"
+#include "place.h"
 
 #define HELLO_MAGIC "distkvm"
 #define FACT_PROTOCOL "protocol version"
@@ -54,6 +55,12 @@ QDict *hello_new(void)
                 hello_shares(distkvm->map.page_first, COH_PAGE_SIZE));
     hello_state(facts, "lanes (lanes=)",
                 g_strdup_printf("%u", distkvm->engine_config.lanes.n));
+    hello_state(facts, "transport (transport=)",
+                g_strdup(distkvm_transport_name(distkvm->transport)));
+    qdict_put(hello, "place", place_make());
+    qdict_put_bool(hello, "shm", distkvm->transport != DISTKVM_TRANSPORT_TLS &&
+                                 distkvm->transport != DISTKVM_TRANSPORT_UCX &&
+                                 !distkvm->no_shm);
     qdict_put_str(hello, "magic", HELLO_MAGIC);
     qdict_put_int(hello, "node", distkvm->id);
     qdict_put(hello, "facts", facts);
@@ -72,7 +79,7 @@ static bool fact_agrees(const QDict *ours, const QDict *theirs,
     const char *there = text_of(theirs, name);
 
     if (strcmp(here, there)) {
-        error_setg(errp, "%s differs: '%s' on this node (%d), '%s' on"
+        error_setg(errp, "%s differs: '%s' on this node (%d), '%.200s' on"
                    " node %d", name, here, distkvm->id, there, node);
         return false;
     }

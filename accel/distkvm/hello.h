@@ -30,4 +30,7 @@ bool hello_tsc_equal(int64_t khz_a, int64_t khz_b);
 bool hello_machine_agrees(const QDict *ours, const QDict *theirs, int node,
                           Error **errp);
 
+/* @theirs, of @node, is a member's from now on: remember what matters. */
+void hello_machine_accept(const QDict *theirs, int node);
+
 #endif

@@ -13,6 +13,8 @@
 #include "exec/address-spaces.h"
 #include "exec/memory.h"
 #include "hw/core/cpu.h"
+#include "hw/i386/apic_internal.h"
+#include "qemu/rcu.h"
 #include "hw/intc/i8259.h"
 #include "qemu/bswap.h"
 #include "qemu/lockable.h"
@@ -20,6 +22,7 @@
 #include "qemu/thread.h"
 #include "distkvm-internal.h"
 #include "map.h"
+#include "ram.h"
 #include "trace.h"
 
 #define IO_SIZE_MAX 8
@@ -175,6 +178,32 @@ static void answer(void *opaque)
     engine_post(distkvm->engine, req->frame.from, &req->frame);
 }
 
+/* Chipsets change what answers below this; above, RAM stays RAM. */
+#define LEGACY_END (1u << 20)
+#define APIC_FIRST APIC_DEFAULT_ADDRESS
+#define APIC_LAST (APIC_DEFAULT_ADDRESS + APIC_SPACE_SIZE - 1)
+
+/*
+ * No follower forwards an access to RAM, which it has itself, or to a local
+ * APIC; but one that it sent before the chipset made RAM of an address may
+ * arrive after.  BQL held.
+ */
+static bool is_for_device(hwaddr addr, unsigned size)
+{
+    hwaddr in, len = size;
+    MemoryRegion *mr;
+
+    if (addr + size < addr ||
+        (addr <= APIC_LAST && addr + size > APIC_FIRST)) {
+        return false;
+    }
+    RCU_READ_LOCK_GUARD();
+    mr = address_space_translate(&address_space_memory, addr, &in, &len, true,
+                                 MEMTXATTRS_UNSPECIFIED);
+    return addr < LEGACY_END || !memory_region_is_ram(mr) ||
+           !distkvm_ram_is_coherent(mr);
+}
+
 static void serve_in_service(void *opaque)
 {
     IoRequest *req = opaque;
@@ -184,6 +213,13 @@ static void serve_in_service(void *opaque)
     CPUState *saved = current_cpu;
     MemTxResult result = MEMTX_OK;
 
+    if (!(req->frame.sub & (WIRE_IO_PORT | WIRE_IO_ACK)) &&
+        !is_for_device(req->frame.addr, req->frame.acks)) {
+        member_expel(req->frame.from, "it sent a device access to RAM or a"
+                     " local APIC");
+        g_free(req);
+        return;
+    }
     trace_distkvm_io_serve(req->frame.from, req->frame.addr, req->frame.acks,
                            write);
     /* Some devices ask who accesses them. */
@@ -208,8 +244,9 @@ static void io_request(const WireFrame *frame)
     bool named = frame->arg != IO_NO_CPU;
     bool ack = frame->sub & WIRE_IO_ACK;
 
-    if (frame->len != IO_SIZE_MAX || frame->acks < 1 ||
-        frame->acks > IO_SIZE_MAX || !distkvm_is_boot_node() ||
+    /* Lengths and roles are rules.c's. */
+    if (frame->acks < 1 || frame->acks > IO_SIZE_MAX ||
+        (frame->sub & WIRE_IO_PORT && frame->addr > IO_PORTS - frame->acks) ||
         (ack && (frame->sub != WIRE_IO_ACK || !isa_pic)) ||
         (named && cluster_map_cpu_node(&distkvm->map, frame->arg) !=
                   frame->from)) {
@@ -232,11 +269,13 @@ static void io_reply(const WireFrame *frame)
             break;
         }
     }
-    if (wait && frame->len == IO_SIZE_MAX) {
+    if (wait) {
         QLIST_REMOVE(wait, next);
         wait->data = ldq_le_p(frame->payload);
         wait->result = frame->arg;
         qemu_sem_post(&wait->done);
+    } else if (!io.failed) {
+        member_expel(frame->from, "it sent an answer nobody asked for");
     }
 }
 

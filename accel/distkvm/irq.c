@@ -151,7 +151,21 @@ static void irq_in_service(void *opaque)
     }
 }
 
+/* Is it for a CPU of this node, as its sender knows all CPUs' nodes? */
+static bool is_for_us(const WireFrame *frame)
+{
+    if (frame->type == WIRE_EOI) {
+        return frame->arg <= UINT8_MAX;
+    }
+    return frame->sub == WIRE_IRQ_PIC ||
+           cluster_map_cpu_node(&distkvm->map, frame->arg) == distkvm->id;
+}
+
 void irq_frame(const WireFrame *frame)
 {
+    if (!is_for_us(frame)) {
+        member_expel(frame->from, "it sent an interrupt for another node");
+        return;
+    }
     service_queue(irq_in_service, g_memdup2(frame, sizeof(*frame)));
 }

@@ -7,7 +7,7 @@
  * its signal before the thread executes anything else, also after a stop.  The
  * handler closes the gate and returns; a thread with locks held runs on until
  * it enters guest code, where it holds none and can wait.  Only the member
- * thread opens the gate.
+ * thread opens the gate.  Time that a host spends suspended counts.
  * Spec: docs/architecture.rst, "Loss of a node".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -21,6 +21,7 @@
 #include "system/tcg.h"
 #include <linux/kvm.h>
 #include "tcg/tcg.h"
+#include "clock.h"
 #include "distkvm-internal.h"
 #include "lease.h"
 
@@ -77,7 +78,7 @@ static void gate_set(bool open)
 
 static bool is_expired(void)
 {
-    return get_clock() >= qatomic_read(&lease.end_ns);
+    return host_boottime_ns() >= qatomic_read(&lease.end_ns);
 }
 
 static void on_expiry(int sig)
@@ -162,7 +163,7 @@ void lease_granted(CohNodeId peer, int64_t age_ns)
 {
     int64_t end = INT64_MAX;
 
-    lease.granted_ns[peer] = get_clock() - MAX(age_ns, 0);
+    lease.granted_ns[peer] = host_boottime_ns() - MAX(age_ns, 0);
     for (CohNodeId n = 0; n < distkvm->nodes; n++) {
         if (n == distkvm->id || member_state(n) != MEMBER_JOINED) {
             continue;
@@ -208,7 +209,7 @@ static void enroll(CPUState *cpu, run_on_cpu_data unused)
     sigset_t ours;
     timer_t timer;
 
-    if (timer_create(CLOCK_MONOTONIC, &event, &timer) < 0) {
+    if (timer_create(CLOCK_BOOTTIME, &event, &timer) < 0) {
         g_autofree char *why = g_strdup_printf(
             "a timer for vCPU %d cannot be had: %s (raise the limit of pending"
             " signals, ulimit -i)", cpu->cpu_index, strerror(errno));

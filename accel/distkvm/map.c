@@ -45,6 +45,7 @@ static struct {
     MemoryRegion container;
     GPtrArray *regions;         /* MemoryRegion, in the container */
     GHashTable *roms;           /* block name -> MemoryRegion */
+    GHashTable *roms_refused;   /* set of block names */
 } map;
 
 /* ---------------------------------------------------- node 0: telling it */
@@ -108,6 +109,19 @@ static void send_rom(const char *block)
     uint64_t size = qemu_ram_get_used_length(rb);
     const uint8_t *data = qemu_ram_get_host_addr(rb);
 
+    if (size > ROM_BYTES_MAX) {
+        QDict *message = member_message("rom");
+
+        warn_report("distkvm: ROM '%s' has %" PRIu64 " MiB; other nodes take"
+                    " copies of %u MiB at most, so their vCPUs cannot read"
+                    " it; leave it out, or in libvirt: <rom bar='off'/>",
+                    block, size >> 20, ROM_BYTES_MAX >> 20);
+        /* Without contents: so that they know why they have none. */
+        qdict_put_str(message, "block", block);
+        qdict_put_int(message, "size", size);
+        member_broadcast(message);
+        return;
+    }
     for (uint64_t at = 0; at < size; at += ROM_CHUNK_BYTES) {
         QDict *message = member_message("rom");
         uint64_t len = MIN(size - at, ROM_CHUNK_BYTES);
@@ -185,6 +199,8 @@ void map_init(void)
                                         &map.container, MAP_PRIORITY);
     map.regions = g_ptr_array_new();
     map.roms = g_hash_table_new(g_str_hash, g_str_equal);
+    map.roms_refused = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+                                             NULL);
 }
 
 void map_add_devices(MemoryRegion *devices)
@@ -202,7 +218,19 @@ void map_rom_message(CohNodeId from, const QDict *message)
     MemoryRegion *mr;
     gsize len;
 
-    if (from != 0 || !block || !text || !size || size > ROM_BYTES_MAX) {
+    if (from != 0 || !block || !size) {
+        return;
+    }
+    if (size > ROM_BYTES_MAX) {
+        if (g_hash_table_add(map.roms_refused, g_strdup(block))) {
+            warn_report("distkvm: node 0's ROM '%s' has %" PRIu64 " MiB, more"
+                        " than the %u MiB that this node takes a copy of: its"
+                        " vCPUs cannot read it", block, size >> 20,
+                        ROM_BYTES_MAX >> 20);
+        }
+        return;
+    }
+    if (!text) {
         return;
     }
     data = g_base64_decode(text, &len);
@@ -246,6 +274,9 @@ static void apply_section(const QDict *section)
     MemoryRegion *target = section_target(block, rom);
     MemoryRegion *alias;
 
+    if (rom && g_hash_table_contains(map.roms_refused, block)) {
+        return;
+    }
     if (!target || offset > memory_region_size(target) ||
         size > memory_region_size(target) - offset) {
         warn_report("distkvm: node 0 maps '%s' at 0x%" PRIx64 ", which this"

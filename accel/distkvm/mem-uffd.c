@@ -109,7 +109,8 @@ Mem *mem_uffd_new(const Lanes *lanes, Error **errp)
         error_setg(errp, "distkvm: this host gives no userfaultfd that traps"
                    " faults of the kernel");
         error_append_hint(errp, "Give the user access to /dev/userfaultfd"
-                          " (Linux 6.1 or newer), or set"
+                          " (Linux 6.1 or newer; under libvirt name it in"
+                          " cgroup_device_acl of qemu.conf besides), or set"
                           " vm.unprivileged_userfaultfd=1.\n");
         return NULL;
     }
@@ -391,6 +392,23 @@ void mem_poison(Mem *mem, CohPage page)
     qatomic_set(&poisoned, mem);
     mprotect(mem_host(mem, page), COH_PAGE_SIZE, PROT_NONE);
     mem_wake(mem, page);
+}
+
+void mem_poison_all(Mem *mem)
+{
+    qatomic_set(&poisoned, mem);
+    for (unsigned i = 0; i < mem->blocks; i++) {
+        MemBlock *b = &mem->block[i];
+        struct uffdio_range range = {
+            .start = (uintptr_t)b->host, .len = b->size,
+        };
+
+        mprotect(b->host, b->size, PROT_NONE);
+        /* Of each lane the stretches that are its own. */
+        for (unsigned lane = 0; lane < mem->lanes.n; lane++) {
+            ioctl(mem->fd[lane], UFFDIO_WAKE, &range);
+        }
+    }
 }
 
 bool mem_is_poisoned(void *addr)

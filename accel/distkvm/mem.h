@@ -69,6 +69,10 @@ void mem_wake(Mem *mem, CohPage page);
  * Wakes whoever waits for it.
  */
 void mem_poison(Mem *mem, CohPage page);
+/*
+ * The same for all memory: nobody is left who serves its faults.  Any thread.
+ */
+void mem_poison_all(Mem *mem);
 /* May @addr have been poisoned?  Async-signal-safe, as is the next. */
 bool mem_is_poisoned(void *addr);
 /* Put a private zero page at the poisoned @addr; false if that fails. */

@@ -1,7 +1,9 @@
 /*
- * distkvm: membership's insides, shared by member.c and member-join.c
+ * distkvm: membership's insides
  *
- * member.c keeps joined members; member-join.c makes strangers into members.
+ * member.c keeps joined members; member-listen.c lets connections in,
+ * member-join.c makes the peers behind them into members, member-lane.c the
+ * streams of their lanes, member-path.c chooses what frames travel over.
  * Fields are the member thread's unless a comment says otherwise.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -14,28 +16,53 @@
 #include "qemu/timer.h"
 #include "channel.h"
 #include "clock.h"
+#include "core/rules.h"
 #include "distkvm-internal.h"
+#include "door.h"
+#include "hello.h"
 
-/* From connection to a right hello. */
-#define HELLO_MS 10000
+/* From one step of joining to the next. */
+#define STEP_MS 10000
+/* From a connection to its proof, and from there to its hello. */
+#define DOOR_MS 3000
 
 typedef struct Member {
     CohNodeId id;
     /* atomic */
     MemberState state;
     int64_t heard_ms;           /* atomic */
+    /* dialing */
     bool dialing;
+    Door *door;                 /* of ours to it */
+    int64_t door_end_ms;
     int64_t dial_ms;            /* when to dial next */
-    int64_t since_ms;           /* of the connection */
-    bool proved;                /* its hello was right */
-    bool reachable;             /* our endpoint to it is made */
-    bool ready;                 /* its endpoint to us is made */
+    int64_t refused_ms;         /* since when it tells us to come again; 0 */
+    char *why;                  /* it has not joined, for messages */
+    /* from here on of one connection; cleared with it */
+    unsigned incarnation;       /* counts connections; atomic */
+    int64_t since_ms;           /* of the step at hand */
+    char *address;              /* where it is connected from */
+    bool known;                 /* its hello was right */
+    char *apart;                /* why memory cannot be shared, or NULL */
+    Cookie ours, theirs;
+    bool addressed;             /* its address is here */
+    GByteArray *ucx;            /* that; empty for streams */
+    bool address_sent, lanes_dialed, ready_sent;
+    bool trying;                /* whether frames pass */
+    unsigned lanes;             /* a bit for each that is connected */
+    bool reachable;             /* all are */
+    bool ready;                 /* it says the same */
+    bool reached_sent;          /* frames passed, woken for by both */
+    bool reached;               /* it says the same */
+    int64_t lanes_pinged_ms;
     Channel *channel;           /* under lock */
 } Member;
 
-/* A connection that has not proved which node it is. */
+/* A connection that has not said which node it is. */
 typedef struct Stranger {
     Channel *channel;
+    CohNodeId node;             /* as its greeting says */
+    char *address;
     int64_t end_ms;             /* when it is closed */
     bool greeted;
 } Stranger;
@@ -44,12 +71,16 @@ typedef struct Membership {
     QemuThread thread;
     GMainContext *context;
     QIONetListener *listener;
-    QDict *hello;
+    QDict *hello, *place;
     QemuMutex lock;             /* channel pointers */
     Member member[COH_NODES_MAX];
-    GSList *strangers;          /* Stranger */
+    GQueue doors;               /* AcceptedDoor, oldest first */
+    GQueue strangers;           /* Stranger, oldest first */
     int64_t start_ms, progress_ms, tick_ms;
+    bool decided;               /* what frames travel over */
+    TransportNew *transport;    /* that */
     bool formed, gave_up;
+    bool hangs;                 /* a lane of this node; it was said */
     bool leaving;               /* atomic */
 } Membership;
 
@@ -57,7 +88,7 @@ extern Membership mm;
 
 static inline int64_t member_now_ms(void)
 {
-    return get_clock() / SCALE_MS;
+    return host_boottime_ns() / SCALE_MS;
 }
 
 extern const ChannelListener member_channel_listener;
@@ -65,17 +96,39 @@ extern const ChannelListener member_channel_listener;
 /* member.c */
 void member_lose(Member *m, const char *why);
 
+/* member-listen.c */
+bool listen_start(Error **errp);
+/* Every tick, for ever: who takes too long is closed. */
+void listen_tick(int64_t now);
+void listen_message(Channel *c, const char *type, const QDict *message,
+                    size_t len);
+void listen_gone(Channel *c);
+/* @s is no stranger any more; its channel is the caller's. */
+void listen_forget(Stranger *s);
+/* Tell it why, and close soon. */
+void listen_refuse(Stranger *s, bool retry, const char *why);
+
 /* member-join.c */
-bool join_listen(Error **errp);
-void join_stranger_message(Channel *c, const char *type,
-                           const QDict *message);
-void join_stranger_gone(Channel *c);
-/* A message of a connection that is not a joined member's; true if it was. */
+void join_hello(Stranger *s, const QDict *hello);
+/* A message of a connection that is a member's; true if it was for joining. */
 bool join_message(Member *m, const char *type, const QDict *message);
+/* Take the steps that are possible now. */
+void join_proceed(Member *m);
 void join_dial(Member *m);
-/* Every tick, until the cluster has formed (strangers: for ever). */
+/* Every tick, until the cluster has formed. */
 void join_tick(int64_t now);
+/* Its connection has ended: what was agreed on it counts no more. */
+void join_forget(Member *m);
 /* This node cannot join: say so and end, which start-up may do. */
 void join_give_up(const char *why);
+
+/* member-lane.c: streams */
+void lanes_dial(Member *m);
+void lanes_stranger(Stranger *s, const QDict *message);
+
+/* member-path.c */
+/* All nodes are known: false if no way suits them, which was said. */
+bool path_decide(void);
+bool path_uses_streams(void);
 
 #endif

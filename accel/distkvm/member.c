@@ -2,21 +2,32 @@
  * distkvm: membership
  *
  * The connection of the hello (member-join.c) stays open and carries control
- * messages and a heartbeat.  A peer is lost when its connection closes, its
- * heartbeat stops, or it breaks the rules.  Runs on a thread of its own; never
- * takes the BQL.  Spec: docs/architecture.rst, "Membership".
+ * messages and a heartbeat; frames on every lane are pinged besides.  A peer is
+ * lost when its connection closes, either heartbeat stops, it keeps a page for
+ * too long, or it breaks the rules.  Runs on a thread of its own, which takes
+ * no BQL and waits for no log.  Spec: docs/architecture.rst, "Membership".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qemu/error-report.h"
 #include "qemu/lockable.h"
 #include "lease.h"
 #include "member-internal.h"
+#include "place.h"
+#include "say.h"
 #include "trace.h"
 
 #define TICK_MS 200
+/* Of pings on lanes, within dead-after-ms; and from one to the next, in ms. */
+#define LANE_PINGS 4
+#define LANE_PING_MS_MAX 1000
+/* A closed lane is a loss unless the control connection says goodbye by then. */
+#define GOODBYE_MS 500
+/* Clocks may be apart by the time after which a node is lost, and this. */
+#define LEAP_SPARE_MS 1000
+/* A connection that ended is not dialed again at once. */
+#define LEFT_DIAL_MS 300
 
 Membership mm;
 
@@ -98,13 +109,18 @@ void member_lose(Member *m, const char *why)
         control_peer_left(m->id);
     } else if (!mm.formed) {
         /* It may come back: nothing depends on it yet. */
-        info_report("distkvm: node %d left before the guest started (%s)",
-                    m->id, why);
+        if (g_strcmp0(m->why, why)) {
+            say_info("distkvm: node %d left before the guest started (%s)",
+                     m->id, why);
+            g_free(m->why);
+            m->why = g_strdup(why);
+        }
         qatomic_set(&m->state, MEMBER_ABSENT);
-        if (m->reachable) {
+        m->dial_ms = member_now_ms() + LEFT_DIAL_MS;
+        if (m->reachable || m->lanes) {
             engine_disconnect(distkvm->engine, m->id);
         }
-        m->proved = m->reachable = m->ready = false;
+        join_forget(m);
     } else {
         const ClusterMap *map = &distkvm->map;
         g_autofree char *text = g_strdup_printf(
@@ -119,32 +135,53 @@ void member_lose(Member *m, const char *why)
         qdict_put_int(message, "node", m->id);
         qdict_put_str(message, "why", why);
         member_broadcast(message);
+        distkvm_lost(m->id, why);
         distkvm_fail(text);
     }
 }
 
 typedef struct Expel {
     CohNodeId peer;
+    unsigned incarnation;
     char *why;
 } Expel;
 
 static gboolean expel_in_context(gpointer opaque)
 {
     Expel *x = opaque;
+    Member *m = &mm.member[x->peer];
 
-    member_lose(&mm.member[x->peer], x->why);
+    /* A peer that has come anew since is not to blame. */
+    if (m->incarnation == x->incarnation) {
+        member_lose(m, x->why);
+    }
     g_free(x->why);
     g_free(x);
     return G_SOURCE_REMOVE;
 }
 
-void member_expel(CohNodeId peer, const char *why)
+static void expel_after(CohNodeId peer, const char *why, unsigned ms)
 {
+    g_autoptr(GSource) source = ms ? g_timeout_source_new(ms)
+                                   : g_idle_source_new();
     Expel *x = g_new(Expel, 1);
 
     x->peer = peer;
+    x->incarnation = qatomic_read(&mm.member[peer].incarnation);
     x->why = g_strdup(why);
-    g_main_context_invoke(mm.context, expel_in_context, x);
+    g_source_set_priority(source, G_PRIORITY_HIGH);
+    g_source_set_callback(source, expel_in_context, x, NULL);
+    g_source_attach(source, mm.context);
+}
+
+void member_expel(CohNodeId peer, const char *why)
+{
+    expel_after(peer, why, 0);
+}
+
+void member_closed(CohNodeId peer, const char *why)
+{
+    expel_after(peer, why, GOODBYE_MS);
 }
 
 /* ------------------------------------------------------------ messages */
@@ -154,6 +191,7 @@ static void member_ping(Member *m, const QDict *ping)
     QDict *pong = member_message("pong");
 
     qdict_put_int(pong, "sent", qdict_get_try_int(ping, "sent", 0));
+    qdict_put_int(pong, "boot", qdict_get_try_int(ping, "boot", 0));
     qdict_put_int(pong, "clock", cluster_clock_ns());
     member_send(m->id, pong);
 }
@@ -162,7 +200,10 @@ static void member_pong(Member *m, const QDict *pong)
 {
     int64_t sent = qdict_get_try_int(pong, "sent", 0);
 
-    lease_granted(m->id, cluster_clock_host_ns() - sent);
+    if (m->state == MEMBER_JOINED) {
+        lease_granted(m->id, host_boottime_ns() -
+                      qdict_get_try_int(pong, "boot", 0));
+    }
     /* Time is node 0's; others only show that they live. */
     if (m->id == 0) {
         cluster_clock_sample(sent, qdict_get_try_int(pong, "clock", 0),
@@ -170,40 +211,66 @@ static void member_pong(Member *m, const QDict *pong)
     }
 }
 
-static void joined_message(Member *m, const char *type, const QDict *message)
+static void member_lost_message(Member *m, const QDict *message)
+{
+    int64_t node = qdict_get_try_int(message, "node", -1);
+
+    if (node >= 0 && node < distkvm->nodes && node != distkvm->id) {
+        g_autofree char *why =
+            channel_printable(qdict_get_try_str(message, "why") ?: "?");
+
+        member_lose(&mm.member[node], why);
+    } else if (node == distkvm->id) {
+        member_lose(m, "it has expelled this node");
+    }
+}
+
+static Phase phase_of(const Member *m)
+{
+    if (m->state == MEMBER_JOINED) {
+        return mm.formed ? PHASE_FORMED : PHASE_JOINED;
+    }
+    return m->known ? PHASE_KNOWN : PHASE_GREETING;
+}
+
+static void member_message_in(Member *m, const char *type,
+                              const QDict *message)
 {
     if (!strcmp(type, "ping")) {
         member_ping(m, message);
     } else if (!strcmp(type, "pong")) {
         member_pong(m, message);
     } else if (!strcmp(type, "lost")) {
-        int64_t node = qdict_get_try_int(message, "node", -1);
-
-        if (node >= 0 && node < distkvm->nodes && node != distkvm->id) {
-            g_autofree char *why =
-                channel_printable(qdict_get_try_str(message, "why") ?: "?");
-
-            member_lose(&mm.member[node], why);
-        } else if (node == distkvm->id) {
-            member_lose(m, "it has expelled this node");
-        }
-    } else {
+        member_lost_message(m, message);
+    } else if (!join_message(m, type, message)) {
         control_message(m->id, message);
     }
 }
 
-static void channel_message(void *opaque, Channel *c, const QDict *message)
+static void channel_message(void *opaque, Channel *c, const QDict *message,
+                            size_t len)
 {
     const char *type = qdict_get_str(message, "type");
     Member *m = opaque;
+    const char *why;
 
     if (!m) {
-        join_stranger_message(c, type, message);
+        listen_message(c, type, message, len);
+        return;
+    }
+    if (m->channel != c) {
         return;
     }
     qatomic_set(&m->heard_ms, member_now_ms());
-    if (!join_message(m, type, message) && m->state == MEMBER_JOINED) {
-        joined_message(m, type, message);
+    why = rules_message(type, len, m->id, distkvm->id, phase_of(m));
+    if (why) {
+        g_autofree char *shown = channel_printable(type);
+        g_autofree char *text = g_strdup_printf("it sent %s ('%.32s')", why,
+                                                shown);
+
+        member_lose(m, text);
+    } else {
+        member_message_in(m, type, message);
     }
 }
 
@@ -212,7 +279,7 @@ static void channel_gone(void *opaque, Channel *c, const char *why)
     if (opaque) {
         member_lose(opaque, why);
     } else {
-        join_stranger_gone(c);
+        listen_gone(c);
     }
 }
 
@@ -223,33 +290,78 @@ const ChannelListener member_channel_listener = {
 
 /* --------------------------------------------------------------- clock */
 
+static void ping(Member *m)
+{
+    QDict *message = member_message("ping");
+
+    qdict_put_int(message, "sent", cluster_clock_host_ns());
+    qdict_put_int(message, "boot", host_boottime_ns());
+    WITH_QEMU_LOCK_GUARD(&mm.lock) {
+        if (m->channel) {
+            channel_send(m->channel, message);
+        }
+    }
+    qobject_unref(message);
+}
+
+/* Frames are the guest's life: a lane that is silent is a loss. */
+static void check_lanes(Member *m, int64_t now)
+{
+    int64_t every = MIN(distkvm->dead_after_ms / LANE_PINGS,
+                        LANE_PING_MS_MAX);
+
+    for (unsigned lane = 0; lane < distkvm->engine_config.lanes.n; lane++) {
+        int64_t silent = now - engine_answered_ns(distkvm->engine, m->id,
+                                                  lane) / SCALE_MS;
+
+        if (silent > distkvm->dead_after_ms) {
+            g_autofree char *path = engine_describe_peer(distkvm->engine,
+                                                         m->id);
+            g_autofree char *why = g_strdup_printf(
+                "lane %u (%s) has not answered for %" PRId64 " ms", lane,
+                path, silent);
+
+            member_lose(m, why);
+            return;
+        }
+    }
+    if (now - m->lanes_pinged_ms >= every) {
+        m->lanes_pinged_ms = now;
+        engine_ping(distkvm->engine, m->id);
+    }
+}
+
 static void tick_member(Member *m, int64_t now)
 {
-    g_autoptr(QDict) ping = NULL;
+    if (!m->known || (m->state != MEMBER_JOINED &&
+                      m->state != MEMBER_GREETING)) {
+        return;
+    }
+    if (now - m->heard_ms > distkvm->dead_after_ms) {
+        member_lose(m, "it was silent for too long");
+        return;
+    }
+    ping(m);
+    if (m->state == MEMBER_JOINED) {
+        check_lanes(m, now);
+    }
+}
 
-    switch (m->state) {
-    case MEMBER_ABSENT:
-        if (m->id < distkvm->id && !m->dialing && now >= m->dial_ms &&
-            !mm.gave_up) {
-            join_dial(m);
-        }
-        break;
-    case MEMBER_GREETING:
-        if (now - m->since_ms > HELLO_MS) {
-            member_lose(m, "it did not complete its hello");
-        }
-        break;
-    case MEMBER_JOINED:
-        if (now - m->heard_ms > distkvm->dead_after_ms) {
-            member_lose(m, "it was silent for too long");
-            break;
-        }
-        ping = member_message("ping");
-        qdict_put_int(ping, "sent", cluster_clock_host_ns());
-        send_to(m, ping);
-        break;
-    default:
-        break;
+static void check_own_lanes(void)
+{
+    int64_t limit_ns = distkvm->dead_after_ms * SCALE_MS;
+    int lane;
+
+    if (!mm.formed || mm.hangs || qatomic_read(&distkvm->failed)) {
+        return;
+    }
+    lane = engine_watch(distkvm->engine, limit_ns);
+    if (lane >= 0) {
+        g_autofree char *why = g_strdup_printf(
+            "this node's engine thread (lane %d) hangs", lane);
+
+        mm.hangs = true;
+        member_lose(&mm.member[distkvm->id], why);
     }
 }
 
@@ -270,7 +382,9 @@ static gboolean tick(gpointer unused)
             tick_member(&mm.member[n], now);
         }
     }
+    check_own_lanes();
     join_tick(now);
+    listen_tick(now);
     return G_SOURCE_CONTINUE;
 }
 
@@ -291,16 +405,19 @@ void member_start(void)
     qemu_mutex_init(&mm.lock);
     mm.context = g_main_context_new();
     mm.hello = hello_make();
+    mm.place = place_make();
+    cluster_clock_limit((distkvm->dead_after_ms + LEAP_SPARE_MS) * SCALE_MS);
     mm.start_ms = member_now_ms();
     for (CohNodeId n = 0; n < COH_NODES_MAX; n++) {
         mm.member[n].id = n;
     }
 
-    if (!join_listen(&err)) {
+    if (!listen_start(&err)) {
         join_give_up(error_get_pretty(err));
         error_free(err);
         return;
     }
+    g_source_set_priority(timer, G_PRIORITY_HIGH);
     g_source_set_callback(timer, tick, NULL, NULL);
     g_source_attach(timer, mm.context);
     qemu_thread_create(&mm.thread, "distkvm-member", member_thread, NULL,

@@ -10,16 +10,19 @@
 #include "qemu/osdep.h"
 #include <sys/mman.h>
 #include "qapi/error.h"
-#include "qemu/error-report.h"
+#include "crypto/tlscredspsk.h"
 #include "qemu/module.h"
 #include "qemu/sockets.h"
 #include "qemu/thread.h"
 #include "qemu/timer.h"
 #include "system/distkvm-memory.h"
 #include "clock.h"
+#include "credentials.h"
 #include "distkvm-internal.h"
 #include "hello.h"
 #include "lease.h"
+#include "qom/object_interfaces.h"
+#include "say.h"
 
 DistKVM *distkvm;
 
@@ -40,12 +43,16 @@ void distkvm_fail(const char *why)
     qemu_mutex_lock(&node.lock);
     if (!node.failure) {
         node.failure = g_strdup(why);
-        error_report("distkvm: %s", why);
+        say_error("distkvm: %s", why);
     }
     qatomic_set(&distkvm->failed, true);
     qemu_cond_broadcast(&node.changed);
     qemu_mutex_unlock(&node.lock);
     engine_fail(distkvm->engine);
+}
+
+void distkvm_lost(CohNodeId lost, const char *why)
+{
 }
 
 void control_cannot_join(const char *why)
@@ -113,6 +120,10 @@ bool hello_machine_agrees(const QDict *ours, const QDict *theirs, int id,
     return true;
 }
 
+void hello_machine_accept(const QDict *theirs, int id)
+{
+}
+
 /* No guest code, no leases. */
 void lease_granted(CohNodeId peer, int64_t age_ns)
 {
@@ -134,6 +145,11 @@ static void lost_in_engine(void *opaque, CohNodeId peer, const char *why)
     member_expel(peer, why);
 }
 
+static void closed_in_engine(void *opaque, CohNodeId peer, const char *why)
+{
+    member_closed(peer, why);
+}
+
 static void revoked_in_engine(void *opaque, CohPage page)
 {
 }
@@ -151,6 +167,7 @@ static void broken_in_engine(void *opaque, const char *why)
 static const EngineListener engine_listener = {
     .frame = frame_in_engine,
     .lost = lost_in_engine,
+    .closed = closed_in_engine,
     .revoked = revoked_in_engine,
     .may_keep = may_keep_in_engine,
     .broken = broken_in_engine,
@@ -177,13 +194,13 @@ static bool start_engine(Error **errp)
     }
     d->engine_config.id = d->id;
     d->engine_config.map = d->map;
-    d->engine = engine_new(&d->engine_config, mem, transport_ucx_new,
+    d->engine = engine_new(&d->engine_config, mem, transport_stream_new,
                            &engine_listener, NULL, errp);
     if (!d->engine) {
         return false;
     }
     engine_start(d->engine);
-    return true;
+    return distkvm_start_transport(d, errp);
 }
 
 /* ------------------------------------------------------------ the calls */
@@ -195,6 +212,22 @@ void distkvm_init_defaults(DistkvmInit *init)
         .spin_us = 50, .readahead = 64, .delta_pages = 4096, .follow = 1,
         .lanes = 1,
     };
+}
+
+/* A pre-shared key, from a directory as QEMU's tls-creds-psk has it. */
+static bool load_credentials(const DistkvmInit *init, Error **errp)
+{
+    bool over_unix = distkvm_over_unix(distkvm);
+
+    if (init->psk_dir &&
+        !object_new_with_props(TYPE_QCRYPTO_TLS_CREDS_PSK,
+                               object_get_objects_root(), "key", errp,
+                               "dir", init->psk_dir, "endpoint", "server",
+                               NULL)) {
+        return false;
+    }
+    return credentials_load(init->psk_dir ? "key" : NULL, NULL,
+                            init->insecure, over_unix, errp);
 }
 
 static bool configure(const DistkvmInit *init, Error **errp)
@@ -217,6 +250,8 @@ static bool configure(const DistkvmInit *init, Error **errp)
         return false;
     }
     return distkvm_config_peers(d, init->peers, init->node, errp) &&
+           distkvm_config_transport(d, init->transport, errp) &&
+           load_credentials(init, errp) &&
            distkvm_config_mem(d, init->mem, init->bytes, errp) &&
            distkvm_config_lanes(d, init->lanes, errp);
 }

@@ -156,7 +156,7 @@ void mirror_apply(CohNodeId from, const QDict *message)
     if (!strcmp(type, "map")) {
         map_apply(message);
     } else {
-        apic_mirror_apply(message);
+        apic_mirror_apply(from, message);
     }
     qdict_put_int(ack, "seq", qdict_get_try_int(message, "seq", 0));
     member_send(from, ack);

@@ -16,6 +16,8 @@
 
 /* Is @mr RAM that all nodes share? */
 bool distkvm_ram_is_coherent(const MemoryRegion *mr);
+/* "name=bytes" of all blocks of coherent RAM, in their order; g_free. */
+char *distkvm_ram_text(void);
 /* QEMU's address of @page, or RAM_ADDR_INVALID. */
 ram_addr_t distkvm_ram_addr(CohPage page);
 /* One past the last such address. */

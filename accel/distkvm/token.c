@@ -63,24 +63,35 @@ static void grant_next(void)
     }
 }
 
-static void ledger(CohNodeId from, WireToken what)
+/* A node asks once, waits, and gives back what it got: else false. */
+static bool ledger(CohNodeId from, WireToken what)
 {
     if (what == WIRE_TOKEN_TAKE) {
-        /* A node asks once and waits. */
-        if (!g_queue_find(&token.waiting, GUINT_TO_POINTER(from))) {
-            g_queue_push_tail(&token.waiting, GUINT_TO_POINTER(from));
+        if (token.holder == from ||
+            g_queue_find(&token.waiting, GUINT_TO_POINTER(from))) {
+            return false;
         }
-    } else if (what == WIRE_TOKEN_RELEASE && token.holder == from) {
+        g_queue_push_tail(&token.waiting, GUINT_TO_POINTER(from));
+    } else {
+        if (token.holder != from) {
+            return false;
+        }
         token.holder = COH_NODE_NONE;
     }
     grant_next();
+    return true;
 }
 
-static void granted_here(void)
+/* False: nobody here waits for it. */
+static bool granted_here(void)
 {
     QEMU_LOCK_GUARD(&token.lock);
+    if (!token.busy || token.granted) {
+        return token.failed;
+    }
     token.granted = true;
     qemu_cond_broadcast(&token.cond);
+    return true;
 }
 
 /* The ledger's own node takes part like any other, without a frame. */
@@ -119,11 +130,16 @@ static void tell_ledger(WireToken what)
 
 void token_frame(const WireFrame *frame)
 {
+    bool asked;
+
     if (frame->sub == WIRE_TOKEN_GRANT) {
-        granted_here();
-    } else if (distkvm_is_boot_node()) {
+        asked = granted_here();
+    } else {
         QEMU_LOCK_GUARD(ledger_lock());
-        ledger(frame->from, frame->sub);
+        asked = ledger(frame->from, frame->sub);
+    }
+    if (!asked) {
+        member_expel(frame->from, "it sent a token's message out of turn");
     }
 }
 

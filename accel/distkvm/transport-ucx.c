@@ -1,17 +1,22 @@
 /*
  * distkvm: frames over UCX
  *
- * The only file that knows UCX.  The library is loaded when the first worker
- * is made: it hooks mmap and installs signal handlers while it is being
- * loaded, both of which collide with QEMU, and only the environment it finds
- * at that moment turns them off.  Engine thread only, no locks.
+ * The only file that knows UCX.  The library hooks mmap and installs signal
+ * handlers while it is being loaded, both of which collide with QEMU, and only
+ * the environment it finds at that moment turns them off.
+ *
+ * UCX believes its peers: over TCP a worker listens on every interface, and
+ * its PUT writes wherever the sender says.  So "shm" leaves TCP out, and "ucx"
+ * is for networks where every host is trusted.  A bunch of frames begins with
+ * its sender and the cookie that membership gave that sender alone.
+ * Engine thread only, no locks.
  * Spec: docs/architecture.rst, "Transport".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qemu/error-report.h"
+#include "qemu/bswap.h"
 #include <dlfcn.h>
 #include <ucp/api/ucp.h>
 #include "core/wire.h"
@@ -20,10 +25,16 @@
 
 #define UCX_LIBRARY "libucp.so.0"
 #define UCX_AM_ID 0
+/* Of a bunch: the sender, six bytes of nothing, and its cookie. */
+#define AT_COOKIE 8
+#define HEAD_BYTES (AT_COOKIE + COOKIE_BYTES)
+/* No worker's address is shorter. */
+#define ADDRESS_BYTES_MIN 16
 
 /* The entry points in use, resolved once. */
 static struct {
     __typeof__(&ucp_config_read) config_read;
+    __typeof__(&ucp_config_modify) config_modify;
     __typeof__(&ucp_config_release) config_release;
     __typeof__(&ucp_init_version) init_version;
     __typeof__(&ucp_cleanup) cleanup;
@@ -49,6 +60,8 @@ typedef struct UcxPeer {
     CohNodeId id;
     ucp_ep_h ep;
     bool lost;
+    Cookie ours;                /* that it shows us                         */
+    Cookie theirs;              /* that we show it                          */
     UcxBuf *bunch;              /* frames that wait for more, or NULL       */
 } UcxPeer;
 
@@ -61,6 +74,8 @@ typedef struct TransportUcx {
     ucp_address_t *address;
     size_t address_len;
     int efd;
+    CohNodeId id;               /* this node, as its bunches say            */
+    const char *tls;            /* UCX_TLS of "shm", or NULL                */
     GQueue free_bufs;
     bool corked;
     CohNodeSet bunches;         /* peers that have one */
@@ -71,7 +86,7 @@ typedef struct TransportUcx {
 struct UcxBuf {
     TransportUcx *t;
     size_t len;
-    uint8_t bytes[WIRE_BUNCH_MAX];
+    uint8_t bytes[HEAD_BYTES + WIRE_BUNCH_MAX];
 };
 
 static bool ucx_resolve(void *library, Error **errp)
@@ -81,7 +96,8 @@ static bool ucx_resolve(void *library, Error **errp)
         const char *name;
         void **at;
     } symbols[] = {
-        SYMBOL(config_read), SYMBOL(config_release), SYMBOL(init_version),
+        SYMBOL(config_read), SYMBOL(config_modify), SYMBOL(config_release),
+        SYMBOL(init_version),
         SYMBOL(cleanup), SYMBOL(worker_create), SYMBOL(worker_destroy),
         SYMBOL(worker_get_address), SYMBOL(worker_release_address),
         SYMBOL(worker_get_efd), SYMBOL(worker_arm), SYMBOL(worker_progress),
@@ -110,20 +126,11 @@ static bool ucx_load(Error **errp)
     if (loaded) {
         return true;
     }
-    /* UCX must leave QEMU's mmap, malloc and SIGBUS handling alone. */
-    g_setenv("UCX_MEM_EVENTS", "n", true);
-    g_setenv("UCX_ERROR_SIGNALS", "", true);
-    g_setenv("UCX_HANDLE_ERRORS", "none", false);
-    /* Else the error-handling mode silently drops shared memory. */
-    g_setenv("UCX_POSIX_ERROR_HANDLING", "y", false);
-    g_setenv("UCX_SYSV_ERROR_HANDLING", "y", false);
-    /* Losing a peer is ours to report. */
-    g_setenv("UCX_LOG_LEVEL", "fatal", false);
-
     library = dlopen(UCX_LIBRARY, RTLD_NOW | RTLD_LOCAL);
     if (!library) {
         error_setg(errp, "distkvm: cannot load UCX: %s", dlerror());
-        error_append_hint(errp, "Install the package libucx0.\n");
+        error_append_hint(errp, "Install the package libucx0, or use"
+                          " transport=tls.\n");
         return false;
     }
     loaded = ucx_resolve(library, errp);
@@ -180,30 +187,37 @@ static void ucx_disconnect(Transport *transport, CohNodeId id)
     }
 }
 
-static bool ucx_connect(Transport *transport, CohNodeId id, const void *addr,
-                        size_t len, Error **errp)
+static bool ucx_connect(Transport *transport, const TransportPeer *to,
+                        Error **errp)
 {
     TransportUcx *t = container_of(transport, TransportUcx, parent);
-    UcxPeer *peer = &t->peer[id];
+    UcxPeer *peer = &t->peer[to->id];
     ucp_ep_params_t params = {
         .field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS |
                       UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE |
                       UCP_EP_PARAM_FIELD_ERR_HANDLER,
-        .address = addr,
+        .address = to->address,
         .err_mode = UCP_ERR_HANDLING_MODE_PEER,
         .err_handler = { .cb = ucx_ep_error, .arg = peer },
     };
     ucs_status_t status;
 
-    ucx_disconnect(transport, id);
+    ucx_disconnect(transport, to->id);
+    if (to->address_len < ADDRESS_BYTES_MIN) {
+        error_setg(errp, "distkvm: node %d sent a malformed address", to->id);
+        return false;
+    }
+    t->id = to->self;
     peer->t = t;
-    peer->id = id;
+    peer->id = to->id;
+    peer->ours = *to->ours;
+    peer->theirs = *to->theirs;
     status = ucx.ep_create(t->worker, &params, &peer->ep);
     peer->lost = status != UCS_OK;
     if (peer->lost) {
         peer->ep = NULL;
         error_setg(errp, "distkvm: UCX finds no way to node %d (status %d)",
-                   id, status);
+                   to->id, status);
         error_append_hint(errp, "Check UCX_TLS and UCX_NET_DEVICES on both"
                           " hosts.\n");
     }
@@ -240,6 +254,16 @@ static void ucx_send_bunch(TransportUcx *t, UcxPeer *peer)
     }
 }
 
+static void begin_bunch(UcxPeer *peer)
+{
+    uint8_t *head = peer->bunch->bytes;
+
+    memset(head, 0, AT_COOKIE);
+    stw_le_p(head, peer->t->id);
+    memcpy(head + AT_COOKIE, &peer->theirs, COOKIE_BYTES);
+    peer->bunch->len = HEAD_BYTES;
+}
+
 static void ucx_send(Transport *transport, CohNodeId id, const void *head,
                      size_t head_len, const void *payload, size_t payload_len)
 {
@@ -251,13 +275,14 @@ static void ucx_send(Transport *transport, CohNodeId id, const void *head,
         return;
     }
     if (peer->bunch &&
-        peer->bunch->len + head_len + payload_len > WIRE_BUNCH_MAX) {
+        peer->bunch->len + head_len + payload_len >
+        HEAD_BYTES + WIRE_BUNCH_MAX) {
         ucx_send_bunch(t, peer);
     }
     if (!peer->bunch) {
         peer->bunch = g_queue_pop_head(&t->free_bufs) ?: g_new(UcxBuf, 1);
         peer->bunch->t = t;
-        peer->bunch->len = 0;
+        begin_bunch(peer);
         coh_set_add(&t->bunches, id);
     }
     buf = peer->bunch;
@@ -291,15 +316,36 @@ static void ucx_push(Transport *transport, CohNodeId id)
     }
 }
 
+/* The peer whose cookie is at @head, or NULL. */
+static UcxPeer *sender_of(TransportUcx *t, const uint8_t *head)
+{
+    UcxPeer *peer = &t->peer[lduw_le_p(head) % COH_NODES_MAX];
+    uint8_t differs = 0;
+
+    for (unsigned i = 0; i < COOKIE_BYTES; i++) {
+        differs |= head[AT_COOKIE + i] ^ peer->ours.bytes[i];
+    }
+    return peer->ep && !differs && peer->id == lduw_le_p(head) ? peer : NULL;
+}
+
 static ucs_status_t ucx_received(void *arg, const void *header,
                                  size_t header_len, void *data, size_t len,
                                  const ucp_am_recv_param_t *param)
 {
     TransportUcx *t = arg;
+    UcxPeer *peer = NULL;
 
     /* All is sent eagerly and whole; anything else is not ours. */
-    if (!(param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) && !header_len) {
-        t->listener->frames(t->opaque, data, len);
+    if (!(param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) && !header_len &&
+        len > HEAD_BYTES) {
+        peer = sender_of(t, data);
+    }
+    if (peer) {
+        t->listener->frames(t->opaque, peer->id, (uint8_t *)data + HEAD_BYTES,
+                            len - HEAD_BYTES);
+    } else {
+        /* Nobody can be blamed for it. */
+        trace_distkvm_bad_frame(len);
     }
     return UCS_OK;
 }
@@ -340,6 +386,9 @@ static char *ucx_describe(Transport *transport, CohNodeId id)
 
     if (!t->peer[id].ep || t->peer[id].lost) {
         return g_strdup("none");
+    }
+    if (t->tls) {
+        return g_strdup("shm");
     }
     out = open_memstream(&text, &len);
     ucx.ep_print_info(t->peer[id].ep, out);
@@ -422,6 +471,9 @@ static ucs_status_t ucx_open(TransportUcx *t)
     if (status != UCS_OK) {
         return status;
     }
+    if (t->tls) {
+        ucx.config_modify(config, "TLS", t->tls);
+    }
     status = ucx.init_version(UCP_API_MAJOR, UCP_API_MINOR, &params, config,
                               &t->context);
     ucx.config_release(config);
@@ -441,8 +493,9 @@ static ucs_status_t ucx_open(TransportUcx *t)
     return status;
 }
 
-Transport *transport_ucx_new(const TransportListener *listener, void *opaque,
-                             Error **errp)
+/* @tls: what UCX may use; NULL: as it or its environment chooses. */
+static Transport *ucx_new(const char *tls, const TransportListener *listener,
+                          void *opaque, Error **errp)
 {
     TransportUcx *t;
     ucs_status_t status;
@@ -452,15 +505,36 @@ Transport *transport_ucx_new(const TransportListener *listener, void *opaque,
     }
     t = g_new0(TransportUcx, 1);
     t->parent.ops = &ucx_ops;
+    t->tls = tls;
     t->listener = listener;
     t->opaque = opaque;
     g_queue_init(&t->free_bufs);
     status = ucx_open(t);
     if (status != UCS_OK) {
-        error_setg(errp, "distkvm: UCX cannot be set up (status %d)", status);
-        error_append_hint(errp, "Check UCX_TLS and UCX_NET_DEVICES.\n");
+        error_setg(errp, "distkvm: UCX cannot be set up over %s (status %d)",
+                   tls ?: "the network", status);
+        error_append_hint(errp, tls
+                          ? "Check kernel.shmmax, kernel.shmall and"
+                            " kernel.shmmni, or use transport=tls.\n"
+                          : "Check UCX_TLS and UCX_NET_DEVICES.\n");
         ucx_destroy(&t->parent);
         return NULL;
     }
     return &t->parent;
+}
+
+Transport *transport_ucx_new(const TransportListener *listener, void *opaque,
+                             Error **errp)
+{
+    return ucx_new(NULL, listener, opaque, errp);
+}
+
+/*
+ * System V segments, which the kernel keeps apart from /dev/shm: its size,
+ * small in containers, does not matter.
+ */
+Transport *transport_shm_new(const TransportListener *listener, void *opaque,
+                             Error **errp)
+{
+    return ucx_new("sysv,self", listener, opaque, errp);
 }

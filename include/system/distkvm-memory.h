@@ -48,7 +48,11 @@ typedef enum DistkvmOp {
 
 typedef struct DistkvmInit {
     unsigned node;          /* this one, from 0                             */
-    const char *peers;      /* of all nodes, "host:port/host:port"          */
+    const char *peers;      /* of all nodes, "host:port/host:port", or      */
+                            /* "unix:N:/dir"                                */
+    const char *psk_dir;    /* holds keys.psk, as of tls-creds-psk; or NULL */
+    unsigned insecure;      /* 1: no key, and strangers may join            */
+    const char *transport;  /* "auto", "shm", "tls", "ucx"; NULL: auto      */
     uint64_t bytes;         /* of memory, a multiple of 4 KiB               */
     const char *mem;        /* what each is home of, "1M/3M"; NULL: even    */
     /* As the options of -accel distkvm with these names. */

@@ -39,6 +39,17 @@ bool distkvm_shutdown(ShutdownCause cause);
 bool distkvm_powerdown(void);
 /* The user says stop, perhaps before this node runs.  Main loop. */
 void distkvm_stop_asked(void);
+/* May the guest run or reset?  Not after a loss: false, and @errp. */
+bool distkvm_may_go_on(Error **errp);
+
+/*
+ * What cannot work is refused when it is asked for, at the start and later:
+ * false, and @errp gives reason and remedy.  Main loop.
+ */
+struct Netdev;
+bool distkvm_block_driver_fits(const char *format, Error **errp);
+bool distkvm_netdev_fits(const struct Netdev *netdev, Error **errp);
+bool distkvm_object_fits(Object *obj, Error **errp);
 
 /*
  * Interrupts.  BQL held.

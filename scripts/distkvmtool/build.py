@@ -17,6 +17,7 @@ PACKAGES = '''
     build-essential ninja-build pkg-config git ccache dpkg-dev python3
     python3-venv flex bison libglib2.0-dev libpixman-1-dev libslirp-dev
     libucx-dev libfdt-dev zlib1g-dev libaio-dev liburing-dev
+    libgnutls28-dev gnutls-bin libseccomp-dev libattr1-dev libcap-ng-dev
     seabios ipxe-qemu qemu-system-data ovmf
     busybox-static cpio e2fsprogs iproute2 util-linux perl xz-utils
 '''.split()
@@ -30,6 +31,8 @@ CONFIGURE = f'''
     --target-list=x86_64-softmmu --without-default-features --enable-system
     --enable-kvm --enable-tcg --enable-slirp --enable-pixman
     --enable-fdt=system --enable-linux-aio --enable-linux-io-uring
+    --enable-gnutls --enable-seccomp --enable-virtfs --enable-attr
+    --enable-cap-ng
     --enable-tools --disable-user --disable-docs --disable-install-blobs
     --firmwarepath={':'.join(FIRMWARE_DIRS)}
     --disable-werror -Ddistkvm=enabled -Dtrace_backends=log

@@ -13,7 +13,7 @@
 #include "coh-types.h"
 
 /* Raised by any change of frames or of what they mean. */
-#define WIRE_VERSION 4
+#define WIRE_VERSION 5
 #define WIRE_HEAD_BYTES 48
 #define WIRE_PAYLOAD_MAX COH_PAGE_SIZE
 #define WIRE_FRAME_MAX (WIRE_HEAD_BYTES + WIRE_PAYLOAD_MAX)
@@ -32,6 +32,7 @@ typedef enum {
     WIRE_IO,        /* access to a device: @addr, @sub flags, @arg vCPU     */
     WIRE_IO_REPLY,  /* @id of the access, @arg MemTxResult, data in payload */
     WIRE_TOKEN,     /* @sub: WireToken, of misaligned LOCKs                 */
+    WIRE_PING,      /* @sub: WirePing; shows that frames pass this lane     */
     WIRE__MAX
 } WireType;
 
@@ -50,6 +51,11 @@ typedef enum {
     WIRE_TOKEN_GRANT,
     WIRE_TOKEN_RELEASE,
 } WireToken;
+
+typedef enum {
+    WIRE_PING_ASK = 1,
+    WIRE_PING_ANSWER,   /* with the same payload; @arg: 1 if it woke the lane */
+} WirePing;
 
 #define WIRE_IO_WRITE   0x01
 #define WIRE_IO_PORT    0x02

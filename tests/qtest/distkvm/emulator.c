@@ -6,7 +6,7 @@
  * INIT and uses the calls of distkvm-memory.h, nothing else; the probe for
  * "bench memory" touches the memory itself.
  *
- *   distkvm-emulator NODE PEERS BYTES [OPTION=NUMBER]...
+ *   distkvm-emulator NODE PEERS BYTES [OPTION=VALUE]...
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -441,10 +441,24 @@ static bool set_option(DistkvmInit *init, const char *text)
         { "follow=", &init->follow },
         { "keep=", &init->keep },
         { "lanes=", &init->lanes },
+        { "insecure=", &init->insecure },
         { "dead-after-ms=", &init->dead_after_ms },
         { "join-timeout=", &init->join_timeout_s },
     };
 
+    const struct {
+        const char *name;
+        const char **value;
+    } texts[] = {
+        { "tls-dir=", &init->psk_dir }, { "transport=", &init->transport },
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
+        if (g_str_has_prefix(text, texts[i].name)) {
+            *texts[i].value = text + strlen(texts[i].name);
+            return true;
+        }
+    }
     for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
         if (g_str_has_prefix(text, options[i].name)) {
             *options[i].value = number(text + strlen(options[i].name));

@@ -174,7 +174,8 @@ static void check_machine(const QDict *message, CohNodeId from)
     error_free(err);
 }
 
-static void got_message(void *opaque, Channel *c, const QDict *message)
+static void got_message(void *opaque, Channel *c, const QDict *message,
+                        size_t len)
 {
     Error *err = NULL;
     CohNodeId from = COH_NODE_NONE;

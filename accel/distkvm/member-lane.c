@@ -1,0 +1,199 @@
+/*
+ * distkvm: a stream for each lane
+ *
+ * The later node dials, as it does for the control connection, and says which
+ * lane it is for, with the cookie it was given there: so a lane belongs to that
+ * connection and to nobody else who may enter.  After the answer the stream is
+ * the engine's.  Member thread; never takes the BQL.
+ * Spec: docs/wire-format.rst, "Lanes".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "io/channel-socket.h"
+#include "qemu/sockets.h"
+#include "member-internal.h"
+
+/* A lane on its way; its member may have been lost meanwhile. */
+typedef struct LaneDial {
+    Member *m;
+    unsigned incarnation;
+    unsigned lane;
+    Channel *channel;
+} LaneDial;
+
+/* In a time that does not depend on where they differ. */
+static bool cookie_is(const Cookie *cookie, const char *text)
+{
+    gsize len;
+    g_autofree guchar *theirs = g_base64_decode(text, &len);
+    uint8_t differs = 0;
+
+    if (len != COOKIE_BYTES) {
+        return false;
+    }
+    for (unsigned i = 0; i < COOKIE_BYTES; i++) {
+        differs |= cookie->bytes[i] ^ theirs[i];
+    }
+    return !differs;
+}
+
+static bool give_to_engine(Member *m, unsigned lane, QIOChannel *ioc)
+{
+    const TransportPeer peer = { .id = m->id, .stream = ioc };
+    Error *err = NULL;
+
+    if (!engine_connect_lane(distkvm->engine, lane, &peer, &err)) {
+        member_lose(m, error_get_pretty(err));
+        error_free(err);
+        return false;
+    }
+    m->lanes |= 1u << lane;
+    m->reachable = m->lanes == (1u << distkvm->engine_config.lanes.n) - 1;
+    join_proceed(m);
+    return true;
+}
+
+/* --------------------------------------------------------------- dialing */
+
+static void lane_free(LaneDial *d)
+{
+    if (d->channel) {
+        channel_free(d->channel);
+    }
+    g_free(d);
+}
+
+static bool is_current(const LaneDial *d)
+{
+    return d->m->incarnation == d->incarnation && d->m->known;
+}
+
+static void lane_failed(LaneDial *d, const char *why)
+{
+    if (is_current(d)) {
+        g_autofree char *text = g_strdup_printf("lane %u: %s", d->lane, why);
+
+        member_lose(d->m, text);
+    }
+    lane_free(d);
+}
+
+static void lane_message(void *opaque, Channel *c, const QDict *message,
+                         size_t len)
+{
+    LaneDial *d = opaque;
+    QIOChannel *ioc;
+
+    if (strcmp(qdict_get_str(message, "type"), "lane-taken")) {
+        lane_failed(d, qdict_get_try_str(message, "why") ?: "it was refused");
+        return;
+    }
+    ioc = channel_steal(c);
+    if (!ioc) {
+        lane_failed(d, "it sent frames too early");
+        return;
+    }
+    d->channel = NULL;
+    if (is_current(d)) {
+        give_to_engine(d->m, d->lane, ioc);
+    }
+    object_unref(OBJECT(ioc));
+    lane_free(d);
+}
+
+static void lane_closed(void *opaque, Channel *c, const char *why)
+{
+    lane_failed(opaque, why);
+}
+
+static const ChannelListener lane_listener = {
+    .message = lane_message,
+    .closed = lane_closed,
+};
+
+static void lane_opened(void *opaque, Door *door, QIOChannel *ioc,
+                        CohNodeId node, const char *why)
+{
+    g_autoptr(QDict) message = NULL;
+    g_autofree char *cookie = NULL;
+    LaneDial *d = opaque;
+
+    if (!ioc || !is_current(d)) {
+        if (ioc) {
+            object_unref(OBJECT(ioc));
+        }
+        lane_failed(d, why ?: "too late");
+        return;
+    }
+    message = member_message("lane");
+    cookie = g_base64_encode(d->m->theirs.bytes, COOKIE_BYTES);
+    qdict_put_int(message, "node", distkvm->id);
+    qdict_put_int(message, "lane", d->lane);
+    qdict_put_str(message, "cookie", cookie);
+    d->channel = channel_new(ioc, mm.context, &lane_listener, d);
+    object_unref(OBJECT(ioc));
+    channel_send(d->channel, message);
+}
+
+static void lane_dialed(QIOTask *task, gpointer opaque)
+{
+    QIOChannelSocket *sioc = QIO_CHANNEL_SOCKET(qio_task_get_source(task));
+    LaneDial *d = opaque;
+    Error *err = NULL;
+
+    if (qio_task_propagate_error(task, &err)) {
+        lane_failed(d, error_get_pretty(err));
+        error_free(err);
+    } else {
+        door_new(sioc, true, d->m->id, mm.context, lane_opened, d);
+    }
+    object_unref(OBJECT(sioc));
+}
+
+void lanes_dial(Member *m)
+{
+    g_autoptr(SocketAddress) address =
+        socket_parse(distkvm->address[m->id], &error_abort);
+
+    for (unsigned lane = 0; lane < distkvm->engine_config.lanes.n; lane++) {
+        LaneDial *d = g_new0(LaneDial, 1);
+
+        d->m = m;
+        d->incarnation = m->incarnation;
+        d->lane = lane;
+        qio_channel_socket_connect_async(qio_channel_socket_new(), address,
+                                         lane_dialed, d, NULL, mm.context);
+    }
+}
+
+/* ------------------------------------------------------------- accepting */
+
+void lanes_stranger(Stranger *s, const QDict *message)
+{
+    g_autoptr(QDict) taken = member_message("lane-taken");
+    int64_t node = qdict_get_try_int(message, "node", -1);
+    int64_t lane = qdict_get_try_int(message, "lane", -1);
+    const char *cookie = qdict_get_try_str(message, "cookie") ?: "";
+    Member *m = &mm.member[s->node];
+    QIOChannel *ioc;
+
+    if (node != s->node || !m->known || !m->address_sent ||
+        !path_uses_streams() || lane < 0 ||
+        lane >= distkvm->engine_config.lanes.n ||
+        (m->lanes & (1u << lane)) || !cookie_is(&m->ours, cookie)) {
+        listen_refuse(s, false, "its lane belongs to no node here");
+        return;
+    }
+    /* Before the engine has the stream: two threads must not write to it. */
+    channel_send(s->channel, taken);
+    ioc = channel_steal(s->channel);
+    if (!ioc) {
+        listen_refuse(s, false, "it sent frames too early");
+        return;
+    }
+    listen_forget(s);
+    give_to_engine(m, lane, ioc);
+    object_unref(OBJECT(ioc));
+}

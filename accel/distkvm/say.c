@@ -1,0 +1,223 @@
+/*
+ * distkvm: what this node says in its log
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/error-report.h"
+#include "qemu/lockable.h"
+#include "qemu/thread.h"
+#include "qemu/timer.h"
+#include "say.h"
+
+#define AT_EXIT_MS 500
+/* Terminals and logs need no longer line; text of peers is cut before. */
+#define LINE_BYTES_MAX 2048
+
+typedef enum SayKind {
+    SAY_INFO,
+    SAY_WARNING,
+    SAY_ERROR,
+} SayKind;
+
+typedef struct SayLine {
+    SayKind kind;
+    char *text;
+} SayLine;
+
+static struct {
+    QemuMutex lock;
+    QemuCond changed;
+    GQueue lines;               /* SayLine; under lock */
+    bool writing;               /* under lock: a line is on its way */
+    bool started;               /* under lock */
+    unsigned dropped;           /* under lock */
+    int64_t second_ns;          /* under lock: of the refusals counted */
+    unsigned refusals;          /* under lock: in that second */
+    unsigned silent;            /* under lock: refusals not written */
+} say;
+
+static void __attribute__((constructor)) say_construct(void)
+{
+    qemu_mutex_init(&say.lock);
+    qemu_cond_init(&say.changed);
+    g_queue_init(&say.lines);
+}
+
+static void write_line(const SayLine *line)
+{
+    switch (line->kind) {
+    case SAY_INFO:
+        info_report("%s", line->text);
+        break;
+    case SAY_WARNING:
+        warn_report("%s", line->text);
+        break;
+    case SAY_ERROR:
+        error_report("%s", line->text);
+        break;
+    }
+}
+
+static SayLine *line_new(SayKind kind, char *text)
+{
+    SayLine *line = g_new(SayLine, 1);
+
+    if (strlen(text) > LINE_BYTES_MAX) {
+        text[LINE_BYTES_MAX] = '\0';
+    }
+    line->kind = kind;
+    line->text = text;
+    return line;
+}
+
+static void line_free(SayLine *line)
+{
+    g_free(line->text);
+    g_free(line);
+}
+
+/* The next line, waited for; with a count of those that found no room. */
+static SayLine *take_line(void)
+{
+    SayLine *line;
+
+    QEMU_LOCK_GUARD(&say.lock);
+    say.writing = false;
+    qemu_cond_broadcast(&say.changed);
+    while (g_queue_is_empty(&say.lines) && !say.dropped) {
+        qemu_cond_wait(&say.changed, &say.lock);
+    }
+    say.writing = true;
+    line = g_queue_pop_head(&say.lines);
+    if (!line) {
+        line = line_new(SAY_WARNING, g_strdup_printf(
+            "distkvm: %u lines found no room in this log", say.dropped));
+        say.dropped = 0;
+    }
+    return line;
+}
+
+static void *say_thread(void *unused)
+{
+    for (;;) {
+        SayLine *line = take_line();
+
+        write_line(line);
+        line_free(line);
+    }
+    return NULL;
+}
+
+bool say_flush(int64_t ms)
+{
+    int64_t end = get_clock() + ms * SCALE_MS;
+    bool done;
+
+    qemu_mutex_lock(&say.lock);
+    while (!(done = g_queue_is_empty(&say.lines) && !say.writing)) {
+        int64_t left = (end - get_clock()) / SCALE_MS;
+
+        if (left <= 0 ||
+            !qemu_cond_timedwait(&say.changed, &say.lock, left)) {
+            break;
+        }
+    }
+    qemu_mutex_unlock(&say.lock);
+    return done;
+}
+
+static void say_at_exit(void)
+{
+    say_flush(AT_EXIT_MS);
+}
+
+static void start_locked(void)
+{
+    QemuThread thread;
+
+    say.started = true;
+    atexit(say_at_exit);
+    qemu_thread_create(&thread, "distkvm-log", say_thread, NULL,
+                       QEMU_THREAD_DETACHED);
+}
+
+static void say_locked(SayKind kind, char *text)
+{
+    SayLine *line = line_new(kind, text);
+
+    if (!say.started) {
+        start_locked();
+    }
+    if (g_queue_get_length(&say.lines) < SAY_LINES_MAX) {
+        g_queue_push_tail(&say.lines, line);
+    } else {
+        say.dropped++;
+        line_free(line);
+    }
+    qemu_cond_broadcast(&say.changed);
+}
+
+#define SAY(kind) \
+    do { \
+        va_list ap; \
+        char *text; \
+        va_start(ap, fmt); \
+        text = g_strdup_vprintf(fmt, ap); \
+        va_end(ap); \
+        QEMU_LOCK_GUARD(&say.lock); \
+        say_locked(kind, text); \
+    } while (0)
+
+void say_info(const char *fmt, ...)
+{
+    SAY(SAY_INFO);
+}
+
+void say_warning(const char *fmt, ...)
+{
+    SAY(SAY_WARNING);
+}
+
+void say_error(const char *fmt, ...)
+{
+    SAY(SAY_ERROR);
+}
+
+/* May one more refusal be written now?  @silent: those that were not. */
+static bool may_refuse_locked(unsigned *silent)
+{
+    int64_t now = get_clock();
+
+    if (now - say.second_ns >= NANOSECONDS_PER_SECOND) {
+        say.second_ns = now;
+        say.refusals = 0;
+    }
+    if (say.refusals >= SAY_REFUSALS_PER_S) {
+        say.silent++;
+        return false;
+    }
+    say.refusals++;
+    *silent = say.silent;
+    say.silent = 0;
+    return true;
+}
+
+void say_refusal(const char *fmt, ...)
+{
+    unsigned silent = 0;
+    va_list ap;
+
+    QEMU_LOCK_GUARD(&say.lock);
+    if (!may_refuse_locked(&silent)) {
+        return;
+    }
+    va_start(ap, fmt);
+    say_locked(SAY_WARNING, g_strdup_vprintf(fmt, ap));
+    va_end(ap);
+    if (silent) {
+        say_locked(SAY_WARNING, g_strdup_printf(
+            "distkvm: %u more peers were refused since the line before",
+            silent));
+    }
+}
