@@ -213,8 +213,10 @@ static void serve_in_service(void *opaque)
     CPUState *saved = current_cpu;
     MemTxResult result = MEMTX_OK;
 
-    if (!(req->frame.sub & (WIRE_IO_PORT | WIRE_IO_ACK)) &&
-        !is_for_device(req->frame.addr, req->frame.acks)) {
+    bool to_ram = !(req->frame.sub & (WIRE_IO_PORT | WIRE_IO_ACK)) &&
+                  !is_for_device(req->frame.addr, req->frame.acks);
+
+    if (to_ram && mirror_has_begun(req->frame.from)) {
         member_expel(req->frame.from, "it sent a device access to RAM or a"
                      " local APIC");
         g_free(req);
@@ -226,6 +228,9 @@ static void serve_in_service(void *opaque)
     current_cpu = qemu_get_cpu(req->frame.arg) ?: first_cpu;
     if (req->frame.sub & WIRE_IO_ACK) {
         stq_le_p(req->bytes, pic_serve_acknowledge());
+    } else if (to_ram) {
+        /* It has no map yet, and takes all for devices. */
+        result = MEMTX_DECODE_ERROR;
     } else {
         result = address_space_rw(as, req->frame.addr, MEMTXATTRS_UNSPECIFIED,
                                   req->bytes, req->frame.acks, write);
