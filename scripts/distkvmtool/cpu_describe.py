@@ -7,7 +7,6 @@ area, width of addresses.  So that is asked, over the socket that peers use.
 """
 
 import contextlib
-import json
 import os
 import platform
 import re

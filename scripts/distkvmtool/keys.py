@@ -53,7 +53,8 @@ class Authority:
         self.key = self.directory / 'ca-key.pem'
         self.certificate = self.directory / 'ca-cert.pem'
         self.new_key(self.key)
-        template = self.template('ca', f'cn = "{name}"\nca\ncert_signing_key\n')
+        template = self.template(
+            'ca', f'cn = "{name}"\nca\ncert_signing_key\n')
         certtool('--generate-self-signed', '--load-privkey', self.key,
                  '--template', template, '--outfile', self.certificate)
 

@@ -4,7 +4,8 @@
 unix      sockets in a directory of their own: no TCP port at all (default)
 psk       TCP on loopback, with a fresh shared key
 x509      TCP on loopback, an address and a certificate for each node
-insecure  TCP on loopback, for tests that speak with a node themselves"""
+insecure  TCP on loopback, for tests that speak with a node themselves
+none      TCP without a word about keys, which nodes refuse"""
 
 import contextlib
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 from .common import Problem
 from .keys import Authority, make_psk
 
-KINDS = ('unix', 'psk', 'x509', 'insecure')
+KINDS = ('unix', 'psk', 'x509', 'insecure', 'none')
 # The id of the object that holds a node's keys.
 KEYS = 'distkvm-key'
 # Below those that the kernel gives to whoever asks for any (32768 and up, by
@@ -52,7 +53,8 @@ def listening_ports(pid):
             sockets.add(os.readlink(link))
     ports = []
     for name in ('tcp', 'tcp6'):
-        for line in Path(f'/proc/{pid}/net/{name}').read_text().splitlines()[1:]:
+        table = Path(f'/proc/{pid}/net/{name}')
+        for line in table.read_text().splitlines()[1:]:
             _, local, _, state, *rest = line.split()
             if state == TCP_LISTEN and f'socket:[{rest[5]}]' in sockets:
                 ports.append(int(local.rpartition(':')[2], 16))
@@ -114,8 +116,8 @@ class Network:
 
     def options(self):
         """Further options of -accel distkvm."""
-        return {'unix': '', 'insecure': ',insecure=on'}.get(
-            self.kind, f',tls-creds={KEYS}')
+        return {'insecure': ',insecure=on', 'psk': f',tls-creds={KEYS}',
+                'x509': f',tls-creds={KEYS}'}.get(self.kind, '')
 
     def objects(self, node):
         """Arguments of QEMU that hold a node's keys."""

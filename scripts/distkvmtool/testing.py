@@ -11,7 +11,7 @@ import traceback
 from . import build
 from .common import BUILD, EMULATOR, QEMU_BUILD, TOP, Problem, quiet, say
 
-SUITES = ['static', 'unit', 'qtest', 'memory', 'guest', 'kvm']
+SUITES = ['static', 'unit', 'qtest', 'memory', 'door', 'guest', 'kvm']
 # Suites that need no QEMU.
 LIGHT = {'static', 'unit'}
 
@@ -118,7 +118,7 @@ def prepare(suites):
         targets = ['qemu-system-x86_64', 'qemu-img', 'qemu-nbd']
         if 'qtest' in suites:
             targets.append('tests/qtest/distkvm-test')
-        if 'memory' in suites:
+        if {'memory', 'door'} & set(suites):
             targets.append(str(EMULATOR.relative_to(QEMU_BUILD)))
         build.build_qemu(*targets)
 

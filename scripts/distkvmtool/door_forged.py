@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Frames and messages that a member forges: it is expelled, by name and with
+what it did, and nobody else is blamed."""
+
+import contextlib
+import re
+import struct
+
+from . import wire
+from .common import Problem
+from .door_common import (PATIENCE, log_of, qtest_cluster, real_hello,
+                          start_waiting, until, wait_said)
+from .door_member import Member
+from .wire import COH, EOI, IO, IO_REPLY, IRQ, PAGE, PING, TOKEN
+
+NODES = 3
+FORGER = 2
+# Messages of coherence, by what they say; docs/wire-format.rst.
+(GETS, GETM, PUT, GETV, DONE, FWD_GETS, FWD_GETM, INV, DATA_S, DATA_M, ZERO,
+ GRANT, ACK, DROP, FWD_GETV, VALUE, REFUSE) = range(6, 23)
+SECOND = 1_000_000_000
+# The first page of each node's share of 64 MiB.
+SHARE = (64 << 20) // PAGE // NODES
+
+
+@contextlib.contextmanager
+def cluster_with_forger(name):
+    """Two real nodes and this program, which has joined them."""
+    with qtest_cluster(f'forged-{name}', NODES, net='insecure',
+                       smp='3', options=',transport=tls') as cluster:
+        hello = real_hello(cluster, FORGER)
+        start_waiting(cluster)
+        cluster.start(1)
+        until('node 1 joined', lambda: cluster.info(0)['nodes'][1]['state'] ==
+              'joined')
+        member = Member(cluster.net, FORGER, hello)
+        try:
+            member.join()
+            cluster.wait_formed(PATIENCE)
+            yield cluster, member
+        finally:
+            member.close()
+
+
+def lost_nodes(cluster, node):
+    """Whom a node calls lost, and why."""
+    return re.findall(r'node (\d+) \([^)]*\) is lost: (.*)',
+                      log_of(cluster, node))
+
+
+def check_expelled(cluster, node, why):
+    """The node that was wronged names the forger and the deed; all name the
+    forger, none names anybody else."""
+    for each in (0, 1):
+        found = until(f'node {each} names the forger', lambda each=each:
+                      lost_nodes(cluster, each))
+        if {int(lost) for lost, _ in found} != {FORGER}:
+            raise Problem(f'node {each} blames {found}')
+        if each == node and not re.search(why, found[0][1]):
+            raise Problem(f'node {each} does not say {why}: {found}')
+        if cluster.process[each].poll() is not None:
+            raise Problem(f'node {each} has ended')
+        cluster.info(each)
+
+
+def forge(name, why, say, to=0):
+    with cluster_with_forger(name) as (cluster, member):
+        until('the guest runs', lambda: cluster.qmp(0).execute(
+            'query-status')['status'] == 'running')
+        say(member, to)
+        check_expelled(cluster, to, why)
+
+
+def frame(why, kind, sub=0, **fields):
+    """A case: one frame."""
+    return why, lambda member, to: member.send(
+        to, member.frame(kind, sub, **fields))
+
+
+def raw(why, data):
+    """A case: bytes that are no frames."""
+    return why, lambda member, to: member.send_raw(to, data)
+
+
+def control(why, **fields):
+    """A case: a message on the control connection."""
+    return why, lambda member, to: member.control[to].send(
+        wire.message(**fields))
+
+
+def future(member, to):
+    member.send(to, member.frame(PING, wire.PING_ASK,
+                                 clock=member.clock + 55 * SECOND))
+
+
+def another_lane(member, to):
+    """A second connection for a lane that is there."""
+    cookie = member.control[to].wait_for('', 'address')['cookie']
+    member.open_lane(to, 0, cookie)
+
+
+ANY = '.'
+DATA = bytes(PAGE)
+OP = struct.pack('<BBHIQQ', 2, 8, 0, 0, 1, 0)
+# What the forger does to node 0, and what the message must say of it.
+CASES = {
+    "another's number": frame('it sent a frame as node 1', PING, 1, sender=1),
+    "the receiver's number": frame('it sent a frame as node 0', PING, 1,
+                                   sender=0),
+    'an answer nobody asked for': frame(
+        'it sent an answer nobody asked for', IO_REPLY, 0, id=12345,
+        payload=bytes(8)),
+    'a device access to RAM': frame('it sent a device access to RAM', IO, 1,
+                                    addr=0x10000, payload=bytes(8)),
+    'a device access to the local APIC': frame(
+        ANY, IO, 1, addr=0xfee00000, payload=bytes(4)),
+    'a clock in the future': ('its clock is absurd', future),
+    'a clock at the end of time': frame('its clock is absurd', PING, 1,
+                                        clock=(1 << 63) - 1),
+    'a clock before all time': frame('its clock is absurd', PING, 1,
+                                     clock=-(1 << 63)),
+    'no such type': frame(ANY, 200),
+    'no such ping': frame(ANY, PING, 9),
+    'a ping of another length': frame(ANY, PING, 1, payload=bytes(5)),
+    'an access too long': frame(ANY, IO, 1, addr=0xfed00000,
+                                payload=bytes(9)),
+    'an access of no bytes': frame(ANY, IO, 1, addr=0xfed00000, payload=b''),
+    'an access of no kind': frame(ANY, IO, 0xf0, addr=0xfed00000,
+                                  payload=bytes(4)),
+    'an answer too long': frame(ANY, IO_REPLY, 0, id=1, payload=bytes(99)),
+    'a token granted': frame(ANY, TOKEN, 2),
+    'a token released that it had not': frame(ANY, TOKEN, 3),
+    'no such token': frame(ANY, TOKEN, 9),
+    'an interrupt of no kind': frame(ANY, IRQ, 99),
+    'an interrupt for no CPU': frame(ANY, IRQ, 1, arg=999, addr=0x30),
+    'an interrupt for a CPU of its own': frame(ANY, IRQ, 1, arg=2, addr=0x30),
+    'the 8259, which it has not': frame(ANY, IRQ, 7, arg=1, addr=0x30),
+    'an interrupt with a payload': frame(ANY, IRQ, 1, arg=0, addr=0x30,
+                                         payload=bytes(8)),
+    'an end of interrupt with a payload': frame(ANY, EOI, 0, arg=0x30,
+                                                payload=bytes(8)),
+    'a page that nobody asked for': frame(ANY, COH, DATA_M, addr=3,
+                                          payload=DATA),
+    'half a page': frame(ANY, COH, DATA_S, addr=3, payload=bytes(100)),
+    'a page beyond the end': frame(ANY, COH, GETS, addr=1 << 40),
+    'a request to whom is not its home': frame(
+        ANY, COH, GETS, addr=SHARE + 10),
+    'a request with a payload that is no list': frame(
+        ANY, COH, GETS, addr=3, payload=bytes(7)),
+    'a list longer than it says': frame(
+        ANY, COH, GETM, addr=3, arg=200, payload=bytes(16 * 200)),
+    'a forwarded request for nobody': frame(
+        ANY, COH, FWD_GETM, addr=SHARE + 10, requester=77),
+    'a home that is none': frame(ANY, COH, FWD_GETS, addr=3, requester=1),
+    'an invalidation from no home': frame(ANY, COH, INV, addr=3, requester=1),
+    'done, what was not begun': frame(ANY, COH, DONE, addr=3),
+    'a grant from nowhere': frame(ANY, COH, GRANT, addr=3),
+    'acknowledged, what nobody asked': frame(ANY, COH, ACK, addr=3),
+    'an operation of no kind': frame(ANY, COH, GETV, addr=3,
+                                     payload=b'\xff' + OP[1:]),
+    'an operation over the end of a page': frame(
+        ANY, COH, GETV, addr=3, payload=OP[:2] + b'\xff\x0f' + OP[4:]),
+    'half an operation': frame(ANY, COH, GETV, addr=3, payload=OP[:11]),
+    'no such message of coherence': frame(ANY, COH, 99, addr=3),
+    'an event that is no message': frame(ANY, COH, 1, addr=3),
+    'a bunch of no bytes': raw(ANY, struct.pack('<I', 0)),
+    'a bunch too long': raw(ANY, struct.pack('<I', 1 << 30) + bytes(64)),
+    'a bunch of garbage': raw(ANY, struct.pack('<I', 64) + b'\xff' * 64),
+    'a bunch that ends within a frame': raw(
+        ANY, struct.pack('<I', 20) + bytes(20)),
+    'a lane opened again': (ANY, another_lane),
+    'a control message of no type': control(ANY, nothing=1),
+    'a control message of an unknown type': control(ANY, type='open-sesame'),
+    'a second hello': control(ANY, type='hello', node=2, facts={}),
+    'a second address': control(ANY, type='address', cookie='00' * 16),
+    'a map from a follower': control(ANY, type='map', sections=[]),
+    'a start from a follower': control(ANY, type='start'),
+    'reset-do from a follower': control(ANY, type='reset-do'),
+    'lost, a node that is none': control(ANY, type='lost', node=99, why='x'),
+    'a control message too long': (ANY, lambda m, to: m.control[to].send(
+        struct.pack('>I', 0x7fffffff))),
+    'control in garbage': (ANY, lambda m, to: m.control[to].send(
+        b'\xff' * 64)),
+}
+# The same to node 1, which is no boot node.
+TO_NODE_1 = ('another\'s number', 'an answer nobody asked for',
+             'a clock in the future', 'half a page', 'a token granted',
+             'the 8259, which it has not', 'a bunch of garbage')
+
+
+def joins():
+    """What all these cases build on: this program is a member, as long as it
+    says nothing wrong."""
+    with cluster_with_forger('not') as (cluster, member):
+        for node in (0, 1):
+            info = cluster.info(node)
+            if info['failed'] or info['nodes'][FORGER]['state'] != 'joined':
+                raise Problem(f'node {node}: {info["nodes"]}')
+        for node in (0, 1):
+            found = info_transport(cluster, node)
+            if found != 'stream':
+                raise Problem(f'node {node} is joined by {found}')
+        if member.is_expelled():
+            raise Problem('it was expelled for nothing')
+
+
+def info_transport(cluster, node):
+    return cluster.info(node)['nodes'][FORGER].get('transport')
+
+
+def silent():
+    """A member that answers no ping is lost, and it is said by which lane."""
+    with cluster_with_forger('silent') as (cluster, member):
+        member.deaf = True
+        for node in (0, 1):
+            wait_said(cluster, node, f'node {FORGER} (')
+        check_expelled(cluster, 0, r'lane 0 has not answered for \d+ ms')
+
+
+def run(results, full):
+    del full
+    results.run('door: a member that is no QEMU', joins)
+    results.run('door: a member that answers no ping', silent)
+    for name, (why, say) in CASES.items():
+        results.run(f'door: a member forges {name}', forge,
+                    re.sub(r'\W+', '-', name), why, say)
+    for name in TO_NODE_1:
+        why, say = CASES[name]
+        results.run(f'door: a member forges {name}, to node 1', forge,
+                    re.sub(r'\W+', '-', f'{name} to 1'),
+                    why.replace('as node 1', 'as node [01]'), say, 1)

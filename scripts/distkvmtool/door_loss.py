@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Losses that no connection shows: the control connection lives, and pages
+travel no more.  Each is named within dead-after-ms and a second."""
+
+import contextlib
+import re
+import time
+
+from . import guest
+from .common import Problem
+from .console import Console
+from .door_common import (HEADLESS, NAMED, PATIENCE, log_of, qtest_cluster,
+                          start_waiting, until)
+from .door_proxy import DOWN, UP, Proxy
+from .ptrace import stopped, threads
+from .testing import Skip
+
+DEAD_AFTER_MS = 6000
+NAMED_SECONDS = DEAD_AFTER_MS / 1000 + 1
+# QMP's promise is a second; this machine may do other things besides.
+ANSWER_SECONDS = 2
+# Of a head and some, but of no page.
+SMALL_BYTES = 1000
+TIMEOUT = 240
+LOSSES = {
+    'lane': r'lane \d+ has not answered for \d+ ms',
+    'page': r'page 0x[0-9a-f]+ has been awaited for \d+ ms',
+}
+
+
+def options(transport, lanes=1):
+    return (f',transport={transport},lanes={lanes},'
+            f'dead-after-ms={DEAD_AFTER_MS}')
+
+
+@contextlib.contextmanager
+def proxied(name, lanes=1, busy=False):
+    """Two nodes, with a network between them that can be cut; if busy, with a
+    guest that works."""
+    shape = {'vmi': 'tcg', 'memory': '256M'} if busy else {}
+    with qtest_cluster(f'loss-{name}', options=options('tls', lanes),
+                       **shape) as cluster:
+        if busy:
+            process = cluster.start(
+                0, [*HEADLESS, '-serial', 'stdio', *guest.kernel_args(
+                    'quiet', 'busy')], stdout=-1)
+            until('node 0 listens', cluster.net.socket(0).exists)
+        else:
+            start_waiting(cluster)
+        proxy = Proxy(cluster.net, 0)
+        try:
+            cluster.start(1)
+            cluster.wait_formed(PATIENCE)
+            if busy:
+                Console(process, cluster=cluster).until(
+                    'guest-busy: working', TIMEOUT)
+            for node in (0, 1):
+                until('the guest runs', lambda node=node: status(
+                    cluster, node) == 'running')
+            if len(proxy.lanes()) != lanes:
+                raise Problem(f'{len(proxy.lanes())} lanes, not {lanes}')
+            yield cluster, proxy
+        finally:
+            proxy.close()
+
+
+def status(cluster, node):
+    return cluster.qmp(node).execute('query-status')['status']
+
+
+def check_answers(cluster, nodes=(0, 1)):
+    """QMP answers in time, whatever is stuck."""
+    for node in nodes:
+        for command in ('query-status', 'query-distkvm'):
+            started = time.monotonic()
+            cluster.qmp(node).execute(command)
+            took = time.monotonic() - started
+            if took > ANSWER_SECONDS:
+                raise Problem(f'node {node} answers {command} after '
+                              f'{took:.1f} s')
+
+
+def loss_of(cluster, node):
+    """What a node says of a loss, or None."""
+    found = re.search(r'node \d+ \([^)]*\) is lost: .*|this node.*(?:hangs|'
+                      r'expelled).*', log_of(cluster, node))
+    return found and found.group(0)
+
+
+def check_named(cluster, started, *wanted):
+    """Both nodes say it in time, one of them with these words; the guest has
+    stopped on both, and whoever listens is told."""
+    said = []
+    for node in (0, 1):
+        while not loss_of(cluster, node):
+            if time.monotonic() - started > NAMED_SECONDS:
+                raise Problem(f'node {node} names no loss within '
+                              f'{NAMED_SECONDS} s; {said}')
+            time.sleep(0.02)
+        said.append(loss_of(cluster, node))
+    took = time.monotonic() - started
+    for words in wanted:
+        if not any(re.search(words, log_of(cluster, n)) for n in (0, 1)):
+            raise Problem(f"nobody says '{words}': {said}")
+    for node in (0, 1):
+        until('the guest stops', lambda node=node: status(
+            cluster, node) == 'internal-error', 10)
+        if 'DISTKVM_NODE_LOST' not in cluster.qmp(node).events:
+            raise Problem(f'node {node} sends no event: '
+                          f'{cluster.qmp(node).events}')
+    check_answers(cluster)
+    return f'named after {took:.1f} s'
+
+
+def cut(name, ways, lanes=1, which=None, passes=0, busy=False):
+    """Lanes, or one of them, are cut: all, or only what is larger."""
+    with proxied(name, lanes, busy) as (cluster, proxy):
+        # A ping of a page goes now and then, each way.
+        for way in (UP, DOWN):
+            until('a page went over a lane',
+                  lambda way=way: proxy.largest(way) > SMALL_BYTES)
+        started = time.monotonic()
+        proxy.cut(range(lanes) if which is None else (which,), ways, passes)
+        time.sleep(1)
+        check_answers(cluster)
+        wanted = '|'.join(LOSSES.values()) if which is None else \
+            f'lane {which} has not answered|' + LOSSES['page']
+        return check_named(cluster, started, wanted)
+
+
+def hangs(name, transport, lanes, which):
+    """One engine thread of node 1 does nothing any more."""
+    with qtest_cluster(f'loss-{name}', options=options(transport,
+                                                       lanes)) as cluster:
+        for node in (0, 1):
+            cluster.start(node, [*NAMED, *(() if node else HEADLESS)])
+        cluster.wait_formed(PATIENCE)
+        for node in (0, 1):
+            until('the guest runs', lambda node=node: status(
+                cluster, node) == 'running')
+        engines = threads(cluster.process[1].pid, 'distkvm-engine')
+        if len(engines) != lanes:
+            raise Problem(f'{len(engines)} engine threads, not {lanes}')
+        try:
+            hold = stopped(engines[which])
+            started = time.monotonic()
+            with hold:
+                time.sleep(1)
+                check_answers(cluster)
+                # Threads are numbered as they were made: by lanes.
+                return check_named(
+                    cluster, started,
+                    rf'node 1 \(.*lane {which} has not answered',
+                    rf"this node's engine thread \(lane {which}\) hangs")
+        except Problem as problem:
+            if 'ptrace needs' in str(problem):
+                raise Skip(str(problem)) from None
+            raise
+
+
+def goes_on():
+    """A cut that is shorter than dead-after-ms is survived."""
+    with proxied('short') as (cluster, proxy):
+        proxy.cut((0,), (UP, DOWN))
+        time.sleep(DEAD_AFTER_MS / 3000)
+        proxy.cut((), ())
+        time.sleep(DEAD_AFTER_MS / 1000)
+        for node in (0, 1):
+            if loss_of(cluster, node) or cluster.info(node)['failed']:
+                raise Problem(f'node {node} gave up: {loss_of(cluster, node)}')
+
+
+def never_joins():
+    """Lanes on which nothing arrives from the start: nobody says that all
+    have joined, and the one that is missing is named."""
+    with qtest_cluster('loss-first', options=options('tls') +
+                       ',join-timeout=5') as cluster:
+        start_waiting(cluster)
+        proxy = Proxy(cluster.net, 0)
+        try:
+            proxy.cut((0,), (DOWN,), SMALL_BYTES)
+            cluster.start(1)
+            statuses = cluster.wait(PATIENCE)
+            if statuses != [1, 1]:
+                raise Problem(f'nodes ended with {statuses}')
+            for node in (0, 1):
+                log = log_of(cluster, node)
+                if 'have joined' in log or f'node {1 - node}' not in log:
+                    raise Problem(f'node {node} says {log}')
+        finally:
+            proxy.close()
+
+
+def run(results, full):
+    del full
+    results.run('door: a lane is cut, to node 0', cut, 'up', (UP,))
+    results.run('door: a lane is cut, to node 1', cut, 'down', (DOWN,))
+    results.run('door: a lane is cut both ways', cut, 'both', (UP, DOWN))
+    for way in (UP, DOWN):
+        results.run(f'door: large frames get lost, {way}', cut,
+                    f'large-{way}', (way,), 1, None, SMALL_BYTES)
+    results.run('door: large frames get lost while a guest works', cut,
+                'large-busy', (DOWN,), 1, None, SMALL_BYTES, True)
+    results.run('door: one lane of three is cut', cut, 'one', (UP,), 3, 1)
+    for transport in ('shm', 'tls'):
+        results.run(f'door: an engine hangs, {transport}', hangs,
+                    f'hangs-{transport}', transport, 1, 0)
+    results.run('door: an engine of two hangs', hangs, 'hangs-two', 'tls', 2,
+                1)
+    results.run('door: a cut that is short', goes_on)
+    results.run('door: lanes that never worked', never_joins)

@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Strangers who lack the key: whatever bytes they say, nothing is told to
+them, nothing changes, and the real node joins."""
+
+import json
+import os
+import random
+import re
+import struct
+import subprocess
+import sys
+
+from . import wire
+from .common import Problem
+from .door_common import (HEADLESS, PATIENCE, check_calm, check_told_nothing,
+                          first_said, formed, join, knock, log_of,
+                          qtest_cluster, real_hello, start_waiting, wait_said,
+                          waiting)
+from .network import listening_ports
+from .testing import Skip
+
+NETS = ('psk', 'x509', 'unix')
+
+# What UCX's TCP transport takes from anybody: its magic, a request to
+# connect, then bytes for any address of the receiver's memory.
+UCX_MAGIC = bytes.fromhex('78563412bebafeca')
+UCX_CONNECT = (bytes.fromhex('201d0000000100000000') + bytes(8) +
+               struct.pack('<HH', 2, 0) + bytes(4) + bytes(8))
+PUT_DATA = b'distkvm: written by you!'
+
+
+def ucx_put(address):
+    head = struct.pack('<QQI', address, len(PUT_DATA), 1)
+    return b'\x21' + struct.pack('<I', len(head)) + head + PUT_DATA
+
+
+def host_address(cluster, node, guest_address=0x10000):
+    """Where a byte of the guest's RAM lies in the node's process."""
+    text = cluster.qmp(node).execute(
+        'human-monitor-command', **{'command-line':
+                                    f'gpa2hva {guest_address:#x}'})
+    found = re.search(r'is (0x[0-9a-f]+)', text)
+    if not found:
+        raise Problem(f'gpa2hva says {text}')
+    return int(found.group(1), 16)
+
+
+def written(cluster, node, address):
+    with open(f'/proc/{cluster.process[node].pid}/mem', 'rb', 0) as memory:
+        memory.seek(address)
+        try:
+            return memory.read(len(PUT_DATA)) == PUT_DATA
+        except OSError:
+            # The page is not there: nothing is in it.
+            return False
+
+
+def put(net, options):
+    """UCX's magic and its PUT, to every port that nodes listen on; and those
+    are the ports of peers=, no others."""
+    with formed(f'put-{net}', net=net, options=options) as cluster:
+        for node in (0, 1):
+            pid = cluster.process[node].pid
+            ports = listening_ports(pid)
+            wanted = [] if net == 'unix' else [cluster.net.host_port(node)[1]]
+            if sorted(set(ports)) != wanted:
+                raise Problem(f'node {node} listens on {ports}, not {wanted}')
+            address = host_address(cluster, node)
+            for data in (UCX_MAGIC, UCX_MAGIC + UCX_CONNECT,
+                         UCX_MAGIC + UCX_CONNECT + ucx_put(address),
+                         ucx_put(address)):
+                heard = knock(cluster, node, data)
+                if heard or heard is None:
+                    raise Problem(f'the node answers {heard}')
+            if written(cluster, node, address):
+                raise Problem('the stranger wrote into the guest')
+        check_calm(cluster, (0, 1))
+
+
+def message_of(text):
+    data = text if isinstance(text, bytes) else text.encode()
+    return struct.pack('>I', len(data)) + data
+
+
+# Nothing of this says more than a stranger may; some of it is near.
+GARBAGE = [
+    b'GET / HTTP/1.0\r\n\r\n', b'\xff' * 64, b'\0' * 64, b'\0\0',
+    wire.MAGIC, wire.MAGIC + b'\2\1' + bytes(6), wire.MAGIC + b'\1\7' +
+    bytes(6), wire.MAGIC + b'\1\1' + b'\1' * 6, b'\x16\x03\x01\0\x05hello',
+    message_of('{"type": "hello"}'),
+]
+# What somebody sends who greets rightly, and proves nothing after.
+AFTER_GREETING = [
+    b'', b'\xff' * 64, message_of(''), message_of('{'), message_of('[]'),
+    message_of('{"type": 1}'), message_of('{"type": "hello"}'),
+    message_of('{"type": "map"}'), message_of('{"type": "address"}'),
+    message_of('{"type": "' + 'a' * 20000 + '"}'), message_of('[' * 5000),
+    struct.pack('>I', 100) + b'{"type"', struct.pack('>I', 0xffffffff),
+    b'\x16\x03\x01\0\x05hello', b'\x16\x03\x03\xff\xff' + bytes(4096),
+]
+
+
+def garbage(net):
+    """Bytes of all kinds at a node that waits, then at one that has joined."""
+    greeting = wire.greeting(net)
+    said = GARBAGE + [greeting + data for data in AFTER_GREETING]
+    if net == 'unix':
+        # There a greeting is all that is asked of the same user.
+        said = GARBAGE
+    with waiting(f'garbage-{net}', net) as cluster:
+        for data in said:
+            check_told_nothing(knock(cluster, 0, data), data[:40])
+        check_calm(cluster, (0,))
+        join(cluster)
+        for node in (0, 1):
+            for data in said:
+                check_told_nothing(knock(cluster, node, data), data[:40])
+        check_calm(cluster, (0, 1))
+
+
+# From one who needs no key, since the user said so.
+NO_HELLOS = [
+    b'{', b'[]', b'{"type": 1}', b'{"type": "hello"}',
+    b'{"type": "hello", "magic": "distkvm", "node": "x", "facts": 1}',
+    b'{"type": "hello", "magic": "distkvm", "node": 99, "facts": {}}',
+    b'{"type": "hello", "magic": "distkvm", "node": 1, "facts": '
+    b'{"protocol version": "999\\u001b[2J"}}',
+    b'{"type": "hello", "magic": "distkvm", "node": 1, "facts": '
+    b'{"protocol version": "' + b'9' * 12000 + b'"}}',
+    b'{"type": "map"}', b'{"type": "address", "ucx": "!!"}',
+    b'{"type": "lane", "node": 1, "lane": 0, "cookie": "00"}',
+    b'{"type": "lane", "node": 77, "lane": -5, "cookie": 7}',
+    b'{"type": "' + b'a' * 20000 + b'"}', b'[' * 5000,
+]
+
+
+def no_hello():
+    """Without keys: what is no right hello is refused, and named."""
+    with waiting('no-hello', 'insecure') as cluster:
+        for data in NO_HELLOS:
+            if knock(cluster, 0, wire.greeting('insecure') +
+                     message_of(data)) is None:
+                raise Problem(f'the node keeps the connection of {data[:60]}')
+        check_calm(cluster, (0,))
+        join(cluster)
+        log = log_of(cluster, 0)
+        if 'protocol version differs' not in log:
+            raise Problem('another protocol version was not named')
+        if '\x1b' in log:
+            raise Problem("a peer's words command the terminal")
+        longest = max(map(len, log.splitlines()[1:]))
+        if longest > 2000:
+            raise Problem(f'a line of the log has {longest} characters')
+
+
+def forged(net):
+    """A true hello, in the clear, by somebody who lacks the key: as it was
+    said, and with another number."""
+    with waiting(f'forged-{net}', net, nodes=3) as cluster:
+        # What node 2 tells is no secret to somebody who runs one of his own.
+        with qtest_cluster(f'forged-{net}-own', 3) as own:
+            hello = real_hello(own, 2)
+        for node in (1, 2):
+            said = wire.message(**{**hello, 'node': node})
+            for head in (b'', wire.greeting(net), wire.greeting('insecure'),
+                         wire.greeting('unix')):
+                check_told_nothing(knock(cluster, 0, head + said),
+                                   f'a forged hello of node {node}')
+        states = [n['state'] for n in cluster.info(0)['nodes']]
+        if states != ['self', 'absent', 'absent']:
+            raise Problem(f'somebody took a place: {states}')
+        join(cluster)
+
+
+def replayed(net):
+    """What a node sent that has the key, said again by one who has not."""
+    def flight(stream):
+        said = wire.take(stream, wire.GREETING.size)
+        stream.sendall(wire.greeting(net))
+        return said + stream.recv(4096)
+
+    with qtest_cluster(f'replayed-{net}', net=net) as cluster:
+        said = first_said(cluster, 1, flight)
+        start_waiting(cluster)
+        for _ in range(3):
+            check_told_nothing(knock(cluster, 0, said + said), 'a replay')
+        check_calm(cluster, (0,))
+        join(cluster)
+
+
+OTHER_USER = '''
+import os, socket, sys
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(15)
+try:
+    s.connect(sys.argv[1])
+    s.sendall(bytes.fromhex(sys.argv[2]))
+    while data := s.recv(4096):
+        sys.stdout.buffer.write(data)
+except TimeoutError:
+    sys.exit(3)
+except OSError:
+    pass
+'''
+
+
+def other_user():
+    """Another user of this host, though somebody opened the directory to him:
+    his number is not the node's, and so he is told nothing."""
+    if os.geteuid():
+        raise Skip('needs root, to be another user')
+    with waiting('other-user', 'unix') as cluster:
+        hello = wire.message(type='hello')
+        cluster.net.directory.chmod(0o755)
+        cluster.net.socket(0).chmod(0o666)
+        result = subprocess.run(
+            [sys.executable, '-c', OTHER_USER, str(cluster.net.socket(0)),
+             (wire.greeting('unix') + hello).hex()], capture_output=True,
+            check=False)
+        if result.returncode:
+            raise Problem(f'{result.returncode}: {result.stderr.decode()}')
+        check_told_nothing(result.stdout, 'another user')
+        cluster.net.directory.chmod(0o700)
+        join(cluster)
+
+
+def open_directory():
+    """A directory that others may enter is refused, in one line."""
+    with qtest_cluster('directory') as cluster:
+        cluster.net.directory.chmod(0o755)
+        process = cluster.start(0, HEADLESS)
+        if process.wait(PATIENCE) != 1:
+            raise Problem(f'it ended with {process.returncode}')
+        wait_said(cluster, 0, str(cluster.net.directory))
+
+
+def mutations(seed, count, message):
+    """The bytes of a message, each time with some of them changed."""
+    chance = random.Random(seed)
+    for _ in range(count):
+        data = bytearray(message)
+        for _ in range(chance.choice((1, 1, 2, 8))):
+            at = chance.randrange(len(data))
+            how = chance.randrange(4)
+            if how == 0:
+                data[at] = chance.randrange(256)
+            elif how == 1:
+                data[at] ^= 1 << chance.randrange(8)
+            elif how == 2:
+                del data[at:at + chance.randrange(1, 20)]
+            else:
+                data[at:at] = bytes(chance.randrange(256) for _ in
+                                    range(chance.randrange(1, 20)))
+            if not data:
+                data = bytearray(b'{')
+        yield bytes(data)
+
+
+def mutated_address(transport, full):
+    """A peer whose address is malformed is refused; the node waits on."""
+    count = 1000 if full else 100
+    with qtest_cluster(f'address-{transport}', net='insecure',
+                       options=f',transport={transport}') as cluster:
+        hello = real_hello(cluster, 1)
+        start_waiting(cluster)
+        good = json.dumps(address_after(cluster, hello)).encode()
+        for data in mutations(1, count, good):
+            with cluster.net.connect(0) as stream:
+                wire.greet(stream, 'insecure')
+                stream.sendall(wire.message(**hello) + message_of(data))
+                try:
+                    wire.read_message(stream)
+                except (Problem, OSError):
+                    pass
+            if cluster.process[0].poll() is not None:
+                break
+        check_calm(cluster, (0,))
+        join(cluster)
+        return f'{count} addresses'
+
+
+def address_after(cluster, hello):
+    """What node 0 answers to a right hello: an address, as ours could be."""
+    with cluster.net.connect(0) as stream:
+        wire.greet(stream, 'insecure')
+        stream.sendall(wire.message(**hello))
+        said = wire.read_message(stream)
+        if said['type'] != 'hello':
+            raise Problem(f'node 0 says {said}')
+        stream.settimeout(2)
+        try:
+            said = wire.read_message(stream)
+        except TimeoutError:
+            # It wants ours first.
+            return {'type': 'address', 'cookie': '0123456789abcdef' * 2,
+                    'ucx': 'AAAA' * 40}
+        return said
+
+
+def run(results, full):
+    for net in NETS:
+        results.run(f"door: UCX's PUT to every port, {net}", put, net, '')
+    results.run("door: UCX's PUT to every port, psk between hosts", put,
+                'psk', ',transport=tls')
+    for net in NETS:
+        results.run(f'door: garbage, {net}', garbage, net)
+    results.run('door: no hellos', no_hello)
+    for net in ('psk', 'x509'):
+        results.run(f'door: a forged hello, {net}', forged, net)
+        results.run(f'door: a replayed hello, {net}', replayed, net)
+    results.run('door: another user of the host', other_user)
+    results.run('door: a directory that others may enter', open_directory)
+    for transport in ('tls', 'shm', 'ucx'):
+        results.run(f'door: a malformed address, {transport}',
+                    mutated_address, transport, full)

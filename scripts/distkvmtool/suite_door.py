@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who is let in, what strangers and members can do, and what is noticed."""
+
+from . import (door_flood, door_forged, door_keys, door_log, door_loss,
+               door_names, door_places, door_start, door_strangers)
+
+
+def run(results, full):
+    for module in (door_strangers, door_keys, door_forged, door_log,
+                   door_loss, door_places, door_names, door_start,
+                   door_flood):
+        module.run(results, full)
