@@ -52,7 +52,7 @@ typedef struct Member {
     unsigned lanes;             /* a bit for each that is connected */
     bool reachable;             /* all are */
     bool ready;                 /* it says the same */
-    bool reached_sent;          /* frames passed, woken for by both */
+    bool reached_sent;          /* frames passed, and woke it */
     bool reached;               /* it says the same */
     int64_t lanes_pinged_ms;
     Channel *channel;           /* under lock */

@@ -96,6 +96,9 @@ void transport_ucx_prepare(const char *host)
     g_setenv("UCX_SYSV_ERROR_HANDLING", "y", false);
     /* It says why an interface cannot be used, and of a lost peer nothing. */
     g_setenv("UCX_LOG_LEVEL", host ? "warn" : "fatal", false);
+    g_setenv("UCX_WARN_UNUSED_ENV_VARS", "n", false);
+    /* Standard output may be the guest's console. */
+    g_setenv("UCX_LOG_FILE", "stderr", false);
     if (host) {
         choose_devices(host);
         say_warning("distkvm: transport=ucx: UCX checks neither who sends nor"
