@@ -93,7 +93,8 @@ def human(connection, line):
 def refused_at_run_time(name):
     """The same while the guest runs, on node 0 and on a follower."""
     with qtest_cluster(name) as cluster:
-        cluster.start(0, [*HEADLESS, '-device', 'virtio-scsi-pci'])
+        cluster.start(0, [*HEADLESS, '-device', 'virtio-scsi-pci',
+                          '-device', 'pcie-root-port,id=rp'])
         cluster.start(1, ['-device', 'virtio-scsi-pci'])
         cluster.wait_formed()
         for node in range(2):
@@ -115,8 +116,10 @@ def refused_at_run_time(name):
                           id=cpu['qom-path'])
         must_fail(cluster.qmp(1), f'on node 0 .{cluster.peers[0]}',
                   'device_add', driver='virtio-rng-pci')
+        # What can work is taken.
         cluster.qmp(0).execute('object-add', **{'qom-type': 'iothread',
                                                 'id': 'i'})
+        cluster.qmp(0).execute('device_add', driver='virtio-rng-pci', bus='rp')
         if cluster.info(0)['state'] != 'formed':
             raise Problem('the cluster suffered')
     return f'{len(DEVICES) + len(BACKENDS) + 2} of them, on two nodes'
