@@ -18,6 +18,7 @@
 #include "qemu/rcu.h"
 #include "engine-internal.h"
 #include "clock.h"
+#include "say.h"
 #include "trace.h"
 
 #define FAULTS_PER_READ 16
@@ -341,6 +342,10 @@ static void *engine_thread(void *opaque)
     int64_t idle_since = 0;
 
     follow_init(&e->follow, e->config.follow);
+    if (e->follow.denied && e == e->front) {
+        say_info("distkvm: node %d: this host, or a sandbox, lets no thread"
+                 " choose its CPU: follow=1 has no effect", e->node.id);
+    }
     while (!qatomic_read(&e->stop)) {
         int64_t spin;
 
