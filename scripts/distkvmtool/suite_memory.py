@@ -468,16 +468,17 @@ def fuzz_hello(seconds):
     return result.stdout.splitlines()[-1]
 
 
-def agree(results):
-    """What machines must have in common: each case is a test."""
-    target = 'tests/qtest/distkvm/test-agree'
-    if results.wants('memory: /agree'):
-        build.build_qemu(target)
-        run_program(results, QEMU_BUILD / target, False, 'memory')
+def programs(results):
+    """What machines must have in common, and clocks: each case is a test."""
+    for name in ('agree', 'clock'):
+        target = f'tests/qtest/distkvm/test-{name}'
+        if results.wants(f'memory: /{name}'):
+            build.build_qemu(target)
+            run_program(results, QEMU_BUILD / target, False, 'memory')
 
 
 def run(results, full):
-    agree(results)
+    programs(results)
     results.run('memory: fuzzing of hellos', fuzz_hello, '300' if full
                 else '10')
     results.run('memory: words and pages', words_and_pages)
