@@ -23,8 +23,12 @@
 
 /* From one step of joining to the next. */
 #define STEP_MS 10000
-/* From a connection to its proof, and from there to its hello. */
+/*
+ * From a connection to its proof, and from there to its hello; and what each
+ * connection besides may cost a node whose peers all come at once, in ms.
+ */
 #define DOOR_MS 3000
+#define DOOR_EACH_MS 5
 
 typedef struct Member {
     CohNodeId id;
@@ -91,6 +95,17 @@ static inline int64_t member_now_ms(void)
     return host_boottime_ns() / SCALE_MS;
 }
 
+/* Connections that a node has when all have joined. */
+static inline unsigned member_connections(void)
+{
+    return distkvm->nodes * (distkvm->engine_config.lanes.n + 1);
+}
+
+static inline int64_t member_door_end_ms(void)
+{
+    return member_now_ms() + DOOR_MS + DOOR_EACH_MS * member_connections();
+}
+
 extern const ChannelListener member_channel_listener;
 
 /* member.c */
@@ -117,6 +132,8 @@ void join_proceed(Member *m);
 void join_dial(Member *m);
 /* Every tick, until the cluster has formed. */
 void join_tick(int64_t now);
+/* A step, or part of it, is done: the next has its time from now on. */
+void join_step_done(Member *m);
 /* Its connection has ended: what was agreed on it counts no more. */
 void join_forget(Member *m);
 /* This node cannot join: say so and end, which start-up may do. */
