@@ -11,7 +11,7 @@ from .door_common import (HEADLESS, PATIENCE, check_calm, hear, join, log_of,
                           proved, qtest_cluster, start_waiting, until,
                           wait_said, waiting)
 from .keys import Authority, make_psk
-from .network import Network
+from .network import Network, connections
 
 # certtool's words for a certificate of the past.
 EXPIRED = 'activation_date = "2001-01-01 00:00:00"\n' \
@@ -107,10 +107,8 @@ def not_authorized():
         guards = ['-object', ','.join(['authz-list,id=guards,policy=deny',
                                        *rules])]
         start_waiting(cluster, guards)
-        cluster.start(1, guards)
-        until('node 1 joined', lambda: cluster.info(0)['nodes'][1]['state'] ==
-              'joined')
-        cluster.start(2, guards)
+        for node in (1, 2):
+            cluster.start(node, guards)
         for node in (0, 1):
             wait_said(cluster, node, 'is not authorized')
         check_calm(cluster, (0, 1))
@@ -177,8 +175,8 @@ def rejoined():
         start_waiting(cluster)
         for _ in range(3):
             process = cluster.start(1)
-            until('node 1 joined', lambda: cluster.info(0)['nodes'][1]['state']
-                  == 'joined')
+            until('node 1 is connected', lambda process=process:
+                  connections(process.pid))
             process.kill()
             process.wait()
         cluster.start(1)
