@@ -117,38 +117,53 @@ def hear(stream, seconds=STRANGER_SECONDS):
     return heard
 
 
-def knock(cluster, node, data):
-    """Say this to a node, and hear what it answers until it closes; None if
-    it does not close within the time that strangers have."""
-    with cluster.net.connect(node) as stream:
-        heard = b''
-        try:
+def heard_until_closed(stream):
+    """None if the other end does not close in the time that strangers have."""
+    heard = b''
+    try:
+        stream.settimeout(STRANGER_SECONDS)
+        while more := stream.recv(4096):
+            heard += more
+    except TimeoutError:
+        return None
+    except OSError:
+        pass
+    return heard
+
+
+def knock(cluster, node, *said):
+    """Each of these is said to a node by a stranger of its own, all at the
+    same time; pairs of what was said and what was heard, None if the node
+    does not close the connection."""
+    streams = []
+    for data in said:
+        stream = cluster.net.connect(node)
+        with contextlib.suppress(OSError):
             stream.sendall(data)
-            stream.settimeout(STRANGER_SECONDS)
-            while more := stream.recv(4096):
-                heard += more
-        except TimeoutError:
-            return None
-        except OSError:
-            pass
-        return heard
+        streams.append(stream)
+    heard = [heard_until_closed(stream) for stream in streams]
+    for stream in streams:
+        stream.close()
+    return list(zip(said, heard))
 
 
-def check_told_nothing(heard, what):
-    """A stranger hears a greeting and what TLS makes of it, no message."""
-    if heard is None:
-        raise Problem(f'{what}: the node keeps the connection')
-    if heard and not heard.startswith(wire.MAGIC):
-        raise Problem(f'{what}: the node answers {heard[:64]}')
-    if b'{' in heard[wire.GREETING.size:] and b'"type"' in heard:
-        raise Problem(f'{what}: the node tells {heard[:200]}')
+def check_told_nothing(answers):
+    """Strangers hear a greeting and what TLS makes of it, no message."""
+    for said, heard in answers:
+        what = said[:60]
+        if heard is None:
+            raise Problem(f'{what}: the node keeps the connection')
+        if heard and not heard.startswith(wire.MAGIC):
+            raise Problem(f'{what}: the node answers {heard[:64]}')
+        if b'"type"' in heard:
+            raise Problem(f'{what}: the node tells {heard[:200]}')
 
 
 def proved(net, node, to, **keys):
     """A connection to a node on which we have proved to belong."""
     stream = net.connect(to)
     try:
-        wire.greet(stream, net.kind)
+        wire.greet(stream, net.kind, node)
         return secure(stream, net, node, **keys)
     except BaseException:
         stream.close()

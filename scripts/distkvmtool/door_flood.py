@@ -38,12 +38,12 @@ def garbage(stream, chance):
 
 
 def truncated(stream, chance):
-    stream.send(wire.greeting('psk')[:chance.randrange(1, 16)])
+    stream.send(wire.greeting('psk', 1)[:chance.randrange(1, 16)])
     yield 0
 
 
 def slow(stream, chance):
-    for byte in wire.greeting('psk')[:chance.randrange(2, 8)]:
+    for byte in wire.greeting('psk', 1)[:chance.randrange(2, 8)]:
         stream.send(bytes([byte]))
         yield 0.2
 
@@ -54,7 +54,7 @@ def half_open(stream, chance):
 
 
 def half_secured(stream, chance):
-    stream.send(wire.greeting('psk'))
+    stream.send(wire.greeting('psk', 1))
     yield 0.1
     stream.send(b'\x16\x03\x01' + chance.randbytes(chance.randrange(2, 99)))
     yield 0.1

@@ -8,17 +8,22 @@ import struct
 
 from . import wire
 from .common import Problem
-from .door_common import (PATIENCE, log_of, qtest_cluster, real_hello,
-                          start_waiting, until, wait_said)
+from .door_common import (PATIENCE, listens, log_of, qtest_cluster,
+                          real_hello, start_waiting, until, wait_said)
 from .door_member import Member
 from .wire import COH, EOI, IO, IO_REPLY, IRQ, PAGE, PING, TOKEN
 
 NODES = 3
+# What takes no time; a machine under load takes some.
+SOON = 20
 FORGER = 2
 # Messages of coherence, by what they say; docs/wire-format.rst.
 (GETS, GETM, PUT, GETV, DONE, FWD_GETS, FWD_GETM, INV, DATA_S, DATA_M, ZERO,
  GRANT, ACK, DROP, FWD_GETV, VALUE, REFUSE) = range(6, 23)
 SECOND = 1_000_000_000
+DATA = bytes(PAGE)
+# One word is written.
+OP = struct.pack('<BBHIQQ', 2, 8, 0, 0, 1, 0)
 # The first page of each node's share of 64 MiB.
 SHARE = (64 << 20) // PAGE // NODES
 
@@ -31,8 +36,7 @@ def cluster_with_forger(name):
         hello = real_hello(cluster, FORGER)
         start_waiting(cluster)
         cluster.start(1)
-        until('node 1 joined', lambda: cluster.info(0)['nodes'][1]['state'] ==
-              'joined')
+        until('node 1 listens', lambda: listens(cluster, 1))
         member = Member(cluster.net, FORGER, hello)
         try:
             member.join()
@@ -53,7 +57,7 @@ def check_expelled(cluster, node, why):
     forger, none names anybody else."""
     for each in (0, 1):
         found = until(f'node {each} names the forger', lambda each=each:
-                      lost_nodes(cluster, each))
+                      lost_nodes(cluster, each), SOON)
         if {int(lost) for lost, _ in found} != {FORGER}:
             raise Problem(f'node {each} blames {found}')
         if each == node and not re.search(why, found[0][1]):
@@ -66,12 +70,12 @@ def check_expelled(cluster, node, why):
 def forge(name, why, say, to=0):
     with cluster_with_forger(name) as (cluster, member):
         until('the guest runs', lambda: cluster.qmp(0).execute(
-            'query-status')['status'] == 'running')
+            'query-status')['status'] == 'running', SOON)
         say(member, to)
         check_expelled(cluster, to, why)
 
 
-def frame(why, kind, sub=0, **fields):
+def frame(why, kind, sub=0, /, **fields):
     """A case: one frame."""
     return why, lambda member, to: member.send(
         to, member.frame(kind, sub, **fields))
@@ -82,7 +86,7 @@ def raw(why, data):
     return why, lambda member, to: member.send_raw(to, data)
 
 
-def control(why, **fields):
+def control(why, /, **fields):
     """A case: a message on the control connection."""
     return why, lambda member, to: member.control[to].send(
         wire.message(**fields))
@@ -93,27 +97,30 @@ def future(member, to):
                                  clock=member.clock + 55 * SECOND))
 
 
-def another_lane(member, to):
-    """A second connection for a lane that is there."""
-    cookie = member.control[to].wait_for('', 'address')['cookie']
-    member.open_lane(to, 0, cookie)
+def access(why, addr, size=8, cpu=FORGER):
+    """A case: a well-formed write to a device, in the name of a CPU."""
+    return frame(why, IO, 1, addr=addr, acks=size, arg=cpu, payload=bytes(8))
 
 
 ANY = '.'
-DATA = bytes(PAGE)
-OP = struct.pack('<BBHIQQ', 2, 8, 0, 0, 1, 0)
+TO_RAM = 'it sent a device access to RAM'
 # What the forger does to node 0, and what the message must say of it.
 CASES = {
     "another's number": frame('it sent a frame as node 1', PING, 1, sender=1),
     "the receiver's number": frame('it sent a frame as node 0', PING, 1,
                                    sender=0),
     'an answer nobody asked for': frame(
-        'it sent an answer nobody asked for', IO_REPLY, 0, id=12345,
-        payload=bytes(8)),
-    'a device access to RAM': frame('it sent a device access to RAM', IO, 1,
-                                    addr=0x10000, payload=bytes(8)),
-    'a device access to the local APIC': frame(
-        ANY, IO, 1, addr=0xfee00000, payload=bytes(4)),
+        "another node's to send", IO_REPLY, 0, id=12345, payload=bytes(8)),
+    "an operation's answer nobody asked for": frame(
+        'it answers an operation that nobody asked for', COH, VALUE,
+        addr=SHARE + 10, id=12345, payload=OP),
+    'a device access to RAM': access(TO_RAM, 2 << 20),
+    'a device access to RAM below 1 MiB': access(TO_RAM, 0x10000),
+    'a device access to the local APIC': access(TO_RAM, 0xfee00000, 4),
+    'a device access that reaches RAM at its end': access(
+        TO_RAM, (64 << 20) - 4),
+    "a device access of another node's CPU": access(ANY, 0xfed00000, 4, 1),
+    'a device access of no size': access(ANY, 0xfed00000, 0),
     'a clock in the future': ('its clock is absurd', future),
     'a clock at the end of time': frame('its clock is absurd', PING, 1,
                                         clock=(1 << 63) - 1),
@@ -168,7 +175,6 @@ CASES = {
     'a bunch of garbage': raw(ANY, struct.pack('<I', 64) + b'\xff' * 64),
     'a bunch that ends within a frame': raw(
         ANY, struct.pack('<I', 20) + bytes(20)),
-    'a lane opened again': (ANY, another_lane),
     'a control message of no type': control(ANY, nothing=1),
     'a control message of an unknown type': control(ANY, type='open-sesame'),
     'a second hello': control(ANY, type='hello', node=2, facts={}),
@@ -204,6 +210,25 @@ def joins():
             raise Problem('it was expelled for nothing')
 
 
+def lane_again():
+    """A second connection for a lane is refused, whatever it shows; the first
+    is not disturbed by it."""
+    with cluster_with_forger('lane') as (cluster, member):
+        cookie = member.control[0].wait_for('', 'address')['cookie']
+        for lane, shown in ((0, cookie), (1, cookie), (-1, cookie),
+                            (0, 'A' * 22 + '=='), (0, '')):
+            try:
+                member.open_lane(0, lane, shown)
+            except Problem as problem:
+                if 'refuse' not in str(problem):
+                    raise
+            else:
+                raise Problem(f'lane {lane} was opened again')
+        for node in (0, 1):
+            if lost_nodes(cluster, node) or cluster.info(node)['failed']:
+                raise Problem(f'node {node}: {lost_nodes(cluster, node)}')
+
+
 def info_transport(cluster, node):
     return cluster.info(node)['nodes'][FORGER].get('transport')
 
@@ -214,13 +239,15 @@ def silent():
         member.deaf = True
         for node in (0, 1):
             wait_said(cluster, node, f'node {FORGER} (')
-        check_expelled(cluster, 0, r'lane 0 has not answered for \d+ ms')
+        check_expelled(cluster, 0,
+                       r'lane 0 \(stream\) has not answered for \d+ ms')
 
 
 def run(results, full):
     del full
     results.run('door: a member that is no QEMU', joins)
     results.run('door: a member that answers no ping', silent)
+    results.run('door: a lane opened again', lane_again)
     for name, (why, say) in CASES.items():
         results.run(f'door: a member forges {name}', forge,
                     re.sub(r'\W+', '-', name), why, say)

@@ -3,6 +3,7 @@
 right one joins after."""
 
 import contextlib
+import json
 import subprocess
 
 from . import wire
@@ -11,7 +12,7 @@ from .door_common import (HEADLESS, PATIENCE, check_calm, hear, join, log_of,
                           proved, qtest_cluster, start_waiting, until,
                           wait_said, waiting)
 from .keys import Authority, make_psk
-from .network import Network
+from .network import Network, connections
 
 # certtool's words for a certificate of the past.
 EXPIRED = 'activation_date = "2001-01-01 00:00:00"\n' \
@@ -31,15 +32,16 @@ def check_shut(cluster, **keys):
         raise Problem(f'somebody with the wrong key is told {heard[:80]}')
 
 
-def wrong_node(cluster, directory, *wanted, node=1):
-    """A real node with these keys; both sides say what is wrong with them."""
+def wrong_node(cluster, directory, wanted, node=1):
+    """A real node with these keys; node 0 says what is wrong with them, and
+    the other whom it waits for in vain."""
     right = cluster.net.keys[node]
     cluster.net.keys[node] = directory
     process = cluster.start(node)
     cluster.net.keys[node] = right
     try:
-        for each in (0, node):
-            wait_said(cluster, each, *wanted)
+        wait_said(cluster, 0, wanted)
+        wait_said(cluster, node, 'node 0 (')
         check_calm(cluster, (0,))
     finally:
         process.terminate()
@@ -67,9 +69,8 @@ def expired():
         directory = net.authority.issue(net.directory / 'old',
                                         net.host_port(1)[0], EXPIRED)
         check_shut(cluster, x509=directory)
-        log = wait_said(cluster, 0, 'TLS handshake')
-        if 'expired' not in log:
-            raise Problem(f'it does not say why: {log}')
+        # QEMU has the same words for all that GnuTLS does not trust.
+        wait_said(cluster, 0, 'TLS handshake failed: The certificate is not')
         join(cluster)
 
 
@@ -100,19 +101,16 @@ def not_authorized():
     """The authority has signed it, but tls-authz does not let it in."""
     with qtest_cluster('keys-authz', net='x509', nodes=3,
                        options=',tls-authz=guards') as cluster:
-        names = [f'CN={cluster.net.host_port(n)[0]}' for n in range(2)]
-        rules = [word for n, name in enumerate(names) for word in (
-            f'rules.{n}.match={name}', f'rules.{n}.policy=allow',
-            f'rules.{n}.format=exact')]
-        guards = ['-object', ','.join(['authz-list,id=guards,policy=deny',
-                                       *rules])]
+        names = [f'CN={cluster.net.host_port(n)[0]}' for n in range(3)]
+        guards = ['-object', json.dumps({
+            'qom-type': 'authz-list', 'id': 'guards', 'policy': 'deny',
+            'rules': [{'match': name, 'policy': 'allow', 'format': 'exact'}
+                      for name in names[:2]]})]
         start_waiting(cluster, guards)
-        cluster.start(1, guards)
-        until('node 1 joined', lambda: cluster.info(0)['nodes'][1]['state'] ==
-              'joined')
-        cluster.start(2, guards)
+        for node in (1, 2):
+            cluster.start(node, guards)
         for node in (0, 1):
-            wait_said(cluster, node, 'is not authorized')
+            wait_said(cluster, node, f'{names[2]} is denied')
         check_calm(cluster, (0, 1))
         if cluster.info(0)['formed']:
             raise Problem('it was let in')
@@ -122,7 +120,8 @@ def other_number():
     """Node 1's certificate, shown by a program that says it is node 2."""
     with waiting('keys-number', 'x509', nodes=3) as cluster:
         net = cluster.net
-        wrong_node(cluster, net.keys[1], 'the certificate is for', node=2)
+        wrong_node(cluster, net.keys[1], 'Certificate does not match the '
+                   f'hostname {net.host_port(2)[0]}', node=2)
         join(cluster)
 
 
@@ -177,8 +176,8 @@ def rejoined():
         start_waiting(cluster)
         for _ in range(3):
             process = cluster.start(1)
-            until('node 1 joined', lambda: cluster.info(0)['nodes'][1]['state']
-                  == 'joined')
+            until('node 1 is connected', lambda process=process:
+                  connections(process.pid))
             process.kill()
             process.wait()
         cluster.start(1)

@@ -23,7 +23,7 @@ ANSWER_SECONDS = 2
 SMALL_BYTES = 1000
 TIMEOUT = 240
 LOSSES = {
-    'lane': r'lane \d+ has not answered for \d+ ms',
+    'lane': r'lane \d+ \(\w+\) has not answered for \d+ ms',
     'page': r'page 0x[0-9a-f]+ has been awaited for \d+ ms',
 }
 
@@ -123,9 +123,9 @@ def cut(name, ways, lanes=1, which=None, passes=0, busy=False):
         proxy.cut(range(lanes) if which is None else (which,), ways, passes)
         time.sleep(1)
         check_answers(cluster)
-        wanted = '|'.join(LOSSES.values()) if which is None else \
-            f'lane {which} has not answered|' + LOSSES['page']
-        return check_named(cluster, started, wanted)
+        wanted = LOSSES['lane'] if which is None else \
+            LOSSES['lane'].replace('\\d+ \\(', f'{which} \\(')
+        return check_named(cluster, started, f"{wanted}|{LOSSES['page']}")
 
 
 def hangs(name, transport, lanes, which):
@@ -150,7 +150,7 @@ def hangs(name, transport, lanes, which):
                 # Threads are numbered as they were made: by lanes.
                 return check_named(
                     cluster, started,
-                    rf'node 1 \(.*lane {which} has not answered',
+                    rf'node 1 \(.*lane {which} \(\w+\) has not answered',
                     rf"this node's engine thread \(lane {which}\) hangs")
         except Problem as problem:
             if 'ptrace needs' in str(problem):

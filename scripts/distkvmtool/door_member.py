@@ -2,6 +2,7 @@
 """A member that is this program: the last node of a cluster, whose part in the
 protocol is to join, to answer pings, and to say whatever a test wants."""
 
+import base64
 import contextlib
 import secrets
 import threading
@@ -75,7 +76,8 @@ class Member:
         # By peer and lane.
         self.lanes = {}
         # What the other has to show when it opens a lane, by peer.
-        self.cookie = {n: secrets.token_hex(16) for n in self.peers}
+        self.cookie = {n: base64.b64encode(secrets.token_bytes(16)).decode()
+                       for n in self.peers}
         # No answer to pings: what a node does whose engine hangs.
         self.deaf = False
         self.clock = 0
@@ -97,8 +99,13 @@ class Member:
             for lane in range(self.lane_count()):
                 self.open_lane(peer, lane, cookie)
             link.send(wire.message(type='ready'))
-        for peer, link in self.control.items():
-            link.wait_for(f'node {peer}', 'ready')
+        for step in ('ready', 'reached'):
+            for peer, link in self.control.items():
+                link.wait_for(f'node {peer}', step)
+                if step == 'ready':
+                    link.send(wire.message(type='reached'))
+        # The guest starts when all nodes wish it.
+        self.control[0].send(wire.message(type='want-start'))
 
     def lane_count(self):
         return int(self.hello['facts']['lanes (lanes=)'])
@@ -108,7 +115,7 @@ class Member:
         stream.sendall(wire.message(type='lane', node=self.number, lane=lane,
                                     cookie=cookie))
         said = wire.read_message(stream)
-        if said['type'] != 'lane-ok':
+        if said['type'] != 'lane-taken':
             raise Problem(f'node {peer} answers to a lane: {said}')
         stream.settimeout(None)
         self.lanes[peer, lane] = Link(stream, wire.read_bunch,
@@ -120,6 +127,9 @@ class Member:
         if said.get('type') == 'ping':
             link.send(wire.message(type='pong', sent=said.get('sent', 0),
                                    clock=self.clock))
+        elif said.get('seq'):
+            # Of state that all share: the sender waits until we have it.
+            link.send(wire.message(type='mirrored', seq=said['seq']))
         elif 'clock' in said:
             self.clock = said['clock']
 
@@ -128,9 +138,9 @@ class Member:
             self.clock = max(self.clock, frame.clock)
             if frame.type == wire.PING and frame.sub == wire.PING_ASK and \
                     not self.deaf:
+                # It woke us: a thread that reads does nothing else.
                 link.send(wire.bunch(self.frame(
-                    wire.PING, wire.PING_ANSWER, id=frame.id, arg=frame.arg,
-                    addr=frame.addr, epoch=frame.epoch,
+                    wire.PING, wire.PING_ANSWER, epoch=frame.epoch, arg=1,
                     payload=frame.payload)))
 
     # ------------------------------------------------------------- saying

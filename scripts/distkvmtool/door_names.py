@@ -11,10 +11,8 @@ from .door_common import (HEADLESS, PATIENCE, log_of, qtest_cluster,
                           real_hello, start_waiting, wait_said)
 from .door_places import (PORT, Neighbours, check_runs, check_transport,
                           need_root)
-from .network import Network, free_ports, listening_ports
+from .network import Network, connections, free_ports, listening_ports
 from .testing import Skip
-
-ESTABLISHED = '01'
 
 
 def start_all(cluster):
@@ -91,7 +89,7 @@ def each_fact(transport):
         for name, value in facts.items():
             said = {**hello, 'facts': {**facts, name: f'{value}x'}}
             with cluster.net.connect(0) as stream:
-                wire.greet(stream, 'insecure')
+                wire.greet(stream, 'insecure', 1)
                 stream.sendall(wire.message(**said))
                 answers = []
                 with contextlib.suppress(Problem, OSError):
@@ -183,22 +181,6 @@ def misleading_interfaces():
             check_transport(cluster, 'tls')
 
 
-def connections(pid):
-    """Ports of both ends of a process's TCP connections."""
-    sockets = {os.readlink(f'/proc/{pid}/fd/{fd}')
-               for fd in os.listdir(f'/proc/{pid}/fd')}
-    found = []
-    for table in ('tcp', 'tcp6'):
-        with open(f'/proc/{pid}/net/{table}', encoding='ascii') as rows:
-            for row in rows.readlines()[1:]:
-                words = row.split()
-                if words[3] == ESTABLISHED and \
-                        f'socket:[{words[9]}]' in sockets:
-                    found.append({int(end.rpartition(':')[2], 16)
-                                  for end in words[1:3]})
-    return found
-
-
 def one_port(net):
     """A firewall need let through the ports of peers= and no others."""
     with qtest_cluster(f'names-ports-{net}', nodes=3, net=net,
@@ -213,7 +195,8 @@ def one_port(net):
                               f'{listening_ports(process.pid)}')
             ends = connections(process.pid)
             # To each of two others: a control connection and two lanes.
-            if len(ends) != 6 or any(not end & ports for end in ends):
+            if len(ends) != 6 or any(
+                    ports.isdisjoint(end) for end in ends):
                 raise Problem(f'node {node} has connections {ends}')
 
 

@@ -144,6 +144,27 @@ def balloon(name):
         cluster.info(1)
 
 
+def ejected(name):
+    """No CPU goes because the guest ejects it, though nobody asked."""
+    with Cluster(Shape(memory='256M'), BUILD / 'log' / name) as cluster:
+        console = cluster.boot(*guest.kernel_args('quiet', 'eject'))
+        console.until('guest-eject: still here', TIMEOUT)
+        if 'guest-eject: /sys' not in console.text:
+            raise Problem('the guest has nothing to eject')
+        for node in range(2):
+            cpus = cluster.qmp(node).execute('query-cpus-fast')
+            if len(cpus) != 2 or len(cluster.info(node)['cpus']) != 2:
+                raise Problem(f'node {node} has {len(cpus)} CPUs left')
+
+
+def await_status(connection, wanted):
+    end = time.monotonic() + PATIENCE
+    while connection.execute('query-status')['status'] != wanted:
+        if time.monotonic() > end:
+            raise Problem(f'the guest is not {wanted}')
+        time.sleep(0.05)
+
+
 def after_a_loss(name):
     """No way leads on; who asks is told why, and which node it was."""
     with qtest_cluster(name) as cluster:
@@ -151,14 +172,10 @@ def after_a_loss(name):
         cluster.start(1)
         cluster.wait_formed()
         connection = cluster.qmp(0)
+        # One that never ran is not stopped, and stays as it is.
+        await_status(connection, 'running')
         cluster.process[1].kill()
-        end = time.monotonic() + PATIENCE
-        while connection.execute('query-status')['status'] != \
-                'internal-error' or 'DISTKVM_NODE_LOST' not in \
-                connection.events:
-            if time.monotonic() > end:
-                raise Problem(f'after the loss: {connection.events}')
-            time.sleep(0.05)
+        await_status(connection, 'internal-error')
         for _ in range(2):
             must_fail(connection, 'node 1 .*is lost', 'cont')
             must_fail(connection, 'node 1 .*is lost', 'system_reset')
@@ -262,6 +279,7 @@ def run(results):
     results.run('refused: devices and backends at run time',
                 refused_at_run_time, 'refused-run-time')
     results.run('refused: a balloon that is plugged in', balloon, 'balloon')
+    results.run('refused: a CPU that the guest ejects', ejected, 'ejected')
     results.run('refused: cont and reset after a loss', after_a_loss,
                 'after-loss')
     for name, first, second, wanted in LAYOUTS:

@@ -24,8 +24,8 @@ KEYS = 'distkvm-key'
 # Below those that the kernel gives to whoever asks for any (32768 and up, by
 # default): between choosing a port and listening there, connections are made.
 PORTS = range(20000, 32000)
-# As /proc/net/tcp has it.
-TCP_LISTEN = '0A'
+# As /proc/net/tcp has them.
+TCP_LISTEN, TCP_ESTABLISHED = '0A', '01'
 
 
 def free_ports(count):
@@ -44,21 +44,31 @@ def free_ports(count):
     raise Problem(f'no {count} free ports in {PORTS}')
 
 
-def listening_ports(pid):
-    """TCP ports that a process listens on, in whatever namespace it is."""
+def tcp_sockets(pid, wanted):
+    """Pairs of ports, of both ends, of a process's TCP sockets in a state, in
+    whatever namespace it is."""
     sockets = set()
     for link in Path(f'/proc/{pid}/fd').iterdir():
         # It may be closed by now.
         with contextlib.suppress(OSError):
             sockets.add(os.readlink(link))
-    ports = []
+    found = []
     for name in ('tcp', 'tcp6'):
         table = Path(f'/proc/{pid}/net/{name}')
         for line in table.read_text().splitlines()[1:]:
-            _, local, _, state, *rest = line.split()
-            if state == TCP_LISTEN and f'socket:[{rest[5]}]' in sockets:
-                ports.append(int(local.rpartition(':')[2], 16))
-    return ports
+            words = line.split()
+            if words[3] == wanted and f'socket:[{words[9]}]' in sockets:
+                found.append(tuple(int(end.rpartition(':')[2], 16)
+                                   for end in words[1:3]))
+    return found
+
+
+def listening_ports(pid):
+    return [local for local, _ in tcp_sockets(pid, TCP_LISTEN)]
+
+
+def connections(pid):
+    return tcp_sockets(pid, TCP_ESTABLISHED)
 
 
 class Network:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from .common import Problem
 
-# What both ends say first, and what secures the connection.
-GREETING = struct.Struct('>8sBB6x')
+# What both ends say first: what secures the connection, and their number.
+GREETING = struct.Struct('<8sBBH4x')
 MAGIC = b'DISTKVM\0'
 GREETING_VERSION = 1
 SECURITY = {'insecure': 0, 'psk': 1, 'x509': 2, 'unix': 3}
@@ -34,8 +34,8 @@ class Closed(Problem):
     """The other end has closed the connection."""
 
 
-def greeting(kind):
-    return GREETING.pack(MAGIC, GREETING_VERSION, SECURITY[kind])
+def greeting(kind, node):
+    return GREETING.pack(MAGIC, GREETING_VERSION, SECURITY[kind], node)
 
 
 def take(stream, count):
@@ -52,10 +52,10 @@ def take(stream, count):
     return data
 
 
-def greet(stream, kind):
-    """Say who we are; what the other end says it is."""
-    stream.sendall(greeting(kind))
-    magic, version, security = GREETING.unpack(take(stream, GREETING.size))
+def greet(stream, kind, node):
+    """Say who we are, and hear that the other end is of our kind."""
+    stream.sendall(greeting(kind, node))
+    magic, version, security, _ = GREETING.unpack(take(stream, GREETING.size))
     if (magic, version, security) != (MAGIC, GREETING_VERSION,
                                       SECURITY[kind]):
         raise Problem(f'the node greets with {magic} {version} {security}')
@@ -136,7 +136,7 @@ def listening(net, node):
 
 
 def dialed_hello(stream, kind):
-    """What a node says that has dialed us, and takes us for its peer."""
+    """What a node says that has dialed us, and takes us for node 0."""
     take(stream, GREETING.size)
-    stream.sendall(greeting(kind))
+    stream.sendall(greeting(kind, 0))
     return read_message(stream)
