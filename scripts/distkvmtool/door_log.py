@@ -3,14 +3,12 @@
 
 import fcntl
 import os
-import re
 import subprocess
 import time
 
 from . import wire
 from .common import Problem
-from .door_common import (HEADLESS, PATIENCE, check_calm, knock, qtest_cluster,
-                          until)
+from .door_common import HEADLESS, PATIENCE, check_calm, knock, qtest_cluster
 from .testing import Skip
 
 PIPE_BYTES = 4096
@@ -79,10 +77,9 @@ def full_disk():
             cluster.start(node, () if node else HEADLESS)
         cluster.wait_formed(PATIENCE)
         pid = cluster.process[0].pid
-        mounts = until('a small file system', lambda: open(
-            f'/proc/{pid}/mounts', encoding='utf-8').read())
-        if not re.search(rf'tmpfs {place} ', mounts):
-            raise Problem('the nodes do not write to the small file system')
+        with open(f'/proc/{pid}/mounts', encoding='utf-8') as mounts:
+            if f' {place} tmpfs ' not in mounts.read():
+                raise Problem('the nodes do not write to a small file system')
         disturbed(cluster)
 
 

@@ -2,10 +2,13 @@
 """Strangers who lack the key: whatever bytes they say, nothing is told to
 them, nothing changes, and the real node joins."""
 
+import base64
+import contextlib
 import json
 import os
 import random
 import re
+import socket
 import struct
 import subprocess
 import sys
@@ -13,9 +16,9 @@ import sys
 from . import wire
 from .common import Problem
 from .door_common import (HEADLESS, PATIENCE, check_calm, check_told_nothing,
-                          first_said, formed, join, knock, log_of,
-                          qtest_cluster, real_hello, start_waiting, wait_said,
-                          waiting)
+                          first_said, formed, heard_until_closed, join, knock,
+                          log_of, qtest_cluster, real_hello, start_waiting,
+                          wait_said, waiting)
 from .network import listening_ports
 from .testing import Skip
 
@@ -237,26 +240,34 @@ def open_directory():
         wait_said(cluster, 0, str(cluster.net.directory))
 
 
-def mutations(seed, count, message):
-    """The bytes of a message, each time with some of them changed."""
-    chance = random.Random(seed)
-    for _ in range(count):
-        data = bytearray(message)
-        for _ in range(chance.choice((1, 1, 2, 8))):
-            at = chance.randrange(len(data))
-            how = chance.randrange(4)
-            if how == 0:
-                data[at] = chance.randrange(256)
-            elif how == 1:
-                data[at] ^= 1 << chance.randrange(8)
-            elif how == 2:
-                del data[at:at + chance.randrange(1, 20)]
-            else:
-                data[at:at] = bytes(chance.randrange(256) for _ in
-                                    range(chance.randrange(1, 20)))
-            if not data:
-                data = bytearray(b'{')
-        yield bytes(data)
+def mutated(chance, data):
+    """These bytes, some of them changed, and never none."""
+    data = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 8))):
+        at = chance.randrange(len(data) + 1)
+        how = chance.randrange(4)
+        if how == 0:
+            data[at:at + 1] = chance.randbytes(1)
+        elif how == 1:
+            data[at:at + 1] = bytes([1 << chance.randrange(8)])
+        elif how == 2:
+            del data[at:at + chance.randrange(1, 20)]
+        else:
+            data[at:at] = chance.randbytes(chance.randrange(1, 20))
+    return bytes(data) or b'{'
+
+
+def mutations(count, address):
+    """Messages with a malformed address: the text is, or what is in it."""
+    chance = random.Random(1)
+    for n in range(count):
+        if n % 4 == 0:
+            yield mutated(chance, json.dumps(address).encode())
+            continue
+        name = chance.choice([key for key in address if key != 'type'])
+        inside = mutated(chance, base64.b64decode(address[name]))
+        yield json.dumps({**address, name: base64.b64encode(
+            inside).decode()}).encode()
 
 
 def mutated_address(transport, full):
@@ -266,18 +277,24 @@ def mutated_address(transport, full):
                        options=f',transport={transport}') as cluster:
         hello = real_hello(cluster, 1)
         start_waiting(cluster)
-        good = json.dumps(address_after(cluster, hello)).encode()
-        for data in mutations(1, count, good):
-            with cluster.net.connect(0) as stream:
-                wire.greet(stream, 'insecure', 1)
-                stream.sendall(wire.message(**hello) + message_of(data))
-                try:
-                    wire.read_message(stream)
-                except (Problem, OSError):
-                    pass
-            if cluster.process[0].poll() is not None:
-                break
+        address = address_after(cluster, hello)
+        if transport != 'tls' and 'ucx' not in address:
+            raise Problem(f'there is no address of UCX in {address}')
+        for n, data in enumerate(mutations(count, address)):
+            with contextlib.suppress(OSError), \
+                    cluster.net.connect(0) as stream:
+                stream.sendall(wire.greeting('insecure', 1) +
+                               wire.message(**hello) + message_of(data))
+                # It reads all of it, then sees that no more comes.
+                stream.shutdown(socket.SHUT_WR)
+                heard_until_closed(stream)
+            status = cluster.process[0].poll()
+            if status is not None:
+                raise Problem(f'node 0 ended with {status} after {n + 1}: '
+                              f'{data}')
         check_calm(cluster, (0,))
+        if 'malformed address' not in log_of(cluster, 0):
+            raise Problem('no address was looked at')
         join(cluster)
         return f'{count} addresses'
 
@@ -290,13 +307,8 @@ def address_after(cluster, hello):
         said = wire.read_message(stream)
         if said['type'] != 'hello':
             raise Problem(f'node 0 says {said}')
-        stream.settimeout(2)
-        try:
+        while said['type'] != 'address':
             said = wire.read_message(stream)
-        except TimeoutError:
-            # It wants ours first.
-            return {'type': 'address', 'cookie': 'A' * 22 + '==',
-                    'ucx': 'AAAA' * 40}
         return said
 
 
