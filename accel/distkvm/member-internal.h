@@ -80,7 +80,7 @@ typedef struct Membership {
     Member member[COH_NODES_MAX];
     GQueue doors;               /* AcceptedDoor, oldest first */
     GQueue strangers;           /* Stranger, oldest first */
-    int64_t start_ms, progress_ms, tick_ms;
+    int64_t start_ms, progress_ms, tick_ms, guarded_ms;
     bool decided;               /* what frames travel over */
     TransportNew *transport;    /* that */
     bool formed, gave_up;

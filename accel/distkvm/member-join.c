@@ -403,6 +403,11 @@ static void dial_opened(void *opaque, Door *door, QIOChannel *ioc,
     m->dialing = false;
     m->door = NULL;
     if (!ioc) {
+        if (g_strcmp0(m->why, why)) {
+            say_warning("distkvm: node %d: node %d (%s) does not let it in:"
+                        " %s; it tries again", distkvm->id, m->id,
+                        distkvm->address[m->id], why);
+        }
         note_why(m, why);
         return;
     }

@@ -49,6 +49,8 @@ static void test_lengths(void)
     g_assert_nonnull(frame(WIRE_IRQ, WIRE_IRQ_NMI, 1, 0, 1, PHASE_FORMED));
     g_assert_nonnull(frame(WIRE_PING, WIRE_PING_ASK, WIRE_PAYLOAD_MAX + 1, 0,
                            1, PHASE_FORMED));
+    g_assert_nonnull(frame(WIRE_PING, WIRE_PING_ANSWER, 0, 0, 1,
+                           PHASE_FORMED));
     g_assert_null(frame(WIRE_PING, WIRE_PING_ASK, WIRE_PAYLOAD_MAX, 0, 1,
                         PHASE_KNOWN));
 }
@@ -61,24 +63,35 @@ static void test_phases(void)
     g_assert_nonnull(frame(WIRE_TOKEN, WIRE_TOKEN_TAKE, 0, 1, 0,
                            PHASE_JOINED));
     g_assert_nonnull(frame(WIRE_IRQ, WIRE_IRQ_FIXED, 0, 1, 0, PHASE_KNOWN));
-    g_assert_nonnull(frame(WIRE_PING, WIRE_PING_ASK, 0, 1, 0,
+    g_assert_nonnull(frame(WIRE_PING, WIRE_PING_ASK, WIRE_PAYLOAD_MAX, 1, 0,
                            PHASE_GREETING));
     g_assert_nonnull(rules_message("map", 10, 0, 1, PHASE_KNOWN));
     g_assert_null(rules_message("map", 10, 0, 1, PHASE_JOINED));
     g_assert_nonnull(rules_message("address", 10, 1, 0, PHASE_GREETING));
+    g_assert_null(rules_message("address", 10, 1, 0, PHASE_KNOWN));
+    /* After it has joined, nobody joins. */
+    g_assert_nonnull(rules_message("hello", 10, 1, 0, PHASE_KNOWN));
+    g_assert_nonnull(rules_message("refuse", 10, 1, 0, PHASE_JOINED));
+    g_assert_nonnull(rules_message("address", 10, 1, 0, PHASE_JOINED));
+    g_assert_nonnull(rules_message("ready", 10, 1, 0, PHASE_FORMED));
+    g_assert_nonnull(rules_message("reached", 10, 1, 0, PHASE_FORMED));
 }
 
 /* Every number that has no rule is refused, whatever else is right. */
 static void test_unknown(void)
 {
+    static const uint32_t lengths[] = { 0, 8, WIRE_PAYLOAD_MAX };
     unsigned known = 0;
 
     for (unsigned type = 0; type < 256; type++) {
         for (unsigned sub = 0; sub < 256; sub++) {
-            known += !frame(type, sub, 0, 1, 0, PHASE_FORMED) ||
-                     !frame(type, sub, 8, 1, 0, PHASE_FORMED) ||
-                     !frame(type, sub, 0, 0, 1, PHASE_FORMED) ||
-                     !frame(type, sub, 8, 0, 1, PHASE_FORMED);
+            bool any = false;
+
+            for (size_t i = 0; i < G_N_ELEMENTS(lengths); i++) {
+                any |= !frame(type, sub, lengths[i], 1, 0, PHASE_FORMED) ||
+                       !frame(type, sub, lengths[i], 0, 1, PHASE_FORMED);
+            }
+            known += any;
         }
     }
     /* Pages, interrupts, ends of them, accesses, answers, tokens, pings. */
