@@ -3,7 +3,7 @@
  *
  * QEMU's own credentials (tls-creds-psk, tls-creds-x509), as migration and NBD
  * take them.  A node dials some peers and is dialed by others, so it needs
- * both ends; the second is made from the first one's directory.
+ * both ends: each is made from the directory of the object that is named.
  * Main thread, before membership starts; constant afterwards.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later

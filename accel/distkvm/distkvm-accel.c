@@ -26,13 +26,10 @@
 #include "system/hostmem.h"
 #include "system/runstate.h"
 #include "system/system.h"
-#include "channel.h"
 #include "clock.h"
 #include "credentials.h"
 #include "distkvm-internal.h"
 #include "fault-guard.h"
-#include "lease.h"
-#include "say.h"
 #include "vmi-kvm.h"
 #include "vmi-tsc.h"
 
@@ -93,71 +90,6 @@ bool distkvm_must_bounce(void)
 bool distkvm_fenced(void)
 {
     return distkvm && qatomic_read(&distkvm->fenced);
-}
-
-/* ---------------------------------------------------------------- loss */
-
-static void fail_in_main_loop(void *unused)
-{
-    vm_stop(RUN_STATE_INTERNAL_ERROR);
-    control_failed();
-}
-
-void distkvm_release_waiters(void)
-{
-    /* Before anybody can read zeroes for a page that will not come. */
-    qatomic_set(&distkvm->fenced, true);
-    /* Pairs with the copies that ask distkvm_fenced() afterwards. */
-    smp_mb();
-    engine_fail(distkvm->engine);
-    io_fail();
-    mirror_fail();
-    token_fail();
-}
-
-typedef struct LostNode {
-    CohNodeId node;
-    char *why;
-} LostNode;
-
-static void lost_in_main_loop(void *opaque)
-{
-    LostNode *l = opaque;
-
-    distkvm_qmp_node_lost(l->node, l->why);
-    g_free(l->why);
-    g_free(l);
-}
-
-void distkvm_lost(CohNodeId node, const char *why)
-{
-    LostNode *l = g_new(LostNode, 1);
-
-    l->node = node;
-    l->why = channel_printable(why);
-    service_queue_main(lost_in_main_loop, l);
-}
-
-void distkvm_fail(const char *why)
-{
-    CPUState *cpu;
-
-    if (qatomic_xchg(&distkvm->failed, true)) {
-        return;
-    }
-    say_error("distkvm: %s. Node %d has stopped the guest, which cannot go"
-              " on; inspect it, then quit.", why, distkvm->id);
-    /* vCPUs first: none may run on with what a lost page did not say. */
-    CPU_FOREACH(cpu) {
-        if (distkvm_cpu_is_local(cpu)) {
-            qatomic_set(&cpu->stop, true);
-            qatomic_set(&cpu->exit_request, true);
-        }
-    }
-    lease_revoke();
-    code_kick_all();
-    distkvm_release_waiters();
-    service_queue_main(fail_in_main_loop, NULL);
 }
 
 /* ---------------------------------------------------------- operations */

@@ -57,6 +57,13 @@ bool distkvm_refuse_machine(MachineState *ms, Error **errp)
         error_append_hint(errp, "Leave maxcpus= and maxmem= out.\n");
         return false;
     }
+    if (ms->cgs) {
+        error_setg(errp, "distkvm: confidential-guest-support cannot work: a"
+                   " page is encrypted with its host's key");
+        error_append_hint(errp, "Leave it out; in libvirt: no"
+                          " <launchSecurity/>.\n");
+        return false;
+    }
     error_setg(&blocker, "distkvm: the guest's state is spread over several"
                " nodes: live migration, savevm, postcopy and background"
                " snapshots are not supported");

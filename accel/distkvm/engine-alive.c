@@ -16,6 +16,8 @@
 #include "clock.h"
 #include "trace.h"
 
+/* A lane that looks for work for so long does not sleep between pings. */
+#define SPINS_NS SCALE_MS
 /* A path may lose what is large and pass what is small. */
 static const uint8_t ping_payload[WIRE_PAYLOAD_MAX];
 
@@ -35,7 +37,8 @@ void engine_ping_frame(Engine *e, const WireFrame *frame)
 {
     EngineAlive *a = &e->alive;
     WireFrame answer = {
-        .type = WIRE_PING, .sub = WIRE_PING_ANSWER, .arg = a->woken,
+        .type = WIRE_PING, .sub = WIRE_PING_ANSWER,
+        .arg = a->woken || e->config.spin_ns > SPINS_NS,
         .len = frame->len, .payload = frame->payload,
     };
 
@@ -44,7 +47,7 @@ void engine_ping_frame(Engine *e, const WireFrame *frame)
         return;
     }
     qatomic_set(&a->answered_ns[frame->from], host_boottime_ns());
-    if (frame->arg && a->woken && frame->len == sizeof(ping_payload)) {
+    if (frame->arg && frame->len == sizeof(ping_payload)) {
         qatomic_set(&a->reached[frame->from], true);
     }
 }

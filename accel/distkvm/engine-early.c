@@ -7,7 +7,8 @@
  * nodes are there, and before the guest starts, what it holds now is taken
  * aside, the page is given back, and the contents are written again in the
  * ordinary way.  Until then it is present while the protocol takes it for
- * absent, so it must not come along with others.  Node 0's contents count; what others found is dropped.
+ * absent, so it must not come along with others.  Node 0's contents count; what
+ * others found is dropped.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -18,6 +18,7 @@
 #include "qemu/rcu.h"
 #include "engine-internal.h"
 #include "clock.h"
+#include "say.h"
 #include "trace.h"
 
 #define FAULTS_PER_READ 16
@@ -29,8 +30,6 @@
 #define ARM_TRIES 4
 /* A thread that does not answer by then hangs. */
 #define FAIL_MS 300
-/* Before each lane's address: its length. */
-#define ADDRESS_HEAD 2
 /* An answer over TCP takes less, unless its sender sleeps deeply. */
 #define ANSWER_SPIN_NS (200 * SCALE_US)
 
@@ -143,99 +142,11 @@ static bool engine_run_posts(Engine *e)
     return any;
 }
 
-/* Run @fn in the thread of every lane, one after another. */
-static void call_all(Engine *e, void (*fn)(Engine *, void *), void *opaque)
+void engine_call_all(Engine *e, void (*fn)(Engine *, void *), void *opaque)
 {
     for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
         engine_call(e->all[lane], fn, opaque);
     }
-}
-
-typedef struct ConnectCall {
-    const TransportPeer *peer;
-    Error **errp;
-    bool ok;
-} ConnectCall;
-
-/* Each lane's address behind its length, two bytes, in order of lanes. */
-static const uint8_t *lane_address(const TransportPeer *peer, unsigned lane,
-                                   size_t *len)
-{
-    const uint8_t *at = peer->address, *end = at + peer->address_len;
-
-    for (unsigned i = 0; end - at >= ADDRESS_HEAD; i++) {
-        *len = lduw_le_p(at);
-        at += ADDRESS_HEAD;
-        if (*len > end - at) {
-            return NULL;
-        }
-        if (i == lane) {
-            return at;
-        }
-        at += *len;
-    }
-    return NULL;
-}
-
-static void note_path(Engine *e, CohNodeId peer)
-{
-    char *path = e->transport->ops->describe(e->transport, peer);
-    Engine *front = e->front;
-
-    QEMU_LOCK_GUARD(&front->lock);
-    g_free(front->path[peer]);
-    front->path[peer] = path;
-}
-
-static void call_connect(Engine *e, void *opaque)
-{
-    ConnectCall *c = opaque;
-    TransportPeer peer = *c->peer;
-
-    peer.self = e->node.id;
-    if (peer.address) {
-        peer.address = lane_address(c->peer, e->lane, &peer.address_len);
-    }
-    if (!peer.address == !e->address_len) {
-        c->ok = e->transport->ops->connect(e->transport, &peer, c->errp);
-    } else {
-        c->ok = false;
-        error_setg(c->errp, "distkvm: node %d sent a malformed address",
-                   peer.id);
-    }
-    qatomic_set(&e->alive.reached[peer.id], false);
-    if (c->ok) {
-        note_path(e, peer.id);
-    }
-}
-
-bool engine_connect_lane(Engine *e, unsigned lane, const TransportPeer *peer,
-                         Error **errp)
-{
-    ConnectCall c = { .peer = peer, .errp = errp };
-
-    engine_call(e->all[lane], call_connect, &c);
-    return c.ok;
-}
-
-bool engine_connect(Engine *e, const TransportPeer *peer, Error **errp)
-{
-    bool ok = true;
-
-    for (unsigned lane = 0; ok && lane < e->config.lanes.n; lane++) {
-        ok = engine_connect_lane(e, lane, peer, errp);
-    }
-    return ok;
-}
-
-static void call_disconnect(Engine *e, void *opaque)
-{
-    e->transport->ops->disconnect(e->transport, *(CohNodeId *)opaque);
-}
-
-void engine_disconnect(Engine *e, CohNodeId peer)
-{
-    call_all(e, call_disconnect, &peer);
 }
 
 static void call_joined(Engine *e, void *opaque)
@@ -245,7 +156,7 @@ static void call_joined(Engine *e, void *opaque)
 
 void engine_joined(Engine *e)
 {
-    call_all(e, call_joined, NULL);
+    engine_call_all(e, call_joined, NULL);
 }
 
 static void call_pin(Engine *e, void *opaque)
@@ -258,7 +169,7 @@ static void call_pin(Engine *e, void *opaque)
 
 void engine_pin(Engine *e, bool pin)
 {
-    call_all(e, call_pin, &pin);
+    engine_call_all(e, call_pin, &pin);
 }
 
 static void call_fail(Engine *e, void *opaque)
@@ -285,12 +196,6 @@ void engine_fail(Engine *e)
     if (stuck) {
         mem_poison_all(e->mem);
     }
-}
-
-char *engine_describe_peer(Engine *e, CohNodeId peer)
-{
-    QEMU_LOCK_GUARD(&e->lock);
-    return g_strdup(e->path[peer] ?: "none");
 }
 
 void engine_stats(Engine *e, EngineStats *stats)
@@ -437,6 +342,10 @@ static void *engine_thread(void *opaque)
     int64_t idle_since = 0;
 
     follow_init(&e->follow, e->config.follow);
+    if (e->follow.denied && e == e->front) {
+        say_info("distkvm: node %d: this host, or a sandbox, lets no thread"
+                 " choose its CPU: follow=1 has no effect", e->node.id);
+    }
     while (!qatomic_read(&e->stop)) {
         int64_t spin;
 
@@ -496,59 +405,6 @@ static Engine *lane_new(const EngineConfig *config, unsigned lane,
     return e;
 }
 
-static void add_address(GByteArray *all, Engine *e)
-{
-    const TransportOps *ops = e->transport->ops;
-    uint8_t head[ADDRESS_HEAD];
-    const void *address;
-
-    e->address_len = 0;
-    if (ops->address) {
-        address = ops->address(e->transport, &e->address_len);
-        stw_le_p(head, e->address_len);
-        g_byte_array_append(all, head, sizeof(head));
-        g_byte_array_append(all, address, e->address_len);
-    }
-}
-
-static void collect_addresses(Engine *e)
-{
-    g_byte_array_set_size(e->address, 0);
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
-        add_address(e->address, e->all[lane]);
-    }
-}
-
-typedef struct TransportCall {
-    TransportNew *transport_new;
-    Error **errp;
-    bool ok;
-} TransportCall;
-
-static void call_transport(Engine *e, void *opaque)
-{
-    TransportCall *c = opaque;
-    Transport *t = c->transport_new(&engine_transport_listener, e, c->errp);
-
-    c->ok = t;
-    if (t) {
-        e->transport->ops->destroy(e->transport);
-        e->transport = t;
-    }
-}
-
-bool engine_set_transport(Engine *e, TransportNew *transport_new, Error **errp)
-{
-    TransportCall c = { .transport_new = transport_new, .errp = errp,
-                        .ok = true };
-
-    for (unsigned lane = 0; c.ok && lane < e->config.lanes.n; lane++) {
-        engine_call(e->all[lane], call_transport, &c);
-    }
-    collect_addresses(e);
-    return c.ok;
-}
-
 Engine *engine_new(const EngineConfig *config, Mem *mem,
                    TransportNew *transport_new,
                    const EngineListener *listener, void *opaque,
@@ -569,14 +425,8 @@ Engine *engine_new(const EngineConfig *config, Mem *mem,
     }
     memcpy(all[0]->all, all, sizeof(all));
     all[0]->address = g_byte_array_new();
-    collect_addresses(all[0]);
+    engine_collect_addresses(all[0]);
     return all[0];
-}
-
-const void *engine_address(Engine *e, size_t *len)
-{
-    *len = e->address->len;
-    return e->address->len ? e->address->data : NULL;
 }
 
 void engine_start(Engine *e)

@@ -105,7 +105,7 @@ void engine_rests(Engine *e);
 void engine_ping(Engine *e, CohNodeId peer);
 /* As of when is @peer known to answer on @lane, in ns of CLOCK_BOOTTIME? */
 int64_t engine_answered_ns(Engine *e, CohNodeId peer, unsigned lane);
-/* Has @peer answered on all lanes, each time woken from sleep, as was ours? */
+/* Has @peer answered on all lanes, woken from sleep unless it never sleeps? */
 bool engine_is_reached(Engine *e, CohNodeId peer);
 /*
  * Look, in each lane's thread, for pages that have been awaited for longer

@@ -30,6 +30,7 @@ static void find_allowed(Follow *f)
         f->allowed = all;
     } else {
         f->on = may_run_on(&f->allowed);
+        f->denied = !f->on;
     }
 }
 

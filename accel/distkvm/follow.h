@@ -33,6 +33,7 @@ typedef struct FollowThread {
 
 typedef struct Follow {
     bool on;
+    bool denied;            /* this host lets no thread choose its CPU      */
     int cpu;                /* where the engine is kept; -1: nowhere        */
     int last;               /* CPU of the last fault                        */
     unsigned row, needed;

@@ -15,7 +15,7 @@
 #include "ram.h"
 #include "vmi-tsc.h"
 
-/* Characters of it that are shown; 64 nodes of one kind need more. */
+/* Characters that are shown; the layout of many NUMA nodes has more. */
 #define LONG_FACT 600
 
 static char *digest(const void *data, size_t len)
@@ -101,8 +101,8 @@ static char *numa_layout(void)
 }
 
 /*
- * A fact that a difference can be read from, if it is short.  A hello has
- * little room, and a text that differs far behind shows nothing.
+ * A hello has little room, so of a long text only the beginning is stated, and
+ * a digest of the whole.
  */
 static void state_long(QDict *facts, const char *name, char *value)
 {

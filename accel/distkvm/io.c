@@ -178,8 +178,9 @@ static void answer(void *opaque)
     engine_post(distkvm->engine, req->frame.from, &req->frame);
 }
 
-/* Chipsets change what answers below this; above, RAM stays RAM. */
-#define LEGACY_END (1u << 20)
+/* Chipsets change what answers here; elsewhere, RAM stays RAM. */
+#define LEGACY_FIRST 0xa0000
+#define LEGACY_LAST 0xfffff
 #define APIC_FIRST APIC_DEFAULT_ADDRESS
 #define APIC_LAST (APIC_DEFAULT_ADDRESS + APIC_SPACE_SIZE - 1)
 
@@ -200,8 +201,8 @@ static bool is_for_device(hwaddr addr, unsigned size)
     RCU_READ_LOCK_GUARD();
     mr = address_space_translate(&address_space_memory, addr, &in, &len, true,
                                  MEMTXATTRS_UNSPECIFIED);
-    return addr < LEGACY_END || !memory_region_is_ram(mr) ||
-           !distkvm_ram_is_coherent(mr);
+    return (addr >= LEGACY_FIRST && addr + size - 1 <= LEGACY_LAST) ||
+           !memory_region_is_ram(mr) || !distkvm_ram_is_coherent(mr);
 }
 
 static void serve_in_service(void *opaque)
@@ -213,8 +214,10 @@ static void serve_in_service(void *opaque)
     CPUState *saved = current_cpu;
     MemTxResult result = MEMTX_OK;
 
-    if (!(req->frame.sub & (WIRE_IO_PORT | WIRE_IO_ACK)) &&
-        !is_for_device(req->frame.addr, req->frame.acks)) {
+    bool to_ram = !(req->frame.sub & (WIRE_IO_PORT | WIRE_IO_ACK)) &&
+                  !is_for_device(req->frame.addr, req->frame.acks);
+
+    if (to_ram && mirror_has_begun(req->frame.from)) {
         member_expel(req->frame.from, "it sent a device access to RAM or a"
                      " local APIC");
         g_free(req);
@@ -226,6 +229,9 @@ static void serve_in_service(void *opaque)
     current_cpu = qemu_get_cpu(req->frame.arg) ?: first_cpu;
     if (req->frame.sub & WIRE_IO_ACK) {
         stq_le_p(req->bytes, pic_serve_acknowledge());
+    } else if (to_ram) {
+        /* It has no map yet, and takes all for devices. */
+        result = MEMTX_DECODE_ERROR;
     } else {
         result = address_space_rw(as, req->frame.addr, MEMTXATTRS_UNSPECIFIED,
                                   req->bytes, req->frame.acks, write);

@@ -16,6 +16,7 @@
 #include "qemu/userfaultfd.h"
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/utsname.h>
 #include "mem.h"
 #include "trace.h"
@@ -418,11 +419,39 @@ bool mem_is_poisoned(void *addr)
     return mem && block_of_host(mem, (uintptr_t)addr);
 }
 
-bool mem_unpoison(void *addr)
+/* Is there anything at @page, which nobody may touch now? */
+static bool is_present(void *page)
 {
-    uintptr_t page = (uintptr_t)addr & ~(uintptr_t)(COH_PAGE_SIZE - 1);
+    unsigned char present = 0;
 
-    return mmap((void *)page, COH_PAGE_SIZE, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-                0) != MAP_FAILED;
+    return !mincore(page, COH_PAGE_SIZE, &present) && (present & 1);
+}
+
+/*
+ * A page of this node's whose lane hangs may be looked at, as it is.  To be
+ * written, it leaves the userfaultfd, where its thread would wait for ever.
+ */
+bool mem_unpoison(void *addr, bool write)
+{
+    void *page = (void *)((uintptr_t)addr & ~(uintptr_t)(COH_PAGE_SIZE - 1));
+    uint8_t copy[COH_PAGE_SIZE];
+    bool present = is_present(page);
+
+    if (present) {
+        if (mprotect(page, COH_PAGE_SIZE, PROT_READ)) {
+            return false;
+        }
+        if (!write) {
+            return true;
+        }
+        memcpy(copy, page, sizeof(copy));
+    }
+    if (mmap(page, COH_PAGE_SIZE, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
+        return false;
+    }
+    if (present) {
+        memcpy(page, copy, sizeof(copy));
+    }
+    return true;
 }

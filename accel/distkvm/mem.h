@@ -75,7 +75,10 @@ void mem_poison(Mem *mem, CohPage page);
 void mem_poison_all(Mem *mem);
 /* May @addr have been poisoned?  Async-signal-safe, as is the next. */
 bool mem_is_poisoned(void *addr);
-/* Put a private zero page at the poisoned @addr; false if that fails. */
-bool mem_unpoison(void *addr);
+/*
+ * Let the poisoned page at @addr be read, or written: it holds what this node
+ * had there, or zeroes.  False if that fails.
+ */
+bool mem_unpoison(void *addr, bool write);
 
 #endif

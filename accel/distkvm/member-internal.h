@@ -23,8 +23,12 @@
 
 /* From one step of joining to the next. */
 #define STEP_MS 10000
-/* From a connection to its proof, and from there to its hello. */
+/*
+ * From a connection to its proof, and from there to its hello; and what each
+ * connection besides may cost a node whose peers all come at once, in ms.
+ */
 #define DOOR_MS 3000
+#define DOOR_EACH_MS 5
 
 typedef struct Member {
     CohNodeId id;
@@ -52,7 +56,7 @@ typedef struct Member {
     unsigned lanes;             /* a bit for each that is connected */
     bool reachable;             /* all are */
     bool ready;                 /* it says the same */
-    bool reached_sent;          /* frames passed, woken for by both */
+    bool reached_sent;          /* frames passed, and woke it */
     bool reached;               /* it says the same */
     int64_t lanes_pinged_ms;
     Channel *channel;           /* under lock */
@@ -76,7 +80,7 @@ typedef struct Membership {
     Member member[COH_NODES_MAX];
     GQueue doors;               /* AcceptedDoor, oldest first */
     GQueue strangers;           /* Stranger, oldest first */
-    int64_t start_ms, progress_ms, tick_ms;
+    int64_t start_ms, progress_ms, tick_ms, guarded_ms;
     bool decided;               /* what frames travel over */
     TransportNew *transport;    /* that */
     bool formed, gave_up;
@@ -89,6 +93,17 @@ extern Membership mm;
 static inline int64_t member_now_ms(void)
 {
     return host_boottime_ns() / SCALE_MS;
+}
+
+/* Connections that a node has when all have joined. */
+static inline unsigned member_connections(void)
+{
+    return distkvm->nodes * (distkvm->engine_config.lanes.n + 1);
+}
+
+static inline int64_t member_door_end_ms(void)
+{
+    return member_now_ms() + DOOR_MS + DOOR_EACH_MS * member_connections();
 }
 
 extern const ChannelListener member_channel_listener;
@@ -117,6 +132,8 @@ void join_proceed(Member *m);
 void join_dial(Member *m);
 /* Every tick, until the cluster has formed. */
 void join_tick(int64_t now);
+/* A step, or part of it, is done: the next has its time from now on. */
+void join_step_done(Member *m);
 /* Its connection has ended: what was agreed on it counts no more. */
 void join_forget(Member *m);
 /* This node cannot join: say so and end, which start-up may do. */

@@ -53,8 +53,7 @@ void join_forget(Member *m)
     g_clear_pointer(&m->ucx, g_byte_array_unref);
 }
 
-/* The connection is as good as new, for @m's next step. */
-static void step_done(Member *m)
+void join_step_done(Member *m)
 {
     m->since_ms = member_now_ms();
 }
@@ -111,11 +110,11 @@ static void become_known(Member *m, const QDict *hello)
     g_clear_pointer(&m->why, g_free);
     channel_set_trusted(m->channel);
     channel_set_urgent(m->channel);
-    step_done(m);
+    join_step_done(m);
     if (all_are_known() && path_decide()) {
         for (CohNodeId n = 0; n < distkvm->nodes; n++) {
             if (n != distkvm->id) {
-                step_done(&mm.member[n]);
+                join_step_done(&mm.member[n]);
                 join_proceed(&mm.member[n]);
             }
         }
@@ -130,7 +129,7 @@ static void attach(Member *m, Channel *c, const char *address)
         m->channel = c;
     }
     channel_set_opaque(c, m);
-    step_done(m);
+    join_step_done(m);
     qatomic_set(&m->heard_ms, member_now_ms());
     qatomic_set(&m->state, MEMBER_GREETING);
 }
@@ -355,7 +354,7 @@ void join_proceed(Member *m)
     }
     if (m->reachable && !m->ready_sent) {
         m->ready_sent = true;
-        step_done(m);
+        join_step_done(m);
         send_to(m, member_message("ready"));
     }
     if (m->reachable && m->ready && !m->trying) {
@@ -404,6 +403,11 @@ static void dial_opened(void *opaque, Door *door, QIOChannel *ioc,
     m->dialing = false;
     m->door = NULL;
     if (!ioc) {
+        if (g_strcmp0(m->why, why)) {
+            say_warning("distkvm: node %d: node %d (%s) does not let it in:"
+                        " %s; it tries again", distkvm->id, m->id,
+                        distkvm->address[m->id], why);
+        }
         note_why(m, why);
         return;
     }
@@ -425,7 +429,7 @@ static void dialed(QIOTask *task, gpointer opaque)
         error_free(err);
     } else {
         m->door = door_new(sioc, true, m->id, mm.context, dial_opened, m);
-        m->door_end_ms = member_now_ms() + DOOR_MS;
+        m->door_end_ms = member_door_end_ms();
     }
     object_unref(OBJECT(sioc));
 }

@@ -50,6 +50,7 @@ static bool give_to_engine(Member *m, unsigned lane, QIOChannel *ioc)
         return false;
     }
     m->lanes |= 1u << lane;
+    join_step_done(m);
     m->reachable = m->lanes == (1u << distkvm->engine_config.lanes.n) - 1;
     join_proceed(m);
     return true;

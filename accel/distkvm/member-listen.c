@@ -17,13 +17,16 @@
 #include "member-internal.h"
 #include "say.h"
 
-/* At the door, and between the door and a hello, at one time. */
+/*
+ * At the door, and between the door and a hello, at one time, besides all the
+ * cluster's own connections.
+ */
 #define DOORS_MAX 128
 #define STRANGERS_MAX 128
 /* A refused peer may still read why. */
 #define REFUSED_MS 1000
 /* Connections that the kernel keeps until they are looked at. */
-#define BACKLOG 512
+#define BACKLOG 1024
 
 typedef struct AcceptedDoor {
     Door *door;
@@ -144,7 +147,8 @@ static void let_in(void *opaque, Door *door, QIOChannel *ioc, CohNodeId node,
                     door_address(door), shown);
         return;
     }
-    if (g_queue_get_length(&mm.strangers) >= STRANGERS_MAX) {
+    if (g_queue_get_length(&mm.strangers) >=
+        STRANGERS_MAX + member_connections()) {
         drop_stranger(g_queue_peek_head(&mm.strangers));
     }
     s = g_new0(Stranger, 1);
@@ -152,7 +156,7 @@ static void let_in(void *opaque, Door *door, QIOChannel *ioc, CohNodeId node,
     object_unref(OBJECT(ioc));
     s->node = node;
     s->address = g_strdup(door_address(door));
-    s->end_ms = member_now_ms() + DOOR_MS;
+    s->end_ms = member_door_end_ms();
     g_queue_push_tail(&mm.strangers, s);
 }
 
@@ -177,11 +181,11 @@ static void accepted(QIONetListener *listener, QIOChannelSocket *sioc,
 {
     AcceptedDoor *a = g_new0(AcceptedDoor, 1);
 
-    if (g_queue_get_length(&mm.doors) >= DOORS_MAX) {
+    if (g_queue_get_length(&mm.doors) >= DOORS_MAX + member_connections()) {
         make_room();
     }
     a->door = door_new(sioc, false, COH_NODE_NONE, mm.context, let_in, NULL);
-    a->end_ms = member_now_ms() + DOOR_MS;
+    a->end_ms = member_door_end_ms();
     g_queue_push_tail(&mm.doors, a);
 }
 

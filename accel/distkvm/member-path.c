@@ -49,11 +49,9 @@ bool distkvm_config_transport(DistKVM *d, const char *text, Error **errp)
                    " peers=unix: use transport=shm, or leave it out");
         return false;
     }
-    if (i != DISTKVM_TRANSPORT_TLS) {
-        transport_ucx_prepare(i == DISTKVM_TRANSPORT_UCX
-                              ? address->u.inet.host : NULL);
-    }
-    return true;
+    return i == DISTKVM_TRANSPORT_TLS ||
+           transport_ucx_prepare(i == DISTKVM_TRANSPORT_UCX
+                                 ? address->u.inet.host : NULL, errp);
 }
 
 bool distkvm_start_transport(DistKVM *d, Error **errp)

@@ -24,6 +24,8 @@
 #define LANE_PING_MS_MAX 1000
 /* A closed lane is a loss unless the control connection says goodbye by then. */
 #define GOODBYE_MS 500
+/* Shared memory grows rarely. */
+#define GUARD_MS 1000
 /* Clocks may be apart by the time after which a node is lost, and this. */
 #define LEAP_SPARE_MS 1000
 /* A connection that ended is not dialed again at once. */
@@ -365,6 +367,14 @@ static void check_own_lanes(void)
     }
 }
 
+static void guard_segments(int64_t now)
+{
+    if (mm.transport == transport_shm_new && now - mm.guarded_ms > GUARD_MS) {
+        mm.guarded_ms = now;
+        transport_shm_guard();
+    }
+}
+
 static gboolean tick(gpointer unused)
 {
     int64_t now = member_now_ms();
@@ -383,6 +393,7 @@ static gboolean tick(gpointer unused)
         }
     }
     check_own_lanes();
+    guard_segments(now);
     join_tick(now);
     listen_tick(now);
     return G_SOURCE_CONTINUE;

@@ -120,6 +120,12 @@ void mirror_acked(CohNodeId from, uint64_t seq)
     run_settled();
 }
 
+bool mirror_has_begun(CohNodeId node)
+{
+    QEMU_LOCK_GUARD(&mirror.lock);
+    return mirror.acked[node];
+}
+
 void mirror_fail(void)
 {
     WITH_QEMU_LOCK_GUARD(&mirror.lock) {

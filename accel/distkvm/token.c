@@ -63,12 +63,14 @@ static void grant_next(void)
     }
 }
 
-/* A node asks once, waits, and gives back what it got: else false. */
+/*
+ * A node asks once, waits, and gives back what it got: else false.  It may ask
+ * anew before it gives back: two of its vCPUs do so, and frames may overtake.
+ */
 static bool ledger(CohNodeId from, WireToken what)
 {
     if (what == WIRE_TOKEN_TAKE) {
-        if (token.holder == from ||
-            g_queue_find(&token.waiting, GUINT_TO_POINTER(from))) {
+        if (g_queue_find(&token.waiting, GUINT_TO_POINTER(from))) {
             return false;
         }
         g_queue_push_tail(&token.waiting, GUINT_TO_POINTER(from));

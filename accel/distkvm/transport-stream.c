@@ -28,6 +28,11 @@
 #define READ_BYTES (128 * 1024)
 /* A peer that takes nothing for so long is lost before this is reached. */
 #define BACKLOG_BYTES_MAX (256u << 20)
+/*
+ * The rest of the pass that read all, and the whole next pass, which is the
+ * last before the engine sleeps and the descriptor tells.
+ */
+#define DRY_POLLS 2
 /* More peers than these are asked for by one system call. */
 #define ASK_EACH_MAX 2
 
@@ -40,7 +45,7 @@ typedef struct StreamPeer {
     QCryptoTLSSession *tls;     /* of @ioc, or NULL */
     int fd;
     bool lost;
-    bool dry;                   /* the last read took all there was */
+    unsigned dry;               /* polls that need not look: all was read */
     bool more;                  /* TLS: it may have more, already read */
     bool writes_wait;           /* epoll tells when there is room */
 
@@ -244,11 +249,11 @@ static ssize_t socket_receive(StreamPeer *peer, void *buf, size_t len)
     ssize_t got = RETRY_ON_EINTR(recv(peer->fd, buf, len, MSG_DONTWAIT));
 
     if (got > 0) {
-        peer->dry = got < len;
+        peer->dry = got < len ? DRY_POLLS : 0;
         return got;
     }
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-        peer->dry = true;
+        peer->dry = 1;
         return 0;
     }
     stream_lose(peer, got ? strerror(errno) : "its connection was closed");
@@ -362,7 +367,7 @@ static bool poll_many(TransportStream *t)
             flush_out(peer);
         }
         if (event[i].events & ~EPOLLOUT) {
-            peer->dry = false;
+            peer->dry = 0;
             any |= poll_peer(peer);
         }
     }
@@ -390,18 +395,24 @@ static bool stream_poll(Transport *transport)
             flush_out(peer);
         }
         /* A short read has found the end: to look at once finds nothing. */
-        if ((peer->dry && !peer->more) || !poll_peer(peer)) {
-            peer->dry = false;
+        if (peer->dry && !peer->more) {
+            peer->dry--;
         } else {
-            any = true;
+            any |= poll_peer(peer);
         }
     }
     return any;
 }
 
+/* One peer needs no descriptor for many, which costs at each sleep. */
 static int stream_wait_fd(Transport *transport)
 {
-    return stream_of(transport)->epoll_fd;
+    TransportStream *t = stream_of(transport);
+    CohNodeId id = coh_set_next(&t->peers, 0);
+    StreamPeer *peer = id == COH_NODE_NONE ? NULL : &t->peer[id];
+
+    return peer && !peer->lost && !peer->writes_wait &&
+           coh_set_is_only(&t->peers, id) ? peer->fd : t->epoll_fd;
 }
 
 /* The descriptor stays readable while a socket has something. */
@@ -412,7 +423,7 @@ static bool stream_arm(Transport *transport)
 
     for (CohNodeId id = coh_set_next(&t->peers, 0); id != COH_NODE_NONE;
          id = coh_set_next(&t->peers, id + 1)) {
-        t->peer[id].dry = false;
+        t->peer[id].dry = 0;
         more |= t->peer[id].more && !t->peer[id].lost;
     }
     return !more;

@@ -10,6 +10,8 @@
 #include "qemu/osdep.h"
 #include <ifaddrs.h>
 #include <netdb.h>
+#include <sys/shm.h>
+#include "qapi/error.h"
 #include "say.h"
 #include "transport.h"
 
@@ -68,24 +70,31 @@ static char *rdma_device_of(const char *interface)
     return NULL;
 }
 
-static void choose_devices(const char *host)
+static bool choose_devices(const char *host, Error **errp)
 {
     g_autofree char *interface = interface_of(host);
     g_autofree char *rdma = interface ? rdma_device_of(interface) : NULL;
 
     if (g_getenv("UCX_NET_DEVICES")) {
-        return;
+        return true;
+    }
+    if (!interface) {
+        error_setg(errp, "distkvm: transport=ucx: no interface of this host"
+                   " has this node's address %s, and UCX would listen on all;"
+                   " set UCX_NET_DEVICES in the environment", host);
+        return false;
     }
     if (rdma && !g_getenv("UCX_TLS")) {
         /* Without TCP there is no listener. */
         g_setenv("UCX_TLS", "^tcp", true);
         g_setenv("UCX_NET_DEVICES", rdma, true);
-    } else if (interface) {
+    } else {
         g_setenv("UCX_NET_DEVICES", interface, true);
     }
+    return true;
 }
 
-void transport_ucx_prepare(const char *host)
+bool transport_ucx_prepare(const char *host, Error **errp)
 {
     /* UCX must leave QEMU's mmap, malloc and SIGBUS handling alone. */
     g_setenv("UCX_MEM_EVENTS", "n", true);
@@ -96,11 +105,44 @@ void transport_ucx_prepare(const char *host)
     g_setenv("UCX_SYSV_ERROR_HANDLING", "y", false);
     /* It says why an interface cannot be used, and of a lost peer nothing. */
     g_setenv("UCX_LOG_LEVEL", host ? "warn" : "fatal", false);
+    g_setenv("UCX_WARN_UNUSED_ENV_VARS", "n", false);
+    /* Standard output may be the guest's console. */
+    g_setenv("UCX_LOG_FILE", "stderr", false);
     if (host) {
-        choose_devices(host);
+        if (!choose_devices(host, errp)) {
+            return false;
+        }
         say_warning("distkvm: transport=ucx: UCX checks neither who sends nor"
                     " what: whoever reaches its ports (%s) can write into this"
                     " process; use it where every host of the network is"
-                    " trusted", g_getenv("UCX_NET_DEVICES") ?: "any interface");
+                    " trusted", g_getenv("UCX_NET_DEVICES"));
+    }
+    return true;
+}
+
+/*
+ * UCX gives its group the right to open a segment, and tells nobody which it
+ * has made; the kernel lists them.
+ */
+void transport_shm_guard(void)
+{
+    g_autofree char *text = NULL;
+    g_auto(GStrv) line = NULL;
+
+    if (!g_file_get_contents("/proc/sysvipc/shm", &text, NULL, NULL)) {
+        return;
+    }
+    line = g_strsplit(text, "\n", -1);
+    for (char **at = line; *at; at++) {
+        struct shmid_ds segment;
+        int id, pid;
+        unsigned mode;
+
+        if (sscanf(*at, "%*d %d %o %*u %d", &id, &mode, &pid) == 3 &&
+            pid == getpid() && (mode & 077) &&
+            !shmctl(id, IPC_STAT, &segment)) {
+            segment.shm_perm.mode = 0600;
+            shmctl(id, IPC_SET, &segment);
+        }
     }
 }

@@ -536,5 +536,8 @@ Transport *transport_ucx_new(const TransportListener *listener, void *opaque,
 Transport *transport_shm_new(const TransportListener *listener, void *opaque,
                              Error **errp)
 {
-    return ucx_new("sysv,self", listener, opaque, errp);
+    Transport *t = ucx_new("sysv,self", listener, opaque, errp);
+
+    transport_shm_guard();
+    return t;
 }

@@ -90,8 +90,14 @@ TransportNew transport_stream_new;
 
 /*
  * What UCX is told through the environment, and is told only once: before
- * threads run.  @host: this node's own address, of "ucx" (NULL: of "shm").
+ * threads run.  @host: this node's own address, of "ucx" (NULL: of "shm").  False
+ * and @errp if no interface has it.
  */
-void transport_ucx_prepare(const char *host);
+bool transport_ucx_prepare(const char *host, Error **errp);
+/*
+ * Leave this process's segments to its user alone, which UCX does not.  From
+ * time to time, as it makes more of them.  Any thread.
+ */
+void transport_shm_guard(void);
 
 #endif

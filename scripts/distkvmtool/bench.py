@@ -5,8 +5,8 @@ import json
 import subprocess
 import time
 
-from . import (bench_idle, bench_kvm, bench_memory, bench_postcopy, build,
-               guest)
+from . import (bench_idle, bench_kvm, bench_memory, bench_postcopy,
+               bench_transport, build, guest)
 from .cluster import Cluster, Shape
 from .common import BUILD, QEMU, say
 from .console import Console
@@ -159,7 +159,8 @@ def treatments():
 
 def main(args):
     build.ensure()
-    others = {'memory': bench_memory.main, 'idle': bench_idle.main,
+    others = {'memory': bench_memory.main,
+              'transport': bench_transport.main, 'idle': bench_idle.main,
               'kvm': bench_kvm.main,
               'postcopy': bench_postcopy.main, 'treatments': treatments}
     return others[args.what]() if args.what in others else boot(args)
@@ -167,8 +168,8 @@ def main(args):
 
 def add_verb(verbs):
     verb = verbs.add_parser('bench', help='compare with plain QEMU')
-    verb.add_argument('what', choices=['boot', 'memory', 'idle', 'kvm',
-                                         'postcopy', 'treatments'])
+    verb.add_argument('what', choices=['boot', 'memory', 'transport', 'idle',
+                                       'kvm', 'postcopy', 'treatments'])
     verb.add_argument('--nodes', type=int, default=2)
     verb.add_argument('--options', help='options of -accel distkvm')
     verb.set_defaults(function=main)

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import time
+from dataclasses import dataclass
 
 from . import build
 from .network import free_ports
@@ -22,9 +23,21 @@ ROUNDS = 5
 FAULTS = 400
 PAUSE_US = 100
 SHARE = 64 * MIB
+# What UCX's own programs are told, for the floor.
 SHARED_MEMORY = {}
 TCP = {'UCX_TLS': 'tcp,self', 'UCX_NET_DEVICES': 'lo'}
-TRANSPORTS = {'shared memory': SHARED_MEMORY, 'TCP loopback': TCP}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How nodes reach each other, and how UCX does in comparison."""
+    floor: dict
+    net: str = 'unix'
+    options: tuple = ()
+
+
+TRANSPORTS = {'shared memory': Way(SHARED_MEMORY),
+              'TCP loopback': Way(TCP, 'insecure', ('transport=tls',))}
 # The requester's engine follows its thread.  The server's spins, or sleeps.
 REQUESTER = ('spin-us=0', 'follow=1', 'keep=1')
 SPINNING = ('spin-us=100000', 'follow=0')
@@ -128,13 +141,13 @@ def show_latencies(what, samples):
 
 
 def latencies():
-    for name, env in TRANSPORTS.items():
+    for name, way in TRANSPORTS.items():
         for state, server in (('server spinning', SPINNING),
                               ('server asleep', ASLEEP)):
-            one_state(f'{name}, {state}', env, server)
+            one_state(f'{name}, {state}', way, server)
         with Busy():
-            one_state(f'{name}, all CPUs busy', env, ASLEEP)
-        one_state(f'{name}, server spinning, back to back', env, SPINNING,
+            one_state(f'{name}, all CPUs busy', way, ASLEEP)
+        one_state(f'{name}, server spinning, back to back', way, SPINNING,
                   pause_us=0)
 
 
@@ -143,10 +156,10 @@ def floors(node, pause_us):
             for kind in KINDS}
 
 
-def one_round(env, server, pause_us):
-    round_trip = round_trip_us(env)
-    with MemoryCluster('bench-memory', share=SHARE, env=env,
-                       options=('readahead=0', 'hold-us=0'),
+def one_round(way, server, pause_us):
+    round_trip = round_trip_us(way.floor)
+    with MemoryCluster('bench-memory', share=SHARE, net=way.net,
+                       options=('readahead=0', 'hold-us=0', *way.options),
                        each=(REQUESTER, server)) as cluster:
         pin_apart(cluster)
         pin_server(cluster)
@@ -159,19 +172,19 @@ def one_round(env, server, pause_us):
                          for kind in KINDS}, round_trip)
 
 
-def one_state(title, env, server, pause_us=PAUSE_US):
-    show_latencies(title, [one_round(env, server, pause_us)
+def one_state(title, way, server, pause_us=PAUSE_US):
+    show_latencies(title, [one_round(way, server, pause_us)
                            for _ in range(ROUNDS)])
 
 
 # --------------------------------------------------------------- the others
 
-def scan(env, ahead):
+def scan(way, ahead):
     """MiB a second of node 0, which reads what node 1 has; and the wire's."""
     pages = 32 * MIB // PAGE
-    wire = bandwidth(env)
-    with MemoryCluster('bench-memory', share=SHARE, env=env,
-                       options=(f'readahead={ahead}',),
+    wire = bandwidth(way.floor)
+    with MemoryCluster('bench-memory', share=SHARE, net=way.net,
+                       options=(f'readahead={ahead}', *way.options),
                        each=(REQUESTER, SPINNING)) as cluster:
         pin_apart(cluster)
         pin_server(cluster)
@@ -181,9 +194,9 @@ def scan(env, ahead):
 
 
 def sequential():
-    for name, env in TRANSPORTS.items():
+    for name, way in TRANSPORTS.items():
         for ahead in (0, 8, 64):
-            rounds = sorted((scan(env, ahead) for _ in range(ROUNDS)),
+            rounds = sorted((scan(way, ahead) for _ in range(ROUNDS)),
                             key=lambda r: r[0] / r[1])
             ratios = [rate / wire for rate, wire in rounds]
             rate, wire = rounds[ROUNDS // 2]
@@ -202,9 +215,10 @@ TREATMENTS = (
     ('MEM_ACCESS', (), 'access'))
 
 
-def neighbours(options, how, env, work_us):
+def neighbours(options, how, way, work_us):
     """Increments a second of two nodes, each of a word of one page."""
-    with MemoryCluster('bench-memory', env=env, options=options) as cluster:
+    with MemoryCluster('bench-memory', net=way.net,
+                       options=(*options, *way.options)) as cluster:
         pin_apart(cluster)
         for n, node in enumerate(cluster.node):
             node.send('count', how, cluster.home(0, 5) + 64 * n, 2000,
@@ -212,10 +226,11 @@ def neighbours(options, how, env, work_us):
         return sum(node.number() for node in cluster.node) / 2
 
 
-def hand_overs(options, how, env):
+def hand_overs(options, how, way):
     """How often a second two nodes hand a word to each other."""
     times = 2000
-    with MemoryCluster('bench-memory', env=env, options=options) as cluster:
+    with MemoryCluster('bench-memory', net=way.net,
+                       options=(*options, *way.options)) as cluster:
         pin_apart(cluster)
         started = time.monotonic()
         for n, node in enumerate(cluster.node):
@@ -235,13 +250,13 @@ def show_treatments(title, measure):
 
 
 def shared_words():
-    for name, env in TRANSPORTS.items():
+    for name, way in TRANSPORTS.items():
         for work in (0, 10, 100):
             show_treatments(
                 f'{name}, neighbouring words, {work} us between',
-                lambda o, h, e=env, w=work: neighbours(o, h, e, w))
+                lambda o, h, y=way, w=work: neighbours(o, h, y, w))
         show_treatments(f'{name}, a lock handed over',
-                        lambda o, h, e=env: hand_overs(o, h, e))
+                        lambda o, h, y=way: hand_overs(o, h, y))
 
 
 def need_perftest():

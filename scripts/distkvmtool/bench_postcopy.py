@@ -24,7 +24,6 @@ TOUCHED_MIB = 128
 SECONDS = 20
 TIMEOUT = 300
 HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
-TCP = {'UCX_TLS': 'tcp,self', 'UCX_NET_DEVICES': 'lo'}
 # What is copied without being asked for must not be in the way.
 BACKGROUND_BYTES = 4 << 20
 CAPABILITIES = [{'capability': name, 'state': True}
@@ -80,8 +79,8 @@ FETCHED = re.compile(STAMP + r'distkvm_fetched page (0x[0-9a-f]+) write 0 '
 def distkvm(apart):
     """Node 0's CPU reads what node 1's has written; node 1 has nothing else to
     do meanwhile, as the source of a migration."""
-    cluster = Cluster(Shape(nodes=2, memory=MEMORY, env=TCP,
-                            options=',readahead=0'),
+    cluster = Cluster(Shape(nodes=2, memory=MEMORY, net='insecure',
+                            options=',readahead=0,transport=tls'),
                       BUILD / 'log' / 'bench-postcopy')
     log = cluster.log_dir / 'trace-0'
     log.unlink(missing_ok=True)

@@ -67,6 +67,8 @@ class Qmp:
         self.socket.settimeout(timeout)
         self.file = self.socket.makefile('rw')
         self.events = []
+        # By event, what the last of its kind said.
+        self.event_data = {}
         self.file.readline()
         self.execute('qmp_capabilities')
 
@@ -83,6 +85,7 @@ class Qmp:
             answer = json.loads(line)
             if 'event' in answer:
                 self.events.append(answer['event'])
+                self.event_data[answer['event']] = answer.get('data')
             elif 'error' in answer:
                 raise Problem(f"{command}: {answer['error']['desc']}")
             else:

@@ -3,6 +3,7 @@
 
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from .guest_loss import quit_survivor, wait_named
 
 TIMEOUT = 240
 MIB = 1 << 20
-MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net']
+MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net', '9pnet_virtio', '9p']
 # The guest writes 0xa5 only, the images begin as 0xff.
 LEAK = bytes(64)
 
@@ -43,8 +44,10 @@ def image(path):
     return path
 
 
-def devices(raw, nbd, port):
-    return ['-drive', f'file={raw},format=raw,if=none,id=a,cache=none',
+def devices(raw, nbd, port, share):
+    return ['-fsdev', f'local,id=f,path={share},security_model=none',
+            '-device', 'virtio-9p-pci,fsdev=f,mount_tag=share',
+            '-drive', f'file={raw},format=raw,if=none,id=a,cache=none',
             '-device', 'virtio-blk-pci,drive=a',
             '-drive', f'file=nbd+unix:///?socket={nbd},format=raw,if=none,'
                       'id=b', '-device', 'virtio-blk-pci,drive=b',
@@ -57,7 +60,9 @@ def devices(raw, nbd, port):
 def fence(name, delay):
     """kill -9 of the node whose memory is being sent."""
     cluster = Cluster(Shape(nodes=2, memory='256M'), BUILD / 'log' / name)
+    share = tempfile.TemporaryDirectory()
     images = [image(cluster.run_dir / n) for n in ('raw', 'nbd')]
+    images.append(image(Path(share.name) / 'file'))
     nbd = subprocess.Popen(
         [str(QEMU_BUILD / 'qemu-nbd'), '-f', 'raw', '-k',
          str(cluster.run_dir / 'nbd.sock'), '-t', str(images[1])])
@@ -69,7 +74,7 @@ def fence(name, delay):
             0, ['-nodefaults', '-display', 'none', '-serial', 'stdio',
                 *guest.kernel_args('quiet', 'leak', MODULES),
                 *devices(images[0], cluster.run_dir / 'nbd.sock',
-                         sink.port)], stdout=subprocess.PIPE)
+                         sink.port, share.name)], stdout=subprocess.PIPE)
         Console(process).until('guest-leak: working', TIMEOUT)
         for node in (0, 1):
             cluster.qmp(node)
@@ -77,7 +82,7 @@ def fence(name, delay):
         while not (sink.packets and all(p.read_bytes().count(b'\xa5' * 512)
                                         for p in images)):
             if time.monotonic() > end:
-                raise Problem('nothing reaches disks and network')
+                raise Problem('nothing reaches disks, share and network')
             time.sleep(0.2)
         time.sleep(delay)
         started = time.monotonic()
@@ -87,13 +92,14 @@ def fence(name, delay):
         quit_survivor(cluster, 0)
         leaks = [Path(p).read_bytes().count(LEAK) for p in images]
         if any(leaks) or sink.leaks:
-            raise Problem(f'zeroes left the guest: disks {leaks}, '
+            raise Problem(f'zeroes left the guest: disks, share {leaks}, '
                           f'network {sink.leaks}')
         return f'{sink.packets} packets'
     finally:
         cluster.end()
         nbd.terminate()
         nbd.wait()
+        share.cleanup()
 
 
 def run(results, full):

@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 from . import (build, guest, guest_cpu, guest_early, guest_fence, guest_lease,
-               guest_loss, guest_many, guest_memory, guest_refused, guest_replug,
-               guest_run, guest_runstate, guest_tiny)
+               guest_loss, guest_many, guest_memory, guest_refused,
+               guest_refused_runtime, guest_replug, guest_run, guest_runstate,
+               guest_tiny)
 from .cluster import Cluster, Shape
 from .common import BUILD, QEMU_BUILD, Problem, quiet
 from .console import Console
@@ -271,6 +272,7 @@ def run(results, full):
     guest_fence.run(results, full)
     guest_replug.run(results, full)
     guest_refused.run(results, full)
+    guest_refused_runtime.run(results)
     guest_run.run(results, full)
     guest_cpu.run(results, full)
     if full:

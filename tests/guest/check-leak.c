@@ -1,5 +1,5 @@
 /*
- * Guest: bytes that leave by disk and network without end
+ * Guest: bytes that leave by disk, 9p and network without end
  *
  * Nothing of it is ever zero, so a zero outside is something this guest never
  * wrote.  The last CPU fills the buffers, the devices of node 0 fetch them.
@@ -39,6 +39,35 @@ static void *write_disk(void *opaque)
     return NULL;
 }
 
+static void *fill(void *opaque)
+{
+    pin_to_cpu(cpu_count() - 1);
+    for (;;) {
+        memset(opaque, PATTERN, CHUNK);
+        usleep(100);
+    }
+    return NULL;
+}
+
+/* The first CPU asks for the last one's bytes, and goes on when that is lost. */
+static void *write_file(void *opaque)
+{
+    int fd = open(opaque, O_WRONLY);
+    char *buf = aligned_alloc(4096, CHUNK);
+    pthread_t filler;
+
+    pin_to_cpu(0);
+    memset(buf, PATTERN, CHUNK);
+    pthread_create(&filler, NULL, fill, buf);
+    for (off_t at = 0; fd >= 0; at = (at + CHUNK) % DISK_BYTES) {
+        if (pwrite(fd, buf, CHUNK, at) != CHUNK) {
+            perror(opaque);
+            break;
+        }
+    }
+    return NULL;
+}
+
 static void *send_packets(void *opaque)
 {
     struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9) };
@@ -61,11 +90,12 @@ static void *send_packets(void *opaque)
 
 int check_leak(void)
 {
-    pthread_t thread[3];
+    pthread_t thread[4];
 
     pthread_create(&thread[0], NULL, write_disk, "/dev/vda");
     pthread_create(&thread[1], NULL, write_disk, "/dev/vdb");
     pthread_create(&thread[2], NULL, send_packets, NULL);
+    pthread_create(&thread[3], NULL, write_file, "/mnt/file");
     pthread_join(thread[0], NULL);
     return 1;
 }

@@ -26,21 +26,8 @@
 typedef struct Pair {
     QTestState *node[2];
     pid_t pid[2];
+    char *dir;                  /* of their sockets */
 } Pair;
-
-static int free_port(void)
-{
-    struct sockaddr_in addr = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-    };
-    socklen_t len = sizeof(addr);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, len), ==, 0);
-    g_assert_cmpint(getsockname(fd, (struct sockaddr *)&addr, &len), ==, 0);
-    close(fd);
-    return ntohs(addr.sin_port);
-}
 
 static QDict *query(QTestState *s)
 {
@@ -79,13 +66,12 @@ static void wait_flag(QTestState *s, const char *name)
 
 static void pair_start_smp(Pair *p, const char *smp)
 {
-    int port[2] = { free_port(), free_port() };
-
+    p->dir = g_dir_make_tmp("distkvm-XXXXXX", NULL);
     for (int n = 0; n < 2; n++) {
         p->node[n] = qtest_initf(
             "-machine q35 -m " RAM " -smp %s -nodefaults -accel distkvm,"
-            "vmi=qtest,node=%d,peers=127.0.0.1:%d/127.0.0.1:%d,"
-            "dead-after-ms=2000", smp, n, port[0], port[1]);
+            "vmi=qtest,node=%d,peers=unix:2:%s,dead-after-ms=2000", smp, n,
+            p->dir);
         p->pid[n] = qtest_pid(p->node[n]);
     }
     for (int n = 0; n < 2; n++) {
@@ -107,10 +93,22 @@ static void pair_start(Pair *p)
     pair_start_smp(p, "2");
 }
 
+static void remove_sockets(Pair *p)
+{
+    for (int n = 0; n < 2; n++) {
+        g_autofree char *path = g_strdup_printf("%s/node-%d.sock", p->dir, n);
+
+        unlink(path);
+    }
+    rmdir(p->dir);
+    g_free(p->dir);
+}
+
 static void pair_end(Pair *p)
 {
     qtest_quit(p->node[1]);
     qtest_quit(p->node[0]);
+    remove_sockets(p);
 }
 
 /* Whatever one node writes, the other reads; homes do not matter. */
@@ -258,6 +256,7 @@ static void test_loss(void)
     wait_flag(p.node[0], "failed");
     g_assert_true(flag(p.node[0], "formed"));
     qtest_quit(p.node[0]);
+    remove_sockets(&p);
 }
 
 int main(int argc, char **argv)

@@ -26,40 +26,50 @@ typedef struct Rule {
     uint8_t from, to;           /* roles */
     Phase phase;                /* from it on */
     uint32_t len_min, len_max;  /* bytes of payload, or of the message */
+    Phase too_late;             /* from it on; 0: never */
 } Rule;
+
+#define FRAME(type_, first, end, from_, to_, phase_, least, most) \
+    { .type = type_, .sub_min = first, .sub_max = end, .from = from_, \
+      .to = to_, .phase = phase_, .len_min = least, .len_max = most }
 
 static const Rule rules[] = {
     /* frames */
-    { NULL, WIRE_COH, COH_EV_GETS, COH_EV_REFUSE, ANY, ANY, PHASE_KNOWN,
-      0, WIRE_PAYLOAD_MAX },
-    { NULL, WIRE_IRQ, WIRE_IRQ_FIXED, WIRE_IRQ_MCE, ANY, ANY, PHASE_JOINED,
-      0, 0 },
-    { NULL, WIRE_IRQ, WIRE_IRQ_PIC, WIRE_IRQ_PIC, BOOT, FOLLOWER,
-      PHASE_JOINED, 0, 0 },
-    { NULL, WIRE_EOI, 0, 0, FOLLOWER, BOOT, PHASE_FORMED, 0, 0 },
-    { NULL, WIRE_IO, 0, IO_SUB_MAX, FOLLOWER, BOOT, PHASE_FORMED,
-      IO_BYTES, IO_BYTES },
-    { NULL, WIRE_IO_REPLY, 0, IO_SUB_MAX, BOOT, FOLLOWER, PHASE_FORMED,
-      IO_BYTES, IO_BYTES },
-    { NULL, WIRE_TOKEN, WIRE_TOKEN_TAKE, WIRE_TOKEN_TAKE, FOLLOWER, BOOT,
-      PHASE_FORMED, 0, 0 },
-    { NULL, WIRE_TOKEN, WIRE_TOKEN_GRANT, WIRE_TOKEN_GRANT, BOOT, FOLLOWER,
-      PHASE_FORMED, 0, 0 },
-    { NULL, WIRE_TOKEN, WIRE_TOKEN_RELEASE, WIRE_TOKEN_RELEASE, FOLLOWER,
-      BOOT, PHASE_FORMED, 0, 0 },
-    { NULL, WIRE_PING, WIRE_PING_ASK, WIRE_PING_ANSWER, ANY, ANY, PHASE_KNOWN,
-      0, WIRE_PAYLOAD_MAX },
+    FRAME(WIRE_COH, COH_EV_GETS, COH_EV_REFUSE, ANY, ANY, PHASE_KNOWN,
+          0, WIRE_PAYLOAD_MAX),
+    FRAME(WIRE_IRQ, WIRE_IRQ_FIXED, WIRE_IRQ_MCE, ANY, ANY, PHASE_JOINED,
+          0, 0),
+    FRAME(WIRE_IRQ, WIRE_IRQ_PIC, WIRE_IRQ_PIC, BOOT, FOLLOWER,
+          PHASE_JOINED, 0, 0),
+    FRAME(WIRE_EOI, 0, 0, FOLLOWER, BOOT, PHASE_FORMED, 0, 0),
+    FRAME(WIRE_IO, 0, IO_SUB_MAX, FOLLOWER, BOOT, PHASE_JOINED,
+          IO_BYTES, IO_BYTES),
+    FRAME(WIRE_IO_REPLY, 0, IO_SUB_MAX, BOOT, FOLLOWER, PHASE_JOINED,
+          IO_BYTES, IO_BYTES),
+    FRAME(WIRE_TOKEN, WIRE_TOKEN_TAKE, WIRE_TOKEN_TAKE, FOLLOWER, BOOT,
+          PHASE_FORMED, 0, 0),
+    FRAME(WIRE_TOKEN, WIRE_TOKEN_GRANT, WIRE_TOKEN_GRANT, BOOT, FOLLOWER,
+          PHASE_FORMED, 0, 0),
+    FRAME(WIRE_TOKEN, WIRE_TOKEN_RELEASE, WIRE_TOKEN_RELEASE, FOLLOWER,
+          BOOT, PHASE_FORMED, 0, 0),
+    FRAME(WIRE_PING, WIRE_PING_ASK, WIRE_PING_ANSWER, ANY, ANY, PHASE_KNOWN,
+          WIRE_PAYLOAD_MAX, WIRE_PAYLOAD_MAX),
 
     /* joining */
-    { "hello", .from = ANY, .to = ANY, .len_max = 16 * KIB },
-    { "refuse", .from = ANY, .to = ANY, .len_max = 16 * KIB },
-    { "lane", .from = FOLLOWER, .to = ANY, .len_max = KIB },
-    { "lane-taken", .from = ANY, .to = FOLLOWER, .len_max = KIB },
-    { "address", .from = ANY, .to = ANY, .phase = PHASE_KNOWN,
-      .len_max = 64 * KIB },
-    { "ready", .from = ANY, .to = ANY, .phase = PHASE_KNOWN, .len_max = KIB },
-    { "reached", .from = ANY, .to = ANY, .phase = PHASE_KNOWN,
+    { "hello", .from = ANY, .to = ANY, .too_late = PHASE_KNOWN,
+      .len_max = 16 * KIB },
+    { "refuse", .from = ANY, .to = ANY, .too_late = PHASE_JOINED,
+      .len_max = 16 * KIB },
+    { "lane", .from = FOLLOWER, .to = ANY, .too_late = PHASE_KNOWN,
       .len_max = KIB },
+    { "lane-taken", .from = ANY, .to = FOLLOWER, .too_late = PHASE_KNOWN,
+      .len_max = KIB },
+    { "address", .from = ANY, .to = ANY, .phase = PHASE_KNOWN,
+      .too_late = PHASE_JOINED, .len_max = 64 * KIB },
+    { "ready", .from = ANY, .to = ANY, .phase = PHASE_KNOWN,
+      .too_late = PHASE_JOINED, .len_max = KIB },
+    { "reached", .from = ANY, .to = ANY, .phase = PHASE_KNOWN,
+      .too_late = PHASE_JOINED, .len_max = KIB },
 
     /* membership */
     { "ping", .from = ANY, .to = ANY, .phase = PHASE_KNOWN, .len_max = KIB },
@@ -126,6 +136,9 @@ static const char *broken(const Rule *rule, size_t len, CohNodeId from,
     if (phase < rule->phase) {
         return rule->message ? "a message before its time"
                              : "a frame before its time";
+    }
+    if (rule->too_late && phase >= rule->too_late) {
+        return "a message after its time";
     }
     return NULL;
 }

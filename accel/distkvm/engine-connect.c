@@ -1,0 +1,174 @@
+/*
+ * distkvm: the engine's part that knows how peers are reached
+ *
+ * Each lane has a transport, and each transport a way to every peer: an address
+ * that it is given, or a stream that membership brings.  Lane n speaks with
+ * lane n only.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/atomic.h"
+#include "qemu/bswap.h"
+#include "qemu/lockable.h"
+#include "engine-internal.h"
+
+/* Before each lane's address: its length. */
+#define ADDRESS_HEAD 2
+
+/* ----------------------------------------------------------- addresses */
+
+static void add_address(GByteArray *all, Engine *e)
+{
+    const TransportOps *ops = e->transport->ops;
+    uint8_t head[ADDRESS_HEAD];
+    const void *address;
+
+    e->address_len = 0;
+    if (ops->address) {
+        address = ops->address(e->transport, &e->address_len);
+        stw_le_p(head, e->address_len);
+        g_byte_array_append(all, head, sizeof(head));
+        g_byte_array_append(all, address, e->address_len);
+    }
+}
+
+void engine_collect_addresses(Engine *e)
+{
+    g_byte_array_set_size(e->address, 0);
+    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+        add_address(e->address, e->all[lane]);
+    }
+}
+
+typedef struct TransportCall {
+    TransportNew *transport_new;
+    Error **errp;
+    bool ok;
+} TransportCall;
+
+static void call_transport(Engine *e, void *opaque)
+{
+    TransportCall *c = opaque;
+    Transport *t = c->transport_new(&engine_transport_listener, e, c->errp);
+
+    c->ok = t;
+    if (t) {
+        e->transport->ops->destroy(e->transport);
+        e->transport = t;
+    }
+}
+
+bool engine_set_transport(Engine *e, TransportNew *transport_new, Error **errp)
+{
+    TransportCall c = { .transport_new = transport_new, .errp = errp,
+                        .ok = true };
+
+    for (unsigned lane = 0; c.ok && lane < e->config.lanes.n; lane++) {
+        engine_call(e->all[lane], call_transport, &c);
+    }
+    engine_collect_addresses(e);
+    return c.ok;
+}
+
+const void *engine_address(Engine *e, size_t *len)
+{
+    *len = e->address->len;
+    return e->address->len ? e->address->data : NULL;
+}
+
+/* --------------------------------------------------------------- peers */
+
+typedef struct ConnectCall {
+    const TransportPeer *peer;
+    Error **errp;
+    bool ok;
+} ConnectCall;
+
+/* Each lane's address behind its length, two bytes, in order of lanes. */
+static const uint8_t *lane_address(const TransportPeer *peer, unsigned lane,
+                                   size_t *len)
+{
+    const uint8_t *at = peer->address, *end = at + peer->address_len;
+
+    for (unsigned i = 0; end - at >= ADDRESS_HEAD; i++) {
+        *len = lduw_le_p(at);
+        at += ADDRESS_HEAD;
+        if (*len > end - at) {
+            return NULL;
+        }
+        if (i == lane) {
+            return at;
+        }
+        at += *len;
+    }
+    return NULL;
+}
+
+static void note_path(Engine *e, CohNodeId peer)
+{
+    char *path = e->transport->ops->describe(e->transport, peer);
+    Engine *front = e->front;
+
+    QEMU_LOCK_GUARD(&front->lock);
+    g_free(front->path[peer]);
+    front->path[peer] = path;
+}
+
+static void call_connect(Engine *e, void *opaque)
+{
+    ConnectCall *c = opaque;
+    TransportPeer peer = *c->peer;
+
+    peer.self = e->node.id;
+    if (peer.address) {
+        peer.address = lane_address(c->peer, e->lane, &peer.address_len);
+    }
+    if (!peer.address == !e->address_len) {
+        c->ok = e->transport->ops->connect(e->transport, &peer, c->errp);
+    } else {
+        c->ok = false;
+        error_setg(c->errp, "distkvm: node %d sent a malformed address",
+                   peer.id);
+    }
+    qatomic_set(&e->alive.reached[peer.id], false);
+    if (c->ok) {
+        note_path(e, peer.id);
+    }
+}
+
+bool engine_connect_lane(Engine *e, unsigned lane, const TransportPeer *peer,
+                         Error **errp)
+{
+    ConnectCall c = { .peer = peer, .errp = errp };
+
+    engine_call(e->all[lane], call_connect, &c);
+    return c.ok;
+}
+
+bool engine_connect(Engine *e, const TransportPeer *peer, Error **errp)
+{
+    bool ok = true;
+
+    for (unsigned lane = 0; ok && lane < e->config.lanes.n; lane++) {
+        ok = engine_connect_lane(e, lane, peer, errp);
+    }
+    return ok;
+}
+
+static void call_disconnect(Engine *e, void *opaque)
+{
+    e->transport->ops->disconnect(e->transport, *(CohNodeId *)opaque);
+}
+
+void engine_disconnect(Engine *e, CohNodeId peer)
+{
+    engine_call_all(e, call_disconnect, &peer);
+}
+
+char *engine_describe_peer(Engine *e, CohNodeId peer)
+{
+    QEMU_LOCK_GUARD(&e->lock);
+    return g_strdup(e->path[peer] ?: "none");
+}

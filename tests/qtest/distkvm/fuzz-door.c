@@ -1,0 +1,325 @@
+/*
+ * fuzz-door: what peers send before and after they have proved themselves,
+ * under ASan and UBSan
+ *
+ * "stream": bunches of frames, damaged, through the stream transport into the
+ * readers that every frame passes before the engine knows its meaning.
+ * "door": greetings and what may follow them, damaged, at a door without keys.
+ * "tls": the same at a door that wants a pre-shared key.
+ * Whatever comes, a bunch is read or its peer is lost, and a door opens for a
+ * right greeting only.
+ *
+ *   fuzz-door MODE SECONDS [INPUTS [SEED]]
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <sys/socket.h>
+#include "crypto/tlscredspsk.h"
+#include "io/channel-socket.h"
+#include "qapi/error.h"
+#include "qemu/bswap.h"
+#include "qemu/module.h"
+#include "qom/object_interfaces.h"
+#include "core/rules.h"
+#include "credentials.h"
+#include "distkvm-internal.h"
+#include "door.h"
+#include "engine-internal.h"
+
+#define BATCH_BYTES (48 * 1024)
+#define PEER 1
+
+static uint64_t state;
+static uint64_t inputs, frames_read, bunches_refused, lost, opened, shut;
+
+/* xorshift64 (Marsaglia 2003): GLib's generator takes longer than a frame. */
+static uint32_t any(void)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state >> 32;
+}
+
+static unsigned below(unsigned n)
+{
+    return any() % n;
+}
+
+static void damage(uint8_t *bytes, size_t len)
+{
+    for (unsigned n = below(4); n; n--) {
+        bytes[below(len)] ^= below(3) ? 1 << below(8) : any();
+    }
+}
+
+/* --------------------------------------------------------------- streams */
+
+static bool is_lost;
+
+/* Everything that reads a frame before its meaning is known. */
+static void read_frame(const WireFrame *frame)
+{
+    uint64_t sum = rules_frame(frame, below(3), below(PHASE_FORMED + 1)) != 0;
+
+    if (frame->type == WIRE_COH && frame->arg &&
+        engine_gather_is_valid(frame)) {
+        for (unsigned n = 0; n < frame->arg; n++) {
+            CohEvent ev;
+
+            engine_gathered(frame, n, &ev);
+            sum += ev.page;
+        }
+    } else if (frame->type == WIRE_COH) {
+        CohOp op;
+
+        sum += coh_op_decode(frame->payload, frame->len, &op);
+    }
+    for (unsigned i = 0; i < frame->len; i += 64) {
+        sum += ((const uint8_t *)frame->payload)[i];
+    }
+    /* Read, whatever the compiler thinks of it. */
+    asm volatile("" : : "r"(sum));
+    frames_read++;
+}
+
+static void got_frames(void *opaque, CohNodeId peer, const void *buf,
+                       size_t len)
+{
+    const uint8_t *at = buf;
+    WireFrame frame;
+
+    if (peer != PEER || !len || len > WIRE_BUNCH_MAX) {
+        g_error("a bunch of %zu bytes of node %u", len, peer);
+    }
+    while (len) {
+        if (!wire_next(&at, &len, &frame)) {
+            bunches_refused++;
+            return;
+        }
+        read_frame(&frame);
+    }
+}
+
+static void got_lost(void *opaque, CohNodeId peer, const char *why)
+{
+    if (peer != PEER || !*why) {
+        g_error("node %u is lost for no reason", peer);
+    }
+    is_lost = true;
+    lost++;
+}
+
+static const TransportListener stream_listener = {
+    .frames = got_frames,
+    .lost = got_lost,
+};
+
+/* Put a frame at @at; its bytes. */
+static size_t put_frame(uint8_t *at)
+{
+    static const unsigned lengths[] = { 0, 0, 0, 8, 16, 24, 32, 300, 4096 };
+    WireFrame frame = {
+        .type = 1 + below(WIRE__MAX), .sub = below(24), .from = below(3),
+        .requester = below(3), .acks = below(9), .arg = below(4) ? 0 : below(6),
+        .addr = below(1 << 20), .id = any(), .len = lengths[below(9)],
+    };
+
+    frame.len = frame.arg ? frame.arg * 16 : frame.len;
+    wire_encode_head(&frame, at);
+    for (unsigned i = 0; i < frame.len; i += 4) {
+        stl_le_p(at + WIRE_HEAD_BYTES + i, any());
+    }
+    return WIRE_HEAD_BYTES + frame.len;
+}
+
+static size_t put_bunch(uint8_t *at)
+{
+    size_t len = 4;
+
+    for (unsigned n = 1 + below(3); n; n--) {
+        len += put_frame(at + len);
+    }
+    stl_le_p(at, len - 4);
+    if (below(2)) {
+        damage(at + 4, len - 4);
+    }
+    if (!below(500)) {
+        damage(at, 4);
+    }
+    inputs++;
+    return len;
+}
+
+static void attack_stream(Transport *t, uint8_t *batch)
+{
+    QIOChannelSocket *sioc;
+    TransportPeer peer = { .id = PEER };
+    int fd[2];
+    size_t len = 0;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, fd)) {
+        g_error("socketpair: %s", strerror(errno));
+    }
+    sioc = qio_channel_socket_new_fd(fd[0], &error_abort);
+    peer.stream = QIO_CHANNEL(sioc);
+    t->ops->connect(t, &peer, &error_abort);
+    object_unref(OBJECT(sioc));
+    is_lost = false;
+    for (unsigned round = 0; round < 64 && !is_lost; round++) {
+        for (len = 0; len < BATCH_BYTES - 3 * WIRE_FRAME_MAX - 4; ) {
+            len += put_bunch(batch + len);
+        }
+        for (size_t at = 0; at < len && !is_lost; ) {
+            size_t piece = MIN(below(8) ? len : 1 + below(100), len - at);
+            ssize_t sent = send(fd[1], batch + at, piece, MSG_NOSIGNAL);
+
+            at += MAX(sent, 0);
+            for (unsigned n = 0; n < 4; n++) {
+                t->ops->poll(t);
+            }
+        }
+    }
+    close(fd[1]);
+    for (unsigned n = 0; n < 8 && !is_lost; n++) {
+        t->ops->poll(t);
+    }
+    if (!is_lost) {
+        g_error("a closed stream was not noticed");
+    }
+}
+
+/* ----------------------------------------------------------------- doors */
+
+static bool is_open, is_right;
+
+static void door_result(void *opaque, Door *door, QIOChannel *ioc,
+                        CohNodeId node, const char *why)
+{
+    is_open = true;
+    if (!ioc) {
+        shut++;
+        if (!why || !*why) {
+            g_error("a refusal without a reason");
+        }
+        return;
+    }
+    opened++;
+    if (!is_right || credentials_use_tls()) {
+        g_error("a door opened for what it must not");
+    }
+    if (node <= distkvm->id || node >= distkvm->nodes) {
+        g_error("a door opened for node %u", node);
+    }
+    object_unref(OBJECT(ioc));
+}
+
+static void attack_door(void)
+{
+    const Greeting greeting = {
+        .version = GREETING_VERSION, .security = credentials_security(),
+        .node = below(4),
+    };
+    uint8_t bytes[600];
+    size_t len = GREETING_BYTES + below(sizeof(bytes) - GREETING_BYTES);
+    QIOChannelSocket *sioc;
+    Greeting got;
+    int fd[2];
+
+    greeting_encode(&greeting, bytes);
+    for (size_t i = GREETING_BYTES; i < len; i++) {
+        bytes[i] = any();
+    }
+    if (below(2)) {
+        /* As a TLS record with a handshake inside. */
+        static const uint8_t record[] = { 0x16, 3, 1, 1, 0, 1, 0, 0, 0xfc, 3 };
+
+        memcpy(bytes + GREETING_BYTES, record,
+               MIN(sizeof(record), len - GREETING_BYTES));
+    }
+    if (below(4)) {
+        damage(bytes, GREETING_BYTES);
+    }
+    if (!below(4)) {
+        len = below(GREETING_BYTES);
+    }
+    is_right = len >= GREETING_BYTES && greeting_decode(bytes, &got);
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, fd)) {
+        g_error("socketpair: %s", strerror(errno));
+    }
+    sioc = qio_channel_socket_new_fd(fd[0], &error_abort);
+    is_open = false;
+    door_new(sioc, false, COH_NODE_NONE, NULL, door_result, NULL);
+    object_unref(OBJECT(sioc));
+    if (send(fd[1], bytes, len, MSG_NOSIGNAL) < 0) {
+        g_error("send: %s", strerror(errno));
+    }
+    shutdown(fd[1], SHUT_WR);
+    while (!is_open) {
+        g_main_context_iteration(NULL, true);
+    }
+    close(fd[1]);
+    inputs++;
+}
+
+/* ------------------------------------------------------------------ main */
+
+static void want_key(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("distkvm-XXXXXX", NULL);
+    g_autofree char *file = g_strdup_printf("%s/keys.psk", dir);
+
+    g_file_set_contents(file, "qemu:0123456789abcdef0123456789abcdef\n", -1,
+                        NULL);
+    object_new_with_props(TYPE_QCRYPTO_TLS_CREDS_PSK,
+                          object_get_objects_root(), "key", &error_abort,
+                          "dir", dir, "endpoint", "server", NULL);
+    credentials_load("key", NULL, false, false, &error_abort);
+    unlink(file);
+    rmdir(dir);
+}
+
+int main(int argc, char **argv)
+{
+    const char *mode = argc > 1 ? argv[1] : "stream";
+    double seconds = argc > 2 ? g_ascii_strtod(argv[2], NULL) : 5;
+    uint64_t wanted = argc > 3 ? g_ascii_strtoull(argv[3], NULL, 10)
+                               : UINT64_MAX;
+    uint32_t seed = argc > 4 ? (uint32_t)atoi(argv[4]) : g_random_int();
+    gint64 end = g_get_monotonic_time() + seconds * G_USEC_PER_SEC;
+    static char *addresses[] = { (char *)"a:1", (char *)"b:1", (char *)"c:1",
+                                 NULL };
+    g_autofree uint8_t *batch = g_malloc(BATCH_BYTES);
+    Transport *t;
+
+    printf("fuzz-door: %s, seed %u\n", mode, seed);
+    fflush(stdout);
+    state = 0x9e3779b97f4a7c15ull ^ seed;
+    module_call_init(MODULE_INIT_QOM);
+    distkvm = g_new0(DistKVM, 1);
+    distkvm->nodes = 3;
+    distkvm->address = addresses;
+    if (!strcmp(mode, "tls")) {
+        want_key();
+    } else {
+        credentials_load(NULL, NULL, true, false, &error_abort);
+    }
+    t = transport_stream_new(&stream_listener, NULL, &error_abort);
+    while (inputs < wanted && g_get_monotonic_time() < end) {
+        if (!strcmp(mode, "stream")) {
+            attack_stream(t, batch);
+        } else {
+            attack_door();
+        }
+    }
+    t->ops->destroy(t);
+    printf("%s: %" PRIu64 " inputs, %" PRIu64 " frames read, %" PRIu64
+           " bunches refused, %" PRIu64 " streams lost, %" PRIu64
+           " doors opened, %" PRIu64 " shut\n", mode, inputs, frames_read,
+           bunches_refused, lost, opened, shut);
+    g_free(distkvm);
+    /* Both kinds of outcome, or the fuzzer has missed its mark. */
+    return !strcmp(mode, "stream") ? !frames_read || !bunches_refused
+           : !strcmp(mode, "door") ? !opened || !shut : !shut;
+}
