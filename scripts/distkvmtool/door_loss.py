@@ -147,11 +147,15 @@ def hangs(name, transport, lanes, which):
             with hold:
                 time.sleep(1)
                 check_answers(cluster)
+                named = check_named(cluster, started)
+                if 'node 1 (' not in loss_of(cluster, 0):
+                    raise Problem(f'node 0 says {loss_of(cluster, 0)}')
                 # Threads are numbered as they were made: by lanes.
-                return check_named(
-                    cluster, started,
-                    rf'node 1 \(.*lane {which} \(\w+\) has not answered',
-                    rf"this node's engine thread \(lane {which}\) hangs")
+                own = f"this node's engine thread (lane {which}) hangs"
+                if own not in log_of(cluster, 1):
+                    raise Problem(f'node 1 blames another: '
+                                  f'{loss_of(cluster, 1)}')
+                return named
         except Problem as problem:
             if 'ptrace needs' in str(problem):
                 raise Skip(str(problem)) from None
