@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qobject/qjson.h"
+#include "qemu/atomic.h"
 #include "qemu/bswap.h"
 #include "qemu/lockable.h"
 #include "qemu/thread.h"
@@ -13,6 +14,8 @@
 
 #define LENGTH_BYTES 4
 #define READ_BYTES 16384
+/* Of what is sent and not taken: more than all ROMs of a machine. */
+#define OUT_BYTES_MAX (256u << 20)
 
 struct Channel {
     QIOChannel *ioc;
@@ -21,6 +24,7 @@ struct Channel {
     void *opaque;
     size_t message_max;
     bool closed, dispatching, freed;
+    bool choked;            /* atomic */
     GByteArray *in;
     GSource *reader;
 
@@ -100,16 +104,24 @@ static gboolean channel_readable(QIOChannel *ioc, GIOCondition condition,
     Channel *c = opaque;
     Error *err = NULL;
     char buf[READ_BYTES];
-    /* Not @ioc: under TLS that is the socket. */
-    ssize_t len = qio_channel_read(c->ioc, buf, sizeof(buf), &err);
+    ssize_t len;
 
+    /*
+     * Not @ioc: under TLS that is the socket.  GnuTLS is not safe against
+     * reading and writing at once when a session changes its keys.
+     */
+    WITH_QEMU_LOCK_GUARD(&c->lock) {
+        len = qio_channel_read(c->ioc, buf, sizeof(buf), &err);
+    }
     if (len == QIO_CHANNEL_ERR_BLOCK) {
         return G_SOURCE_CONTINUE;
     }
     c->dispatching = true;
     if (len <= 0) {
-        channel_closed(c, len ? error_get_pretty(err)
-                              : "its connection was closed");
+        channel_closed(c, qatomic_read(&c->choked)
+                          ? "it takes nothing that is sent to it"
+                          : len ? error_get_pretty(err)
+                                : "its connection was closed");
         error_free(err);
     } else {
         g_byte_array_append(c->in, (guint8 *)buf, len);
@@ -161,6 +173,12 @@ void channel_send(Channel *c, const QDict *message)
 
     stl_be_p(length, text->len);
     QEMU_LOCK_GUARD(&c->lock);
+    if (c->out->len > OUT_BYTES_MAX) {
+        /* The reader finds the end of it. */
+        qatomic_set(&c->choked, true);
+        qio_channel_shutdown(c->ioc, QIO_CHANNEL_SHUTDOWN_BOTH, NULL);
+        return;
+    }
     g_byte_array_append(c->out, length, sizeof(length));
     g_byte_array_append(c->out, (guint8 *)text->str, text->len);
     if (!c->writer) {

@@ -41,6 +41,7 @@ static struct {
 
     /* Leaps that frames may still cause; under lock. */
     int64_t leap_max, leap_left, leap_host;
+    int64_t suspended;          /* of the host since its boot; under lock */
 
     /* Follower's view of node 0; under lock. */
     int64_t window_host, window_reference;
@@ -115,12 +116,18 @@ static void rebase_locked(int64_t host, int64_t guest, int64_t rate_ppb)
 
 /*
  * What may still be leapt at @host.  While the guest stands here, it may run
- * elsewhere already, and all of that time is yet to come.
+ * elsewhere already, and all of that time is yet to come; as is the time that
+ * this host was suspended, when its clock stood.
  */
 static void refill_locked(int64_t host)
 {
     int64_t passed = host - cc.leap_host;
+    int64_t suspended = host_boottime_ns() - get_clock();
 
+    if (suspended - cc.suspended > SCALE_MS) {
+        cc.leap_left += suspended - cc.suspended;
+        cc.suspended = suspended;
+    }
     cc.leap_host = host;
     cc.leap_left += cc.running ? passed / 1000 * LEAP_PER_MILLE : passed;
     cc.leap_left = MIN(cc.leap_left, cc.leap_max);
@@ -135,22 +142,38 @@ bool cluster_clock_may_be(int64_t ns)
     }
     QEMU_LOCK_GUARD(&cc.lock);
     refill_locked(cluster_clock_host_ns());
-    return ahead <= cc.leap_left;
+    return ahead <= cc.leap_left + cc.leap_max;
+}
+
+/* Guest time becomes @ns, by @bounded as far as a peer may move it. */
+static void move_ahead(int64_t ns, bool bounded)
+{
+    QEMU_LOCK_GUARD(&cc.lock);
+    int64_t host = cluster_clock_host_ns();
+    int64_t now = cc.running ? guest_at(host) : cc.guest_base;
+    int64_t leap = ns - now;
+
+    if (bounded && leap > 0) {
+        refill_locked(host);
+        leap = MIN(leap, cc.leap_left);
+        cc.leap_left -= MAX(leap, 0);
+    }
+    if (leap > 0) {
+        rebase_locked(host, now + leap, cc.rate_ppb);
+    }
 }
 
 void cluster_clock_observe(int64_t ns)
 {
-    if (ns <= cluster_clock_ns()) {
-        return;
+    if (ns > cluster_clock_ns()) {
+        move_ahead(ns, true);
     }
-    WITH_QEMU_LOCK_GUARD(&cc.lock) {
-        int64_t host = cluster_clock_host_ns();
-        int64_t now = cc.running ? guest_at(host) : cc.guest_base;
+}
 
-        if (ns > now) {
-            cc.leap_left -= ns - now;
-            rebase_locked(host, ns, cc.rate_ppb);
-        }
+void cluster_clock_advance(int64_t ns)
+{
+    if (ns > cluster_clock_ns()) {
+        move_ahead(ns, false);
     }
 }
 

@@ -22,12 +22,17 @@ int64_t cluster_clock_host_ns(void);
 /* Guest time in ns; stands still while the guest is stopped. */
 int64_t cluster_clock_ns(void);
 
-/* Guest time is at least @ns: a peer has seen that much. */
-void cluster_clock_observe(int64_t ns);
 /*
- * Can a peer's clock show @ns?  Guest time goes with host time: what frames
- * move it ahead of that is bounded, in sum, by what @leap_ns of
- * cluster_clock_limit() allows and a few parts per thousand of the time passed.
+ * Guest time is at least @ns: a peer has seen that much.  Guest time goes with
+ * host time: what peers move it ahead of that is bounded, in sum, by the limit
+ * below and a few parts per thousand of the time passed; the rest is not heard.
+ */
+void cluster_clock_observe(int64_t ns);
+/* The same for what this host's own processors have seen, without a bound. */
+void cluster_clock_advance(int64_t ns);
+/*
+ * Can an honest peer's clock show @ns?  It may itself have been moved as far
+ * ahead as the limit allows, so this is twice as patient.
  */
 bool cluster_clock_may_be(int64_t ns);
 /* How far a node may be ahead that was stopped and not yet given up. */

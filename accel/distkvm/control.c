@@ -13,6 +13,7 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
+#include "qemu/timer.h"
 #include "system/cpus.h"
 #include "system/distkvm.h"
 #include "system/reset.h"
@@ -497,6 +498,39 @@ void control_peer_left(CohNodeId peer)
     if (peer == 0) {
         service_queue_main(boot_node_left, NULL);
     }
+}
+
+/*
+ * A peer whose frames pass may still be busy under its big lock, as while it
+ * writes a dump: that is no loss, but it is named.
+ */
+static void name_wait(bool *said, int64_t since_ns, int64_t limit_ms,
+                      CohNodeId node, const char *what)
+{
+    int64_t ms = since_ns ? (get_clock() - since_ns) / SCALE_MS : 0;
+
+    if (ms <= limit_ms) {
+        *said = false;
+    } else if (!*said) {
+        *said = true;
+        say_warning("distkvm: node %d (%s) has not %s for %" PRId64 " ms,"
+                    " and the guest may stand still until it does", node,
+                    distkvm->address[node], what, ms);
+    }
+}
+
+void control_watch(int64_t limit_ms)
+{
+    static bool said_io, said_token, said_mirror;
+    CohNodeId node = 0;
+    int64_t since = mirror_waits_since_ns(&node);
+
+    name_wait(&said_mirror, since, limit_ms, node,
+              "acknowledged a change of the memory map or of a local APIC");
+    name_wait(&said_io, io_waits_since_ns(), limit_ms, 0,
+              "answered a device access");
+    name_wait(&said_token, token_waits_since_ns(), limit_ms, 0,
+              "granted a misaligned LOCK");
 }
 
 void control_cannot_join(const char *why)

@@ -196,6 +196,8 @@ bool control_is_formed(void);
 bool control_is_leaving(void);
 /* The cluster ends and @peer has gone.  Member thread. */
 void control_peer_left(CohNodeId peer);
+/* Name what has waited for a peer for longer than @limit_ms.  Member thread. */
+void control_watch(int64_t limit_ms);
 
 /* ------------------------------------- mirror.c: state all nodes share */
 
@@ -215,6 +217,11 @@ bool mirror_has_begun(CohNodeId node);
 /* Service thread: a change from a peer. */
 void mirror_apply(CohNodeId from, const QDict *message);
 void mirror_fail(void);
+/*
+ * Since when has the oldest change waited, by get_clock(), and for which node?
+ * 0: all is acknowledged.
+ */
+int64_t mirror_waits_since_ns(CohNodeId *node);
 
 /* ------------------------------------------------ irq.c, apic-mirror.c */
 
@@ -238,6 +245,8 @@ void io_frame(const WireFrame *frame);
 bool io_acknowledge(uint64_t *answer);
 /* Wake whoever waits for an answer that will not come. */
 void io_fail(void);
+/* Since when has the oldest access waited, by get_clock()?  0: none waits. */
+int64_t io_waits_since_ns(void);
 
 void map_init(void);
 void map_apply(const QDict *message);
@@ -253,5 +262,7 @@ void code_page_revoked(CohPage page);
 void code_kick_all(void);
 void token_frame(const WireFrame *frame);
 void token_fail(void);
+/* Since when has this node waited for the token, by get_clock()?  0: not. */
+int64_t token_waits_since_ns(void);
 
 #endif

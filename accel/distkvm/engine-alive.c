@@ -11,11 +11,14 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
+#include "qemu/bswap.h"
 #include "qemu/timer.h"
 #include "engine-internal.h"
 #include "clock.h"
 #include "trace.h"
 
+/* A requester that misses a page says so by then, after its time. */
+#define COMPLAIN_NS (400 * SCALE_MS)
 /* A lane that looks for work for so long does not sleep between pings. */
 #define SPINS_NS SCALE_MS
 /* A path may lose what is large and pass what is small. */
@@ -69,45 +72,165 @@ bool engine_is_reached(Engine *e, CohNodeId peer)
 
 /* ----------------------------------------------------- pages that are late */
 
-/* The node that must act before @page can come; this one if none is known. */
-static CohNodeId keeper_of(Engine *e, CohPage page)
+static EngineServing *serving_of(Engine *e, CohPage page)
 {
-    CohNodeId home = cluster_map_home(&e->config.map, page);
-    const CohHome *entry;
-    CohNodeId keeper;
-
-    if (home != e->node.id) {
-        return home;
-    }
-    entry = &e->node.home[page - e->config.map.page_first[home]];
-    keeper = coh_set_next(&entry->sharers, 0);
-    if (keeper == e->node.id) {
-        keeper = coh_set_next(&entry->sharers, keeper + 1);
-    }
-    if (entry->owner < e->config.map.nodes && entry->owner != e->node.id) {
-        keeper = entry->owner;
-    }
-    return keeper < e->config.map.nodes ? keeper : e->node.id;
+    return &e->alive.serving[page % ENGINE_SERVING];
 }
 
-/* The page that is awaited for longest, and since when; false if none is. */
-static bool latest_page(Engine *e, CohPage *page, int64_t *since_ns)
+void engine_serving(Engine *e, const CohEvent *ev, const CohNodeSet *asked,
+                    bool first)
 {
+    EngineServing *s = serving_of(e, ev->page);
+
+    if (first) {
+        *s = (EngineServing) {
+            .page = ev->page, .since_ns = get_clock(), .requester = ev->from,
+        };
+    }
+    for (unsigned w = 0; w < COH_SET_WORDS; w++) {
+        s->asked.word[w] |= asked->word[w];
+    }
+}
+
+void engine_heard(Engine *e, CohPage page, CohNodeId from)
+{
+    EngineWait *wait = g_hash_table_lookup(e->waiting, &page);
+
+    if (wait) {
+        coh_set_add(&wait->heard, from);
+    }
+}
+
+/* Is the page that @s tells of still being served? */
+static bool is_serving(Engine *e, const EngineServing *s)
+{
+    const ClusterMap *map = &e->config.map;
+
+    return s->since_ns && cluster_map_home(map, s->page) == e->node.id &&
+           coh_home_is_busy(e->node.home[s->page -
+                                         map->page_first[e->node.id]].state);
+}
+
+static void blame_for_page(Engine *e, CohNodeId node, CohPage page,
+                           int64_t since_ns)
+{
+    int64_t late_ns = get_clock() - since_ns;
+    g_autofree char *why = g_strdup_printf(
+        "page 0x%" PRIx64 " has been awaited for %" PRId64 " ms", page,
+        late_ns / SCALE_MS);
+
+    trace_distkvm_late(page, node, late_ns);
+    if (node == e->node.id) {
+        engine_break(e, why);
+    } else {
+        e->listener->lost(e->opaque, node, why);
+    }
+}
+
+/*
+ * As the page's home: @requester misses it, and has heard of @heard.  A node
+ * that was asked and has not acted is to blame; false if there is none.
+ */
+static bool blame_asked(Engine *e, CohPage page, CohNodeId requester,
+                        const CohNodeSet *heard)
+{
+    EngineServing *s = serving_of(e, page);
+
+    if (s->page != page || !is_serving(e, s) || s->requester != requester) {
+        return false;
+    }
+    for (CohNodeId n = coh_set_next(&s->asked, 0); n != COH_NODE_NONE;
+         n = coh_set_next(&s->asked, n + 1)) {
+        if (n != e->node.id && !coh_set_has(heard, n)) {
+            blame_for_page(e, n, page, s->since_ns);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A requester that neither misses its page nor says that it is done. */
+static void look_at_served(Engine *e, int64_t limit_ns)
+{
+    int64_t now = get_clock();
+
+    for (unsigned i = 0; i < ENGINE_SERVING; i++) {
+        EngineServing *s = &e->alive.serving[i];
+
+        if (s->since_ns && now - s->since_ns > limit_ns + COMPLAIN_NS &&
+            s->requester != e->node.id && is_serving(e, s)) {
+            blame_for_page(e, s->requester, s->page, s->since_ns);
+            s->since_ns = 0;
+        }
+    }
+}
+
+void engine_late_frame(Engine *e, const WireFrame *frame)
+{
+    int64_t limit_ns = qatomic_read(&e->alive.limit_ns);
+    EngineServing *s = serving_of(e, frame->addr);
+    CohNodeSet heard;
+
+    for (unsigned w = 0; w < COH_SET_WORDS; w++) {
+        heard.word[w] = ldq_le_p((const uint8_t *)frame->payload + 8 * w);
+    }
+    /* Not before its time: a node cannot have others expelled at once. */
+    if (s->page == frame->addr && limit_ns &&
+        get_clock() - s->since_ns > limit_ns / 2) {
+        blame_asked(e, frame->addr, frame->from, &heard);
+    }
+}
+
+static void complain(Engine *e, CohPage page, CohNodeId home,
+                     const CohNodeSet *heard)
+{
+    uint8_t bytes[sizeof(CohNodeSet)];
+    WireFrame frame = {
+        .type = WIRE_LATE, .addr = page, .len = sizeof(bytes),
+        .payload = bytes,
+    };
+
+    for (unsigned w = 0; w < COH_SET_WORDS; w++) {
+        stq_le_p(bytes + 8 * w, heard->word[w]);
+    }
+    engine_send(e, home, &frame);
+}
+
+/*
+ * A page of another home: the home knows whom it has asked.  It is to blame
+ * itself if it does not act on that, nor give the page.
+ */
+static void page_is_late(Engine *e, CohPage page, const EngineWait *wait,
+                         int64_t limit_ns)
+{
+    CohNodeId home = cluster_map_home(&e->config.map, page);
+
+    if (home == e->node.id) {
+        blame_asked(e, page, home, &wait->heard);
+    } else if (get_clock() - wait->since_ns > limit_ns + 2 * COMPLAIN_NS) {
+        blame_for_page(e, home, page, wait->since_ns);
+    } else {
+        complain(e, page, home, &wait->heard);
+    }
+}
+
+/* Who waits for longest, and for which page; NULL if nobody waits. */
+static const EngineWait *longest_wait(Engine *e, CohPage *page)
+{
+    const EngineWait *longest = NULL;
     GHashTableIter iter;
     gpointer key, value;
-    bool any = false;
 
     g_hash_table_iter_init(&iter, e->waiting);
     while (g_hash_table_iter_next(&iter, &key, &value)) {
         const EngineWait *wait = value;
 
-        if (!any || wait->since_ns < *since_ns) {
+        if (!longest || wait->since_ns < longest->since_ns) {
+            longest = wait;
             *page = *(CohPage *)key;
-            *since_ns = wait->since_ns;
-            any = true;
         }
     }
-    return any;
+    return longest;
 }
 
 /*
@@ -118,31 +241,22 @@ static void call_look(Engine *e, void *unused)
 {
     EngineAlive *a = &e->alive;
     int64_t limit_ns = qatomic_read(&a->limit_ns);
-    int64_t since_ns = 0, late_ns;
+    const EngineWait *wait;
+    bool again;
     CohPage page = 0;
 
     qatomic_set(&a->looked, true);
-    if (e->failed || !latest_page(e, &page, &since_ns)) {
-        a->late_since_ns = 0;
+    if (e->failed) {
         return;
     }
-    late_ns = get_clock() - since_ns;
-    if (late_ns > limit_ns && a->late_since_ns == since_ns &&
-        a->late_page == page) {
-        CohNodeId keeper = keeper_of(e, page);
-        g_autofree char *why = g_strdup_printf(
-            "page 0x%" PRIx64 " has been awaited for %" PRId64 " ms", page,
-            late_ns / SCALE_MS);
-
-        trace_distkvm_late(page, keeper, late_ns);
-        if (keeper != e->node.id) {
-            e->listener->lost(e->opaque, keeper, why);
-        } else {
-            engine_break(e, why);
-        }
-    }
+    wait = longest_wait(e, &page);
+    again = wait && a->late_since_ns == wait->since_ns && a->late_page == page;
     a->late_page = page;
-    a->late_since_ns = since_ns;
+    a->late_since_ns = wait ? wait->since_ns : 0;
+    if (again && get_clock() - wait->since_ns > limit_ns) {
+        page_is_late(e, page, wait, limit_ns);
+    }
+    look_at_served(e, limit_ns);
 }
 
 int engine_watch(Engine *e, int64_t limit_ns)

@@ -318,13 +318,17 @@ static void installed(Engine *e, CohPage page)
 static void perform(Engine *e, const CohEvent *ev, const void *data,
                     const CohActions *acts)
 {
-    bool complete = false;
+    bool complete = false, serving = false;
 
     for (unsigned i = 0; i < acts->n; i++) {
         const CohDo *d = &acts->act[i];
         int ret;
 
         if (d->act == COH_ACT_NONE) {
+            if (acts->home && engine_sets_to_work(d->msg)) {
+                engine_serving(e, ev, &d->to, !serving);
+                serving = true;
+            }
             send_message(e, ev, d);
             continue;
         }
@@ -497,6 +501,12 @@ static void take_page(Engine *e, const WireFrame *frame, const CohEvent *ev,
     engine_pursue_wishes(e, ev->page);
 }
 
+static bool answers_request(uint8_t type)
+{
+    return type == COH_EV_DATA_S || type == COH_EV_DATA_M ||
+           type == COH_EV_ZERO || type == COH_EV_GRANT || type == COH_EV_ACK;
+}
+
 bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why)
 {
     CohEvent ev = {
@@ -531,6 +541,9 @@ bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why)
      * reached what the sender saw.
      */
     cluster_clock_observe(frame->clock_ns);
+    if (answers_request(ev.type)) {
+        engine_heard(e, ev.page, ev.from);
+    }
     if (data) {
         take_page(e, frame, &ev, page);
     } else {

@@ -133,6 +133,7 @@ static void call_connect(Engine *e, void *opaque)
                    peer.id);
     }
     qatomic_set(&e->alive.reached[peer.id], false);
+    coh_set_remove(&e->expelled, peer.id);
     if (c->ok) {
         note_path(e, peer.id);
     }

@@ -15,14 +15,6 @@
 #include "clock.h"
 #include "trace.h"
 
-/* Somebody else waits for what @frame makes its receiver do. */
-static bool sets_to_work(const WireFrame *frame)
-{
-    return frame->type == WIRE_COH &&
-           (frame->sub == COH_EV_INV || frame->sub == COH_EV_FWD_GETS ||
-            frame->sub == COH_EV_FWD_GETM || frame->sub == COH_EV_FWD_GETV);
-}
-
 void engine_send(Engine *e, CohNodeId to, WireFrame *frame)
 {
     uint8_t head[WIRE_HEAD_BYTES];
@@ -35,7 +27,8 @@ void engine_send(Engine *e, CohNodeId to, WireFrame *frame)
     STAT_ADD(e, bytes_sent, WIRE_HEAD_BYTES + frame->len);
     e->transport->ops->send(e->transport, to, head, sizeof(head),
                             frame->payload, frame->len);
-    if (e->alone && sets_to_work(frame)) {
+    if (e->alone && frame->type == WIRE_COH &&
+        engine_sets_to_work(frame->sub)) {
         e->transport->ops->push(e->transport, to);
     }
 }
@@ -54,11 +47,14 @@ void engine_uncork(Engine *e)
     }
 }
 
+/* Nothing more is taken from @peer, which this says once. */
 static void G_GNUC_PRINTF(3, 4)
 blame(Engine *e, CohNodeId peer, const char *fmt, ...)
 {
     g_autofree char *why = NULL;
     va_list ap;
+
+    coh_set_add(&e->expelled, peer);
 
     va_start(ap, fmt);
     why = g_strdup_vprintf(fmt, ap);
@@ -75,6 +71,16 @@ static bool engine_frame(Engine *e, const WireFrame *frame)
     STAT_ADD(e, frames_received, 1);
     trace_distkvm_recv(frame->from, frame->type, frame->sub, frame->addr,
                        frame->len);
+    if (!cluster_clock_may_be(frame->clock_ns)) {
+        blame(e, frame->from, "its clock is absurd");
+        return false;
+    }
+    /* After a loss, too: those that are left are not lost. */
+    if (!why && frame->type == WIRE_PING) {
+        cluster_clock_observe(frame->clock_ns);
+        engine_ping_frame(e, frame);
+        return true;
+    }
     if (e->failed) {
         return true;
     }
@@ -83,17 +89,13 @@ static bool engine_frame(Engine *e, const WireFrame *frame)
               frame->type, frame->sub);
         return false;
     }
-    if (!cluster_clock_may_be(frame->clock_ns)) {
-        blame(e, frame->from, "its clock is absurd");
-        return false;
-    }
     if (frame->type == WIRE_COH) {
         if (!engine_coh_frame(e, frame, &why)) {
             blame(e, frame->from, "it %s", why);
             return false;
         }
-    } else if (frame->type == WIRE_PING) {
-        engine_ping_frame(e, frame);
+    } else if (frame->type == WIRE_LATE) {
+        engine_late_frame(e, frame);
     } else {
         cluster_clock_observe(frame->clock_ns);
         e->listener->frame(e->opaque, frame);
@@ -114,6 +116,9 @@ static void engine_frames(void *opaque, CohNodeId peer, const void *buf,
     WireFrame frame;
 
     STAT_ADD(e, bytes_received, len);
+    if (coh_set_has(&e->expelled, peer)) {
+        return;
+    }
     while (len) {
         if (!wire_next(&at, &len, &frame)) {
             trace_distkvm_bad_frame(len);

@@ -57,8 +57,22 @@ typedef struct EngineRun {
 
 #define ENGINE_RUNS 64
 
+/*
+ * What a home has asked others to do for one of its pages.  Few pages are busy
+ * at a time, so a later one may take a place over.
+ */
+typedef struct EngineServing {
+    CohPage page;
+    int64_t since_ns;
+    CohNodeId requester;
+    CohNodeSet asked;
+} EngineServing;
+
+#define ENGINE_SERVING 256
+
 /* Whether this lane's thread, and its peers', go on (engine-alive.c). */
 typedef struct EngineAlive {
+    EngineServing serving[ENGINE_SERVING];      /* by page number */
     bool woken;                 /* this pass began with a frame, asleep */
     int64_t answered_ns[COH_NODES_MAX]; /* atomic; CLOCK_BOOTTIME */
     bool reached[COH_NODES_MAX];        /* atomic */
@@ -112,6 +126,7 @@ struct Engine {
 
     bool joined;
     bool failed;
+    CohNodeSet expelled;        /* nothing is taken from them */
     bool pinned;
     GQueue local;               /* CohEvent: sent to itself */
     GHashTable *stalled;        /* page -> GQueue of CohEvent */
@@ -163,6 +178,7 @@ typedef struct EngineWait {
     bool remote;            /* another node was needed */
     bool blocked;           /* a thread stands still for it */
     bool along;             /* nobody waits yet, but will */
+    CohNodeSet heard;       /* nodes that have done their part */
 } EngineWait;
 
 static inline Engine *engine_of(Engine *e, CohPage page)
@@ -195,6 +211,13 @@ void engine_call_all(Engine *e, void (*fn)(Engine *, void *), void *opaque);
 void engine_collect_addresses(Engine *e);
 /* engine-alive.c: a frame of liveness. */
 void engine_ping_frame(Engine *e, const WireFrame *frame);
+/* A requester misses a page of which this node is home. */
+void engine_late_frame(Engine *e, const WireFrame *frame);
+/* As its home, this node asks others to act for @ev's sender. */
+void engine_serving(Engine *e, const CohEvent *ev, const CohNodeSet *asked,
+                    bool first);
+/* @from has done its part for @page. */
+void engine_heard(Engine *e, CohPage page, CohNodeId from);
 /* engine-delta.c: a page has been copied for whoever @ev says. */
 void engine_copied(Engine *e, const CohEvent *ev, bool owned);
 /* Put the copied page into @frame. */
@@ -287,6 +310,13 @@ void engine_run_free(Engine *e);
 /* engine-fault.c: may @page be asked for before somebody wants it? */
 bool engine_may_come_along(Engine *e, CohPage page);
 void engine_fetch_along(Engine *e, CohPage page, uint8_t type);
+
+/* Does a third node wait for what @msg, a CohEventType, makes a peer do? */
+static inline bool engine_sets_to_work(uint8_t msg)
+{
+    return msg == COH_EV_INV || msg == COH_EV_FWD_GETS ||
+           msg == COH_EV_FWD_GETM || msg == COH_EV_FWD_GETV;
+}
 
 /* Take up what has faulted, if it is time to look. */
 bool engine_run_faults(Engine *e);

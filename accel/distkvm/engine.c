@@ -29,7 +29,7 @@
 /* Transports that have been told of something may need telling again. */
 #define ARM_TRIES 4
 /* A thread that does not answer by then hangs. */
-#define FAIL_MS 300
+#define FAIL_MS 1000
 /* An answer over TCP takes less, unless its sender sleeps deeply. */
 #define ANSWER_SPIN_NS (200 * SCALE_US)
 

@@ -20,6 +20,7 @@
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
 #include "qemu/thread.h"
+#include "qemu/timer.h"
 #include "distkvm-internal.h"
 #include "map.h"
 #include "ram.h"
@@ -32,6 +33,7 @@
 /* An access that waits for its answer; lives on the waiting thread's stack. */
 typedef struct IoWait {
     uint64_t id;
+    int64_t since_ns;
     QemuSemaphore done;
     uint64_t data;
     MemTxResult result;
@@ -56,6 +58,7 @@ static bool wait_begin(IoWait *wait)
     }
     qemu_sem_init(&wait->done, 0);
     wait->id = ++io.last_id;
+    wait->since_ns = get_clock();
     QLIST_INSERT_HEAD(&io.waiting, wait, next);
     return true;
 }
@@ -292,6 +295,19 @@ void io_frame(const WireFrame *frame)
     } else {
         io_reply(frame);
     }
+}
+
+int64_t io_waits_since_ns(void)
+{
+    int64_t since = 0;
+    IoWait *wait;
+
+    QEMU_LOCK_GUARD(&io.lock);
+    QLIST_FOREACH(wait, &io.waiting, next) {
+        /* The newest is first. */
+        since = wait->since_ns;
+    }
+    return since;
 }
 
 void io_fail(void)

@@ -59,6 +59,8 @@ typedef struct Member {
     bool reached_sent;          /* frames passed, and woke it */
     bool reached;               /* it says the same */
     int64_t lanes_pinged_ms;
+    int64_t answered_ms;        /* when the last ping left that it answered */
+    int64_t ponged_ms;          /* when it was answered last */
     Channel *channel;           /* under lock */
 } Member;
 
@@ -80,11 +82,13 @@ typedef struct Membership {
     Member member[COH_NODES_MAX];
     GQueue doors;               /* AcceptedDoor, oldest first */
     GQueue strangers;           /* Stranger, oldest first */
+    GQueue lane_dials;          /* LaneDial of member-lane.c */
     int64_t start_ms, progress_ms, tick_ms, guarded_ms;
     bool decided;               /* what frames travel over */
     TransportNew *transport;    /* that */
     bool formed, gave_up;
     bool hangs;                 /* a lane of this node; it was said */
+    bool expelled;              /* this node has been stopped for too long */
     bool leaving;               /* atomic */
 } Membership;
 
@@ -142,6 +146,8 @@ void join_give_up(const char *why);
 /* member-lane.c: streams */
 void lanes_dial(Member *m);
 void lanes_stranger(Stranger *s, const QDict *message);
+/* Every tick: what takes too long is closed. */
+void lanes_tick(int64_t now);
 
 /* member-path.c */
 /* All nodes are known: false if no way suits them, which was said. */

@@ -298,6 +298,7 @@ static void joined(Member *m)
 {
     g_autofree char *path = engine_describe_peer(distkvm->engine, m->id);
 
+    m->answered_ms = member_now_ms();
     qatomic_set(&m->state, MEMBER_JOINED);
     say_info("distkvm: node %d: node %d (%s) joined, over %s", distkvm->id,
              m->id, distkvm->address[m->id], path);

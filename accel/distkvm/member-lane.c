@@ -20,7 +20,10 @@ typedef struct LaneDial {
     Member *m;
     unsigned incarnation;
     unsigned lane;
-    Channel *channel;
+    int64_t end_ms;
+    bool connecting;            /* by a thread that cannot be stopped */
+    Door *door;                 /* then this, */
+    Channel *channel;           /* then this; NULL before and after */
 } LaneDial;
 
 /* In a time that does not depend on where they differ. */
@@ -60,6 +63,10 @@ static bool give_to_engine(Member *m, unsigned lane, QIOChannel *ioc)
 
 static void lane_free(LaneDial *d)
 {
+    g_queue_remove(&mm.lane_dials, d);
+    if (d->door) {
+        door_shut(d->door);
+    }
     if (d->channel) {
         channel_free(d->channel);
     }
@@ -121,6 +128,7 @@ static void lane_opened(void *opaque, Door *door, QIOChannel *ioc,
     g_autofree char *cookie = NULL;
     LaneDial *d = opaque;
 
+    d->door = NULL;
     if (!ioc || !is_current(d)) {
         if (ioc) {
             object_unref(OBJECT(ioc));
@@ -144,11 +152,13 @@ static void lane_dialed(QIOTask *task, gpointer opaque)
     LaneDial *d = opaque;
     Error *err = NULL;
 
+    d->connecting = false;
+    d->end_ms = member_door_end_ms();
     if (qio_task_propagate_error(task, &err)) {
         lane_failed(d, error_get_pretty(err));
         error_free(err);
     } else {
-        door_new(sioc, true, d->m->id, mm.context, lane_opened, d);
+        d->door = door_new(sioc, true, d->m->id, mm.context, lane_opened, d);
     }
     object_unref(OBJECT(sioc));
 }
@@ -164,8 +174,22 @@ void lanes_dial(Member *m)
         d->m = m;
         d->incarnation = m->incarnation;
         d->lane = lane;
+        d->connecting = true;
+        g_queue_push_tail(&mm.lane_dials, d);
         qio_channel_socket_connect_async(qio_channel_socket_new(), address,
                                          lane_dialed, d, NULL, mm.context);
+    }
+}
+
+void lanes_tick(int64_t now)
+{
+    for (GList *at = mm.lane_dials.head, *next; at; at = next) {
+        LaneDial *d = at->data;
+
+        next = at->next;
+        if (!d->connecting && now > d->end_ms) {
+            lane_failed(d, "it does not answer");
+        }
     }
 }
 

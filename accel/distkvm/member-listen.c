@@ -10,6 +10,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include <sys/file.h>
 #include <sys/stat.h>
 #include "qapi/error.h"
 #include "io/channel-socket.h"
@@ -234,17 +235,23 @@ static bool check_directory(const char *socket, Error **errp)
     return true;
 }
 
-/* QEMU takes a socket's place whoever listens there. */
-static bool is_listened_at(const SocketAddress *address)
+/* QEMU takes the place of a socket that another node listens at. */
+static bool lock_socket(const char *path, Error **errp)
 {
-    struct sockaddr_un at = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool taken;
+    g_autofree char *name = g_strdup_printf("%s.lock", path);
+    int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-    g_strlcpy(at.sun_path, address->u.q_unix.path, sizeof(at.sun_path));
-    taken = fd >= 0 && !connect(fd, (struct sockaddr *)&at, sizeof(at));
-    close(fd);
-    return taken;
+    if (fd < 0) {
+        error_setg_errno(errp, errno, "%s cannot be made", name);
+        return false;
+    }
+    /* Until this process ends. */
+    if (flock(fd, LOCK_EX | LOCK_NB)) {
+        error_setg(errp, "a node %d listens at %s already", distkvm->id, path);
+        close(fd);
+        return false;
+    }
+    return true;
 }
 
 bool listen_start(Error **errp)
@@ -253,12 +260,8 @@ bool listen_start(Error **errp)
         socket_parse(distkvm->address[distkvm->id], &error_abort);
 
     if (address->type == SOCKET_ADDRESS_TYPE_UNIX) {
-        if (!check_directory(address->u.q_unix.path, errp)) {
-            return false;
-        }
-        if (is_listened_at(address)) {
-            error_setg(errp, "a node %d listens at %s already", distkvm->id,
-                       address->u.q_unix.path);
+        if (!check_directory(address->u.q_unix.path, errp) ||
+            !lock_socket(address->u.q_unix.path, errp)) {
             return false;
         }
     }

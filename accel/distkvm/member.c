@@ -12,6 +12,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/lockable.h"
+#include "credentials.h"
 #include "lease.h"
 #include "member-internal.h"
 #include "place.h"
@@ -19,6 +20,8 @@
 #include "trace.h"
 
 #define TICK_MS 200
+/* A ping is answered if the last one was so long ago. */
+#define PONG_MS (TICK_MS / 4)
 /* Of pings on lanes, within dead-after-ms; and from one to the next, in ms. */
 #define LANE_PINGS 4
 #define LANE_PING_MS_MAX 1000
@@ -119,7 +122,7 @@ void member_lose(Member *m, const char *why)
         }
         qatomic_set(&m->state, MEMBER_ABSENT);
         m->dial_ms = member_now_ms() + LEFT_DIAL_MS;
-        if (m->reachable || m->lanes) {
+        if (m->known) {
             engine_disconnect(distkvm->engine, m->id);
         }
         join_forget(m);
@@ -190,7 +193,14 @@ void member_closed(CohNodeId peer, const char *why)
 
 static void member_ping(Member *m, const QDict *ping)
 {
-    QDict *pong = member_message("pong");
+    QDict *pong;
+
+    /* A peer that asks all the time is not answered all the time. */
+    if (member_now_ms() - m->ponged_ms < PONG_MS) {
+        return;
+    }
+    m->ponged_ms = member_now_ms();
+    pong = member_message("pong");
 
     qdict_put_int(pong, "sent", qdict_get_try_int(ping, "sent", 0));
     qdict_put_int(pong, "boot", qdict_get_try_int(ping, "boot", 0));
@@ -198,13 +208,22 @@ static void member_ping(Member *m, const QDict *ping)
     member_send(m->id, pong);
 }
 
+/* An answer counts from the ping that it answers. */
 static void member_pong(Member *m, const QDict *pong)
 {
     int64_t sent = qdict_get_try_int(pong, "sent", 0);
+    int64_t age_ns = host_boottime_ns() - qdict_get_try_int(pong, "boot", 0);
 
+    if (age_ns < 0) {
+        member_lose(m, "it answers a ping that was not sent");
+        return;
+    }
+    if (age_ns > distkvm->dead_after_ms * SCALE_MS) {
+        return;
+    }
+    m->answered_ms = MAX(m->answered_ms, member_now_ms() - age_ns / SCALE_MS);
     if (m->state == MEMBER_JOINED) {
-        lease_granted(m->id, host_boottime_ns() -
-                      qdict_get_try_int(pong, "boot", 0));
+        lease_granted(m->id, age_ns);
     }
     /* Time is node 0's; others only show that they live. */
     if (m->id == 0) {
@@ -218,12 +237,16 @@ static void member_lost_message(Member *m, const QDict *message)
     int64_t node = qdict_get_try_int(message, "node", -1);
 
     if (node >= 0 && node < distkvm->nodes && node != distkvm->id) {
-        g_autofree char *why =
+        g_autofree char *shown =
             channel_printable(qdict_get_try_str(message, "why") ?: "?");
+        g_autofree char *why = g_strdup_printf("node %d says: %s", m->id,
+                                               shown);
 
         member_lose(&mm.member[node], why);
     } else if (node == distkvm->id) {
         member_lose(m, "it has expelled this node");
+    } else {
+        member_lose(m, "it calls a node lost that is none");
     }
 }
 
@@ -279,7 +302,13 @@ static void channel_message(void *opaque, Channel *c, const QDict *message,
 static void channel_gone(void *opaque, Channel *c, const char *why)
 {
     if (opaque) {
-        member_lose(opaque, why);
+        const Member *m = opaque;
+
+        /* TLS lets the dialing end go on before the other has checked it. */
+        member_lose(opaque, m->known || !credentials_use_tls() ? why
+                    : "it closed the connection before its hello; if it does"
+                      " not accept this node's certificate, its own messages"
+                      " say why");
     } else {
         listen_gone(c);
     }
@@ -344,7 +373,11 @@ static void tick_member(Member *m, int64_t now)
         return;
     }
     ping(m);
-    if (m->state == MEMBER_JOINED) {
+    if (m->state == MEMBER_JOINED && !qatomic_read(&distkvm->failed)) {
+        if (now - m->answered_ms > distkvm->dead_after_ms) {
+            member_lose(m, "it has not answered a ping for too long");
+            return;
+        }
         check_lanes(m, now);
     }
 }
@@ -381,11 +414,16 @@ static gboolean tick(gpointer unused)
     int64_t late = mm.tick_ms ? now - mm.tick_ms : 0;
 
     qatomic_set(&mm.tick_ms, now);
+    listen_tick(now);
+    if (mm.expelled) {
+        return G_SOURCE_CONTINUE;
+    }
     if (late > distkvm->dead_after_ms && mm.formed) {
         /* Stopped for so long that the others have given us up. */
         distkvm_fail("this node was stopped for too long and has been"
                      " expelled");
-        return G_SOURCE_REMOVE;
+        mm.expelled = true;
+        return G_SOURCE_CONTINUE;
     }
     for (CohNodeId n = 0; n < distkvm->nodes; n++) {
         if (n != distkvm->id) {
@@ -395,7 +433,10 @@ static gboolean tick(gpointer unused)
     check_own_lanes();
     guard_segments(now);
     join_tick(now);
-    listen_tick(now);
+    lanes_tick(now);
+    if (mm.formed) {
+        control_watch(distkvm->dead_after_ms);
+    }
     return G_SOURCE_CONTINUE;
 }
 

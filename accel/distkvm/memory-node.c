@@ -100,6 +100,11 @@ void control_peer_left(CohNodeId peer)
     note_left(peer);
 }
 
+/* Nothing but pages is waited for. */
+void control_watch(int64_t limit_ms)
+{
+}
+
 void service_queue_main(void (*fn)(void *opaque), void *opaque)
 {
     fn(opaque);

@@ -13,6 +13,7 @@
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
 #include "qemu/thread.h"
+#include "qemu/timer.h"
 #include "distkvm-internal.h"
 #include "trace.h"
 
@@ -27,6 +28,7 @@ static struct {
     QemuCond cond;
     uint64_t last;                      /* told; under lock */
     uint64_t acked[COH_NODES_MAX];      /* under lock */
+    int64_t since_ns;                   /* under lock: of the oldest change */
     GArray *then;                       /* MirrorThen; under lock */
     bool failed;                        /* under lock */
 } mirror;
@@ -59,6 +61,9 @@ uint64_t mirror_broadcast(QDict *message)
 
     /* Numbers leave in order, whoever tells. */
     QEMU_LOCK_GUARD(&mirror.lock);
+    if (settled_locked() >= mirror.last) {
+        mirror.since_ns = get_clock();
+    }
     seq = ++mirror.last;
     qdict_put_int(message, "seq", seq);
     member_broadcast(message);
@@ -116,8 +121,22 @@ void mirror_acked(CohNodeId from, uint64_t seq)
 {
     WITH_QEMU_LOCK_GUARD(&mirror.lock) {
         mirror.acked[from] = MAX(mirror.acked[from], MIN(seq, mirror.last));
+        /* The next one's wait is counted from now. */
+        mirror.since_ns = get_clock();
     }
     run_settled();
+}
+
+int64_t mirror_waits_since_ns(CohNodeId *node)
+{
+    QEMU_LOCK_GUARD(&mirror.lock);
+    for (CohNodeId n = 0; n < distkvm->nodes && !mirror.failed; n++) {
+        if (n != distkvm->id && mirror.acked[n] < mirror.last) {
+            *node = n;
+            return mirror.since_ns;
+        }
+    }
+    return 0;
 }
 
 bool mirror_has_begun(CohNodeId node)

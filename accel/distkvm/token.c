@@ -17,6 +17,7 @@
 #include "qemu/atomic.h"
 #include "qemu/lockable.h"
 #include "qemu/thread.h"
+#include "qemu/timer.h"
 #include "system/distkvm.h"
 #include "distkvm-internal.h"
 
@@ -27,6 +28,7 @@ static struct {
     bool busy;              /* a vCPU of this node is in the step */
     bool granted;
     bool failed;
+    int64_t asked_ns;       /* since when it is waited for; 0: it is not */
     /* node 0; engine thread */
     CohNodeId holder;
     GQueue waiting;         /* CohNodeId */
@@ -92,8 +94,15 @@ static bool granted_here(void)
         return token.failed;
     }
     token.granted = true;
+    token.asked_ns = 0;
     qemu_cond_broadcast(&token.cond);
     return true;
+}
+
+int64_t token_waits_since_ns(void)
+{
+    QEMU_LOCK_GUARD(&token.lock);
+    return token.asked_ns;
 }
 
 /* The ledger's own node takes part like any other, without a frame. */
@@ -149,6 +158,7 @@ void token_fail(void)
 {
     QEMU_LOCK_GUARD(&token.lock);
     token.failed = true;
+    token.asked_ns = 0;
     qemu_cond_broadcast(&token.cond);
 }
 
@@ -195,6 +205,7 @@ void distkvm_atomic_begin(CPUState *cpu)
             qemu_cond_wait(&token.cond, &token.lock);
         }
         token.busy = true;
+        token.asked_ns = get_clock();
     }
     tell_ledger(WIRE_TOKEN_TAKE);
     WITH_QEMU_LOCK_GUARD(&token.lock) {

@@ -345,6 +345,8 @@ static bool poll_peer(StreamPeer *peer)
                         READ_BYTES - peer->in_len)
           : socket_receive(peer, peer->in + peer->in_len,
                            READ_BYTES - peer->in_len);
+    /* TLS may have something to say itself, as when it changes keys. */
+    flush_out(peer);
     if (got <= 0) {
         return false;
     }
@@ -371,8 +373,7 @@ static bool poll_many(TransportStream *t)
             any |= poll_peer(peer);
         }
     }
-    for (CohNodeId id = coh_set_next(&t->peers, 0);
-         n == 0 && id != COH_NODE_NONE;
+    for (CohNodeId id = coh_set_next(&t->peers, 0); id != COH_NODE_NONE;
          id = coh_set_next(&t->peers, id + 1)) {
         any |= t->peer[id].more && poll_peer(&t->peer[id]);
     }

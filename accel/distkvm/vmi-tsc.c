@@ -162,7 +162,7 @@ static void correct(CPUState *cpu, run_on_cpu_data unused)
     } else if (l.lag > 0) {
         vmi_kvm_tsc_shift(cpu, l.lag);
     } else {
-        cluster_clock_observe(cluster_clock_ns() +
+        cluster_clock_advance(cluster_clock_ns() +
                               (int64_t)muldiv64(-l.lag, TCG_KHZ, tsc.khz));
     }
 }

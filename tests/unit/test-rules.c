@@ -80,7 +80,9 @@ static void test_phases(void)
 /* Every number that has no rule is refused, whatever else is right. */
 static void test_unknown(void)
 {
-    static const uint32_t lengths[] = { 0, 8, WIRE_PAYLOAD_MAX };
+    static const uint32_t lengths[] = {
+        0, 8, sizeof(CohNodeSet), WIRE_PAYLOAD_MAX,
+    };
     unsigned known = 0;
 
     for (unsigned type = 0; type < 256; type++) {
@@ -94,9 +96,9 @@ static void test_unknown(void)
             known += any;
         }
     }
-    /* Pages, interrupts, ends of them, accesses, answers, tokens, pings. */
+    /* Pages, interrupts, ends of them, accesses, answers, tokens, pings, late. */
     g_assert_cmpint(known, ==, (COH_EV_REFUSE - COH_EV_GETS + 1) + 7 + 1 + 8 +
-                    8 + 3 + 2);
+                    8 + 3 + 2 + 1);
     g_assert_nonnull(rules_message("", 1, 0, 1, PHASE_FORMED));
     g_assert_nonnull(rules_message("starts", 1, 0, 1, PHASE_FORMED));
 }

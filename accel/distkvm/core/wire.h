@@ -33,6 +33,8 @@ typedef enum {
     WIRE_IO_REPLY,  /* @id of the access, @arg MemTxResult, data in payload */
     WIRE_TOKEN,     /* @sub: WireToken, of misaligned LOCKs                 */
     WIRE_PING,      /* @sub: WirePing; shows that frames pass this lane     */
+    WIRE_LATE,      /* to its home: @addr: page that is missed; the payload */
+                    /* names the nodes that have done their part            */
     WIRE__MAX
 } WireType;
 
