@@ -16,6 +16,7 @@ struct Door {
     QIOChannelSocket *sioc;
     bool dialed;
     CohNodeId peer;             /* as dialed, or as it claims */
+    CohNodeId claims;           /* in its greeting */
     GMainContext *context;
     DoorOpened *opened;
     void *opaque;
@@ -49,7 +50,7 @@ const char *door_address(const Door *door)
 
 static void door_open(Door *door, QIOChannel *ioc)
 {
-    door->opened(door->opaque, door, ioc, door->peer, NULL);
+    door->opened(door->opaque, door, ioc, door->claims, NULL);
     door_free(door);
 }
 
@@ -174,12 +175,10 @@ static void got_greeting(Door *door)
                   security_name(credentials_security()));
         return;
     }
-    if (door->dialed && theirs.node != door->peer) {
-        door_fail(door, "it says it is node %u, not node %u", theirs.node,
-                  door->peer);
-        return;
-    }
-    /* The later node dials. */
+    /*
+     * The later node dials.  That a dialed one is another than was thought is
+     * looked at when it has proved itself: its certificate is that of @peer.
+     */
     if (!door->dialed && (theirs.node >= distkvm->nodes ||
                           theirs.node <= distkvm->id)) {
         door_fail(door, theirs.node == distkvm->id
@@ -188,7 +187,10 @@ static void got_greeting(Door *door)
                   theirs.node);
         return;
     }
-    door->peer = theirs.node;
+    door->claims = theirs.node;
+    if (!door->dialed) {
+        door->peer = theirs.node;
+    }
     door->greeted = true;
     if (credentials_use_tls()) {
         shake_hands(door);

@@ -57,6 +57,10 @@ QDict *hello_new(void)
                 g_strdup_printf("%u", distkvm->engine_config.lanes.n));
     hello_state(facts, "transport (transport=)",
                 g_strdup(distkvm_transport_name(distkvm->transport)));
+    if (distkvm->transport == DISTKVM_TRANSPORT_UCX) {
+        hello_state(facts, "version of UCX",
+                    g_strdup(transport_ucx_version()));
+    }
     qdict_put(hello, "place", place_make());
     qdict_put_bool(hello, "shm", distkvm->transport != DISTKVM_TRANSPORT_TLS &&
                                  distkvm->transport != DISTKVM_TRANSPORT_UCX &&

@@ -412,6 +412,15 @@ static void dial_opened(void *opaque, Door *door, QIOChannel *ioc,
         note_why(m, why);
         return;
     }
+    if (node != m->id) {
+        g_autofree char *text = g_strdup_printf(
+            "%s is node %u, not node %u: peers= must have one order on all"
+            " nodes", distkvm->address[m->id], node, m->id);
+
+        object_unref(OBJECT(ioc));
+        join_give_up(text);
+        return;
+    }
     c = channel_new(ioc, mm.context, &member_channel_listener, m);
     object_unref(OBJECT(ioc));
     attach(m, c, door_address(door));

@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include "place.h"
+#include "transport.h"
 
 static const struct {
     const char *name, *path;
@@ -17,6 +18,7 @@ static const struct {
 };
 
 #define FACT_USER "user"
+#define FACT_UCX "version of UCX"
 
 QDict *place_make(void)
 {
@@ -37,6 +39,7 @@ QDict *place_make(void)
         }
     }
     qdict_put_str(place, FACT_USER, user);
+    qdict_put_str(place, FACT_UCX, transport_ucx_version());
     return place;
 }
 
@@ -55,5 +58,8 @@ const char *place_differs(const QDict *ours, const QDict *theirs)
             return facts[i].name;
         }
     }
-    return is_same(ours, theirs, FACT_USER) ? NULL : FACT_USER;
+    if (!is_same(ours, theirs, FACT_USER)) {
+        return FACT_USER;
+    }
+    return is_same(ours, theirs, FACT_UCX) ? NULL : FACT_UCX;
 }

@@ -4,7 +4,8 @@
  * Two processes can share memory through UCX if they run on one boot of one
  * kernel, in the same IPC namespace (segments), the same network namespace
  * (UCX wakes a sleeper through an abstract Unix address), the same user
- * namespace, and as one user (segments are their owner's alone).  Main thread.
+ * namespace, as one user (segments are their owner's alone), and have the same
+ * UCX, whose versions do not speak with each other.  Main thread.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

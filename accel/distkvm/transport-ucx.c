@@ -37,6 +37,7 @@ static struct {
     __typeof__(&ucp_config_modify) config_modify;
     __typeof__(&ucp_config_release) config_release;
     __typeof__(&ucp_init_version) init_version;
+    __typeof__(&ucp_get_version_string) get_version_string;
     __typeof__(&ucp_cleanup) cleanup;
     __typeof__(&ucp_worker_create) worker_create;
     __typeof__(&ucp_worker_destroy) worker_destroy;
@@ -97,7 +98,7 @@ static bool ucx_resolve(void *library, Error **errp)
         void **at;
     } symbols[] = {
         SYMBOL(config_read), SYMBOL(config_modify), SYMBOL(config_release),
-        SYMBOL(init_version),
+        SYMBOL(init_version), SYMBOL(get_version_string),
         SYMBOL(cleanup), SYMBOL(worker_create), SYMBOL(worker_destroy),
         SYMBOL(worker_get_address), SYMBOL(worker_release_address),
         SYMBOL(worker_get_efd), SYMBOL(worker_arm), SYMBOL(worker_progress),
@@ -135,6 +136,11 @@ static bool ucx_load(Error **errp)
     }
     loaded = ucx_resolve(library, errp);
     return loaded;
+}
+
+const char *transport_ucx_version(void)
+{
+    return ucx.get_version_string ? ucx.get_version_string() : "none";
 }
 
 static const void *ucx_address(Transport *transport, size_t *len)

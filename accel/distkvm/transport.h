@@ -94,6 +94,8 @@ TransportNew transport_stream_new;
  * and @errp if no interface has it.
  */
 bool transport_ucx_prepare(const char *host, Error **errp);
+/* "none" if UCX is not loaded; others than the same do not go together. */
+const char *transport_ucx_version(void);
 /*
  * Leave this process's segments to its user alone, which UCX does not.  From
  * time to time, as it makes more of them.  Any thread.

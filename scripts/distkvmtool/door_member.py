@@ -126,6 +126,7 @@ class Member:
     def control_heard(self, link, said):
         if said.get('type') == 'ping':
             link.send(wire.message(type='pong', sent=said.get('sent', 0),
+                                   boot=said.get('boot', 0),
                                    clock=self.clock))
         elif said.get('seq'):
             # Of state that all share: the sender waits until we have it.
