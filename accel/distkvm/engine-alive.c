@@ -259,25 +259,33 @@ static void call_look(Engine *e, void *unused)
     look_at_served(e, limit_ns);
 }
 
-int engine_watch(Engine *e, int64_t limit_ns)
+int engine_hangs(Engine *e, int64_t limit_ns)
 {
     int64_t now = host_boottime_ns();
-    int hangs = -1;
 
+    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+        EngineAlive *a = &e->all[lane]->alive;
+
+        if (a->asked_ns && !qatomic_read(&a->looked) &&
+            now - a->asked_ns > limit_ns) {
+            return lane;
+        }
+    }
+    return -1;
+}
+
+void engine_watch(Engine *e, int64_t limit_ns)
+{
     for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
         Engine *one = e->all[lane];
         EngineAlive *a = &one->alive;
 
         if (a->asked_ns && !qatomic_read(&a->looked)) {
-            if (now - a->asked_ns > limit_ns && hangs < 0) {
-                hangs = lane;
-            }
             continue;
         }
-        a->asked_ns = now;
+        a->asked_ns = host_boottime_ns();
         qatomic_set(&a->limit_ns, limit_ns);
         qatomic_set(&a->looked, false);
         engine_call_for(one, call_look, NULL, 0);
     }
-    return hangs;
 }

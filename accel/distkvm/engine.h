@@ -109,11 +109,12 @@ int64_t engine_answered_ns(Engine *e, CohNodeId peer, unsigned lane);
 bool engine_is_reached(Engine *e, CohNodeId peer);
 /*
  * Look, in each lane's thread, for pages that have been awaited for longer
- * than @limit_ns; a peer that keeps one is lost.  The first lane whose thread
- * did not take up the last such order within @limit_ns, or -1.  One thread
- * only; never waits.
+ * than @limit_ns; a peer that keeps one is lost.  One thread only, that of the
+ * next, too; never waits.
  */
-int engine_watch(Engine *e, int64_t limit_ns);
+void engine_watch(Engine *e, int64_t limit_ns);
+/* The first lane that has not begun to look within @limit_ns, or -1. */
+int engine_hangs(Engine *e, int64_t limit_ns);
 
 /*
  * The rest may be called by any thread but the engine's, and returns when the

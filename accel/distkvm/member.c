@@ -102,11 +102,34 @@ static void drop_channel(Member *m)
     }
 }
 
+static void lose_own_lane(int lane)
+{
+    g_autofree char *why = g_strdup_printf(
+        "this node's engine thread (lane %d) hangs", lane);
+
+    mm.hangs = true;
+    member_lose(&mm.member[distkvm->id], why);
+}
+
+/* A peer that gives up a node, or is silent, may have its reason in the node. */
+static int own_lane_at_fault(const Member *m)
+{
+    return mm.formed && !mm.hangs && m->id != distkvm->id &&
+           !qatomic_read(&mm.leaving)
+           ? engine_hangs(distkvm->engine,
+                          distkvm->dead_after_ms * SCALE_MS / 2) : -1;
+}
+
 void member_lose(Member *m, const char *why)
 {
+    int lane = own_lane_at_fault(m);
+
     if (m->state == MEMBER_LOST || m->state == MEMBER_LEFT ||
         (m->state == MEMBER_ABSENT && m->id != distkvm->id)) {
         return;
+    }
+    if (lane >= 0) {
+        lose_own_lane(lane);
     }
     drop_channel(m);
     if (qatomic_read(&mm.leaving)) {
@@ -385,18 +408,13 @@ static void tick_member(Member *m, int64_t now)
 static void check_own_lanes(void)
 {
     int64_t limit_ns = distkvm->dead_after_ms * SCALE_MS;
-    int lane;
 
     if (!mm.formed || mm.hangs || qatomic_read(&distkvm->failed)) {
         return;
     }
-    lane = engine_watch(distkvm->engine, limit_ns);
-    if (lane >= 0) {
-        g_autofree char *why = g_strdup_printf(
-            "this node's engine thread (lane %d) hangs", lane);
-
-        mm.hangs = true;
-        member_lose(&mm.member[distkvm->id], why);
+    engine_watch(distkvm->engine, limit_ns);
+    if (engine_hangs(distkvm->engine, limit_ns) >= 0) {
+        lose_own_lane(engine_hangs(distkvm->engine, limit_ns));
     }
 }
 
