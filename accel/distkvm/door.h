@@ -18,8 +18,9 @@ typedef struct Door Door;
 
 /*
  * Called once, from the context; the door is gone then.  @ioc carries what
- * @node says, as it calls itself; if it has a certificate, that is of the host
- * of the node that was dialed, or of @node.  The callee takes over the reference.  NULL: not let in, because of @why.
+ * @node says, as it calls itself; its certificate, if it has one, is that of
+ * the node that was dialed, or of @node.  The callee takes over the reference.
+ * NULL: not let in, because of @why.
  */
 typedef void DoorOpened(void *opaque, Door *door, QIOChannel *ioc,
                         CohNodeId node, const char *why);
