@@ -16,6 +16,8 @@
 
 /* Before each lane's address: its length. */
 #define ADDRESS_HEAD 2
+/* A thread that does not do what membership asks of it by then hangs. */
+#define HANG_MS 10000
 
 /* ----------------------------------------------------------- addresses */
 
@@ -42,16 +44,40 @@ void engine_collect_addresses(Engine *e)
     }
 }
 
-typedef struct TransportCall {
+/*
+ * Membership waits for these calls, and must go on to say that a thread does
+ * not do them.  So what they look at is theirs, and stays if that happens.
+ */
+typedef struct ConnectCall {
     TransportNew *transport_new;
-    Error **errp;
+    TransportPeer peer;
+    Cookie ours, theirs;
+    uint8_t *address;
+    Error *err;
     bool ok;
-} TransportCall;
+} ConnectCall;
+
+static bool call_in_time(Engine *e, void (*fn)(Engine *, void *),
+                         ConnectCall *c, Error **errp)
+{
+    bool ok;
+
+    if (!engine_call_for(e, fn, c, HANG_MS)) {
+        error_setg(errp, "distkvm: this node's engine thread (lane %u) hangs",
+                   e->lane);
+        return false;
+    }
+    ok = c->ok;
+    error_propagate(errp, c->err);
+    g_free(c->address);
+    g_free(c);
+    return ok;
+}
 
 static void call_transport(Engine *e, void *opaque)
 {
-    TransportCall *c = opaque;
-    Transport *t = c->transport_new(&engine_transport_listener, e, c->errp);
+    ConnectCall *c = opaque;
+    Transport *t = c->transport_new(&engine_transport_listener, e, &c->err);
 
     c->ok = t;
     if (t) {
@@ -62,14 +88,16 @@ static void call_transport(Engine *e, void *opaque)
 
 bool engine_set_transport(Engine *e, TransportNew *transport_new, Error **errp)
 {
-    TransportCall c = { .transport_new = transport_new, .errp = errp,
-                        .ok = true };
+    bool ok = true;
 
-    for (unsigned lane = 0; c.ok && lane < e->config.lanes.n; lane++) {
-        engine_call(e->all[lane], call_transport, &c);
+    for (unsigned lane = 0; ok && lane < e->config.lanes.n; lane++) {
+        ConnectCall *c = g_new0(ConnectCall, 1);
+
+        c->transport_new = transport_new;
+        ok = call_in_time(e->all[lane], call_transport, c, errp);
     }
     engine_collect_addresses(e);
-    return c.ok;
+    return ok;
 }
 
 const void *engine_address(Engine *e, size_t *len)
@@ -79,12 +107,6 @@ const void *engine_address(Engine *e, size_t *len)
 }
 
 /* --------------------------------------------------------------- peers */
-
-typedef struct ConnectCall {
-    const TransportPeer *peer;
-    Error **errp;
-    bool ok;
-} ConnectCall;
 
 /* Each lane's address behind its length, two bytes, in order of lanes. */
 static const uint8_t *lane_address(const TransportPeer *peer, unsigned lane,
@@ -119,17 +141,16 @@ static void note_path(Engine *e, CohNodeId peer)
 static void call_connect(Engine *e, void *opaque)
 {
     ConnectCall *c = opaque;
-    TransportPeer peer = *c->peer;
+    TransportPeer peer = c->peer;
 
     peer.self = e->node.id;
     if (peer.address) {
-        peer.address = lane_address(c->peer, e->lane, &peer.address_len);
+        peer.address = lane_address(&c->peer, e->lane, &peer.address_len);
     }
     if (!peer.address == !e->address_len) {
-        c->ok = e->transport->ops->connect(e->transport, &peer, c->errp);
+        c->ok = e->transport->ops->connect(e->transport, &peer, &c->err);
     } else {
-        c->ok = false;
-        error_setg(c->errp, "distkvm: node %d sent a malformed address",
+        error_setg(&c->err, "distkvm: node %d sent a malformed address",
                    peer.id);
     }
     qatomic_set(&e->alive.reached[peer.id], false);
@@ -142,10 +163,18 @@ static void call_connect(Engine *e, void *opaque)
 bool engine_connect_lane(Engine *e, unsigned lane, const TransportPeer *peer,
                          Error **errp)
 {
-    ConnectCall c = { .peer = peer, .errp = errp };
+    ConnectCall *c = g_new0(ConnectCall, 1);
 
-    engine_call(e->all[lane], call_connect, &c);
-    return c.ok;
+    c->peer = *peer;
+    if (peer->address) {
+        c->ours = *peer->ours;
+        c->theirs = *peer->theirs;
+        c->address = g_memdup2(peer->address, peer->address_len);
+        c->peer.ours = &c->ours;
+        c->peer.theirs = &c->theirs;
+        c->peer.address = c->address;
+    }
+    return call_in_time(e->all[lane], call_connect, c, errp);
 }
 
 bool engine_connect(Engine *e, const TransportPeer *peer, Error **errp)
@@ -160,12 +189,15 @@ bool engine_connect(Engine *e, const TransportPeer *peer, Error **errp)
 
 static void call_disconnect(Engine *e, void *opaque)
 {
-    e->transport->ops->disconnect(e->transport, *(CohNodeId *)opaque);
+    e->transport->ops->disconnect(e->transport, GPOINTER_TO_UINT(opaque));
 }
 
 void engine_disconnect(Engine *e, CohNodeId peer)
 {
-    engine_call_all(e, call_disconnect, &peer);
+    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+        engine_call_for(e->all[lane], call_disconnect, GUINT_TO_POINTER(peer),
+                        HANG_MS);
+    }
 }
 
 char *engine_describe_peer(Engine *e, CohNodeId peer)

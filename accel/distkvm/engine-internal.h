@@ -205,8 +205,6 @@ void engine_call(Engine *e, void (*fn)(Engine *, void *), void *opaque);
  */
 bool engine_call_for(Engine *e, void (*fn)(Engine *, void *), void *opaque,
                      int ms);
-/* The same in the thread of every lane, one after another. */
-void engine_call_all(Engine *e, void (*fn)(Engine *, void *), void *opaque);
 /* engine-connect.c: from all lanes, for engine_address(). */
 void engine_collect_addresses(Engine *e);
 /* engine-alive.c: a frame of liveness. */

@@ -142,7 +142,8 @@ static bool engine_run_posts(Engine *e)
     return any;
 }
 
-void engine_call_all(Engine *e, void (*fn)(Engine *, void *), void *opaque)
+/* Run @fn in the thread of every lane, one after another. */
+static void call_all(Engine *e, void (*fn)(Engine *, void *), void *opaque)
 {
     for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
         engine_call(e->all[lane], fn, opaque);
@@ -156,7 +157,10 @@ static void call_joined(Engine *e, void *opaque)
 
 void engine_joined(Engine *e)
 {
-    engine_call_all(e, call_joined, NULL);
+    /* In order of calls: before any page is asked for. */
+    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+        engine_call_for(e->all[lane], call_joined, NULL, 0);
+    }
 }
 
 static void call_pin(Engine *e, void *opaque)
@@ -169,7 +173,7 @@ static void call_pin(Engine *e, void *opaque)
 
 void engine_pin(Engine *e, bool pin)
 {
-    engine_call_all(e, call_pin, &pin);
+    call_all(e, call_pin, &pin);
 }
 
 static void call_fail(Engine *e, void *opaque)
