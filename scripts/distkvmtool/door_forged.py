@@ -102,7 +102,18 @@ def access(why, addr, size=8, cpu=FORGER):
     return frame(why, IO, 1, addr=addr, acks=size, arg=cpu, payload=bytes(8))
 
 
-ANY = '.'
+# What is said of it.
+WRONG_LENGTH = 'a frame of a wrong length'
+UNKNOWN_KIND = 'a frame of an unknown kind'
+NOT_ITS = "another node's to send"
+UNREADABLE = 'cannot be read'
+GARBAGE = 'garbage'
+MALFORMED_ACCESS = 'a malformed device access'
+HOME_ONLY = "only the page's home may say this"
+NOT_ASKED = 'an answer comes only to a node that asked'
+NOT_PUT = 'cannot be put together'
+NOT_ITS_CPU = 'an interrupt for another node'
+TOO_LATE = 'a message after its time'
 TO_RAM = 'it sent a device access to RAM'
 # What the forger does to node 0, and what the message must say of it.
 CASES = {
@@ -119,73 +130,84 @@ CASES = {
     'a device access to the local APIC': access(TO_RAM, 0xfee00000, 4),
     'a device access that reaches RAM at its end': access(
         TO_RAM, (64 << 20) - 4),
-    "a device access of another node's CPU": access(ANY, 0xfed00000, 4, 1),
-    'a device access of no size': access(ANY, 0xfed00000, 0),
+    "a device access of another node's CPU": access(
+        MALFORMED_ACCESS, 0xfed00000, 4, 1),
+    'a device access of no size': access(MALFORMED_ACCESS, 0xfed00000, 0),
     'a clock in the future': ('its clock is absurd', future),
     'a clock at the end of time': frame('its clock is absurd', PING, 1,
                                         clock=(1 << 63) - 1),
     'a clock before all time': frame('its clock is absurd', PING, 1,
                                      clock=-(1 << 63)),
-    'no such type': frame(ANY, 200),
-    'no such ping': frame(ANY, PING, 9),
-    'a ping of another length': frame(ANY, PING, 1, payload=bytes(5)),
-    'an access too long': frame(ANY, IO, 1, addr=0xfed00000,
+    'no such type': frame(UNREADABLE, 200),
+    'no such ping': frame(UNKNOWN_KIND, PING, 9),
+    'a ping of another length': frame(WRONG_LENGTH, PING, 1, payload=bytes(5)),
+    'an access too long': frame(WRONG_LENGTH, IO, 1, addr=0xfed00000,
                                 payload=bytes(9)),
-    'an access of no bytes': frame(ANY, IO, 1, addr=0xfed00000, payload=b''),
-    'an access of no kind': frame(ANY, IO, 0xf0, addr=0xfed00000,
+    'an access of no bytes': frame(
+        WRONG_LENGTH, IO, 1, addr=0xfed00000, payload=b''),
+    'an access of no kind': frame(UNKNOWN_KIND, IO, 0xf0, addr=0xfed00000,
                                   payload=bytes(4)),
-    'an answer too long': frame(ANY, IO_REPLY, 0, id=1, payload=bytes(99)),
-    'a token granted': frame(ANY, TOKEN, 2),
-    'a token released that it had not': frame(ANY, TOKEN, 3),
-    'no such token': frame(ANY, TOKEN, 9),
-    'an interrupt of no kind': frame(ANY, IRQ, 99),
-    'an interrupt for no CPU': frame(ANY, IRQ, 1, arg=999, addr=0x30),
-    'an interrupt for a CPU of its own': frame(ANY, IRQ, 1, arg=2, addr=0x30),
-    'the 8259, which it has not': frame(ANY, IRQ, 7, arg=1, addr=0x30),
-    'an interrupt with a payload': frame(ANY, IRQ, 1, arg=0, addr=0x30,
-                                         payload=bytes(8)),
-    'an end of interrupt with a payload': frame(ANY, EOI, 0, arg=0x30,
+    'an answer too long': frame(NOT_ITS, IO_REPLY, 0, id=1, payload=bytes(99)),
+    'a token granted': frame(NOT_ITS, TOKEN, 2),
+    'a token released that it had not': frame(
+        "a token's message out of turn", TOKEN, 3),
+    'no such token': frame(UNKNOWN_KIND, TOKEN, 9),
+    'an interrupt of no kind': frame(UNKNOWN_KIND, IRQ, 99),
+    'an interrupt for no CPU': frame(NOT_ITS_CPU, IRQ, 1, arg=999, addr=0x30),
+    'an interrupt for a CPU of its own': frame(
+        NOT_ITS_CPU, IRQ, 1, arg=2, addr=0x30),
+    'the 8259, which it has not': frame(NOT_ITS, IRQ, 7, arg=1, addr=0x30),
+    'an interrupt with a payload': frame(
+        WRONG_LENGTH, IRQ, 1, arg=0, addr=0x30, payload=bytes(8)),
+    'an end of interrupt with a payload': frame(WRONG_LENGTH, EOI, 0, arg=0x30,
                                                 payload=bytes(8)),
-    'a page that nobody asked for': frame(ANY, COH, DATA_M, addr=3,
+    'a page that nobody asked for': frame(NOT_ASKED, COH, DATA_M, addr=3,
                                           payload=DATA),
-    'half a page': frame(ANY, COH, DATA_S, addr=3, payload=bytes(100)),
-    'a page beyond the end': frame(ANY, COH, GETS, addr=1 << 40),
+    'half a page': frame(NOT_PUT, COH, DATA_S, addr=3, payload=bytes(100)),
+    'a page beyond the end': frame(
+        'a page that does not exist', COH, GETS, addr=1 << 40),
     'a request to whom is not its home': frame(
-        ANY, COH, GETS, addr=SHARE + 10),
+        "not the page's home", COH, GETS, addr=SHARE + 10),
     'a request with a payload that is no list': frame(
-        ANY, COH, GETS, addr=3, payload=bytes(7)),
+        NOT_PUT, COH, GETS, addr=3, payload=bytes(7)),
     'a list longer than it says': frame(
-        ANY, COH, GETM, addr=3, arg=200, payload=bytes(16 * 200)),
+        UNREADABLE, COH, GETM, addr=3, arg=200, payload=bytes(16 * 200)),
     'a forwarded request for nobody': frame(
-        ANY, COH, FWD_GETM, addr=SHARE + 10, requester=77),
-    'a home that is none': frame(ANY, COH, FWD_GETS, addr=3, requester=1),
-    'an invalidation from no home': frame(ANY, COH, INV, addr=3, requester=1),
-    'done, what was not begun': frame(ANY, COH, DONE, addr=3),
-    'a grant from nowhere': frame(ANY, COH, GRANT, addr=3),
-    'acknowledged, what nobody asked': frame(ANY, COH, ACK, addr=3),
-    'an operation of no kind': frame(ANY, COH, GETV, addr=3,
+        HOME_ONLY, COH, FWD_GETM, addr=SHARE + 10, requester=77),
+    'a home that is none': frame(
+        HOME_ONLY, COH, FWD_GETS, addr=3, requester=1),
+    'an invalidation from no home': frame(
+        HOME_ONLY, COH, INV, addr=3, requester=1),
+    'done, what was not begun': frame(
+        'nobody was granted the page', COH, DONE, addr=3),
+    'a grant from nowhere': frame(HOME_ONLY, COH, GRANT, addr=3),
+    'acknowledged, what nobody asked': frame(NOT_ASKED, COH, ACK, addr=3),
+    'an operation of no kind': frame(NOT_PUT, COH, GETV, addr=3,
                                      payload=b'\xff' + OP[1:]),
     'an operation over the end of a page': frame(
-        ANY, COH, GETV, addr=3, payload=OP[:2] + b'\xff\x0f' + OP[4:]),
-    'half an operation': frame(ANY, COH, GETV, addr=3, payload=OP[:11]),
-    'no such message of coherence': frame(ANY, COH, 99, addr=3),
-    'an event that is no message': frame(ANY, COH, 1, addr=3),
-    'a bunch of no bytes': raw(ANY, struct.pack('<I', 0)),
-    'a bunch too long': raw(ANY, struct.pack('<I', 1 << 30) + bytes(64)),
-    'a bunch of garbage': raw(ANY, struct.pack('<I', 64) + b'\xff' * 64),
+        NOT_PUT, COH, GETV, addr=3, payload=OP[:2] + b'\xff\x0f' + OP[4:]),
+    'half an operation': frame(NOT_PUT, COH, GETV, addr=3, payload=OP[:11]),
+    'no such message of coherence': frame(UNKNOWN_KIND, COH, 99, addr=3),
+    'an event that is no message': frame(UNKNOWN_KIND, COH, 1, addr=3),
+    'a bunch of no bytes': raw(GARBAGE, struct.pack('<I', 0)),
+    'a bunch too long': raw(GARBAGE, struct.pack('<I', 1 << 30) + bytes(64)),
+    'a bunch of garbage': raw(
+        UNREADABLE, struct.pack('<I', 64) + b'\xff' * 64),
     'a bunch that ends within a frame': raw(
-        ANY, struct.pack('<I', 20) + bytes(20)),
-    'a control message of no type': control(ANY, nothing=1),
-    'a control message of an unknown type': control(ANY, type='open-sesame'),
-    'a second hello': control(ANY, type='hello', node=2, facts={}),
-    'a second address': control(ANY, type='address', cookie='00' * 16),
-    'a map from a follower': control(ANY, type='map', sections=[]),
-    'a start from a follower': control(ANY, type='start'),
-    'reset-do from a follower': control(ANY, type='reset-do'),
-    'lost, a node that is none': control(ANY, type='lost', node=99, why='x'),
-    'a control message too long': (ANY, lambda m, to: m.control[to].send(
+        UNREADABLE, struct.pack('<I', 20) + bytes(20)),
+    'a control message of no type': control(GARBAGE, nothing=1),
+    'a control message of an unknown type': control(
+        'a message of an unknown type', type='open-sesame'),
+    'a second hello': control(TOO_LATE, type='hello', node=2, facts={}),
+    'a second address': control(TOO_LATE, type='address', cookie='00' * 16),
+    'a map from a follower': control(NOT_ITS, type='map', sections=[]),
+    'a start from a follower': control(NOT_ITS, type='start'),
+    'reset-do from a follower': control(NOT_ITS, type='reset-do'),
+    'lost, a node that is none': control(
+        'a node lost that is none', type='lost', node=99, why='x'),
+    'a control message too long': (GARBAGE, lambda m, to: m.control[to].send(
         struct.pack('>I', 0x7fffffff))),
-    'control in garbage': (ANY, lambda m, to: m.control[to].send(
+    'control in garbage': (GARBAGE, lambda m, to: m.control[to].send(
         b'\xff' * 64)),
 }
 # The same to node 1, which is no boot node.
@@ -255,4 +277,4 @@ def run(results, full):
         why, say = CASES[name]
         results.run(f'door: a member forges {name}, to node 1', forge,
                     re.sub(r'\W+', '-', f'{name} to 1'),
-                    why.replace('as node 1', 'as node [01]'), say, 1)
+                    why, say, 1)

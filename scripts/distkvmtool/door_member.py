@@ -55,8 +55,8 @@ class Link(threading.Thread):
                 raise Problem(f'{what}: closed; heard '
                               f"{[m.get('type') for m in self.kept]}")
             if time.monotonic() > end:
-                raise Problem(f"{what}: no '{kind}' within {PATIENCE} s; heard "
-                              f"{[m.get('type') for m in self.kept]}")
+                raise Problem(f"{what}: no '{kind}' within {PATIENCE} s; "
+                              f"heard {[m.get('type') for m in self.kept]}")
             time.sleep(0.01)
 
     def close(self):
