@@ -101,14 +101,17 @@ void engine_heard(Engine *e, CohPage page, CohNodeId from)
     }
 }
 
-/* Is the page that @s tells of still being served? */
-static bool is_serving(Engine *e, const EngineServing *s)
+/* The entry of the page that @s tells of, if it is still being served. */
+static const CohHome *entry_served(Engine *e, const EngineServing *s)
 {
     const ClusterMap *map = &e->config.map;
+    const CohHome *entry;
 
-    return s->since_ns && cluster_map_home(map, s->page) == e->node.id &&
-           coh_home_is_busy(e->node.home[s->page -
-                                         map->page_first[e->node.id]].state);
+    if (!s->since_ns || cluster_map_home(map, s->page) != e->node.id) {
+        return NULL;
+    }
+    entry = &e->node.home[s->page - map->page_first[e->node.id]];
+    return coh_home_is_busy(entry->state) ? entry : NULL;
 }
 
 static void blame_for_page(Engine *e, CohNodeId node, CohPage page,
@@ -136,7 +139,8 @@ static bool blame_asked(Engine *e, CohPage page, CohNodeId requester,
 {
     EngineServing *s = serving_of(e, page);
 
-    if (s->page != page || !is_serving(e, s) || s->requester != requester) {
+    if (s->page != page || !entry_served(e, s) ||
+        s->requester != requester) {
         return false;
     }
     for (CohNodeId n = coh_set_next(&s->asked, 0); n != COH_NODE_NONE;
@@ -149,17 +153,22 @@ static bool blame_asked(Engine *e, CohPage page, CohNodeId requester,
     return false;
 }
 
-/* A requester that neither misses its page nor says that it is done. */
+/*
+ * A requester that neither misses its page nor says that it is done; of an
+ * operation, the page's owner.
+ */
 static void look_at_served(Engine *e, int64_t limit_ns)
 {
     int64_t now = get_clock();
 
     for (unsigned i = 0; i < ENGINE_SERVING; i++) {
         EngineServing *s = &e->alive.serving[i];
+        const CohHome *entry = entry_served(e, s);
 
-        if (s->since_ns && now - s->since_ns > limit_ns + COMPLAIN_NS &&
-            s->requester != e->node.id && is_serving(e, s)) {
-            blame_for_page(e, s->requester, s->page, s->since_ns);
+        if (entry && now - s->since_ns > limit_ns + COMPLAIN_NS &&
+            entry->requester < e->config.map.nodes &&
+            entry->requester != e->node.id) {
+            blame_for_page(e, entry->requester, s->page, s->since_ns);
             s->since_ns = 0;
         }
     }
@@ -198,18 +207,20 @@ static void complain(Engine *e, CohPage page, CohNodeId home,
 
 /*
  * A page of another home: the home knows whom it has asked.  It is to blame
- * itself if it does not act on that, nor give the page.
+ * itself if it does not act on that, nor give the page; as this node is for one
+ * of its own that nobody else keeps.
  */
 static void page_is_late(Engine *e, CohPage page, const EngineWait *wait,
                          int64_t limit_ns)
 {
     CohNodeId home = cluster_map_home(&e->config.map, page);
 
-    if (home == e->node.id) {
-        blame_asked(e, page, home, &wait->heard);
-    } else if (get_clock() - wait->since_ns > limit_ns + 2 * COMPLAIN_NS) {
+    if (home == e->node.id && blame_asked(e, page, home, &wait->heard)) {
+        return;
+    }
+    if (get_clock() - wait->since_ns > limit_ns + 2 * COMPLAIN_NS) {
         blame_for_page(e, home, page, wait->since_ns);
-    } else {
+    } else if (home != e->node.id) {
         complain(e, page, home, &wait->heard);
     }
 }

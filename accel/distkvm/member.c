@@ -131,6 +131,10 @@ void member_lose(Member *m, const char *why)
     if (lane >= 0) {
         lose_own_lane(lane);
     }
+    if (m->id == distkvm->id && !mm.formed) {
+        join_give_up(why);
+        return;
+    }
     drop_channel(m);
     if (qatomic_read(&mm.leaving)) {
         qatomic_set(&m->state, MEMBER_LEFT);
