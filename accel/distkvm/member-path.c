@@ -11,8 +11,8 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/sockets.h"
+#include "credentials.h"
 #include "member-internal.h"
-#include "place.h"
 #include "say.h"
 
 static const char *const transport_name[] = {
@@ -86,6 +86,11 @@ static char *why_apart(void)
 {
     if (distkvm->no_shm) {
         return g_strdup(distkvm->no_shm);
+    }
+    /* UCX believes the address of a peer, which could be anybody's. */
+    if (credentials_security() == SECURITY_NONE &&
+        distkvm->transport == DISTKVM_TRANSPORT_AUTO) {
+        return g_strdup("peers need not prove themselves (insecure=on)");
     }
     for (CohNodeId n = 0; n < distkvm->nodes; n++) {
         const Member *m = &mm.member[n];

@@ -142,8 +142,8 @@ void member_lose(Member *m, const char *why)
     } else if (!mm.formed) {
         /* It may come back: nothing depends on it yet. */
         if (g_strcmp0(m->why, why)) {
-            say_info("distkvm: node %d left before the guest started (%s)",
-                     m->id, why);
+            say_refusal("distkvm: node %d left before the guest started (%s)",
+                        m->id, why);
             g_free(m->why);
             m->why = g_strdup(why);
         }

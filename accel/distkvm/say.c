@@ -217,7 +217,7 @@ void say_refusal(const char *fmt, ...)
     va_end(ap);
     if (silent) {
         say_locked(SAY_WARNING, g_strdup_printf(
-            "distkvm: %u more peers were refused since the line before",
-            silent));
+            "distkvm: %u more peers were refused, or left, since the line"
+            " before", silent));
     }
 }

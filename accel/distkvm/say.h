@@ -20,7 +20,7 @@
 void say_info(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 void say_warning(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 void say_error(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
-/* A stranger was turned away: a warning that strangers cannot repeat at will. */
+/* A peer was turned away, or left: a warning that none can repeat at will. */
 void say_refusal(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 /*
  * Wait until all that was said is written, @ms milliseconds at most; false if

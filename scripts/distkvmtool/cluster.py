@@ -72,12 +72,16 @@ class Qmp:
         self.file.readline()
         self.execute('qmp_capabilities')
 
-    def execute(self, command, **arguments):
+    def send(self, command, **arguments):
+        """Without waiting for the answer, which execute() would find."""
         request = {'execute': command}
         if arguments:
             request['arguments'] = arguments
         self.file.write(json.dumps(request) + '\n')
         self.file.flush()
+
+    def execute(self, command, **arguments):
+        self.send(command, **arguments)
         while True:
             line = self.file.readline()
             if not line:

@@ -80,6 +80,10 @@ class Member:
                        for n in self.peers}
         # No answer to pings: what a node does whose engine hangs.
         self.deaf = False
+        # Asks instead of answering, so that something is heard of it.
+        self.silent = False
+        # Frames of peers that are no pings.
+        self.heard = []
         self.clock = 0
 
     # ------------------------------------------------------------ joining
@@ -124,7 +128,9 @@ class Member:
     # ---------------------------------------------------------- answering
 
     def control_heard(self, link, said):
-        if said.get('type') == 'ping':
+        if said.get('type') == 'ping' and self.silent:
+            link.send(wire.message(type='ping', sent=0, boot=0))
+        elif said.get('type') == 'ping':
             link.send(wire.message(type='pong', sent=said.get('sent', 0),
                                    boot=said.get('boot', 0),
                                    clock=self.clock))
@@ -137,6 +143,8 @@ class Member:
     def frames_heard(self, link, frames):
         for frame in frames:
             self.clock = max(self.clock, frame.clock)
+            if frame.type != wire.PING:
+                self.heard.append(frame)
             if frame.type == wire.PING and frame.sub == wire.PING_ASK and \
                     not self.deaf:
                 # It woke us: a thread that reads does nothing else.
