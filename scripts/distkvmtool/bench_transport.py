@@ -5,14 +5,16 @@ UCX is what streams have replaced between hosts.  Each round takes all three,
 one after the other, and its ratios are of that round: machines are shared and
 noisy.  Of the rounds' ratios the one in the middle is shown."""
 
+import os
 import statistics
 
 from . import bench_memory as memory
 from .common import say
+from .guest_loss import Hosts
 from .memory import MIB, PAGE, MemoryCluster
 
 # Network, options of all nodes, environment.
-UCX = ('insecure', ('transport=ucx',), memory.TCP)
+UCX = ('insecure', ('transport=ucx',), {'UCX_TLS': 'tcp,self'})
 STREAMS = ('insecure', ('transport=tls',), {})
 TLS = ('psk', ('transport=tls',), {})
 WAYS = {'streams': STREAMS, 'TLS': TLS}
@@ -22,10 +24,11 @@ SCAN_AIM = {'streams': 1.0, 'TLS': 0.8}
 ROUNDS = 5
 
 
-def medians(way, server):
+def medians(way, server, hosts):
     """Of one cluster: each kind of fault, in us."""
     net, options, env = way
     with MemoryCluster('bench-transport', share=memory.SHARE, env=env, net=net,
+                       hosts=hosts,
                        options=('readahead=0', 'hold-us=0', *options),
                        each=(memory.REQUESTER, server)) as cluster:
         memory.pin_apart(cluster)
@@ -46,14 +49,14 @@ def show(title, values, against, aim, better):
           f'{ratios[-1]:.2f}); aim {better} {aim}', flush=True)
 
 
-def faults():
+def faults(place, hosts):
     for state, server in (('server spinning', memory.SPINNING),
                           ('server asleep', memory.ASLEEP)):
-        rounds = [{name: medians(way, server) for name, way in
+        rounds = [{name: medians(way, server, hosts) for name, way in
                    (('UCX', UCX), *WAYS.items())} for _ in range(ROUNDS)]
         for name in WAYS:
             for kind in memory.KINDS:
-                show(f'{name}, {state}, {kind}, us',
+                show(f'{place}, {name}, {state}, {kind}, us',
                      [r[name][kind] for r in rounds],
                      [r['UCX'][kind] for r in rounds], FAULT_AIM[name],
                      'at most')
@@ -86,7 +89,12 @@ def sequential():
 def main():
     memory.need_perftest()
     say('faults, against UCX over TCP')
-    faults()
+    faults('loopback', None)
+    if os.geteuid():
+        say('two namespaces: left out, they need root')
+    else:
+        with Hosts() as hosts:
+            faults('two namespaces', hosts)
     say('sequential reading, against ucx_perftest over TCP')
     sequential()
     return 0

@@ -60,21 +60,22 @@ class MemoryCluster:
 
     Options are for all nodes; those of `each` for one node each, and those of
     `every` for every cluster.  `net` is what network.py calls it; `prefix`
-    goes before every node's command."""
+    goes before every node's command, and `hosts` are places for each."""
 
     every = ()
 
     def __init__(self, name, nodes=2, share=16 * MIB, options=(), each=None,
-                 env=None, net='unix', prefix=()):
+                 env=None, net='unix', prefix=(), hosts=None):
         # pylint: disable=too-many-arguments
         self.share = share
-        self.net = Network(net, nodes)
+        self.net = Network(net, nodes, hosts and [
+            f'{address}:7700' for address in hosts.addresses])
         log_dir = BUILD / 'log' / name
         log_dir.mkdir(parents=True, exist_ok=True)
         env = dict(os.environ, **(env or {}))
         self.node = [
-            MemoryNode([*TIED, *prefix, str(EMULATOR), str(n),
-                        self.net.peers(), str(nodes * share),
+            MemoryNode([*TIED, *prefix, *(hosts.prefix(n) if hosts else ()),
+                        str(EMULATOR), str(n), self.net.peers(), str(nodes * share),
                         *self.net.words(n), *self.every, *options,
                         *(each[n] if each else ())],
                        log_dir / f'node-{n}.log', env)
