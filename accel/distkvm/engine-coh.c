@@ -54,6 +54,7 @@ void engine_coh_init(Engine *e, Engine *front)
     e->delta = delta_new(e->node.id * LANES_MAX + e->lane,
                          e->config.delta_pages);
     e->early = g_array_new(false, false, sizeof(CohPage));
+    e->lent = g_hash_table_new(NULL, NULL);
 }
 
 void engine_coh_free(Engine *e)
@@ -72,6 +73,7 @@ void engine_coh_free(Engine *e)
     engine_held_free(e);
     engine_run_free(e);
     g_array_unref(e->early);
+    g_hash_table_unref(e->lent);
     engine_evict_free(e);
     delta_free(e->delta);
     g_queue_clear_full(&e->local, g_free);

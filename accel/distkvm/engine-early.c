@@ -30,6 +30,7 @@ void engine_early_fault(Engine *e, CohPage page)
     trace_distkvm_early(page);
     if (!ret) {
         g_array_append_val(e->early, page);
+        g_hash_table_add(e->lent, GSIZE_TO_POINTER(page));
     } else if (ret != -EEXIST) {
         engine_break(e, "no memory for a page of another node");
         return;
@@ -39,12 +40,7 @@ void engine_early_fault(Engine *e, CohPage page)
 
 bool engine_is_lent(Engine *e, CohPage page)
 {
-    for (guint i = 0; i < e->early->len; i++) {
-        if (g_array_index(e->early, CohPage, i) == page) {
-            return true;
-        }
-    }
-    return false;
+    return g_hash_table_contains(e->lent, GSIZE_TO_POINTER(page));
 }
 
 static void call_take_back(Engine *e, void *opaque)
@@ -65,6 +61,7 @@ static void call_take_back(Engine *e, void *opaque)
         mem_zap(e->mem, page);
     }
     g_array_set_size(e->early, 0);
+    g_hash_table_remove_all(e->lent);
 }
 
 void engine_settle_early(Engine *e, bool keep)

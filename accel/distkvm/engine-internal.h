@@ -135,6 +135,7 @@ struct Engine {
     GHashTable *kept;           /* page -> data waiting for acks */
     GHashTable *waiting;        /* page -> EngineWait */
     GArray *early;              /* CohPage: lent before all were there */
+    GHashTable *lent;           /* the same, as a set */
     GArray *deferred;           /* MemFault that wait for room */
     GHashTable *adopting;       /* pages on their way home */
     GHashTable *wishes;         /* page -> GQueue of EngineWish */

@@ -59,6 +59,36 @@ def loader_alone(name):
         cluster.end()
 
 
+def read_while_joining(name):
+    """Memory is read in order while the cluster forms, over pages that were
+    written before: what comes along must not run into those."""
+    cluster = Cluster(Shape(nodes=2, memory='1G', vmi='qtest'),
+                      BUILD / 'log' / name)
+    image = cluster.log_dir / 'page.bin'
+    image.write_bytes(b'x' * 4096)
+    # In node 1's half, throughout.
+    loaders = [arg for address in range(513 * MIB, 1024 * MIB, 8 * MIB)
+               for arg in ('-device', f'loader,file={image},addr={address},'
+                           'force-raw=on')]
+    try:
+        cluster.start(0, [*HEADLESS, '-S', *loaders])
+        qmp = cluster.qmp(0)
+        cluster.start(1, ['-S'])
+        # One command, so that nothing is settled before it has ended.
+        qmp.send('pmemsave', val=512 * MIB, size=512 * MIB,
+                 filename=os.devnull)
+        end = time.monotonic() + 60
+        while 'all 2 nodes have joined' not in cluster.log(0).read_text():
+            if 'is lost' in cluster.log(0).read_text() or \
+                    time.monotonic() > end:
+                raise Problem(cluster.log(0).read_text()[-600:])
+            time.sleep(0.05)
+        if cluster.info(1)['failed']:
+            raise Problem(cluster.log(1).read_text()[-600:])
+    finally:
+        cluster.end()
+
+
 def states(cluster):
     return [cluster.qmp(n).execute('query-status')['status'] for n in (0, 1)]
 
@@ -117,6 +147,8 @@ def run(results, full):
                 'early-loader')
     results.run('guest: an image loaded, and nobody comes', loader_alone,
                 'early-alone')
+    results.run('guest: memory is read while the cluster forms',
+                read_while_joining, 'early-read')
     results.run('guest: system_powerdown on a follower', powerdown,
                 'early-powerdown')
     results.run('guest: stop before the start', stop_before_start,
