@@ -106,8 +106,6 @@ static void become_known(Member *m, const QDict *hello)
     hello_machine_accept(hello, m->id);
     m->apart = why_apart(hello);
     m->known = true;
-    m->refused_ms = 0;
-    g_clear_pointer(&m->why, g_free);
     channel_set_trusted(m->channel);
     channel_set_urgent(m->channel);
     join_step_done(m);
@@ -201,6 +199,12 @@ static void member_hello(Member *m, const QDict *hello)
     }
 }
 
+static void note_why(Member *m, const char *why)
+{
+    g_free(m->why);
+    m->why = channel_printable(why);
+}
+
 /*
  * "retry": the place is taken by a node that may be dead and not given up yet.
  * Else it is for good, as the peer has proved itself.
@@ -214,9 +218,15 @@ static void member_refuse(Member *m, const QDict *message)
     int64_t now = member_now_ms();
 
     if (qdict_get_try_bool(message, "retry", false)) {
-        m->refused_ms = m->refused_ms ?: now;
+        if (!m->refused_ms) {
+            m->refused_ms = now;
+            say_warning("distkvm: node %d: node %d does not let it in yet: %s;"
+                        " it tries again", distkvm->id, m->id, shown);
+        }
         if (now - m->refused_ms < distkvm->dead_after_ms + GIVEN_UP_MS) {
-            member_lose(m, shown);
+            /* It was said, and is no news. */
+            note_why(m, shown);
+            member_lose(m, m->why);
             return;
         }
     }
@@ -299,6 +309,8 @@ static void joined(Member *m)
     g_autofree char *path = engine_describe_peer(distkvm->engine, m->id);
 
     m->answered_ms = member_now_ms();
+    m->refused_ms = 0;
+    g_clear_pointer(&m->why, g_free);
     qatomic_set(&m->state, MEMBER_JOINED);
     say_info("distkvm: node %d: node %d (%s) joined, over %s", distkvm->id,
              m->id, distkvm->address[m->id], path);
@@ -388,12 +400,6 @@ bool join_message(Member *m, const char *type, const QDict *message)
 }
 
 /* -------------------------------------------------------------- dialing */
-
-static void note_why(Member *m, const char *why)
-{
-    g_free(m->why);
-    m->why = channel_printable(why);
-}
 
 static void dial_opened(void *opaque, Door *door, QIOChannel *ioc,
                         CohNodeId node, const char *why)

@@ -163,7 +163,8 @@ bool path_decide(void)
         error_free(err);
         return false;
     }
-    if (distkvm->transport == DISTKVM_TRANSPORT_AUTO && apart) {
+    if (distkvm->transport == DISTKVM_TRANSPORT_AUTO && apart &&
+        mm.transport != chosen) {
         say_info("distkvm: node %d: frames travel over streams, not shared"
                  " memory: %s", distkvm->id, apart);
     }
