@@ -253,7 +253,7 @@ static ssize_t socket_receive(StreamPeer *peer, void *buf, size_t len)
         return got;
     }
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-        peer->dry = 1;
+        peer->dry = 0;
         return 0;
     }
     stream_lose(peer, got ? strerror(errno) : "its connection was closed");
