@@ -185,6 +185,8 @@ int64_t cluster_clock_freeze(void)
         int64_t host = cluster_clock_host_ns();
         int64_t guest = guest_at(host);
 
+        refill_locked(host);
+
         seqlock_write_begin(&cc.seq);
         cc.running = false;
         cc.guest_base = guest;
@@ -198,6 +200,7 @@ void cluster_clock_start(int64_t ns)
     QEMU_LOCK_GUARD(&cc.lock);
 
     if (!cc.running) {
+        refill_locked(cluster_clock_host_ns());
         seqlock_write_begin(&cc.seq);
         cc.host_base = cluster_clock_host_ns();
         cc.guest_base = MAX(cc.guest_base, ns);

@@ -54,6 +54,7 @@ void engine_coh_init(Engine *e, Engine *front)
     e->delta = delta_new(e->node.id * LANES_MAX + e->lane,
                          e->config.delta_pages);
     e->early = g_array_new(false, false, sizeof(CohPage));
+    engine_late_init(e);
     e->lent = g_hash_table_new(NULL, NULL);
 }
 
@@ -73,6 +74,7 @@ void engine_coh_free(Engine *e)
     engine_held_free(e);
     engine_run_free(e);
     g_array_unref(e->early);
+    engine_late_free(e);
     g_hash_table_unref(e->lent);
     engine_evict_free(e);
     delta_free(e->delta);
@@ -320,16 +322,22 @@ static void installed(Engine *e, CohPage page)
 static void perform(Engine *e, const CohEvent *ev, const void *data,
                     const CohActions *acts)
 {
-    bool complete = false, serving = false;
+    bool complete = false;
 
+    if (acts->home && coh_home_is_busy(acts->next) &&
+        !coh_home_is_busy(acts->state)) {
+        engine_service_begins(e, ev->page, ev->from);
+    } else if (!acts->home && engine_is_fetching(acts->next) &&
+               !engine_is_fetching(acts->state)) {
+        engine_fetch_begins(e, ev->page);
+    }
     for (unsigned i = 0; i < acts->n; i++) {
         const CohDo *d = &acts->act[i];
         int ret;
 
         if (d->act == COH_ACT_NONE) {
             if (acts->home && engine_sets_to_work(d->msg)) {
-                engine_serving(e, ev, &d->to, !serving);
-                serving = true;
+                engine_asked(e, ev->page, &d->to);
             }
             send_message(e, ev, d);
             continue;

@@ -158,6 +158,9 @@ static void call_connect(Engine *e, void *opaque)
     if (c->ok) {
         note_path(e, peer.id);
     }
+    if (peer.stream) {
+        object_unref(OBJECT(peer.stream));
+    }
 }
 
 bool engine_connect_lane(Engine *e, unsigned lane, const TransportPeer *peer,
@@ -173,6 +176,9 @@ bool engine_connect_lane(Engine *e, unsigned lane, const TransportPeer *peer,
         c->peer.ours = &c->ours;
         c->peer.theirs = &c->theirs;
         c->peer.address = c->address;
+    }
+    if (peer->stream) {
+        object_ref(OBJECT(peer->stream));
     }
     return call_in_time(e->all[lane], call_connect, c, errp);
 }

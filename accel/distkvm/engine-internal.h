@@ -13,6 +13,7 @@
 #include "qemu/thread.h"
 #include "qemu/event_notifier.h"
 #include "engine.h"
+#include "core/coh-table.h"
 #include "delta.h"
 #include "follow.h"
 #include "hold.h"
@@ -57,28 +58,31 @@ typedef struct EngineRun {
 
 #define ENGINE_RUNS 64
 
-/*
- * What a home has asked others to do for one of its pages.  Few pages are busy
- * at a time, so a later one may take a place over.
- */
-typedef struct EngineServing {
+/* A page that is being fetched, or, at its home, served (engine-late.c). */
+typedef struct EngineLate {
     CohPage page;
-    int64_t since_ns;
-    CohNodeId requester;
-    CohNodeSet asked;
-} EngineServing;
+    int64_t since_ns;           /* 0: none */
+    CohNodeSet nodes;           /* served: asked to act; fetched: heard of */
+    CohNodeId requester;        /* of what is served */
+    bool named;
+    bool complained;            /* its requester misses it */
+    unsigned looks;             /* since it is late */
+    int64_t excused_ns;         /* its home is at it */
+} EngineLate;
 
-#define ENGINE_SERVING 256
+#define ENGINE_LATES 256
+
+typedef struct EngineLates {
+    EngineLate slot[ENGINE_LATES];      /* by page number */
+    GHashTable *more;           /* page -> EngineLate that found its slot taken */
+} EngineLates;
 
 /* Whether this lane's thread, and its peers', go on (engine-alive.c). */
 typedef struct EngineAlive {
-    EngineServing serving[ENGINE_SERVING];      /* by page number */
+
     bool woken;                 /* this pass began with a frame, asleep */
     int64_t answered_ns[COH_NODES_MAX]; /* atomic; CLOCK_BOOTTIME */
     bool reached[COH_NODES_MAX];        /* atomic */
-    /* The page that was awaited for too long at the last look. */
-    CohPage late_page;
-    int64_t late_since_ns;
     /* Of engine_watch(), whose thread alone uses the next. */
     int64_t asked_ns;           /* 0: no order is under way */
     int64_t limit_ns;           /* atomic */
@@ -123,6 +127,7 @@ struct Engine {
     EngineCalls calls;
     EngineHotPage hot[ENGINE_HOT_MAX];  /* of this lane, most first */
     EngineAlive alive;
+    EngineLates serving, fetching;
 
     bool joined;
     bool failed;
@@ -179,7 +184,6 @@ typedef struct EngineWait {
     bool remote;            /* another node was needed */
     bool blocked;           /* a thread stands still for it */
     bool along;             /* nobody waits yet, but will */
-    CohNodeSet heard;       /* nodes that have done their part */
 } EngineWait;
 
 static inline Engine *engine_of(Engine *e, CohPage page)
@@ -210,13 +214,25 @@ bool engine_call_for(Engine *e, void (*fn)(Engine *, void *), void *opaque,
 void engine_collect_addresses(Engine *e);
 /* engine-alive.c: a frame of liveness. */
 void engine_ping_frame(Engine *e, const WireFrame *frame);
-/* A requester misses a page of which this node is home. */
-void engine_late_frame(Engine *e, const WireFrame *frame);
-/* As its home, this node asks others to act for @ev's sender. */
-void engine_serving(Engine *e, const CohEvent *ev, const CohNodeSet *asked,
-                    bool first);
+/* engine-late.c */
+void engine_late_init(Engine *e);
+void engine_late_free(Engine *e);
+/* This node asks for @page, with or without a thread that waits for it. */
+void engine_fetch_begins(Engine *e, CohPage page);
 /* @from has done its part for @page. */
 void engine_heard(Engine *e, CohPage page, CohNodeId from);
+/* As its home, this node lets @requester have @page, and nobody else in. */
+void engine_service_begins(Engine *e, CohPage page, CohNodeId requester);
+/* For that it asks these nodes to act. */
+void engine_asked(Engine *e, CohPage page, const CohNodeSet *asked);
+void engine_late_frame(Engine *e, const WireFrame *frame);
+/* What is late by @limit_ns is named, and later a loss. */
+void engine_look_for_late(Engine *e, int64_t limit_ns);
+/* Does a peer @state wait for other nodes? */
+static inline bool engine_is_fetching(uint8_t state)
+{
+    return state >= COH_PEER_IS_D && state <= COH_PEER_SM_A;
+}
 /* engine-delta.c: a page has been copied for whoever @ev says. */
 void engine_copied(Engine *e, const CohEvent *ev, bool owned);
 /* Put the copied page into @frame. */

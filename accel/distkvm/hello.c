@@ -53,6 +53,8 @@ QDict *hello_new(void)
                 g_strdup_printf("%" PRIu64, distkvm->ram_bytes));
     hello_state(facts, "RAM of the nodes",
                 hello_shares(distkvm->map.page_first, COH_PAGE_SIZE));
+    hello_state(facts, "time after which a node is lost (dead-after-ms=)",
+                g_strdup_printf("%" PRId64, distkvm->dead_after_ms));
     hello_state(facts, "lanes (lanes=)",
                 g_strdup_printf("%u", distkvm->engine_config.lanes.n));
     hello_state(facts, "transport (transport=)",

@@ -269,6 +269,8 @@ static void member_address(Member *m, const QDict *message)
     m->ucx = g_byte_array_new();
     g_byte_array_append(m->ucx, address, len);
     m->addressed = true;
+    /* It has let this node in. */
+    m->refused_ms = 0;
     join_proceed(m);
 }
 
@@ -309,7 +311,6 @@ static void joined(Member *m)
     g_autofree char *path = engine_describe_peer(distkvm->engine, m->id);
 
     m->answered_ms = member_now_ms();
-    m->refused_ms = 0;
     g_clear_pointer(&m->why, g_free);
     qatomic_set(&m->state, MEMBER_JOINED);
     say_info("distkvm: node %d: node %d (%s) joined, over %s", distkvm->id,

@@ -95,7 +95,10 @@ static void lane_message(void *opaque, Channel *c, const QDict *message,
     QIOChannel *ioc;
 
     if (strcmp(qdict_get_str(message, "type"), "lane-taken")) {
-        lane_failed(d, qdict_get_try_str(message, "why") ?: "it was refused");
+        g_autofree char *why = channel_printable(
+            qdict_get_try_str(message, "why") ?: "it was refused");
+
+        lane_failed(d, why);
         return;
     }
     ioc = channel_steal(c);

@@ -20,6 +20,8 @@
 #include "trace.h"
 
 #define TICK_MS 200
+/* A tick that is so late was not just delayed. */
+#define STOPPED_MS (4 * TICK_MS)
 /* A ping is answered if the last one was so long ago. */
 #define PONG_MS (TICK_MS / 4)
 /* Of pings on lanes, within dead-after-ms; and from one to the next, in ms. */
@@ -130,6 +132,9 @@ void member_lose(Member *m, const char *why)
     }
     if (lane >= 0) {
         lose_own_lane(lane);
+        drop_channel(m);
+        qatomic_set(&m->state, MEMBER_LEFT);
+        return;
     }
     if (m->id == distkvm->id && !mm.formed) {
         join_give_up(why);
@@ -389,10 +394,18 @@ static void check_lanes(Member *m, int64_t now)
     }
 }
 
-static void tick_member(Member *m, int64_t now)
+/* @stopped: this process was, and what peers sent meanwhile is not read yet. */
+static void tick_member(Member *m, int64_t now, bool stopped)
 {
     if (!m->known || (m->state != MEMBER_JOINED &&
                       m->state != MEMBER_GREETING)) {
+        return;
+    }
+    if (stopped) {
+        ping(m);
+        if (m->state == MEMBER_JOINED) {
+            engine_ping(distkvm->engine, m->id);
+        }
         return;
     }
     if (now - m->heard_ms > distkvm->dead_after_ms) {
@@ -449,7 +462,7 @@ static gboolean tick(gpointer unused)
     }
     for (CohNodeId n = 0; n < distkvm->nodes; n++) {
         if (n != distkvm->id) {
-            tick_member(&mm.member[n], now);
+            tick_member(&mm.member[n], now, late > STOPPED_MS);
         }
     }
     check_own_lanes();

@@ -280,6 +280,7 @@ static int wait_formed(char **why)
 int distkvm_init(const DistkvmInit *init, char **why)
 {
     Error *err = NULL;
+    int ret;
 
     if (distkvm) {
         *why = strdup("this process has joined already");
@@ -296,7 +297,12 @@ int distkvm_init(const DistkvmInit *init, char **why)
         return -EINVAL;
     }
     member_start();
-    return wait_formed(why);
+    ret = wait_formed(why);
+    if (!ret) {
+        /* All lanes know that all nodes are there, before memory is touched. */
+        engine_settle_early(distkvm->engine, false);
+    }
+    return ret;
 }
 
 void distkvm_end(void)

@@ -28,7 +28,7 @@ static struct {
     QemuCond cond;
     uint64_t last;                      /* told; under lock */
     uint64_t acked[COH_NODES_MAX];      /* under lock */
-    int64_t since_ns;                   /* under lock: of the oldest change */
+    int64_t since_ns[COH_NODES_MAX];    /* under lock: it has not acked more */
     GArray *then;                       /* MirrorThen; under lock */
     bool failed;                        /* under lock */
 } mirror;
@@ -61,8 +61,10 @@ uint64_t mirror_broadcast(QDict *message)
 
     /* Numbers leave in order, whoever tells. */
     QEMU_LOCK_GUARD(&mirror.lock);
-    if (settled_locked() >= mirror.last) {
-        mirror.since_ns = get_clock();
+    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
+        if (mirror.acked[n] >= mirror.last) {
+            mirror.since_ns[n] = get_clock();
+        }
     }
     seq = ++mirror.last;
     qdict_put_int(message, "seq", seq);
@@ -120,9 +122,11 @@ static void run_settled(void)
 void mirror_acked(CohNodeId from, uint64_t seq)
 {
     WITH_QEMU_LOCK_GUARD(&mirror.lock) {
-        mirror.acked[from] = MAX(mirror.acked[from], MIN(seq, mirror.last));
-        /* The next one's wait is counted from now. */
-        mirror.since_ns = get_clock();
+        if (MIN(seq, mirror.last) > mirror.acked[from]) {
+            mirror.acked[from] = MIN(seq, mirror.last);
+            /* The next one's wait is counted from now. */
+            mirror.since_ns[from] = get_clock();
+        }
     }
     run_settled();
 }
@@ -133,7 +137,7 @@ int64_t mirror_waits_since_ns(CohNodeId *node)
     for (CohNodeId n = 0; n < distkvm->nodes && !mirror.failed; n++) {
         if (n != distkvm->id && mirror.acked[n] < mirror.last) {
             *node = n;
-            return mirror.since_ns;
+            return mirror.since_ns[n];
         }
     }
     return 0;

@@ -205,7 +205,7 @@ void distkvm_atomic_begin(CPUState *cpu)
             qemu_cond_wait(&token.cond, &token.lock);
         }
         token.busy = true;
-        token.asked_ns = get_clock();
+        token.asked_ns = token.failed ? 0 : get_clock();
     }
     tell_ledger(WIRE_TOKEN_TAKE);
     WITH_QEMU_LOCK_GUARD(&token.lock) {

@@ -9,6 +9,7 @@ import os
 import random
 import re
 import socket
+import time
 import struct
 import subprocess
 import sys
@@ -299,6 +300,8 @@ def mutated_address(transport, net, full):
             if status is not None:
                 raise Problem(f'node 0 ended with {status} after {n + 1}: '
                               f'{data}')
+            # So that more than the first few seconds' refusals are written.
+            time.sleep(0.02)
         check_calm(cluster, (0,))
         if ('malformed address' in log_of(cluster, 0)) != (net == 'insecure'):
             raise Problem('an address was looked at without a key, or was not '

@@ -54,8 +54,8 @@ static const Rule rules[] = {
           BOOT, PHASE_FORMED, 0, 0),
     FRAME(WIRE_PING, WIRE_PING_ASK, WIRE_PING_ANSWER, ANY, ANY, PHASE_KNOWN,
           WIRE_PAYLOAD_MAX, WIRE_PAYLOAD_MAX),
-    FRAME(WIRE_LATE, 0, 0, ANY, ANY, PHASE_JOINED, sizeof(CohNodeSet),
-          sizeof(CohNodeSet)),
+    FRAME(WIRE_LATE, WIRE_LATE_MISSED, WIRE_LATE_AT_IT, ANY, ANY,
+          PHASE_JOINED, sizeof(CohNodeSet), sizeof(CohNodeSet)),
 
     /* joining */
     { "hello", .from = ANY, .to = ANY, .too_late = PHASE_KNOWN,

@@ -33,8 +33,8 @@ typedef enum {
     WIRE_IO_REPLY,  /* @id of the access, @arg MemTxResult, data in payload */
     WIRE_TOKEN,     /* @sub: WireToken, of misaligned LOCKs                 */
     WIRE_PING,      /* @sub: WirePing; shows that frames pass this lane     */
-    WIRE_LATE,      /* to its home: @addr: page that is missed; the payload */
-                    /* names the nodes that have done their part            */
+    WIRE_LATE,      /* @sub: WireLate; @addr: page; the payload names the   */
+                    /* nodes that have done their part                      */
     WIRE__MAX
 } WireType;
 
@@ -58,6 +58,11 @@ typedef enum {
     WIRE_PING_ASK = 1,
     WIRE_PING_ANSWER,   /* with the same payload; @arg: 1 if it woke the lane */
 } WirePing;
+
+typedef enum {
+    WIRE_LATE_MISSED = 1,   /* to its home: the page does not come          */
+    WIRE_LATE_AT_IT,        /* back: it is being served                     */
+} WireLate;
 
 #define WIRE_IO_WRITE   0x01
 #define WIRE_IO_PORT    0x02
