@@ -212,8 +212,8 @@ void mirror_then(uint64_t seq, void (*fn)(void *opaque), void *opaque);
 /* The running vCPU waits for its changes before it executes on.  BQL held. */
 void mirror_wait_on_cpu(CPUState *cpu);
 void mirror_acked(CohNodeId from, uint64_t seq);
-/* Has @node acknowledged any change, so that it has a map?  Any thread. */
-bool mirror_has_begun(CohNodeId node);
+/* Has @node had a map for a while, so that no older access is under way? */
+bool mirror_has_settled(CohNodeId node);
 /* Service thread: a change from a peer. */
 void mirror_apply(CohNodeId from, const QDict *message);
 void mirror_fail(void);

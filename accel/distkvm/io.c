@@ -220,7 +220,7 @@ static void serve_in_service(void *opaque)
     bool to_ram = !(req->frame.sub & (WIRE_IO_PORT | WIRE_IO_ACK)) &&
                   !is_for_device(req->frame.addr, req->frame.acks);
 
-    if (to_ram && mirror_has_begun(req->frame.from)) {
+    if (to_ram && mirror_has_settled(req->frame.from)) {
         member_expel(req->frame.from, "it sent a device access to RAM or a"
                      " local APIC");
         g_free(req);
@@ -233,7 +233,7 @@ static void serve_in_service(void *opaque)
     if (req->frame.sub & WIRE_IO_ACK) {
         stq_le_p(req->bytes, pic_serve_acknowledge());
     } else if (to_ram) {
-        /* It has no map yet, and takes all for devices. */
+        /* It had no map when it asked, and took all for devices. */
         result = MEMTX_DECODE_ERROR;
     } else {
         result = address_space_rw(as, req->frame.addr, MEMTXATTRS_UNSPECIFIED,

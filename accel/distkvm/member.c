@@ -274,6 +274,15 @@ static void member_lost_message(Member *m, const QDict *message)
         g_autofree char *why = g_strdup_printf("node %d says: %s", m->id,
                                                shown);
 
+        if (!mm.formed) {
+            /* For that node it had formed, and is over. */
+            g_autofree char *text = g_strdup_printf(
+                "node %d has lost node %d meanwhile (%s): start all nodes"
+                " again", m->id, (int)node, shown);
+
+            join_give_up(text);
+            return;
+        }
         member_lose(&mm.member[node], why);
     } else if (node == distkvm->id) {
         member_lose(m, "it has expelled this node");

@@ -17,6 +17,9 @@
 #include "distkvm-internal.h"
 #include "trace.h"
 
+/* An access that left under the map before is here by then. */
+#define SETTLED_NS NANOSECONDS_PER_SECOND
+
 typedef struct MirrorThen {
     uint64_t seq;
     void (*fn)(void *opaque);
@@ -28,6 +31,7 @@ static struct {
     QemuCond cond;
     uint64_t last;                      /* told; under lock */
     uint64_t acked[COH_NODES_MAX];      /* under lock */
+    int64_t begun_ns[COH_NODES_MAX];    /* under lock: it acked the first */
     int64_t since_ns[COH_NODES_MAX];    /* under lock: it has not acked more */
     GArray *then;                       /* MirrorThen; under lock */
     bool failed;                        /* under lock */
@@ -123,6 +127,9 @@ void mirror_acked(CohNodeId from, uint64_t seq)
 {
     WITH_QEMU_LOCK_GUARD(&mirror.lock) {
         if (MIN(seq, mirror.last) > mirror.acked[from]) {
+            if (!mirror.acked[from]) {
+                mirror.begun_ns[from] = get_clock();
+            }
             mirror.acked[from] = MIN(seq, mirror.last);
             /* The next one's wait is counted from now. */
             mirror.since_ns[from] = get_clock();
@@ -143,10 +150,11 @@ int64_t mirror_waits_since_ns(CohNodeId *node)
     return 0;
 }
 
-bool mirror_has_begun(CohNodeId node)
+bool mirror_has_settled(CohNodeId node)
 {
     QEMU_LOCK_GUARD(&mirror.lock);
-    return mirror.acked[node];
+    return mirror.begun_ns[node] &&
+           get_clock() - mirror.begun_ns[node] > SETTLED_NS;
 }
 
 void mirror_fail(void)

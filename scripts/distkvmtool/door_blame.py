@@ -95,7 +95,9 @@ def survivors():
                        options=',dead-after-ms=1500') as cluster:
         for node in range(3):
             cluster.start(node, [] if node else HEADLESS)
-        cluster.wait_formed(PATIENCE)
+        for node in range(3):
+            until(f'node {node} has joined all', lambda node=node:
+                  cluster.info(node)['formed'])
         cluster.process[2].kill()
         for node in (0, 1):
             until(f'node {node} names it', lambda node=node:

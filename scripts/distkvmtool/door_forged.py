@@ -5,6 +5,7 @@ what it did, and nobody else is blamed."""
 import contextlib
 import re
 import struct
+import time
 
 from . import wire
 from .common import Problem
@@ -17,6 +18,7 @@ NODES = 3
 # What takes no time; a machine under load takes some.
 SOON = 20
 FORGER = 2
+SETTLED_SECONDS = 1.5
 # Messages of coherence, by what they say; docs/wire-format.rst.
 (GETS, GETM, PUT, GETV, DONE, FWD_GETS, FWD_GETM, INV, DATA_S, DATA_M, ZERO,
  GRANT, ACK, DROP, FWD_GETV, VALUE, REFUSE) = range(6, 23)
@@ -99,7 +101,15 @@ def future(member, to):
 
 def access(why, addr, size=8, cpu=FORGER):
     """A case: a well-formed write to a device, in the name of a CPU."""
-    return frame(why, IO, 1, addr=addr, acks=size, arg=cpu, payload=bytes(8))
+    why, forge = frame(why, IO, 1, addr=addr, acks=size, arg=cpu,
+                       payload=bytes(8))
+
+    def later(member, to):
+        # For a second it might be from before there was a map.
+        time.sleep(SETTLED_SECONDS)
+        forge(member, to)
+
+    return why, later
 
 
 # What is said of it.
