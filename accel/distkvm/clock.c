@@ -115,9 +115,9 @@ static void rebase_locked(int64_t host, int64_t guest, int64_t rate_ppb)
 }
 
 /*
- * What may still be leapt at @host.  While the guest stands here, it may run
- * elsewhere already, and all of that time is yet to come; as is the time that
- * this host was suspended, when its clock stood.
+ * The budget of leaps grows until @host.  While the guest stands here, it may
+ * run elsewhere already, and all of that time is yet to come; as is the time
+ * that this host was suspended, when its clock stood.
  */
 static void refill_locked(int64_t host)
 {

@@ -223,7 +223,7 @@ static void print_node(Monitor *mon, const DistKVMNode *node)
     monitor_printf(mon, "\n");
 }
 
-/* What an operator asks first comes first; all of it is in query-distkvm. */
+/* An operator's first questions come first; query-distkvm has all of it. */
 static void hmp_info_distkvm(Monitor *mon, const QDict *qdict)
 {
     Error *err = NULL;

@@ -31,7 +31,7 @@ typedef void DoorOpened(void *opaque, Door *door, QIOChannel *ioc,
  */
 Door *door_new(QIOChannelSocket *sioc, bool dialed, CohNodeId peer,
                GMainContext *context, DoorOpened *opened, void *opaque);
-/* Whoever is there has taken too long; DoorOpened is not called. */
+/* The other end has taken too long; DoorOpened is not called. */
 void door_shut(Door *door);
 /* Has the peer said a right greeting? */
 bool door_is_greeted(const Door *door);

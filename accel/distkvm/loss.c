@@ -1,7 +1,7 @@
 /*
  * distkvm: what happens to this node when another one is lost
  *
- * The guest stops for good, nothing false leaves, and whoever waits is
+ * The guest stops for good, nothing false leaves, and threads that wait are
  * released; the process stays, to be looked at.
  * Spec: docs/architecture.rst, "Loss of a node".
  *

@@ -25,7 +25,7 @@ typedef struct Cookie {
     uint8_t bytes[COOKIE_BYTES];
 } Cookie;
 
-/* Who hears of what arrives.  Called from within poll(). */
+/* The receiver of frames and losses.  Called from within poll(). */
 typedef struct TransportListener {
     /* One or more frames of @peer.  @buf is valid during the call only. */
     void (*frames)(void *opaque, CohNodeId peer, const void *buf, size_t len);

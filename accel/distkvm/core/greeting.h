@@ -16,7 +16,7 @@
 #define GREETING_BYTES 16
 #define GREETING_VERSION 1
 
-/* What a peer proves itself with. */
+/* The means by which a peer proves itself. */
 typedef enum Security {
     SECURITY_NONE,          /* insecure=on: nothing                         */
     SECURITY_PSK,           /* TLS, both know a pre-shared key              */

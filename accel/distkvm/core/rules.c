@@ -123,7 +123,7 @@ static uint8_t role(CohNodeId node)
     return node == 0 ? BOOT : FOLLOWER;
 }
 
-/* What of @rule is broken besides the type, or NULL. */
+/* The part of @rule that is broken besides the type, or NULL. */
 static const char *broken(const Rule *rule, size_t len, CohNodeId from,
                           CohNodeId self, Phase phase)
 {

@@ -24,8 +24,8 @@ typedef enum Phase {
 } Phase;
 
 /*
- * What is wrong with a frame that @self got from @from in @phase; NULL if it
- * obeys the rules.  The text goes on after "it sent ".
+ * The rule that a frame breaks which @self got in @phase; NULL if it obeys all.
+ * The text goes on after "it sent ".
  */
 const char *rules_frame(const WireFrame *frame, CohNodeId self, Phase phase);
 /* The same for a control message of @type, as long as @len bytes. */
