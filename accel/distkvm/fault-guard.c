@@ -19,8 +19,6 @@
 #include "lease.h"
 
 #define INSTRUCTION_MAX 16
-/* In the error code of an x86 page fault. */
-#define FAULT_WRITE 2
 
 static struct sigaction previous;
 
@@ -33,8 +31,7 @@ static void leave_guest(CPUState *cpu)
 
 static void on_sigsegv(int sig, siginfo_t *info, void *context)
 {
-    const greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
-    uintptr_t pc = registers[REG_RIP];
+    uintptr_t pc = ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
     CPUState *cpu = current_cpu;
     bool leave = false;
 
@@ -51,7 +48,7 @@ static void on_sigsegv(int sig, siginfo_t *info, void *context)
             cpu->running && !bql_locked()) {
             leave_guest(cpu);
         }
-        if (mem_unpoison(info->si_addr, registers[REG_ERR] & FAULT_WRITE)) {
+        if (mem_unpoison(info->si_addr)) {
             return;
         }
     }

@@ -16,7 +16,6 @@
 #include "qemu/userfaultfd.h"
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/utsname.h>
 #include "mem.h"
 #include "trace.h"
@@ -58,6 +57,7 @@ static uint8_t zero_page[COH_PAGE_SIZE] QEMU_ALIGNED(COH_PAGE_SIZE);
 
 /* For the signal handler, which gets no argument. */
 static Mem *poisoned;
+static bool all_poisoned;
 
 static void stage_init(Stage *s, int fd, unsigned pages)
 {
@@ -155,11 +155,10 @@ void mem_free(Mem *mem)
 }
 
 /* Each stretch of a lane reports its faults to that lane. */
-static bool register_stretches(Mem *mem, uint8_t *host, uint64_t size,
-                               CohPage first)
+static bool for_stretches(Mem *mem, uint8_t *host, uint64_t size,
+                          CohPage first, bool (*fn)(int fd, void *host,
+                                                    uint64_t size))
 {
-    const uint64_t need = BIT(_UFFDIO_COPY) | BIT(_UFFDIO_ZEROPAGE) |
-                          BIT(_UFFDIO_WAKE) | BIT(_UFFDIO_WRITEPROTECT);
     CohPage page = first, end = first + (size >> COH_PAGE_BITS);
 
     while (page < end) {
@@ -167,19 +166,33 @@ static bool register_stretches(Mem *mem, uint8_t *host, uint64_t size,
                        ? ((page >> mem->lanes.bits) + 1) << mem->lanes.bits
                        : end;
         uint64_t pages = MIN(next, end) - page;
-        uint64_t ioctls = 0;
 
-        if (uffd_register_memory(mem->fd[lane_of(&mem->lanes, page)],
-                                 host + ((page - first) << COH_PAGE_BITS),
-                                 pages << COH_PAGE_BITS,
-                                 UFFDIO_REGISTER_MODE_MISSING |
-                                 UFFDIO_REGISTER_MODE_WP, &ioctls) < 0 ||
-            (ioctls & need) != need) {
+        if (!fn(mem->fd[lane_of(&mem->lanes, page)],
+                host + ((page - first) << COH_PAGE_BITS),
+                pages << COH_PAGE_BITS)) {
             return false;
         }
         page += pages;
     }
     return true;
+}
+
+static bool register_stretch(int fd, void *host, uint64_t size)
+{
+    const uint64_t need = BIT(_UFFDIO_COPY) | BIT(_UFFDIO_ZEROPAGE) |
+                          BIT(_UFFDIO_WAKE) | BIT(_UFFDIO_WRITEPROTECT);
+    uint64_t ioctls = 0;
+
+    return uffd_register_memory(fd, host, size,
+                                UFFDIO_REGISTER_MODE_MISSING |
+                                UFFDIO_REGISTER_MODE_WP, &ioctls) == 0 &&
+           (ioctls & need) == need;
+}
+
+/* Wakes all that wait there, too. */
+static bool unregister_stretch(int fd, void *host, uint64_t size)
+{
+    return uffd_unregister_memory(fd, host, size) == 0;
 }
 
 bool mem_add_block(Mem *mem, const char *name, void *host, uint64_t size,
@@ -193,7 +206,7 @@ bool mem_add_block(Mem *mem, const char *name, void *host, uint64_t size,
     /* After QEMU's own advice: protection goes by 4 KiB. */
     qemu_madvise(host, size, QEMU_MADV_NOHUGEPAGE);
     qemu_madvise(host, size, QEMU_MADV_UNMERGEABLE);
-    if (!register_stretches(mem, host, size, first)) {
+    if (!for_stretches(mem, host, size, first, register_stretch)) {
         error_setg(errp, "distkvm: RAM block '%s' cannot be coherent", name);
         error_append_hint(errp, "It must be private anonymous memory of"
                           " 4 KiB pages.\n");
@@ -397,18 +410,14 @@ void mem_poison(Mem *mem, CohPage page)
 
 void mem_poison_all(Mem *mem)
 {
+    qatomic_set(&all_poisoned, true);
     qatomic_set(&poisoned, mem);
     for (unsigned i = 0; i < mem->blocks; i++) {
         MemBlock *b = &mem->block[i];
-        struct uffdio_range range = {
-            .start = (uintptr_t)b->host, .len = b->size,
-        };
 
+        /* In this order: nobody may read zeroes where a page was to come. */
         mprotect(b->host, b->size, PROT_NONE);
-        /* Of each lane the stretches that are its own. */
-        for (unsigned lane = 0; lane < mem->lanes.n; lane++) {
-            ioctl(mem->fd[lane], UFFDIO_WAKE, &range);
-        }
+        for_stretches(mem, b->host, b->size, b->first, unregister_stretch);
     }
 }
 
@@ -419,39 +428,15 @@ bool mem_is_poisoned(void *addr)
     return mem && block_of_host(mem, (uintptr_t)addr);
 }
 
-/* Is there anything at @page, which nobody may touch now? */
-static bool is_present(void *page)
-{
-    unsigned char present = 0;
-
-    return !mincore(page, COH_PAGE_SIZE, &present) && (present & 1);
-}
-
-/*
- * A page of this node's whose lane hangs may be looked at, as it is.  To be
- * written, it leaves the userfaultfd, where its thread would wait for ever.
- */
-bool mem_unpoison(void *addr, bool write)
+bool mem_unpoison(void *addr)
 {
     void *page = (void *)((uintptr_t)addr & ~(uintptr_t)(COH_PAGE_SIZE - 1));
-    uint8_t copy[COH_PAGE_SIZE];
-    bool present = is_present(page);
 
-    if (present) {
-        if (mprotect(page, COH_PAGE_SIZE, PROT_READ)) {
-            return false;
-        }
-        if (!write) {
-            return true;
-        }
-        memcpy(copy, page, sizeof(copy));
+    if (qatomic_read(&all_poisoned)) {
+        /* What this node had there is there still. */
+        return !mprotect(page, COH_PAGE_SIZE, PROT_READ | PROT_WRITE);
     }
-    if (mmap(page, COH_PAGE_SIZE, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
-        return false;
-    }
-    if (present) {
-        memcpy(page, copy, sizeof(copy));
-    }
-    return true;
+    return mmap(page, COH_PAGE_SIZE, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                0) != MAP_FAILED;
 }

@@ -76,9 +76,9 @@ void mem_poison_all(Mem *mem);
 /* May @addr have been poisoned?  Async-signal-safe, as is the next. */
 bool mem_is_poisoned(void *addr);
 /*
- * Let the poisoned page at @addr be read, or written: it holds what this node
- * had there, or zeroes.  False if that fails.
+ * Let the poisoned page at @addr be used again: it holds zeroes, or, after
+ * mem_poison_all(), what this node had there.  False if that fails.
  */
-bool mem_unpoison(void *addr, bool write);
+bool mem_unpoison(void *addr);
 
 #endif

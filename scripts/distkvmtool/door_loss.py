@@ -3,6 +3,7 @@
 travel no more.  Each is named within dead-after-ms and a second."""
 
 import contextlib
+import os
 import re
 import time
 
@@ -22,6 +23,9 @@ ANSWER_SECONDS = 2
 # Of a head and some, but of no page.
 SMALL_BYTES = 1000
 TIMEOUT = 240
+# Loaded by node 0, and read by node 1.
+IMAGE_AT = 1 << 20
+IMAGE_BYTES = 32 << 10
 LOSSES = {
     'lane': r'lane \d+ \(\w+\) has not answered for \d+ ms',
     'page': r'page 0x[0-9a-f]+ has been awaited for \d+ ms',
@@ -128,16 +132,30 @@ def cut(name, ways, lanes=1, which=None, passes=0, busy=False):
         return check_named(cluster, started, f"{wanted}|{LOSSES['page']}")
 
 
+def memory_of(cluster, node, name):
+    """What the monitor shows of the image that node 0 has loaded."""
+    copy = cluster.run_dir / f'memory-{name}'
+    cluster.qmp(node).execute('pmemsave', val=IMAGE_AT, size=IMAGE_BYTES,
+                              filename=str(copy))
+    return copy.read_bytes()
+
+
 def hangs(name, transport, lanes, which):
     """One engine thread of node 1 does nothing any more."""
     with qtest_cluster(f'loss-{name}', options=options(transport,
                                                        lanes)) as cluster:
-        for node in (0, 1):
-            cluster.start(node, [*NAMED, *(() if node else HEADLESS)])
+        image = cluster.run_dir / 'image'
+        image.write_bytes(os.urandom(IMAGE_BYTES))
+        cluster.start(0, [*NAMED, *HEADLESS, '-device',
+                          f'loader,file={image},addr={IMAGE_AT},force-raw=on'])
+        cluster.start(1, NAMED)
         cluster.wait_formed(PATIENCE)
         for node in (0, 1):
             until('the guest runs', lambda node=node: status(
                 cluster, node) == 'running')
+        before = memory_of(cluster, 1, 'before')
+        if before != image.read_bytes():
+            raise Problem('node 1 does not see the image')
         engines = threads(cluster.process[1].pid, 'distkvm-engine')
         if len(engines) != lanes:
             raise Problem(f'{len(engines)} engine threads, not {lanes}')
@@ -155,6 +173,8 @@ def hangs(name, transport, lanes, which):
                 if own not in log_of(cluster, 1):
                     raise Problem(f'node 1 blames another: '
                                   f'{loss_of(cluster, 1)}')
+                if memory_of(cluster, 1, 'after') != before:
+                    raise Problem('node 1 shows other contents of its memory')
                 return named
         except Problem as problem:
             if 'ptrace needs' in str(problem):
