@@ -522,15 +522,16 @@ static void name_wait(bool *said, int64_t since_ns, int64_t limit_ms,
 void control_watch(int64_t limit_ms)
 {
     static bool said_io, said_token, said_mirror;
-    CohNodeId node = 0;
+    CohNodeId node = 0, holder;
     int64_t since = mirror_waits_since_ns(&node);
+    int64_t token_since = token_waits_since_ns(&holder);
 
     name_wait(&said_mirror, since, limit_ms, node,
               "acknowledged a change of the memory map or of a local APIC");
     name_wait(&said_io, io_waits_since_ns(), limit_ms, 0,
               "answered a device access");
-    name_wait(&said_token, token_waits_since_ns(), limit_ms, 0,
-              "granted a misaligned LOCK");
+    name_wait(&said_token, token_since, limit_ms, holder,
+              "let go of, or granted, a misaligned LOCK");
 }
 
 void control_cannot_join(const char *why)

@@ -262,7 +262,10 @@ void code_page_revoked(CohPage page);
 void code_kick_all(void);
 void token_frame(const WireFrame *frame);
 void token_fail(void);
-/* Since when has this node waited for the token, by get_clock()?  0: not. */
-int64_t token_waits_since_ns(void);
+/*
+ * Since when has this node waited for the token, by get_clock(), and for which
+ * node, as far as it is known?  0: it does not wait.
+ */
+int64_t token_waits_since_ns(CohNodeId *node);
 
 #endif

@@ -99,12 +99,6 @@ static bool granted_here(void)
     return true;
 }
 
-int64_t token_waits_since_ns(void)
-{
-    QEMU_LOCK_GUARD(&token.lock);
-    return token.asked_ns;
-}
-
 /* The ledger's own node takes part like any other, without a frame. */
 static QemuMutex *ledger_lock(void)
 {
@@ -152,6 +146,18 @@ void token_frame(const WireFrame *frame)
     if (!asked) {
         member_expel(frame->from, "it sent a token's message out of turn");
     }
+}
+
+int64_t token_waits_since_ns(CohNodeId *node)
+{
+    /* Node 0 knows which node has it; others ask node 0. */
+    *node = 0;
+    if (distkvm_is_boot_node()) {
+        QEMU_LOCK_GUARD(ledger_lock());
+        *node = token.holder == COH_NODE_NONE ? 0 : token.holder;
+    }
+    QEMU_LOCK_GUARD(&token.lock);
+    return token.asked_ns;
 }
 
 void token_fail(void)
