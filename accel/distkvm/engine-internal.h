@@ -226,7 +226,7 @@ void engine_service_begins(Engine *e, CohPage page, CohNodeId requester);
 /* For that it asks these nodes to act. */
 void engine_asked(Engine *e, CohPage page, const CohNodeSet *asked);
 void engine_late_frame(Engine *e, const WireFrame *frame);
-/* What is late by @limit_ns is named, and later a loss. */
+/* A page that is late by @limit_ns is named, and later its keeper is lost. */
 void engine_look_for_late(Engine *e, int64_t limit_ns);
 /* Does a peer @state wait for other nodes? */
 static inline bool engine_is_fetching(uint8_t state)

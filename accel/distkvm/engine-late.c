@@ -21,7 +21,7 @@
 
 /* A requester says that it misses a page by then, after its time. */
 #define COMPLAIN_NS (400 * SCALE_MS)
-/* So many limits are a loss. */
+/* A page's keeper is lost after so many limits. */
 #define LOSS_LIMITS 2
 /* A home that only says that it is at it is to blame after so many. */
 #define EXCUSED_LIMITS 4
@@ -247,7 +247,7 @@ static void look_at_fetch(Engine *e, EngineLate *late, int64_t limit_ns)
                serving->requester == e->node.id) {
         requester_misses(e, serving, &late->nodes, limit_ns);
     }
-    /* Else it stands behind another's request: see look_at_service(). */
+    /* A request behind another's is looked at in look_at_service(). */
     if (home == e->node.id && age_ns(late) > EXCUSED_LIMITS * limit_ns) {
         blame(e, late, home);
     }

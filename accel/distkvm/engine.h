@@ -170,7 +170,7 @@ void engine_fail(Engine *e);
  * until engine_set_transport() or engine_free().
  */
 const void *engine_address(Engine *e, size_t *len);
-/* What leads to @peer, as of its connection; g_free.  Any thread. */
+/* The way to @peer, as of its connection; g_free.  Any thread. */
 char *engine_describe_peer(Engine *e, CohNodeId peer);
 void engine_stats(Engine *e, EngineStats *stats);
 

@@ -433,7 +433,7 @@ bool mem_unpoison(void *addr)
     void *page = (void *)((uintptr_t)addr & ~(uintptr_t)(COH_PAGE_SIZE - 1));
 
     if (qatomic_read(&all_poisoned)) {
-        /* What this node had there is there still. */
+        /* The page keeps what this node had there. */
         return !mprotect(page, COH_PAGE_SIZE, PROT_READ | PROT_WRITE);
     }
     return mmap(page, COH_PAGE_SIZE, PROT_READ | PROT_WRITE,

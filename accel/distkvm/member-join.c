@@ -70,7 +70,7 @@ static void send_to(Member *m, QDict *message)
 
 /* --------------------------------------------------------------- hello */
 
-/* What @hello says of shared memory with its node; NULL: nothing against it. */
+/* The reason in @hello against shared memory with its node, or NULL. */
 static char *why_apart(const QDict *hello)
 {
     const char *differs = place_differs(mm.place,

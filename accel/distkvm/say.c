@@ -109,13 +109,12 @@ static void *say_thread(void *unused)
     return NULL;
 }
 
-bool say_flush(int64_t ms)
+static void say_at_exit(void)
 {
-    int64_t end = get_clock() + ms * SCALE_MS;
-    bool done;
+    int64_t end = get_clock() + AT_EXIT_MS * SCALE_MS;
 
-    qemu_mutex_lock(&say.lock);
-    while (!(done = g_queue_is_empty(&say.lines) && !say.writing)) {
+    QEMU_LOCK_GUARD(&say.lock);
+    while (!g_queue_is_empty(&say.lines) || say.writing) {
         int64_t left = (end - get_clock()) / SCALE_MS;
 
         if (left <= 0 ||
@@ -123,13 +122,6 @@ bool say_flush(int64_t ms)
             break;
         }
     }
-    qemu_mutex_unlock(&say.lock);
-    return done;
-}
-
-static void say_at_exit(void)
-{
-    say_flush(AT_EXIT_MS);
 }
 
 static void start_locked(void)

@@ -6,7 +6,8 @@
  * hand their text to a thread of its own, which alone waits for the log.
  * At most SAY_LINES_MAX lines wait; more are counted, not kept.
  *
- * Any thread, any lock; never blocks, except say_flush().
+ * Any thread, any lock; never blocks.  The end of the process waits for what was
+ * said, half a second at most.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -22,10 +23,5 @@ void say_warning(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 void say_error(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 /* A peer was turned away, or left: a warning that none can repeat at will. */
 void say_refusal(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
-/*
- * Wait until all that was said is written, @ms milliseconds at most; false if
- * it is not.  The end of the process does so by itself, for half a second.
- */
-bool say_flush(int64_t ms);
 
 #endif
