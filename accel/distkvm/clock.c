@@ -14,7 +14,7 @@
 #include "qemu/thread.h"
 #include "qemu/timer.h"
 #include "clock.h"
-#include "trace.h"
+#include "accel/distkvm/trace.h"
 
 #define PPB NANOSECONDS_PER_SECOND
 /* No two working crystals differ by more (the test hook asks for 200). */

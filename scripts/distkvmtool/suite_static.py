@@ -66,7 +66,7 @@ def links():
 
 def wire_table():
     """docs/wire-format.rst has the offsets that the code uses."""
-    code = (TOP / 'accel/distkvm/core/wire.c').read_text()
+    code = (TOP / 'accel/distkvm/wire/wire.c').read_text()
     text = Path(TOP / 'docs/wire-format.rst').read_text()
     for name, offset, size in re.findall(
             r'AT_(\w+) = (\d+),\s*/\* (\d+) \*/', code):

@@ -7,7 +7,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "coh-node.h"
+#include "accel/distkvm/core/coh-node.h"
 
 /* ---------------------------------------------------------------- tables */
 

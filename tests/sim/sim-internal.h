@@ -7,7 +7,7 @@
 #ifndef SIM_INTERNAL_H
 #define SIM_INTERNAL_H
 
-#include "hold.h"
+#include "accel/distkvm/engine/hold.h"
 #include "sim.h"
 
 enum { SIM_NONE, SIM_RO, SIM_RW };

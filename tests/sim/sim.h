@@ -15,7 +15,7 @@
 #ifndef SIM_H
 #define SIM_H
 
-#include "coh-node.h"
+#include "accel/distkvm/core/coh-node.h"
 
 #define SIM_LATENCIES 128   /* four for every power of two */
 

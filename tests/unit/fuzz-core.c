@@ -9,8 +9,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "coh-node.h"
-#include "wire.h"
+#include "accel/distkvm/core/coh-node.h"
+#include "accel/distkvm/wire/wire.h"
 
 #define NODES 3
 #define PAGES 6

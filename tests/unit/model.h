@@ -20,7 +20,7 @@
 #ifndef MODEL_H
 #define MODEL_H
 
-#include "coh-node.h"
+#include "accel/distkvm/core/coh-node.h"
 
 #define MODEL_NODES_MAX 4
 #define MODEL_PAGES_MAX 2

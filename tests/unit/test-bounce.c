@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "bounce.h"
+#include "accel/distkvm/client/bounce.h"
 
 #define PAGE 7
 

@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "cluster-map.h"
+#include "accel/distkvm/core/cluster-map.h"
 
 static void test_home(void)
 {

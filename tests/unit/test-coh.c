@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "coh-node.h"
+#include "accel/distkvm/core/coh-node.h"
 
 static void check_row(const CohRow *row, const char *state, const char *event,
                       unsigned states, bool home)

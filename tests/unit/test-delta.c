@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "delta.h"
+#include "accel/distkvm/memory/delta.h"
 
 static uint8_t data[COH_PAGE_SIZE], rebuilt[COH_PAGE_SIZE];
 static uint8_t wire[DELTA_BYTES_MAX];

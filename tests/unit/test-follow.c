@@ -6,7 +6,7 @@
  */
 #include "qemu/osdep.h"
 #include <sys/syscall.h>
-#include "follow.h"
+#include "accel/distkvm/engine/affinity.h"
 
 static int faults(Follow *f, int cpu, int n)
 {

@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "greeting.h"
+#include "accel/distkvm/wire/greeting.h"
 
 static void test_there_and_back(void)
 {

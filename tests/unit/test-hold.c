@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "hold.h"
+#include "accel/distkvm/engine/hold.h"
 
 static Hold hold;
 

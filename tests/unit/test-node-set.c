@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "coh-types.h"
+#include "accel/distkvm/core/coh-types.h"
 
 /* First and last, and both sides of a word's end. */
 static const CohNodeId members[] = { 0, 63, 64, 700, COH_NODES_MAX - 1 };

@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "coh-op.h"
+#include "accel/distkvm/core/coh-op.h"
 
 #define THREADS 4
 #define ROUNDS 100000

@@ -4,8 +4,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "coh-node.h"
-#include "rules.h"
+#include "accel/distkvm/core/coh-node.h"
+#include "accel/distkvm/wire/rules.h"
 
 static const char *frame(uint8_t type, uint8_t sub, uint32_t len,
                          CohNodeId from, CohNodeId self, Phase phase)

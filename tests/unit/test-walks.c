@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "walks.h"
+#include "accel/distkvm/engine/pagewalk.h"
 
 static void test_remembers(void)
 {

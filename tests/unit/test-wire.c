@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "wire.h"
+#include "accel/distkvm/wire/wire.h"
 
 static const WireFrame sample = {
     .type = WIRE_COH, .sub = 9, .from = 3, .requester = COH_NODE_NONE,

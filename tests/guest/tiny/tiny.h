@@ -80,7 +80,7 @@ void test_counters(void);
 void test_ipi(void);
 void test_extint(void);
 void test_extint_pair(void);
-/* code.c */
+/* vmi/tcg-code.c */
 void test_code(void);
 void test_tables(void);
 void test_device(void);

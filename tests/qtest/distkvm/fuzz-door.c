@@ -21,11 +21,11 @@
 #include "qemu/bswap.h"
 #include "qemu/module.h"
 #include "qom/object_interfaces.h"
-#include "core/rules.h"
-#include "credentials.h"
-#include "distkvm-internal.h"
-#include "door.h"
-#include "engine-internal.h"
+#include "accel/distkvm/wire/rules.h"
+#include "accel/distkvm/wire/credentials.h"
+#include "accel/distkvm/node.h"
+#include "accel/distkvm/cluster/door.h"
+#include "accel/distkvm/engine/engine-internal.h"
 
 #define BATCH_BYTES (48 * 1024)
 #define PEER 1

@@ -20,9 +20,9 @@
 #include "qobject/qlist.h"
 #include "qobject/qnum.h"
 #include "qobject/qstring.h"
-#include "channel.h"
-#include "distkvm-internal.h"
-#include "hello.h"
+#include "accel/distkvm/wire/channel.h"
+#include "accel/distkvm/node.h"
+#include "accel/distkvm/cluster/hello.h"
 #include "machine-hello.h"
 
 #define BYTES_MAX (2 * CHANNEL_HELLO_MAX)

@@ -10,7 +10,7 @@
 #include "qapi/error.h"
 #include "qemu/atomic.h"
 #include "qemu/thread.h"
-#include "mem.h"
+#include "accel/distkvm/memory/mem.h"
 #include "probe.h"
 
 void probe_init(Probe *probe, unsigned max)

@@ -6,8 +6,8 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qobject/qlist.h"
-#include "distkvm-internal.h"
-#include "hello.h"
+#include "accel/distkvm/node.h"
+#include "accel/distkvm/cluster/hello.h"
 #include "machine-hello.h"
 
 #define KHZ 2500000

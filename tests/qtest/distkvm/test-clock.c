@@ -5,7 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/timer.h"
-#include "clock.h"
+#include "accel/distkvm/clock.h"
 
 #define SECOND NANOSECONDS_PER_SECOND
 /* The clock goes on while a test looks at it; less than this, surely. */

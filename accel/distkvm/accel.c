@@ -1,0 +1,543 @@
+/*
+ * distkvm: the accelerator
+ *
+ * Creates the inner accelerator that executes this node's vCPUs, puts it in
+ * its own place, and wraps its operations: vCPUs of other nodes get a thread
+ * that executes nothing, interrupts and clocks go by the cluster.
+ * Main thread.  Spec: docs/architecture.rst, "Accelerator".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/visitor.h"
+#include "exec/target_page.h"
+#include "hw/boards.h"
+#include "hw/i386/x86.h"
+#include "hw/intc/i8259.h"
+#include "hw/qdev-properties.h"
+#include "qemu/accel.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/module.h"
+#include "system/accel-ops.h"
+#include "system/cpus.h"
+#include "system/distkvm.h"
+#include "system/hostmem.h"
+#include "system/runstate.h"
+#include "system/system.h"
+#include "clock.h"
+#include "accel/distkvm/wire/credentials.h"
+#include "node.h"
+#include "accel/distkvm/vmi/fault-guard.h"
+#include "accel/distkvm/vmi/kvm.h"
+#include "accel/distkvm/vmi/tsc.h"
+
+#define TYPE_DISTKVM_ACCEL ACCEL_CLASS_NAME("distkvm")
+OBJECT_DECLARE_SIMPLE_TYPE(DistKVMAccel, DISTKVM_ACCEL)
+
+#define SPIN_AUTO -1
+#define SPIN_US 20
+/* Below this many host CPUs nobody spins. */
+#define SPIN_CPUS_MIN 4
+/* An xAPIC's ids are of eight bits, and this one is everybody. */
+#define XAPIC_EVERYBODY 255
+
+struct DistKVMAccel {
+    AccelState parent_obj;
+
+    char *vmi;
+    char *peers;
+    char *vcpus;
+    char *mem;
+    char *cap;
+    char *cluster;
+    char *tls_creds;
+    char *tls_authz;
+    char *transport;
+    bool insecure;
+    int64_t node;
+    int64_t join_timeout_s;
+    int64_t dead_after_ms;
+    int64_t hold_us;
+    int64_t delta_pages;
+    int64_t readahead;
+    int64_t walk_bundles;
+    int64_t spin_us;
+    int64_t follow;
+    int64_t lanes;
+    int64_t clock_skew_ppm;
+};
+
+DistKVM *distkvm;
+static bool distkvm_allowed;
+static AccelOpsClass inner_ops;
+static char *mem_option, *cap_option;
+static int64_t lanes_option;
+static char *creds_option, *authz_option;
+static bool insecure_option;
+
+bool distkvm_enabled(void)
+{
+    return distkvm;
+}
+
+bool distkvm_must_bounce(void)
+{
+    return distkvm;
+}
+
+bool distkvm_fenced(void)
+{
+    return distkvm && qatomic_read(&distkvm->fenced);
+}
+
+/* ---------------------------------------------------------- operations */
+
+bool distkvm_cpu_is_remote(const CPUState *cpu)
+{
+    return distkvm && !distkvm_cpu_is_local(cpu);
+}
+
+static void distkvm_create_vcpu_thread(CPUState *cpu)
+{
+    if (distkvm_cpu_is_local(cpu)) {
+        inner_ops.create_vcpu_thread(cpu);
+    } else {
+        vmi_kvm_remote(cpu);
+        dummy_start_vcpu_thread(cpu);
+    }
+}
+
+static void distkvm_kick_vcpu_thread(CPUState *cpu)
+{
+    if (distkvm_cpu_is_local(cpu) && inner_ops.kick_vcpu_thread) {
+        inner_ops.kick_vcpu_thread(cpu);
+    } else if (cpu->created) {
+        cpus_kick_thread(cpu);
+    }
+}
+
+static void local_handle_interrupt(CPUState *cpu, int mask)
+{
+    cpu->interrupt_request |= mask;
+    if (!qemu_cpu_is_self(cpu)) {
+        qemu_cpu_kick(cpu);
+    }
+}
+
+/* Asked before a vCPU's thread sleeps. */
+static bool distkvm_cpu_thread_is_idle(CPUState *cpu)
+{
+    if (distkvm->engine && qemu_cpu_is_self(cpu)) {
+        /* That it halts is seen by whoever sees what engine_rests() does. */
+        smp_mb();
+        engine_rests(distkvm->engine);
+    }
+    return !inner_ops.cpu_thread_is_idle || inner_ops.cpu_thread_is_idle(cpu);
+}
+
+static void distkvm_ops_init(AccelOpsClass *ops)
+{
+    if (inner_ops.ops_init) {
+        inner_ops.ops_init(ops);
+    }
+    if (distkvm->vmi == DISTKVM_VMI_KVM) {
+        vmi_kvm_wrap_ops(ops);
+    }
+    inner_ops = *ops;
+    irq_set_local_handler(ops->handle_interrupt ?: local_handle_interrupt);
+    ops->create_vcpu_thread = distkvm_create_vcpu_thread;
+    ops->kick_vcpu_thread = distkvm_kick_vcpu_thread;
+    ops->handle_interrupt = irq_handle_interrupt;
+    ops->cpu_thread_is_idle = distkvm_cpu_thread_is_idle;
+    if (distkvm->vmi != DISTKVM_VMI_QTEST) {
+        ops->get_virtual_clock = cluster_clock_ns;
+        ops->get_elapsed_ticks = vmi_tsc_ticks;
+    }
+}
+
+/* ------------------------------------------------------- initialisation */
+
+static void start_membership(void *unused)
+{
+    member_start();
+}
+
+static bool machine_done(Error **errp)
+{
+    if (!credentials_load(creds_option, authz_option, insecure_option,
+                          distkvm_over_unix(distkvm), errp) ||
+        !distkvm_refuse_devices(errp) ||
+        !distkvm_config_mem(distkvm, mem_option, distkvm_ram_bytes(), errp) ||
+        !distkvm_config_lanes(distkvm, lanes_option, errp) ||
+        !distkvm_config_cap(distkvm, cap_option, mem_option, errp) ||
+        (distkvm->vmi == DISTKVM_VMI_KVM &&
+         !vmi_kvm_x2apic_start(first_cpu, errp)) ||
+        !distkvm_ram_start(errp)) {
+        return false;
+    }
+    code_init();
+    service_start();
+    io_init();
+    control_init();
+    fault_guard_init();
+    /* After the first reset, when the firmware is in place. */
+    service_queue_main(start_membership, NULL);
+    return true;
+}
+
+static void machine_done_notify(Notifier *notifier, void *data)
+{
+    Error *err = NULL;
+
+    if (!machine_done(&err)) {
+        error_report_err(err);
+        exit(EXIT_FAILURE);
+    }
+}
+
+static Notifier machine_done_notifier = { .notify = machine_done_notify };
+
+static const char *const vmi_name[] = {
+    [DISTKVM_VMI_TCG] = "tcg",
+    [DISTKVM_VMI_KVM] = "kvm",
+    [DISTKVM_VMI_QTEST] = "qtest",
+};
+
+static void choose_vmi(DistKVM *d)
+{
+    Error *err = NULL;
+
+    if (vmi_kvm_usable(&err) && vmi_kvm_check_host(&err)) {
+        d->vmi = DISTKVM_VMI_KVM;
+        info_report("distkvm: vmi=auto: KVM executes this node's vCPUs");
+    } else {
+        d->vmi = DISTKVM_VMI_TCG;
+        info_report("distkvm: vmi=auto: TCG executes this node's vCPUs (%s)",
+                    error_get_pretty(err));
+        error_free(err);
+    }
+}
+
+static bool parse_vmi(DistKVM *d, const char *vmi, Error **errp)
+{
+    if (!strcmp(vmi, "auto")) {
+        choose_vmi(d);
+        return true;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(vmi_name); i++) {
+        if (!strcmp(vmi, vmi_name[i])) {
+            d->vmi = i;
+            return i != DISTKVM_VMI_KVM ||
+                   (vmi_kvm_usable(errp) && vmi_kvm_check_host(errp));
+        }
+    }
+    error_setg(errp, "distkvm: vmi=%s is not known", vmi);
+    error_append_hint(errp, "Use vmi=kvm, vmi=tcg, vmi=auto or vmi=qtest.\n");
+    return false;
+}
+
+/*
+ * A wake-up costs more than the network, so spinning pays; but not where it
+ * takes the CPU from a vCPU.
+ */
+static int64_t spin_us(const DistKVMAccel *a)
+{
+    if (a->spin_us != SPIN_AUTO) {
+        return a->spin_us;
+    }
+    return sysconf(_SC_NPROCESSORS_ONLN) >= SPIN_CPUS_MIN ? SPIN_US : 0;
+}
+
+static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
+                      Error **errp)
+{
+    if (!distkvm_config_peers(d, a->peers, a->node, errp) ||
+        !distkvm_config_transport(d, a->transport, errp) ||
+        !parse_vmi(d, a->vmi, errp) ||
+        !distkvm_config_vcpus(d, a->vcpus, ms->smp.cpus, errp)) {
+        return false;
+    }
+    d->cluster = g_strdup(a->cluster);
+    d->join_timeout_ms = a->join_timeout_s * 1000;
+    d->dead_after_ms = a->dead_after_ms;
+    d->engine_config.hold_ns = a->hold_us * 1000;
+    d->engine_config.delta_pages = a->delta_pages;
+    d->engine_config.walks_write = a->walk_bundles &&
+                                   d->vmi == DISTKVM_VMI_KVM &&
+                                   vmi_kvm_walks_write();
+    d->engine_config.readahead = a->readahead;
+    d->engine_config.spin_ns = spin_us(a) * 1000;
+    d->engine_config.follow = a->follow;
+    lanes_option = a->lanes;
+    creds_option = g_strdup(a->tls_creds);
+    authz_option = g_strdup(a->tls_authz);
+    insecure_option = a->insecure;
+    mem_option = g_strdup(a->mem);
+    cap_option = g_strdup(a->cap);
+    cluster_clock_init(a->clock_skew_ppm);
+    return true;
+}
+
+/* Where a guest must not rely on its TSC. */
+static GlobalProperty unruly_tsc[] = {
+    { "x86_64-cpu", "invtsc", "off" },
+};
+
+/* Where a vCPU's id is none that an xAPIC can have. */
+static GlobalProperty large_ids[] = {
+    { "x86_64-cpu", "x2apic", "on" },
+};
+
+/* What depends on the host and the machine, before any CPU is made. */
+static void add_compat(MachineState *ms)
+{
+    GPtrArray *props = ACCEL_GET_CLASS(ms->accelerator)->compat_props;
+
+    if (distkvm->vmi == DISTKVM_VMI_KVM && !vmi_kvm_tsc_obeys()) {
+        warn_report("distkvm: this host's KVM does not set the TSC of vCPUs,"
+                    " as Linux before 5.16 does not, so the guest is told not"
+                    " to rely on it: start all nodes with -cpu"
+                    " MODEL,invtsc=off");
+        compat_props_add(props, unruly_tsc, G_N_ELEMENTS(unruly_tsc));
+    }
+    /* Ids have gaps: a socket of three cores takes four. */
+    if (x86_cpu_apic_id_from_index(X86_MACHINE(ms), ms->smp.max_cpus - 1) >=
+        XAPIC_EVERYBODY) {
+        compat_props_add(props, large_ids, G_N_ELEMENTS(large_ids));
+    }
+}
+
+static int start_inner(MachineState *ms)
+{
+    const char *vmi = vmi_name[distkvm->vmi];
+    g_autofree char *type = g_strdup_printf("%s" ACCEL_CLASS_SUFFIX, vmi);
+    g_autofree char *ops_type = g_strdup_printf("%s" ACCEL_OPS_SUFFIX, type);
+    ObjectClass *ops_class = module_object_class_by_name(ops_type);
+    AccelState *inner = ACCEL(object_new(type));
+    AccelClass *ac = ACCEL_GET_CLASS(inner);
+    AccelOpsClass *ops = ACCEL_OPS_CLASS(ops_class);
+
+    if (distkvm->vmi == DISTKVM_VMI_TCG) {
+        /* One thread for all vCPUs would execute those of other nodes. */
+        object_property_set_str(OBJECT(inner), "thread", "multi",
+                                &error_abort);
+    } else if (distkvm->vmi == DISTKVM_VMI_KVM) {
+        vmi_kvm_configure(OBJECT(inner));
+    }
+    inner_ops = *ops;
+    ops->ops_init = distkvm_ops_init;
+    ms->accelerator = inner;
+    *ac->allowed = true;
+    return ac->init_machine(ms);
+}
+
+static int distkvm_init_machine(MachineState *ms)
+{
+    DistKVMAccel *a = DISTKVM_ACCEL(ms->accelerator);
+    DistKVM *d = g_new0(DistKVM, 1);
+    Error *err = NULL;
+
+    if (!distkvm_refuse_machine(ms, &err) || !configure(a, ms, d, &err)) {
+        error_report_err(err);
+        exit(EXIT_FAILURE);
+    }
+    distkvm = d;
+    add_compat(ms);
+    qemu_add_machine_init_done_notifier(&machine_done_notifier);
+    return start_inner(ms);
+}
+
+/* -------------------------------------------------------------- options */
+
+#define STRING_PROPERTY(field) \
+    static char *get_##field(Object *obj, Error **errp) \
+    { \
+        return g_strdup(DISTKVM_ACCEL(obj)->field); \
+    } \
+    static void set_##field(Object *obj, const char *value, Error **errp) \
+    { \
+        g_free(DISTKVM_ACCEL(obj)->field); \
+        DISTKVM_ACCEL(obj)->field = g_strdup(value); \
+    }
+
+STRING_PROPERTY(vmi)
+STRING_PROPERTY(peers)
+STRING_PROPERTY(vcpus)
+STRING_PROPERTY(mem)
+STRING_PROPERTY(cap)
+STRING_PROPERTY(cluster)
+STRING_PROPERTY(tls_creds)
+STRING_PROPERTY(tls_authz)
+STRING_PROPERTY(transport)
+
+static bool get_insecure(Object *obj, Error **errp)
+{
+    return DISTKVM_ACCEL(obj)->insecure;
+}
+
+static void set_insecure(Object *obj, bool value, Error **errp)
+{
+    DISTKVM_ACCEL(obj)->insecure = value;
+}
+
+typedef struct IntOption {
+    const char *name;
+    size_t offset;
+    int64_t min, max, value;
+    const char *text;
+} IntOption;
+
+#define INT_OPTION(name, field, min, max, value, text) \
+    { name, offsetof(DistKVMAccel, field), min, max, value, text }
+
+static const IntOption int_options[] = {
+    INT_OPTION("node", node, 0, COH_NODES_MAX - 1, -1,
+               "This node's place in peers=, from 0"),
+    INT_OPTION("join-timeout", join_timeout_s, 1, 86400, 120,
+               "Seconds to wait for all nodes"),
+    INT_OPTION("dead-after-ms", dead_after_ms, 500, 600000, 4000,
+               "A node that is silent for this long is lost"),
+    INT_OPTION("hold-us", hold_us, 0, 100000, 100,
+               "A page stays this long after it was fetched"),
+    INT_OPTION("spin-us", spin_us, 0, 100000, SPIN_AUTO,
+               "Look for work this long before sleeping"),
+    INT_OPTION("delta-pages", delta_pages, 0, 1 << 20, 4096,
+               "Pages remembered, to send only what changed; 0: whole pages"),
+    INT_OPTION("readahead", readahead, 0, 256, 64,
+               "Pages fetched along when memory is read in order; 0: none"),
+    INT_OPTION("walk-bundles", walk_bundles, 0, 1, 1,
+               "Fetch the page tables of a walk together, and give nodes"
+               " turns, where walks count as writes; 0: not"),
+    INT_OPTION("follow", follow, 0, 1, 1,
+               "Let the engine run where this node's vCPU waits"),
+    INT_OPTION("lanes", lanes, 0, LANES_MAX, 0,
+               "Engine threads of each node; 0: one for four of its vCPUs"),
+    INT_OPTION("x-clock-skew-ppm", clock_skew_ppm, -1000, 1000, 0,
+               "Test hook: this host's clock is that much fast"),
+};
+
+static void get_int(Object *obj, Visitor *v, const char *name, void *opaque,
+                    Error **errp)
+{
+    const IntOption *o = opaque;
+
+    visit_type_int(v, name, (int64_t *)((char *)obj + o->offset), errp);
+}
+
+static void set_int(Object *obj, Visitor *v, const char *name, void *opaque,
+                    Error **errp)
+{
+    const IntOption *o = opaque;
+    int64_t value;
+
+    if (!visit_type_int(v, name, &value, errp)) {
+        return;
+    }
+    if (value < o->min || value > o->max) {
+        error_setg(errp, "distkvm: %s=%" PRId64 " is not between %" PRId64
+                   " and %" PRId64, name, value, o->min, o->max);
+        return;
+    }
+    *(int64_t *)((char *)obj + o->offset) = value;
+}
+
+static void distkvm_accel_instance_init(Object *obj)
+{
+    DistKVMAccel *a = DISTKVM_ACCEL(obj);
+
+    a->vmi = g_strdup("tcg");
+    a->cluster = g_strdup("default");
+    for (size_t i = 0; i < ARRAY_SIZE(int_options); i++) {
+        const IntOption *o = &int_options[i];
+
+        *(int64_t *)((char *)obj + o->offset) = o->value;
+    }
+}
+
+static GlobalProperty accel_compat[] = {
+    /* Few need it, and not every KVM leaves it to QEMU; but large_ids. */
+    { "x86_64-cpu", "x2apic", "off" },
+    /* It patches the guest's code while pausing this node's vCPUs only. */
+    { "apic-common", "vapic", "off" },
+    /* What a hypervisor offers a guest is not the same on all nodes. */
+    { "x86_64-cpu", "kvm", "off" },
+    { "x86_64-cpu", "tcg-cpuid", "off" },
+    /* KVM offers it, but the APIC is QEMU's, which has no such timer. */
+    { "x86_64-cpu", "tsc-deadline", "off" },
+    /* It is so on all nodes; who is not told reads a timer of node 0's. */
+    { "x86_64-cpu", "invtsc", "on" },
+    /* A guest's own guests would need their nested tables coherent. */
+    { "x86_64-cpu", "svm", "off" },
+    { "x86_64-cpu", "vmx", "off" },
+    { "ICH9-LPC", "disable_s3", "1" },
+    { "PIIX4_PM", "disable_s3", "1" },
+};
+
+static void add_string(ObjectClass *oc, const char *name,
+                       char *(*get)(Object *, Error **),
+                       void (*set)(Object *, const char *, Error **),
+                       const char *text)
+{
+    object_class_property_add_str(oc, name, get, set);
+    object_class_property_set_description(oc, name, text);
+}
+
+static void distkvm_accel_class_init(ObjectClass *oc, void *data)
+{
+    AccelClass *ac = ACCEL_CLASS(oc);
+
+    ac->name = "distkvm";
+    ac->init_machine = distkvm_init_machine;
+    ac->allowed = &distkvm_allowed;
+    ac->compat_props = g_ptr_array_new();
+    compat_props_add(ac->compat_props, accel_compat,
+                     G_N_ELEMENTS(accel_compat));
+
+    add_string(oc, "vmi", get_vmi, set_vmi,
+               "What executes this node's vCPUs: kvm, tcg, or auto");
+    add_string(oc, "peers", get_peers, set_peers,
+               "Address of every node, in order: host:port/host:port, or"
+               " unix:N:/dir");
+    add_string(oc, "vcpus", get_vcpus, set_vcpus,
+               "vCPUs of every node: 1/2/1");
+    add_string(oc, "mem", get_mem, set_mem,
+               "RAM that every node is home of: 1G/512M");
+    add_string(oc, "cap", get_cap, set_cap,
+               "RAM that this node holds at most; 0 for any amount");
+    add_string(oc, "cluster", get_cluster, set_cluster,
+               "A name that all nodes of the cluster share");
+    add_string(oc, "tls-creds", get_tls_creds, set_tls_creds,
+               "Credentials object that every node proves itself with");
+    add_string(oc, "tls-authz", get_tls_authz, set_tls_authz,
+               "Object that says which certificates may join");
+    add_string(oc, "transport", get_transport, set_transport,
+               "What frames travel over: auto, shm, tls, or ucx");
+    object_class_property_add_bool(oc, "insecure", get_insecure,
+                                   set_insecure);
+    object_class_property_set_description(oc, "insecure",
+        "Let anybody in who can reach the addresses of peers=");
+    for (size_t i = 0; i < ARRAY_SIZE(int_options); i++) {
+        const IntOption *o = &int_options[i];
+
+        object_class_property_add(oc, o->name, "int", get_int, set_int, NULL,
+                                  (void *)o);
+        object_class_property_set_description(oc, o->name, o->text);
+    }
+}
+
+static const TypeInfo distkvm_accel_info = {
+    .name = TYPE_DISTKVM_ACCEL,
+    .parent = TYPE_ACCEL,
+    .instance_size = sizeof(DistKVMAccel),
+    .instance_init = distkvm_accel_instance_init,
+    .class_init = distkvm_accel_class_init,
+};
+
+static void distkvm_accel_register_types(void)
+{
+    type_register_static(&distkvm_accel_info);
+}
+
+type_init(distkvm_accel_register_types)

@@ -1,0 +1,323 @@
+/*
+ * distkvm: the boot node's memory map, on every node
+ *
+ * Node 0's flat view is the cluster's address map.  It tells every section
+ * of RAM and ROM to the followers; there, RAM is an alias of the coherent
+ * RAM, ROM a copy of the contents, and all the rest goes to the device's
+ * owner (io.c).  Every section names its owner, for now always node 0.
+ * BQL held everywhere.  Spec: docs/architecture.rst, "Memory map".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "exec/address-spaces.h"
+#include "exec/memory.h"
+#include "exec/ramblock.h"
+#include "qobject/qlist.h"
+#include "qemu/error-report.h"
+#include "hw/boards.h"
+#include "crypto/hash.h"
+#include "accel/distkvm/node.h"
+#include "memmap.h"
+#include "accel/distkvm/memory/ram.h"
+#include "accel/distkvm/trace.h"
+
+/* Above a follower's own devices, below its local APIC (0x1000). */
+#define MAP_PRIORITY 0x800
+#define ROM_CHUNK_BYTES (256u << 10)
+#define ROM_BYTES_MAX (64u << 20)
+
+typedef struct MapSection {
+    uint64_t addr, size, offset;
+    char *block;
+    bool rom, readonly;
+} MapSection;
+
+static struct {
+    /* node 0 */
+    MemoryListener listener;
+    GArray *sections;           /* MapSection */
+    bool collecting, changed;   /* within a commit */
+    GHashTable *roms_sent;      /* set of block names */
+    bool announced;
+    /* follower */
+    MemoryRegion container;
+    GPtrArray *regions;         /* MemoryRegion, in the container */
+    GHashTable *roms;           /* block name -> MemoryRegion */
+    GHashTable *roms_refused;   /* set of block names */
+} map;
+
+/* ---------------------------------------------------- node 0: telling it */
+
+static void section_clear(gpointer opaque)
+{
+    MapSection *s = opaque;
+
+    g_free(s->block);
+}
+
+static void map_begin(MemoryListener *listener)
+{
+    map.collecting = map.changed = false;
+}
+
+/*
+ * Called for every section of a view that is built anew, and for none of a
+ * view that is kept.
+ */
+static void map_section(MemoryListener *listener, MemoryRegionSection *mrs)
+{
+    MemoryRegion *mr = mrs->mr;
+    MapSection s = {
+        .addr = mrs->offset_within_address_space,
+        .size = int128_get64(mrs->size),
+        .offset = mrs->offset_within_region,
+        .readonly = mrs->readonly,
+    };
+
+    if (!map.collecting) {
+        map.collecting = true;
+        g_array_set_size(map.sections, 0);
+    }
+    if (!memory_region_is_ram(mr) || memory_region_is_ram_device(mr)) {
+        return;
+    }
+    s.rom = !distkvm_ram_is_coherent(mr);
+    /* Writable RAM of a device (VRAM) is reached through its owner. */
+    if (s.rom && !mrs->readonly) {
+        return;
+    }
+    s.block = g_strdup(mr->ram_block->idstr);
+    g_array_append_val(map.sections, s);
+}
+
+static void map_added(MemoryListener *listener, MemoryRegionSection *mrs)
+{
+    map.changed = true;
+    map_section(listener, mrs);
+}
+
+static void map_deleted(MemoryListener *listener, MemoryRegionSection *mrs)
+{
+    map.changed = true;
+}
+
+static void send_rom(const char *block)
+{
+    RAMBlock *rb = qemu_ram_block_by_name(block);
+    uint64_t size = qemu_ram_get_used_length(rb);
+    const uint8_t *data = qemu_ram_get_host_addr(rb);
+
+    if (size > ROM_BYTES_MAX) {
+        QDict *message = member_message("rom");
+
+        warn_report("distkvm: ROM '%s' has %" PRIu64 " MiB; other nodes take"
+                    " copies of %u MiB at most, so their vCPUs cannot read"
+                    " it; leave it out, or in libvirt: <rom bar='off'/>",
+                    block, size >> 20, ROM_BYTES_MAX >> 20);
+        /* Without contents: so that they know why they have none. */
+        qdict_put_str(message, "block", block);
+        qdict_put_int(message, "size", size);
+        member_broadcast(message);
+        return;
+    }
+    for (uint64_t at = 0; at < size; at += ROM_CHUNK_BYTES) {
+        QDict *message = member_message("rom");
+        uint64_t len = MIN(size - at, ROM_CHUNK_BYTES);
+        g_autofree char *text = g_base64_encode(data + at, len);
+
+        qdict_put_str(message, "block", block);
+        qdict_put_int(message, "size", size);
+        qdict_put_int(message, "offset", at);
+        qdict_put_str(message, "data", text);
+        member_broadcast(message);
+    }
+}
+
+static void tell_map(void)
+{
+    QDict *message = member_message("map");
+    QList *list = qlist_new();
+
+    for (guint i = 0; i < map.sections->len; i++) {
+        const MapSection *s = &g_array_index(map.sections, MapSection, i);
+        QDict *section = qdict_new();
+
+        if (s->rom && g_hash_table_add(map.roms_sent, g_strdup(s->block))) {
+            send_rom(s->block);
+        }
+        qdict_put_int(section, "owner", 0);
+        qdict_put_int(section, "addr", s->addr);
+        qdict_put_int(section, "size", s->size);
+        qdict_put_int(section, "offset", s->offset);
+        qdict_put_str(section, "block", s->block);
+        qdict_put_bool(section, "rom", s->rom);
+        qdict_put_bool(section, "readonly", s->readonly);
+        qlist_append(list, section);
+    }
+    qdict_put(message, "sections", list);
+    trace_distkvm_map_tell(map.sections->len);
+    mirror_broadcast(message);
+    if (current_cpu && distkvm_cpu_is_local(current_cpu)) {
+        mirror_wait_on_cpu(current_cpu);
+    }
+}
+
+static void map_commit(MemoryListener *listener)
+{
+    if (map.announced && map.changed) {
+        tell_map();
+    }
+}
+
+void map_announce(void)
+{
+    map.sections = g_array_new(false, false, sizeof(MapSection));
+    g_array_set_clear_func(map.sections, section_clear);
+    map.roms_sent = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+                                          NULL);
+    map.listener = (MemoryListener) {
+        .name = "distkvm-map",
+        .begin = map_begin,
+        .region_add = map_added,
+        .region_del = map_deleted,
+        .region_nop = map_section,
+        .commit = map_commit,
+    };
+    memory_listener_register(&map.listener, &address_space_memory);
+    map.announced = true;
+    tell_map();
+}
+
+/* -------------------------------------------------- follower: applying it */
+
+void map_init(void)
+{
+    memory_region_init(&map.container, NULL, "distkvm-map", UINT64_MAX);
+    memory_region_add_subregion_overlap(get_system_memory(), 0,
+                                        &map.container, MAP_PRIORITY);
+    map.regions = g_ptr_array_new();
+    map.roms = g_hash_table_new(g_str_hash, g_str_equal);
+    map.roms_refused = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+                                             NULL);
+}
+
+void map_add_devices(MemoryRegion *devices)
+{
+    memory_region_add_subregion_overlap(&map.container, 0, devices, -1);
+}
+
+void map_rom_message(CohNodeId from, const QDict *message)
+{
+    const char *block = qdict_get_try_str(message, "block");
+    const char *text = qdict_get_try_str(message, "data");
+    uint64_t size = qdict_get_try_int(message, "size", 0);
+    uint64_t offset = qdict_get_try_int(message, "offset", 0);
+    g_autofree guchar *data = NULL;
+    MemoryRegion *mr;
+    gsize len;
+
+    if (from != 0 || !block || !size) {
+        return;
+    }
+    if (size > ROM_BYTES_MAX) {
+        if (g_hash_table_add(map.roms_refused, g_strdup(block))) {
+            warn_report("distkvm: node 0's ROM '%s' has %" PRIu64 " MiB, more"
+                        " than the %u MiB that this node takes a copy of: its"
+                        " vCPUs cannot read it", block, size >> 20,
+                        ROM_BYTES_MAX >> 20);
+        }
+        return;
+    }
+    if (!text) {
+        return;
+    }
+    data = g_base64_decode(text, &len);
+    mr = g_hash_table_lookup(map.roms, block);
+    if (!mr) {
+        g_autofree char *name = g_strdup_printf("distkvm-rom-%s", block);
+        Error *err = NULL;
+
+        mr = g_new0(MemoryRegion, 1);
+        if (!memory_region_init_ram_nomigrate(mr, NULL, name, size, &err)) {
+            error_report_err(err);
+            g_free(mr);
+            return;
+        }
+        g_hash_table_insert(map.roms, g_strdup(block), mr);
+    }
+    if (offset <= memory_region_size(mr) &&
+        len <= memory_region_size(mr) - offset) {
+        memcpy((uint8_t *)memory_region_get_ram_ptr(mr) + offset, data, len);
+    }
+}
+
+static MemoryRegion *section_target(const char *block, bool rom)
+{
+    RAMBlock *rb;
+
+    if (rom) {
+        return g_hash_table_lookup(map.roms, block);
+    }
+    rb = qemu_ram_block_by_name(block);
+    return rb && distkvm_ram_is_coherent(rb->mr) ? rb->mr : NULL;
+}
+
+static void apply_section(const QDict *section)
+{
+    const char *block = qdict_get_try_str(section, "block") ?: "";
+    uint64_t addr = qdict_get_try_int(section, "addr", 0);
+    uint64_t size = qdict_get_try_int(section, "size", 0);
+    uint64_t offset = qdict_get_try_int(section, "offset", 0);
+    bool rom = qdict_get_try_bool(section, "rom", true);
+    MemoryRegion *target = section_target(block, rom);
+    MemoryRegion *alias;
+
+    if (rom && g_hash_table_contains(map.roms_refused, block)) {
+        return;
+    }
+    if (!target || offset > memory_region_size(target) ||
+        size > memory_region_size(target) - offset) {
+        warn_report("distkvm: node 0 maps '%s' at 0x%" PRIx64 ", which this"
+                    " node does not have", block, addr);
+        return;
+    }
+    alias = g_new0(MemoryRegion, 1);
+    memory_region_init_alias(alias, NULL, block, target, offset, size);
+    memory_region_set_readonly(alias, rom ||
+                               qdict_get_try_bool(section, "readonly", true));
+    memory_region_add_subregion(&map.container, addr, alias);
+    g_ptr_array_add(map.regions, alias);
+}
+
+void map_apply(const QDict *message)
+{
+    QList *sections = qdict_get_qlist(message, "sections");
+    g_autoptr(GPtrArray) old = NULL;
+    const QListEntry *entry;
+
+    if (!sections || distkvm_is_boot_node()) {
+        return;
+    }
+    old = map.regions;
+    memory_region_transaction_begin();
+    for (guint i = 0; i < old->len; i++) {
+        memory_region_del_subregion(&map.container,
+                                    g_ptr_array_index(old, i));
+    }
+    map.regions = g_ptr_array_new();
+    QLIST_FOREACH_ENTRY(sections, entry) {
+        const QDict *section = qobject_to(QDict, qlist_entry_obj(entry));
+
+        if (section) {
+            apply_section(section);
+        }
+    }
+    memory_region_transaction_commit();
+    /* Views refer to what an alias leads to, never to the alias. */
+    for (guint i = 0; i < old->len; i++) {
+        object_unparent(OBJECT(g_ptr_array_index(old, i)));
+        g_free(g_ptr_array_index(old, i));
+    }
+}

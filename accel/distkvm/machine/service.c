@@ -1,0 +1,82 @@
+/*
+ * distkvm: work that needs the big lock
+ *
+ * Class B: interrupts, device accesses, changes of the memory map.  They wait
+ * for the BQL on a thread of their own, so that neither the engine nor
+ * membership ever does.  What pauses vCPUs runs in the main loop instead.
+ * Knows nothing of what it runs.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/main-loop.h"
+#include "qemu/rcu.h"
+#include "qemu/thread.h"
+#include "block/aio.h"
+#include "accel/distkvm/node.h"
+
+typedef struct ServiceItem {
+    void (*fn)(void *opaque);
+    void *opaque;
+} ServiceItem;
+
+static GAsyncQueue *items;
+static GAsyncQueue *main_items;
+static QEMUBH *main_bh;
+
+static void *service_thread(void *unused)
+{
+    rcu_register_thread();
+    for (;;) {
+        ServiceItem *item = g_async_queue_pop(items);
+
+        bql_lock();
+        do {
+            item->fn(item->opaque);
+            g_free(item);
+        } while ((item = g_async_queue_try_pop(items)));
+        bql_unlock();
+    }
+    return NULL;
+}
+
+static void service_main_bh(void *unused)
+{
+    ServiceItem *item;
+
+    while ((item = g_async_queue_try_pop(main_items))) {
+        item->fn(item->opaque);
+        g_free(item);
+    }
+}
+
+void service_start(void)
+{
+    QemuThread thread;
+
+    items = g_async_queue_new();
+    main_items = g_async_queue_new();
+    main_bh = qemu_bh_new(service_main_bh, NULL);
+    qemu_thread_create(&thread, "distkvm-service", service_thread, NULL,
+                       QEMU_THREAD_DETACHED);
+}
+
+static void push(GAsyncQueue *queue, void (*fn)(void *opaque), void *opaque)
+{
+    ServiceItem *item = g_new(ServiceItem, 1);
+
+    item->fn = fn;
+    item->opaque = opaque;
+    g_async_queue_push(queue, item);
+}
+
+void service_queue(void (*fn)(void *opaque), void *opaque)
+{
+    push(items, fn, opaque);
+}
+
+void service_queue_main(void (*fn)(void *opaque), void *opaque)
+{
+    push(main_items, fn, opaque);
+    qemu_bh_schedule(main_bh);
+}

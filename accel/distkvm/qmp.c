@@ -1,0 +1,262 @@
+/*
+ * distkvm: what management is told: query-distkvm, info distkvm, and the event
+ *
+ * Main loop, BQL held.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-distkvm.h"
+#include "qapi/qapi-events-distkvm.h"
+#include "hw/boards.h"
+#include "hw/core/cpu.h"
+#include "monitor/hmp.h"
+#include "monitor/monitor.h"
+#include "clock.h"
+#include "node.h"
+
+#define HOT_PAGES_MAX 20
+
+static struct {
+    CohNodeSet nodes;
+    CohNodeId first;
+    char *why;                  /* of the first; NULL if none is */
+} lost;
+
+void distkvm_qmp_node_lost(CohNodeId node, const char *why)
+{
+    if (coh_set_has(&lost.nodes, node)) {
+        return;
+    }
+    coh_set_add(&lost.nodes, node);
+    if (!lost.why) {
+        lost.first = node;
+        lost.why = g_strdup(why);
+    }
+    qapi_event_send_distkvm_node_lost(node, distkvm->address[node], why);
+}
+
+bool distkvm_qmp_first_lost(CohNodeId *node, const char **why)
+{
+    *node = lost.first;
+    *why = lost.why;
+    return lost.why;
+}
+
+static DistKVMNodeState node_state(CohNodeId id)
+{
+    if (id == distkvm->id) {
+        return DIST_KVM_NODE_STATE_SELF;
+    }
+    switch (member_state(id)) {
+    case MEMBER_JOINED:
+        return DIST_KVM_NODE_STATE_JOINED;
+    case MEMBER_LEFT:
+        return DIST_KVM_NODE_STATE_LEFT;
+    case MEMBER_LOST:
+        return DIST_KVM_NODE_STATE_LOST;
+    default:
+        return DIST_KVM_NODE_STATE_ABSENT;
+    }
+}
+
+static DistKVMNode *node_info(CohNodeId id)
+{
+    const ClusterMap *map = &distkvm->map;
+    DistKVMNode *node = g_new0(DistKVMNode, 1);
+
+    node->id = id;
+    node->address = g_strdup(distkvm->address[id]);
+    node->state = node_state(id);
+    node->vcpus = map->cpu_first[id + 1] - map->cpu_first[id];
+    node->home_bytes = (map->page_first[id + 1] - map->page_first[id]) <<
+                       COH_PAGE_BITS;
+    if (node->state == DIST_KVM_NODE_STATE_JOINED) {
+        node->transport = engine_describe_peer(distkvm->engine, id);
+        node->has_silence_ms = true;
+        node->silence_ms = member_silence_ms(id);
+    }
+    return node;
+}
+
+static DistKVMHotPageList *hot_pages_info(void)
+{
+    EngineHotPage hot[HOT_PAGES_MAX];
+    unsigned n = engine_hot_pages(distkvm->engine, hot, HOT_PAGES_MAX);
+    DistKVMHotPageList *list = NULL, **tail = &list;
+
+    for (unsigned i = 0; i < n; i++) {
+        DistKVMHotPage *page = g_new0(DistKVMHotPage, 1);
+
+        page->page = hot[i].page;
+        page->faults = hot[i].faults;
+        QAPI_LIST_APPEND(tail, page);
+    }
+    return list;
+}
+
+static DistKVMMemory *memory_info(void)
+{
+    DistKVMMemory *m = g_new0(DistKVMMemory, 1);
+    EngineStats s;
+    EngineSize size;
+
+    engine_stats(distkvm->engine, &s);
+    engine_size(distkvm->engine, &size);
+    m->resident_pages = s.pages_resident;
+    m->resident_pages_max = s.pages_resident_max;
+    m->cap_pages = distkvm->engine_config.cap_pages;
+    m->snapshot_pages = distkvm->engine_config.delta_pages;
+    m->unchanged_pages_sent = s.unchanged_pages_sent;
+    m->operations = s.operations;
+    m->directory_bytes = size.home_bytes;
+    m->state_bytes = size.page_bytes;
+    m->snapshot_bytes = size.snapshot_bytes;
+    m->delta_pages_sent = s.delta_pages_sent;
+    m->delta_bytes_saved = s.delta_bytes_saved;
+    m->evictions = s.evictions_asked;
+    m->faults_deferred = s.faults_deferred;
+    m->owned_pages = s.pages_owned;
+    m->home_pages = s.pages_home;
+    m->faults_read = s.faults_read;
+    m->faults_write = s.faults_write;
+    m->faults_upgrade = s.faults_upgrade;
+    m->faults_local = s.faults_local;
+    m->readahead_pages = s.readahead_pages;
+    m->wait_read_ns = s.wait_read_ns;
+    m->wait_write_ns = s.wait_write_ns;
+    m->wait_upgrade_ns = s.wait_upgrade_ns;
+    m->hot_pages = hot_pages_info();
+    m->pages_sent = s.pages_sent;
+    m->zero_pages_sent = s.zero_pages_sent;
+    m->revocations = s.invalidations;
+    m->frames_sent = s.frames_sent;
+    m->frames_received = s.frames_received;
+    m->bytes_sent = s.bytes_sent;
+    m->bytes_received = s.bytes_received;
+    return m;
+}
+
+/* CPU time of a thread of this process, as the kernel counts it. */
+static int64_t thread_cpu_ms(int tid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/self/task/%d/schedstat",
+                                            tid);
+    g_autofree char *text = NULL;
+
+    return g_file_get_contents(path, &text, NULL, NULL)
+           ? g_ascii_strtoll(text, NULL, 10) / SCALE_MS : 0;
+}
+
+static DistKVMCpu *cpu_info(CPUState *cpu)
+{
+    DistKVMCpu *info = g_new0(DistKVMCpu, 1);
+
+    info->index = cpu->cpu_index;
+    info->node = cluster_map_cpu_node(&distkvm->map, cpu->cpu_index);
+    info->executed_ms = thread_cpu_ms(cpu->thread_id);
+    return info;
+}
+
+static DistKVMState cluster_state(void)
+{
+    if (qatomic_read(&distkvm->failed)) {
+        return DIST_KVM_STATE_LOST;
+    }
+    if (control_is_leaving()) {
+        return DIST_KVM_STATE_LEAVING;
+    }
+    return control_is_formed() ? DIST_KVM_STATE_FORMED
+                               : DIST_KVM_STATE_JOINING;
+}
+
+DistKVMInfo *qmp_query_distkvm(Error **errp)
+{
+    DistKVMInfo *info;
+    DistKVMNodeList **node_tail;
+    DistKVMCpuList **cpu_tail;
+    int64_t rate_ppb;
+    CPUState *cpu;
+
+    if (!distkvm || !distkvm->engine) {
+        error_setg(errp, "-accel distkvm is not in use");
+        return NULL;
+    }
+    info = g_new0(DistKVMInfo, 1);
+    node_tail = &info->nodes;
+    cpu_tail = &info->cpus;
+    info->state = cluster_state();
+    if (lost.why) {
+        info->has_lost_node = true;
+        info->lost_node = lost.first;
+        info->lost_reason = g_strdup(lost.why);
+    }
+    info->node = distkvm->id;
+    info->formed = control_is_formed();
+    info->failed = qatomic_read(&distkvm->failed);
+    info->lanes = distkvm->engine_config.lanes.n;
+    info->clock_ns = cluster_clock_ns();
+    cluster_clock_quality(&rate_ppb, &info->clock_offset_ns);
+    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
+        QAPI_LIST_APPEND(node_tail, node_info(n));
+    }
+    CPU_FOREACH(cpu) {
+        QAPI_LIST_APPEND(cpu_tail, cpu_info(cpu));
+    }
+    info->memory = memory_info();
+    return info;
+}
+
+static void print_node(Monitor *mon, const DistKVMNode *node)
+{
+    monitor_printf(mon, "node %" PRId64 " (%s): %s, %" PRId64 " vCPUs, home of"
+                   " %" PRIu64 " MiB", node->id, node->address,
+                   DistKVMNodeState_str(node->state), node->vcpus,
+                   node->home_bytes >> 20);
+    if (node->transport) {
+        monitor_printf(mon, ", over %s", node->transport);
+    }
+    if (node->has_silence_ms) {
+        monitor_printf(mon, ", heard of %" PRId64 " ms ago", node->silence_ms);
+    }
+    monitor_printf(mon, "\n");
+}
+
+/* An operator's first questions come first; query-distkvm has all of it. */
+static void hmp_info_distkvm(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+    g_autoptr(DistKVMInfo) info = qmp_query_distkvm(&err);
+    const DistKVMMemory *m;
+
+    if (!info) {
+        hmp_handle_error(mon, err);
+        return;
+    }
+    m = info->memory;
+    monitor_printf(mon, "this is node %" PRId64 ", the cluster is %s\n",
+                   info->node, DistKVMState_str(info->state));
+    if (info->has_lost_node) {
+        monitor_printf(mon, "node %" PRId64 " is lost: %s\n", info->lost_node,
+                       info->lost_reason);
+    }
+    for (DistKVMNodeList *n = info->nodes; n; n = n->next) {
+        print_node(mon, n->value);
+    }
+    monitor_printf(mon, "memory here: %" PRIu64 " MiB, at most %" PRIu64
+                   " MiB so far\n", m->resident_pages >> 8,
+                   m->resident_pages_max >> 8);
+    monitor_printf(mon, "faults: %" PRIu64 " to read, %" PRIu64 " to write, %"
+                   PRIu64 " to upgrade, %" PRIu64 " local\n", m->faults_read,
+                   m->faults_write, m->faults_upgrade, m->faults_local);
+    monitor_printf(mon, "sent: %" PRIu64 " pages, %" PRIu64 " frames, %" PRIu64
+                   " bytes; received: %" PRIu64 " frames, %" PRIu64
+                   " bytes\n", m->pages_sent, m->frames_sent, m->bytes_sent,
+                   m->frames_received, m->bytes_received);
+}
+
+void distkvm_qmp_init(void)
+{
+    monitor_register_hmp("distkvm", true, hmp_info_distkvm);
+}

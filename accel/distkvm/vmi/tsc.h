@@ -1,0 +1,28 @@
+/*
+ * distkvm: the guest's time stamp counter
+ *
+ * On every node it counts guest time at one frequency.  TCG computes it;
+ * under KVM the processor counts, and its offset is set: exactly when the
+ * guest starts, forwards only while it runs.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_VMI_TSC_H
+#define DISTKVM_VMI_TSC_H
+
+#include "qobject/qdict.h"
+#include "hw/core/cpu.h"
+#include "accel/distkvm/core/coh-types.h"
+
+/* Add this node's frequency to its hello. */
+void vmi_tsc_hello(QDict *hello);
+/* What @node, whose hello agrees with ours, has stated.  Member thread. */
+void vmi_tsc_peer(CohNodeId node, uint32_t khz);
+/* All nodes have joined.  Main thread, before the guest starts. */
+bool vmi_tsc_start(Error **errp);
+/* KVM has set the counter of @cpu, which is local, to 0.  Main thread. */
+void vmi_tsc_after_reset(CPUState *cpu);
+/* The counter under TCG.  Any thread, no lock. */
+int64_t vmi_tsc_ticks(void);
+
+#endif

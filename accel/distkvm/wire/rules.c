@@ -1,0 +1,172 @@
+/*
+ * distkvm: who may say what
+ *
+ * Pure.  Spec: docs/wire-format.rst, "Rules".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "accel/distkvm/core/coh-node.h"
+#include "rules.h"
+
+/* Roles, of the sender and of the receiver. */
+#define BOOT        1       /* node 0 */
+#define FOLLOWER    2
+#define ANY         (BOOT | FOLLOWER)
+
+#define KIB (1u << 10)
+#define MIB (1u << 20)
+#define IO_BYTES 8
+#define IO_SUB_MAX (WIRE_IO_WRITE | WIRE_IO_PORT | WIRE_IO_ACK)
+
+typedef struct Rule {
+    const char *message;        /* a control message's type; NULL: a frame */
+    uint8_t type;               /* WireType */
+    uint8_t sub_min, sub_max;
+    uint8_t from, to;           /* roles */
+    Phase phase;                /* from it on */
+    uint32_t len_min, len_max;  /* bytes of payload, or of the message */
+    Phase too_late;             /* from it on; 0: never */
+} Rule;
+
+#define FRAME(type_, first, end, from_, to_, phase_, least, most) \
+    { .type = type_, .sub_min = first, .sub_max = end, .from = from_, \
+      .to = to_, .phase = phase_, .len_min = least, .len_max = most }
+
+static const Rule rules[] = {
+    /* frames */
+    FRAME(WIRE_COH, COH_EV_GETS, COH_EV_REFUSE, ANY, ANY, PHASE_KNOWN,
+          0, WIRE_PAYLOAD_MAX),
+    FRAME(WIRE_IRQ, WIRE_IRQ_FIXED, WIRE_IRQ_MCE, ANY, ANY, PHASE_JOINED,
+          0, 0),
+    FRAME(WIRE_IRQ, WIRE_IRQ_PIC, WIRE_IRQ_PIC, BOOT, FOLLOWER,
+          PHASE_JOINED, 0, 0),
+    FRAME(WIRE_EOI, 0, 0, FOLLOWER, BOOT, PHASE_FORMED, 0, 0),
+    FRAME(WIRE_IO, 0, IO_SUB_MAX, FOLLOWER, BOOT, PHASE_JOINED,
+          IO_BYTES, IO_BYTES),
+    FRAME(WIRE_IO_REPLY, 0, IO_SUB_MAX, BOOT, FOLLOWER, PHASE_JOINED,
+          IO_BYTES, IO_BYTES),
+    FRAME(WIRE_TOKEN, WIRE_TOKEN_TAKE, WIRE_TOKEN_TAKE, FOLLOWER, BOOT,
+          PHASE_FORMED, 0, 0),
+    FRAME(WIRE_TOKEN, WIRE_TOKEN_GRANT, WIRE_TOKEN_GRANT, BOOT, FOLLOWER,
+          PHASE_FORMED, 0, 0),
+    FRAME(WIRE_TOKEN, WIRE_TOKEN_RELEASE, WIRE_TOKEN_RELEASE, FOLLOWER,
+          BOOT, PHASE_FORMED, 0, 0),
+    FRAME(WIRE_PING, WIRE_PING_ASK, WIRE_PING_ANSWER, ANY, ANY, PHASE_KNOWN,
+          WIRE_PAYLOAD_MAX, WIRE_PAYLOAD_MAX),
+    FRAME(WIRE_LATE, WIRE_LATE_MISSED, WIRE_LATE_AT_IT, ANY, ANY,
+          PHASE_JOINED, sizeof(CohNodeSet), sizeof(CohNodeSet)),
+
+    /* joining */
+    { "hello", .from = ANY, .to = ANY, .too_late = PHASE_KNOWN,
+      .len_max = 16 * KIB },
+    { "refuse", .from = ANY, .to = ANY, .too_late = PHASE_JOINED,
+      .len_max = 16 * KIB },
+    { "lane", .from = FOLLOWER, .to = ANY, .too_late = PHASE_KNOWN,
+      .len_max = KIB },
+    { "lane-taken", .from = ANY, .to = FOLLOWER, .too_late = PHASE_KNOWN,
+      .len_max = KIB },
+    { "address", .from = ANY, .to = ANY, .phase = PHASE_KNOWN,
+      .too_late = PHASE_JOINED, .len_max = 64 * KIB },
+    { "ready", .from = ANY, .to = ANY, .phase = PHASE_KNOWN,
+      .too_late = PHASE_JOINED, .len_max = KIB },
+    { "reached", .from = ANY, .to = ANY, .phase = PHASE_KNOWN,
+      .too_late = PHASE_JOINED, .len_max = KIB },
+
+    /* membership */
+    { "ping", .from = ANY, .to = ANY, .phase = PHASE_KNOWN, .len_max = KIB },
+    { "pong", .from = ANY, .to = ANY, .phase = PHASE_KNOWN, .len_max = KIB },
+    { "lost", .from = ANY, .to = ANY, .phase = PHASE_JOINED,
+      .len_max = 16 * KIB },
+    { "end", .from = ANY, .to = ANY, .phase = PHASE_JOINED, .len_max = KIB },
+
+    /* state that all nodes share */
+    { "map", .from = BOOT, .to = FOLLOWER, .phase = PHASE_JOINED,
+      .len_max = MIB },
+    { "rom", .from = BOOT, .to = FOLLOWER, .phase = PHASE_JOINED,
+      .len_max = MIB },
+    { "apic", .from = ANY, .to = ANY, .phase = PHASE_JOINED, .len_max = KIB },
+    { "mirrored", .from = ANY, .to = ANY, .phase = PHASE_JOINED,
+      .len_max = KIB },
+
+    /* the run state */
+    { "want-start", .from = FOLLOWER, .to = BOOT, .phase = PHASE_JOINED,
+      .len_max = KIB },
+    { "want-stop", .from = FOLLOWER, .to = BOOT, .phase = PHASE_JOINED,
+      .len_max = KIB },
+    { "stopped", .from = FOLLOWER, .to = BOOT, .phase = PHASE_JOINED,
+      .len_max = KIB },
+    { "start", .from = BOOT, .to = FOLLOWER, .phase = PHASE_JOINED,
+      .len_max = KIB },
+    { "stop", .from = BOOT, .to = FOLLOWER, .phase = PHASE_JOINED,
+      .len_max = KIB },
+    { "reset", .from = FOLLOWER, .to = BOOT, .phase = PHASE_JOINED,
+      .len_max = KIB },
+    { "reset-pause", .from = BOOT, .to = FOLLOWER, .phase = PHASE_JOINED,
+      .len_max = KIB },
+    { "reset-do", .from = BOOT, .to = FOLLOWER, .phase = PHASE_JOINED,
+      .len_max = KIB },
+    { "reset-reached", .from = FOLLOWER, .to = BOOT, .phase = PHASE_JOINED,
+      .len_max = KIB },
+    { "reset-resume", .from = BOOT, .to = FOLLOWER, .phase = PHASE_JOINED,
+      .len_max = KIB },
+    { "powerdown", .from = FOLLOWER, .to = BOOT, .phase = PHASE_JOINED,
+      .len_max = KIB },
+    { "shutdown", .from = FOLLOWER, .to = BOOT, .phase = PHASE_JOINED,
+      .len_max = KIB },
+    { "leaving", .from = BOOT, .to = FOLLOWER, .phase = PHASE_JOINED,
+      .len_max = KIB },
+};
+
+static uint8_t role(CohNodeId node)
+{
+    return node == 0 ? BOOT : FOLLOWER;
+}
+
+/* The part of @rule that is broken besides the type, or NULL. */
+static const char *broken(const Rule *rule, size_t len, CohNodeId from,
+                          CohNodeId self, Phase phase)
+{
+    if (!(rule->from & role(from)) || !(rule->to & role(self))) {
+        return rule->message ? "a message that is another node's to send"
+                             : "a frame that is another node's to send";
+    }
+    if (len < rule->len_min || len > rule->len_max) {
+        return rule->message ? "a message that is too long"
+                             : "a frame of a wrong length";
+    }
+    if (phase < rule->phase) {
+        return rule->message ? "a message before its time"
+                             : "a frame before its time";
+    }
+    if (rule->too_late && phase >= rule->too_late) {
+        return "a message after its time";
+    }
+    return NULL;
+}
+
+const char *rules_frame(const WireFrame *frame, CohNodeId self, Phase phase)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(rules); i++) {
+        const Rule *rule = &rules[i];
+
+        if (!rule->message && rule->type == frame->type &&
+            frame->sub >= rule->sub_min && frame->sub <= rule->sub_max) {
+            return broken(rule, frame->len, frame->from, self, phase);
+        }
+    }
+    return "a frame of an unknown kind";
+}
+
+const char *rules_message(const char *type, size_t len, CohNodeId from,
+                          CohNodeId self, Phase phase)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(rules); i++) {
+        const Rule *rule = &rules[i];
+
+        if (rule->message && !strcmp(rule->message, type)) {
+            return broken(rule, len, from, self, phase);
+        }
+    }
+    return "a message of an unknown type";
+}
