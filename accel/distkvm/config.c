@@ -151,19 +151,17 @@ bool distkvm_config_vcpus(DistKVM *d, const char *text, unsigned cpus,
         error_setg(errp, "distkvm: vcpus=%s: vCPU 0 must be on node 0", text);
         return false;
     }
-    for (unsigned n = 0; n < d->nodes; n++) {
-        d->map.cpu_first[n + 1] = d->map.cpu_first[n] + share[n];
-    }
+    cpu_places_init(&d->cpus, share, d->nodes);
     return true;
 }
 
 /* All nodes know the shape of the guest, and come to the same number. */
-static int64_t auto_lanes(const ClusterMap *map)
+static int64_t auto_lanes(const DistKVM *d)
 {
     unsigned most = 0;
 
-    for (CohNodeId n = 0; n < map->nodes; n++) {
-        most = MAX(most, map->cpu_first[n + 1] - map->cpu_first[n]);
+    for (CohNodeId n = 0; n < d->nodes; n++) {
+        most = MAX(most, cpu_places_count(&d->cpus, n));
     }
     return MAX(1, MIN(DIV_ROUND_UP(most, LANE_CPUS), LANES_MAX));
 }
@@ -175,7 +173,7 @@ bool distkvm_config_lanes(DistKVM *d, int64_t lanes, Error **errp)
                    lanes, LANES_MAX);
         return false;
     }
-    d->engine_config.lanes = lanes_make(lanes ?: auto_lanes(&d->map),
+    d->engine_config.lanes = lanes_make(lanes ?: auto_lanes(d),
                                         d->ram_bytes >> COH_PAGE_BITS);
     return true;
 }

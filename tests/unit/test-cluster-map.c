@@ -19,17 +19,6 @@ static void test_home(void)
     g_assert_cmpint(cluster_map_home(&map, UINT64_MAX), ==, COH_NODE_NONE);
 }
 
-static void test_cpu(void)
-{
-    /* Node 1 executes no vCPU. */
-    ClusterMap map = { .nodes = 3, .cpu_first = { 0, 1, 1, 3 } };
-
-    g_assert_cmpint(cluster_map_cpu_node(&map, 0), ==, 0);
-    g_assert_cmpint(cluster_map_cpu_node(&map, 1), ==, 2);
-    g_assert_cmpint(cluster_map_cpu_node(&map, 2), ==, 2);
-    g_assert_cmpint(cluster_map_cpu_node(&map, 3), ==, COH_NODE_NONE);
-}
-
 static void test_even(void)
 {
     uint64_t share[COH_NODES_MAX];
@@ -47,7 +36,6 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/cluster-map/home", test_home);
-    g_test_add_func("/cluster-map/cpu", test_cpu);
     g_test_add_func("/cluster-map/even", test_even);
     return g_test_run();
 }

@@ -163,7 +163,7 @@ void member_lose(Member *m, const char *why)
         g_autofree char *text = g_strdup_printf(
             "node %d (%s) is lost: %s; it ran %u vCPUs and was home of"
             " %" PRIu64 " MiB of RAM", m->id, distkvm->address[m->id], why,
-            map->cpu_first[m->id + 1] - map->cpu_first[m->id],
+            cpu_places_count(&distkvm->cpus, m->id),
             (map->page_first[m->id + 1] - map->page_first[m->id]) >>
             (20 - COH_PAGE_BITS));
         QDict *message = member_message("lost");

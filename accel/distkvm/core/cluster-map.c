@@ -28,16 +28,6 @@ CohNodeId cluster_map_home(const ClusterMap *map, CohPage page)
     return lo;
 }
 
-CohNodeId cluster_map_cpu_node(const ClusterMap *map, uint32_t cpu)
-{
-    for (unsigned n = 0; n < map->nodes; n++) {
-        if (cpu >= map->cpu_first[n] && cpu < map->cpu_first[n + 1]) {
-            return n;
-        }
-    }
-    return COH_NODE_NONE;
-}
-
 void cluster_map_even(uint64_t total, uint64_t unit, unsigned nodes,
                       uint64_t *share)
 {

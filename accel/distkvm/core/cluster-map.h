@@ -2,7 +2,7 @@
  * distkvm: who is home of what
  *
  * Pure look-ups over what all nodes agreed on when joining: which slice of
- * coherent RAM lies on which node, and which node executes which vCPU.
+ * coherent RAM lies on which node.
  * Slices go by RAM offset, independent of how many memory backends there
  * are.  Spec: docs/architecture.rst, "Homes".
  *
@@ -17,15 +17,10 @@ typedef struct ClusterMap {
     unsigned nodes;
     /* Node n is home of pages [page_first[n], page_first[n + 1]). */
     CohPage page_first[COH_NODES_MAX + 1];
-    /* Node n executes vCPUs [cpu_first[n], cpu_first[n + 1]), by index. */
-    uint32_t cpu_first[COH_NODES_MAX + 1];
 } ClusterMap;
 
 /* Home of @page, or COH_NODE_NONE if the page is outside coherent RAM. */
 CohNodeId cluster_map_home(const ClusterMap *map, CohPage page);
-
-/* Node that executes vCPU @cpu, or COH_NODE_NONE if there is none. */
-CohNodeId cluster_map_cpu_node(const ClusterMap *map, uint32_t cpu);
 
 /*
  * Divide @total into @nodes parts as even as possible, in units of @unit;

@@ -239,7 +239,7 @@ void lease_start(void)
     }
     /* From the last pings, until they are answered: all have just joined. */
     renew(member_last_tick_ms() * SCALE_MS + lease_length());
-    lease.timer = g_new0(timer_t, distkvm->map.cpu_first[distkvm->nodes]);
+    lease.timer = g_new0(timer_t, distkvm->cpus.cpus);
     sigaction(lease_signal(), &action, NULL);
     CPU_FOREACH(cpu) {
         if (distkvm_cpu_is_local(cpu)) {
