@@ -143,7 +143,7 @@ bool distkvm_config_vcpus(DistKVM *d, const char *text, unsigned cpus,
     uint64_t share[COH_NODES_MAX];
 
     if (!text) {
-        cluster_map_even(cpus, 1, d->nodes, share);
+        cluster_map_even(cpus, d->nodes, share);
     } else if (!parse_shares(d, "vcpus", text, false, cpus, share, errp)) {
         return false;
     }
@@ -183,9 +183,13 @@ bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
 {
     uint64_t share[COH_NODES_MAX];
 
+    d->ram_bytes = bytes;
     if (!text) {
-        cluster_map_even(bytes, COH_PAGE_SIZE, d->nodes, share);
-    } else if (!parse_shares(d, "mem", text, true, bytes, share, errp)) {
+        d->map = cluster_map_new_even(d->nodes, bytes >> COH_PAGE_BITS,
+                                      CLUSTER_STRETCH_BITS);
+        return true;
+    }
+    if (!parse_shares(d, "mem", text, true, bytes, share, errp)) {
         return false;
     }
     for (unsigned n = 0; n < d->nodes; n++) {
@@ -194,19 +198,17 @@ bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
                        " %u bytes", text, COH_PAGE_SIZE);
             return false;
         }
-        d->map.page_first[n + 1] = d->map.page_first[n] +
-                                   share[n] / COH_PAGE_SIZE;
+        share[n] >>= COH_PAGE_BITS;
     }
-    d->map.nodes = d->nodes;
-    d->ram_bytes = bytes;
+    d->map = cluster_map_new(d->nodes, bytes >> COH_PAGE_BITS,
+                             CLUSTER_STRETCH_BITS, share);
     return true;
 }
 
 bool distkvm_config_cap(DistKVM *d, const char *text, bool shares_given,
                         Error **errp)
 {
-    uint64_t share = (d->map.page_first[d->id + 1] -
-                      d->map.page_first[d->id]) << COH_PAGE_BITS;
+    uint64_t share = d->map->share[d->id] << COH_PAGE_BITS;
     uint64_t cap = shares_given ? share + share / 16 + CAP_RESERVE : 0;
 
     if (text && qemu_strtosz_MiB(text, NULL, &cap) < 0) {

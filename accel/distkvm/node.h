@@ -41,7 +41,7 @@ typedef struct DistKVM {
     char *no_shm;               /* why shared memory cannot be, or NULL     */
     char *cluster;
     DistKVMVmi vmi;
-    ClusterMap map;
+    const ClusterMap *map;      /* see core/cluster-map.h, "Versions"       */
     CpuPlaces cpus;             /* written under the BQL                    */
     uint64_t ram_bytes;
     int64_t join_timeout_ms;
@@ -88,7 +88,7 @@ void distkvm_release_waiters(void);
 /* Parse "a/b/c" into the vCPUs' first places; NULL for even shares. */
 bool distkvm_config_vcpus(DistKVM *d, const char *text, unsigned cpus,
                           Error **errp);
-/* The same for slices of RAM, as sizes. */
+/* The same for shares of RAM, as sizes; they are rounded to stretches. */
 bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
                         Error **errp);
 /*

@@ -63,15 +63,13 @@ static DistKVMNodeState node_state(CohNodeId id)
 
 static DistKVMNode *node_info(CohNodeId id)
 {
-    const ClusterMap *map = &distkvm->map;
     DistKVMNode *node = g_new0(DistKVMNode, 1);
 
     node->id = id;
     node->address = g_strdup(distkvm->address[id]);
     node->state = node_state(id);
     node->vcpus = cpu_places_count(&distkvm->cpus, id);
-    node->home_bytes = (map->page_first[id + 1] - map->page_first[id]) <<
-                       COH_PAGE_BITS;
+    node->home_bytes = distkvm->map->share[id] << COH_PAGE_BITS;
     if (node->state == DIST_KVM_NODE_STATE_JOINED) {
         node->transport = engine_describe_peer(distkvm->engine, id);
         node->has_silence_ms = true;

@@ -288,6 +288,8 @@ static bool configure(SimConfig *c)
     }
     c->nodes = nodes > 0 ? (unsigned)nodes : c->nodes;
     c->pages = pages > 0 ? (unsigned)pages : MAX(c->pages, c->nodes);
+    /* The homes that a guest's pages had. */
+    c->stretch_bits = trace_file && pages > 0 ? CLUSTER_STRETCH_BITS : 0;
     c->events = events > 0 ? (uint64_t)events : c->events;
     c->cap_pages = cap;
     c->hold_ns = hold_us * 1000;

@@ -31,11 +31,10 @@ char *hello_shares(const uint64_t *share)
 
 static char *ram_shares(void)
 {
-    const CohPage *first = distkvm->map.page_first;
     uint64_t share[COH_NODES_MAX];
 
     for (unsigned n = 0; n < distkvm->nodes; n++) {
-        share[n] = (first[n + 1] - first[n]) << COH_PAGE_BITS;
+        share[n] = distkvm->map->share[n] << COH_PAGE_BITS;
     }
     return hello_shares(share);
 }

@@ -159,13 +159,11 @@ void member_lose(Member *m, const char *why)
         }
         join_forget(m);
     } else {
-        const ClusterMap *map = &distkvm->map;
         g_autofree char *text = g_strdup_printf(
             "node %d (%s) is lost: %s; it ran %u vCPUs and was home of"
             " %" PRIu64 " MiB of RAM", m->id, distkvm->address[m->id], why,
             cpu_places_count(&distkvm->cpus, m->id),
-            (map->page_first[m->id + 1] - map->page_first[m->id]) >>
-            (20 - COH_PAGE_BITS));
+            distkvm->map->share[m->id] >> (20 - COH_PAGE_BITS));
         QDict *message = member_message("lost");
 
         qatomic_set(&m->state, MEMBER_LOST);
