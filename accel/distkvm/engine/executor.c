@@ -54,8 +54,9 @@ void engine_coh_init(Engine *e, Engine *front)
     engine_held_init(e);
     engine_run_init(e);
     engine_evict_init(e, front);
+    QEMU_BUILD_BUG_ON(COH_NODES_MAX * LANES_MAX >= 1 << DELTA_AUTHOR_BITS);
     e->delta = delta_new(e->node.id * LANES_MAX + e->lane,
-                         e->config.delta_pages);
+                         e->config.incarnation, e->config.delta_pages);
     e->early = g_array_new(false, false, sizeof(CohPage));
     engine_late_init(e);
     e->lent = g_hash_table_new(NULL, NULL);
