@@ -102,6 +102,7 @@ bool distkvm_config_peers(DistKVM *d, const char *text, int64_t node,
         return false;
     }
     d->id = node;
+    view_init(&d->view, d->id);
     return true;
 }
 

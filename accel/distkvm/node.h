@@ -13,6 +13,7 @@
 #include "qobject/qdict.h"
 #include "hw/core/cpu.h"
 #include "accel/distkvm/core/cpu-place.h"
+#include "accel/distkvm/core/view.h"
 #include "accel/distkvm/engine/engine.h"
 
 /* The version of everything in this overlay that nodes must share. */
@@ -43,6 +44,7 @@ typedef struct DistKVM {
     DistKVMVmi vmi;
     const ClusterMap *map;      /* see core/cluster-map.h, "Versions"       */
     CpuPlaces cpus;             /* written under the BQL                    */
+    SharedView view;            /* written by the member thread             */
     uint64_t ram_bytes;
     int64_t join_timeout_ms;
     int64_t dead_after_ms;
@@ -63,6 +65,12 @@ extern DistKVM *distkvm;
 static inline bool distkvm_is_boot_node(void)
 {
     return distkvm->id == 0;
+}
+
+/* This node, and all that are connected with it for the guest.  Any thread. */
+static inline CohNodeSet distkvm_members(void)
+{
+    return view_get(&distkvm->view).members;
 }
 
 /* Of vCPU @cpu, which may be any number; see core/cpu-place.h. */

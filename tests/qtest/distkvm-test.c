@@ -79,7 +79,7 @@ static void pair_start_smp(Pair *p, const char *smp)
         p->node[n] = qtest_initf(
             "-machine q35 -m " RAM " -smp %s -nodefaults -accel distkvm,"
             "vmi=qtest,node=%d,peers=unix:2:%s,dead-after-ms=2000"
-            " -trace distkvm_class_b_* -D %s", smp, n, p->dir, log);
+            " -trace distkvm_class_b_* -trace distkvm_view -D %s", smp, n, p->dir, log);
         p->pid[n] = qtest_pid(p->node[n]);
     }
     for (int n = 0; n < 2; n++) {
@@ -209,13 +209,21 @@ static void test_irq(void)
     pair_end(&p);
 }
 
+static char *log_text(const Pair *p, int n)
+{
+    g_autofree char *path = log_path(p, n);
+    char *text;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    return text;
+}
+
 /* Frames of class B that node @n has counted; 0: none yet. */
 static int64_t frames(const Pair *p, int n, const char *event)
 {
-    g_autofree char *path = log_path(p, n), *text = NULL;
+    g_autofree char *text = log_text(p, n);
     const char *at;
 
-    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
     at = g_strrstr(text, event);
     at = at ? strstr(at, " frames ") : NULL;
     return at ? g_ascii_strtoll(at + strlen(" frames "), NULL, 10) : 0;
@@ -296,17 +304,36 @@ static void test_map(void)
     pair_end(&p);
 }
 
+/* The last view that node @n has traced. */
+static void wait_view(const Pair *p, int n, const char *view)
+{
+    gint64 end = g_get_monotonic_time() + WAIT_US;
+    bool seen = false;
+
+    while (!seen) {
+        g_autofree char *text = log_text(p, n);
+        const char *last = g_strrstr(text, "distkvm_view ");
+
+        seen = last && g_str_has_prefix(last + strlen("distkvm_view "), view);
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(20 * 1000);
+    }
+}
+
 /* A lost node is noticed; the other one stops, answers, and ends. */
 static void test_loss(void)
 {
     Pair p;
 
     pair_start(&p);
+    wait_view(&p, 0, "number 2 members 0x3\n");
+    wait_view(&p, 1, "number 2 members 0x3\n");
     qtest_writel(p.node[1], PAGE_OF_NODE_1, 1);
     /* Not qtest_kill_qemu(): that asks it to end in good order. */
     g_assert_cmpint(kill(p.pid[1], SIGKILL), ==, 0);
     g_assert_cmpint(waitpid(p.pid[1], NULL, 0), ==, p.pid[1]);
     wait_flag(p.node[0], "failed");
+    wait_view(&p, 0, "number 3 members 0x1\n");
     g_assert_true(flag(p.node[0], "formed"));
     qtest_quit(p.node[0]);
     remove_sockets(&p);

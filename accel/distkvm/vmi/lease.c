@@ -161,11 +161,13 @@ static void renew(int64_t end_ns)
 
 void lease_granted(CohNodeId peer, int64_t age_ns)
 {
+    CohNodeSet members = distkvm_members();
     int64_t end = INT64_MAX;
+    CohNodeId n;
 
     lease.granted_ns[peer] = host_boottime_ns() - MAX(age_ns, 0);
-    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
-        if (n == distkvm->id || member_state(n) != MEMBER_JOINED) {
+    COH_SET_FOREACH(n, &members) {
+        if (n == distkvm->id) {
             continue;
         }
         if (!lease.granted_ns[n]) {
