@@ -1,6 +1,6 @@
 /*
- * The simulator's insides: sim.c has clock, network and vCPUs, sim-node.c the
- * nodes with their memory
+ * The simulator's insides: sim.c has clock, vCPUs and what nodes may do with
+ * pages, sim-node.c nodes of the core and their network
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,9 +13,9 @@
 enum { SIM_NONE, SIM_RO, SIM_RW };
 
 typedef enum {
-    SIM_STEP,       /* @ev comes to @node                                   */
     SIM_NEXT,       /* the vCPU of @node looks for something to do          */
     SIM_ACCESS,     /* it does it                                           */
+    SIM_STEP,       /* of core nodes: @ev comes to @node                    */
 } SimKind;
 
 typedef struct SimEvent {
@@ -59,16 +59,22 @@ struct Sim {
     SimResult result;
 };
 
-Sim *sim_new(const SimConfig *config);
-void sim_free(Sim *sim);
+struct SimNodeOps {
+    /* Make @n, which is zero; its tables of pages are there. */
+    void (*init)(Sim *sim, SimNode *n, CohNodeId id);
+    void (*free)(SimNode *n);
+    /* The vCPU of @n waits: what it wants to do is @n->access. */
+    void (*fault)(Sim *sim, SimNode *n);
+    /* An event of the ops' own kinds. */
+    void (*happen)(Sim *sim, SimNode *n, const SimEvent *event);
+};
+
 void sim_violated(Sim *sim, const char *what);
 void sim_schedule(Sim *sim, SimEvent event);
-void sim_send(Sim *sim, CohNodeId from, CohPage page, const CohDo *d,
-              uint32_t version);
 void sim_try_access(Sim *sim, SimNode *n);
 /* The access that @n waits for, or did at once, is over. */
 void sim_access_done(Sim *sim, SimNode *n);
-void sim_step(Sim *sim, SimNode *n, const SimEvent *event);
-void sim_check_end(Sim *sim);
+/* What @n may do with @page from now on. */
+void sim_set_mem(Sim *sim, SimNode *n, CohPage page, uint8_t mem);
 
 #endif

@@ -34,7 +34,14 @@ typedef struct SimWorkload {
     void (*next)(Sim *sim, CohNodeId node, SimAccess *access);
 } SimWorkload;
 
+/* What a simulated node is made of; sim-internal.h. */
+typedef struct SimNodeOps SimNodeOps;
+
+/* The core of the protocol, around it a model of what the engine does. */
+extern const SimNodeOps sim_core_nodes;
+
 typedef struct SimConfig {
+    const SimNodeOps *ops;
     unsigned nodes;         /* 2 to COH_NODES_MAX                           */
     unsigned pages;
     unsigned stretch_bits;  /* of a page number; 0: any page any home       */
