@@ -33,7 +33,8 @@ uint64_t sim_turn(Sim *sim, CohNodeId node)
 void sim_defaults(SimConfig *config)
 {
     *config = (SimConfig) {
-        .ops = &sim_core_nodes, .nodes = 4, .pages = 1024, .seed = 1, .events = 100000,
+        .ops = &sim_core_nodes, .nodes = 4, .pages = 1024, .seed = 1,
+        .events = 100000,
         .hold_ns = 100000, .wire_ns = 10000, .page_ns = 1000,
         .handle_ns = 1000, .workload = sim_workload("mixed"),
     };
