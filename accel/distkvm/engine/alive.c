@@ -26,7 +26,7 @@ void engine_ping(Engine *e, CohNodeId peer)
         .len = sizeof(ping_payload), .payload = ping_payload,
     };
 
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
         engine_post(e->all[lane], peer, &frame);
     }
 }
@@ -36,7 +36,7 @@ void engine_ping_frame(Engine *e, const WireFrame *frame)
     EngineAlive *a = &e->alive;
     WireFrame answer = {
         .type = WIRE_PING, .sub = WIRE_PING_ANSWER,
-        .arg = a->woken || e->config.spin_ns > SPINS_NS,
+        .arg = a->woken || e->ctx.config->spin_ns > SPINS_NS,
         .len = frame->len, .payload = frame->payload,
     };
 
@@ -57,7 +57,7 @@ int64_t engine_answered_ns(Engine *e, CohNodeId peer, unsigned lane)
 
 bool engine_is_reached(Engine *e, CohNodeId peer)
 {
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
         if (!qatomic_read(&e->all[lane]->alive.reached[peer])) {
             return false;
         }
@@ -77,7 +77,7 @@ int engine_hangs(Engine *e, int64_t limit_ns)
 {
     int64_t now = host_boottime_ns();
 
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
         EngineAlive *a = &e->all[lane]->alive;
 
         if (a->asked_ns && !qatomic_read(&a->looked) &&
@@ -90,7 +90,7 @@ int engine_hangs(Engine *e, int64_t limit_ns)
 
 void engine_watch(Engine *e, int64_t limit_ns)
 {
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
         Engine *one = e->all[lane];
         EngineAlive *a = &one->alive;
 

@@ -24,7 +24,7 @@ void engine_copied(Engine *e, const CohEvent *ev, bool owned)
                                  e->blocks);
     if (owned && delta_is_same(e->delta, ev->page, e->copy)) {
         /* Nothing was written: the processor walked a guest's page table. */
-        STAT_ADD(e, unchanged_pages_sent, 1);
+        STAT_ADD(&e->ctx, unchanged_pages_sent, 1);
         walks_lost(&e->walks, ev->page, true);
     } else if (owned || !version) {
         /* An owner may have written; whoever only reads has not. */
@@ -49,15 +49,15 @@ void engine_put_page(Engine *e, WireFrame *frame)
     frame->id = e->copy_version;
     frame->zero = e->copy_is_zero;
     if (frame->zero) {
-        STAT_ADD(e, zero_pages_sent, 1);
+        STAT_ADD(&e->ctx, zero_pages_sent, 1);
         return;
     }
-    STAT_ADD(e, pages_sent, 1);
+    STAT_ADD(&e->ctx, pages_sent, 1);
     frame->payload = e->blocks_len ? e->blocks : e->copy;
     frame->len = e->blocks_len ?: COH_PAGE_SIZE;
     if (e->blocks_len) {
-        STAT_ADD(e, delta_pages_sent, 1);
-        STAT_ADD(e, delta_bytes_saved, COH_PAGE_SIZE - e->blocks_len);
+        STAT_ADD(&e->ctx, delta_pages_sent, 1);
+        STAT_ADD(&e->ctx, delta_bytes_saved, COH_PAGE_SIZE - e->blocks_len);
     }
 }
 

@@ -23,13 +23,13 @@
 
 static void add_address(GByteArray *all, Engine *e)
 {
-    const TransportOps *ops = e->transport->ops;
+    const TransportOps *ops = e->ctx.transport->ops;
     uint8_t head[ADDRESS_HEAD];
     const void *address;
 
     e->address_len = 0;
     if (ops->address) {
-        address = ops->address(e->transport, &e->address_len);
+        address = ops->address(e->ctx.transport, &e->address_len);
         stw_le_p(head, e->address_len);
         g_byte_array_append(all, head, sizeof(head));
         g_byte_array_append(all, address, e->address_len);
@@ -39,7 +39,7 @@ static void add_address(GByteArray *all, Engine *e)
 void engine_collect_addresses(Engine *e)
 {
     g_byte_array_set_size(e->address, 0);
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
         add_address(e->address, e->all[lane]);
     }
 }
@@ -64,7 +64,7 @@ static bool call_in_time(Engine *e, void (*fn)(Engine *, void *),
 
     if (!engine_call_for(e, fn, c, HANG_MS)) {
         error_setg(errp, "distkvm: this node's engine thread (lane %u) hangs",
-                   e->lane);
+                   e->ctx.lane);
         return false;
     }
     ok = c->ok;
@@ -81,8 +81,8 @@ static void call_transport(Engine *e, void *opaque)
 
     c->ok = t;
     if (t) {
-        e->transport->ops->destroy(e->transport);
-        e->transport = t;
+        e->ctx.transport->ops->destroy(e->ctx.transport);
+        e->ctx.transport = t;
     }
 }
 
@@ -90,7 +90,7 @@ bool engine_set_transport(Engine *e, TransportNew *transport_new, Error **errp)
 {
     bool ok = true;
 
-    for (unsigned lane = 0; ok && lane < e->config.lanes.n; lane++) {
+    for (unsigned lane = 0; ok && lane < e->ctx.config->lanes.n; lane++) {
         ConnectCall *c = g_new0(ConnectCall, 1);
 
         c->transport_new = transport_new;
@@ -130,7 +130,7 @@ static const uint8_t *lane_address(const TransportPeer *peer, unsigned lane,
 
 static void note_path(Engine *e, CohNodeId peer)
 {
-    char *path = e->transport->ops->describe(e->transport, peer);
+    char *path = e->ctx.transport->ops->describe(e->ctx.transport, peer);
     Engine *front = e->front;
 
     QEMU_LOCK_GUARD(&front->lock);
@@ -143,12 +143,12 @@ static void call_connect(Engine *e, void *opaque)
     ConnectCall *c = opaque;
     TransportPeer peer = c->peer;
 
-    peer.self = e->node.id;
+    peer.self = e->ctx.node->id;
     if (peer.address) {
-        peer.address = lane_address(&c->peer, e->lane, &peer.address_len);
+        peer.address = lane_address(&c->peer, e->ctx.lane, &peer.address_len);
     }
     if (!peer.address == !e->address_len) {
-        c->ok = e->transport->ops->connect(e->transport, &peer, &c->err);
+        c->ok = e->ctx.transport->ops->connect(e->ctx.transport, &peer, &c->err);
     } else {
         error_setg(&c->err, "distkvm: node %d sent a malformed address",
                    peer.id);
@@ -187,7 +187,7 @@ bool engine_connect(Engine *e, const TransportPeer *peer, Error **errp)
 {
     bool ok = true;
 
-    for (unsigned lane = 0; ok && lane < e->config.lanes.n; lane++) {
+    for (unsigned lane = 0; ok && lane < e->ctx.config->lanes.n; lane++) {
         ok = engine_connect_lane(e, lane, peer, errp);
     }
     return ok;
@@ -195,12 +195,12 @@ bool engine_connect(Engine *e, const TransportPeer *peer, Error **errp)
 
 static void call_disconnect(Engine *e, void *opaque)
 {
-    e->transport->ops->disconnect(e->transport, GPOINTER_TO_UINT(opaque));
+    e->ctx.transport->ops->disconnect(e->ctx.transport, GPOINTER_TO_UINT(opaque));
 }
 
 void engine_disconnect(Engine *e, CohNodeId peer)
 {
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
         engine_call_for(e->all[lane], call_disconnect, GUINT_TO_POINTER(peer),
                         HANG_MS);
     }

@@ -27,7 +27,7 @@ typedef struct HeldEvent {
 void engine_held_init(Engine *e)
 {
     e->held = g_array_new(false, false, sizeof(HeldEvent));
-    hold_init(&e->hold, e->config.hold_ns, e->config.walks_write
+    hold_init(&e->hold, e->ctx.config->hold_ns, e->ctx.config->walks_write
               ? HOLD_FETCHES_WALKS : HOLD_FETCHES);
 }
 
@@ -81,17 +81,17 @@ static int64_t due_ns(Engine *e, const HeldEvent *held)
         return held->due_ns;
     }
     /* Our own request waits behind this one: holding would delay both. */
-    if (e->node.peer[held->ev.page].state == COH_PEER_SM_AD) {
+    if (e->ctx.node->peer[held->ev.page].state == COH_PEER_SM_AD) {
         return 0;
     }
-    if (e->listener->rests && e->listener->rests(e->opaque, tid)) {
+    if (e->ctx.host->rests && e->ctx.host->rests(e->ctx.opaque, tid)) {
         return early;
     }
-    if (e->config.walks_write && engine_is_waiting(e, tid)) {
+    if (e->ctx.config->walks_write && engine_is_waiting(e, tid)) {
         return hold_until_waiting(&e->hold, held->ev.page,
                                   hold_has_turn(cluster_clock_ns(),
-                                                e->config.map.nodes,
-                                                e->node.id));
+                                                e->ctx.config->map.nodes,
+                                                e->ctx.node->id));
     }
     return held->due_ns;
 }
@@ -102,7 +102,7 @@ static bool is_held(Engine *e, HeldEvent *held)
     const CohEvent *ev = &held->ev;
     int64_t now = get_clock();
 
-    if (e->pinned && e->node.peer[ev->page].state == COH_PEER_M) {
+    if (e->ctx.pinned && e->ctx.node->peer[ev->page].state == COH_PEER_M) {
         held->due_ns = now + PIN_RETRY_NS;
         held->pinned = true;
         return true;
@@ -143,7 +143,7 @@ int64_t engine_held_due_ns(Engine *e)
 {
     int64_t due = INT64_MAX;
 
-    if (e->held->len && e->config.walks_write) {
+    if (e->held->len && e->ctx.config->walks_write) {
         /* When the turn goes to another node, all is looked at again. */
         due = get_clock() + hold_turn_left_ns(cluster_clock_ns());
     }

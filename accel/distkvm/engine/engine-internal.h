@@ -17,6 +17,7 @@
 #include "accel/distkvm/memory/delta.h"
 #include "affinity.h"
 #include "hold.h"
+#include "lane-ctx.h"
 #include "pagewalk.h"
 
 /* A frame on its way to the engine thread. */
@@ -102,24 +103,20 @@ typedef struct Gather {
 
 /* One lane.  Lane 0 is what others know as the engine. */
 struct Engine {
-    EngineConfig config;
-    unsigned lane;
+    EngineConfig config;                /* lane 0 only */
+    CohNode node;                       /* lane 0 only */
+    LaneCtx ctx;
+    uint64_t cap_pages;                 /* of this lane; 0: any number */
     struct Engine *front;               /* lane 0 */
     struct Engine *all[LANES_MAX];      /* lane 0 only */
     size_t address_len;                 /* of this lane's part; 0: streams */
     GByteArray *address;                /* lane 0 only: of all; or NULL */
     char *path[COH_NODES_MAX];          /* lane 0 only, under lock */
-    CohNode node;
-    Mem *mem;
-    Transport *transport;
-    const EngineListener *listener;
-    void *opaque;
 
     QemuThread thread;
     EventNotifier kick;
     bool sleeping;              /* atomic */
     bool stop;                  /* atomic */
-    bool told;                  /* there may be faults */
     unsigned unseen;            /* passes since it was looked for them */
 
     QemuMutex lock;             /* the two queues below, path, hot */
@@ -129,11 +126,7 @@ struct Engine {
     EngineAlive alive;
     EngineLates serving, fetching;
 
-    bool joined;
-    bool failed;
     CohNodeSet expelled;        /* nothing is taken from them */
-    bool pinned;
-    GQueue local;               /* CohEvent: sent to itself */
     GHashTable *stalled;        /* page -> GQueue of CohEvent */
     GArray *held;               /* deliver.c */
     bool holds;                 /* atomic: there are some */
@@ -171,7 +164,6 @@ struct Engine {
     uint8_t rebuilt[COH_PAGE_SIZE];     /* from blocks that arrived */
     uint8_t blocks[DELTA_BYTES_MAX];    /* that are to be sent */
 
-    EngineStats stats;          /* atomic counters */
     uint16_t *heat;             /* faults of each page; atomic */
 };
 
@@ -188,16 +180,8 @@ typedef struct EngineWait {
 
 static inline Engine *engine_of(Engine *e, CohPage page)
 {
-    return e->all[lane_of(&e->config.lanes, page)];
+    return e->all[lane_of(&e->ctx.config->lanes, page)];
 }
-
-static inline bool engine_is_mine(const Engine *e, CohPage page)
-{
-    return lane_of(&e->config.lanes, page) == e->lane;
-}
-
-#define STAT_ADD(e, field, n) \
-    qatomic_set(&(e)->stats.field, (e)->stats.field + (n))
 
 /* @front: lane 0, whose tables all use. */
 void engine_coh_init(Engine *e, Engine *front);
@@ -340,6 +324,5 @@ void engine_send(Engine *e, CohNodeId to, WireFrame *frame);
 void engine_cork(Engine *e);
 void engine_uncork(Engine *e);
 extern const TransportListener engine_transport_listener;
-void engine_break(Engine *e, const char *why);
 
 #endif

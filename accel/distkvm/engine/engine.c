@@ -33,11 +33,6 @@
 /* An answer over TCP takes less, unless its sender sleeps deeply. */
 #define ANSWER_SPIN_NS (200 * SCALE_US)
 
-void engine_break(Engine *e, const char *why)
-{
-    e->listener->broken(e->opaque, why);
-}
-
 /* --------------------------------------------------- from other threads */
 
 static void engine_kick(Engine *e)
@@ -104,7 +99,7 @@ void engine_call(Engine *e, void (*fn)(Engine *, void *), void *opaque)
 
 void engine_rests(Engine *e)
 {
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
         if (qatomic_read(&e->all[lane]->holds)) {
             engine_kick(e->all[lane]);
         }
@@ -145,28 +140,30 @@ static bool engine_run_posts(Engine *e)
 /* Run @fn in the thread of every lane, one after another. */
 static void call_all(Engine *e, void (*fn)(Engine *, void *), void *opaque)
 {
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
         engine_call(e->all[lane], fn, opaque);
     }
 }
 
 static void call_joined(Engine *e, void *opaque)
 {
-    e->joined = true;
+    if (e->ctx.phase == LANE_ALONE) {
+        e->ctx.phase = LANE_JOINED;
+    }
 }
 
 void engine_joined(Engine *e)
 {
     /* In order of calls: before any page is asked for. */
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
         engine_call_for(e->all[lane], call_joined, NULL, 0);
     }
 }
 
 static void call_pin(Engine *e, void *opaque)
 {
-    e->pinned = *(bool *)opaque;
-    if (!e->pinned) {
+    e->ctx.pinned = *(bool *)opaque;
+    if (!e->ctx.pinned) {
         engine_wishes_unpinned(e);
     }
 }
@@ -178,12 +175,12 @@ void engine_pin(Engine *e, bool pin)
 
 static void call_fail(Engine *e, void *opaque)
 {
-    if (!e->failed) {
-        e->failed = true;
+    if (e->ctx.phase != LANE_FAILED) {
+        e->ctx.phase = LANE_FAILED;
         /* What is here stays here: nobody is left to take it. */
         engine_held_drop(e);
         engine_run_drop(e);
-        g_queue_clear_full(&e->local, g_free);
+        g_queue_clear_full(&e->ctx.events, g_free);
         engine_release_lost(e);
         engine_wishes_fail(e);
         follow_rest(&e->follow);
@@ -194,11 +191,11 @@ void engine_fail(Engine *e)
 {
     bool stuck = false;
 
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
         stuck |= !engine_call_for(e->all[lane], call_fail, NULL, FAIL_MS);
     }
     if (stuck) {
-        mem_poison_all(e->mem);
+        mem_poison_all(e->ctx.mem);
     }
 }
 
@@ -208,8 +205,8 @@ void engine_stats(Engine *e, EngineStats *stats)
 
     QEMU_BUILD_BUG_ON(sizeof(*stats) % sizeof(*sum));
     memset(stats, 0, sizeof(*stats));
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
-        const uint64_t *part = (const uint64_t *)&e->all[lane]->stats;
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
+        const uint64_t *part = (const uint64_t *)&e->all[lane]->ctx.stats;
 
         /* Each counter is written by one thread. */
         for (size_t i = 0; i < sizeof(*stats) / sizeof(*sum); i++) {
@@ -224,7 +221,7 @@ void engine_stats(Engine *e, EngineStats *stats)
 static int64_t spin_ns(Engine *e)
 {
     if (e->follow.cpu < 0) {
-        return e->config.spin_ns;
+        return e->ctx.config->spin_ns;
     }
     /* The CPU is that of a thread which waits, or else wants to run. */
     return g_hash_table_size(e->waiting) ? ANSWER_SPIN_NS : 0;
@@ -236,7 +233,7 @@ static int64_t spin_ns(Engine *e)
  */
 static bool should_look(Engine *e)
 {
-    return e->told || ++e->unseen >= UNSEEN_MAX;
+    return e->ctx.faults_pending || ++e->unseen >= UNSEEN_MAX;
 }
 
 bool engine_run_faults(Engine *e)
@@ -248,8 +245,8 @@ bool engine_run_faults(Engine *e)
         return false;
     }
     e->unseen = 0;
-    n = mem_faults(e->mem, e->lane, fault, FAULTS_PER_READ);
-    e->told = n == FAULTS_PER_READ;
+    n = mem_faults(e->ctx.mem, e->ctx.lane, fault, FAULTS_PER_READ);
+    e->ctx.faults_pending = n == FAULTS_PER_READ;
     for (int i = 0; i < n; i++) {
         engine_fault(e, &fault[i]);
     }
@@ -264,14 +261,14 @@ static bool engine_run_once(Engine *e)
         follow_pass(&e->follow, get_clock());
     }
     any |= engine_run_posts(e);
-    for (int i = 0; i < POLLS_MAX && e->transport->ops->poll(e->transport);
+    for (int i = 0; i < POLLS_MAX && e->ctx.transport->ops->poll(e->ctx.transport);
          i++) {
         any = true;
         engine_run_local(e);
     }
     engine_run_wakes(e);
     /* A walk needs all its tables: they are asked for, and given, together. */
-    if (e->config.walks_write) {
+    if (e->ctx.config->walks_write) {
         engine_cork(e);
     }
     any |= engine_run_faults(e);
@@ -280,7 +277,7 @@ static bool engine_run_once(Engine *e)
     any |= engine_run_evictions(e);
     any |= engine_run_wishes(e);
     any |= engine_run_local(e);
-    if (e->config.walks_write) {
+    if (e->ctx.config->walks_write) {
         engine_uncork(e);
     }
     engine_run_wakes(e);
@@ -296,11 +293,11 @@ static bool may_sleep(Engine *e)
         return false;
     }
     for (int tries = 0; tries < ARM_TRIES; tries++) {
-        if (e->transport->ops->arm(e->transport)) {
+        if (e->ctx.transport->ops->arm(e->ctx.transport)) {
             return true;
         }
         /* Mostly it was told only of what is done already. */
-        if (e->transport->ops->poll(e->transport)) {
+        if (e->ctx.transport->ops->poll(e->ctx.transport)) {
             break;
         }
     }
@@ -311,16 +308,16 @@ static bool may_sleep(Engine *e)
 static void engine_sleep(Engine *e)
 {
     struct pollfd fds[] = {
-        { .fd = mem_fd(e->mem, e->lane), .events = POLLIN },
+        { .fd = mem_fd(e->ctx.mem, e->ctx.lane), .events = POLLIN },
         { .fd = event_notifier_get_fd(&e->kick), .events = POLLIN },
-        { .fd = e->transport->ops->wait_fd(e->transport), .events = POLLIN },
+        { .fd = e->ctx.transport->ops->wait_fd(e->ctx.transport), .events = POLLIN },
     };
     int64_t due, timeout;
 
     if (e->follow.keep.tid && !engine_is_waiting(e, e->follow.keep.tid)) {
         follow_rest(&e->follow);
     }
-    e->told = true;
+    e->ctx.faults_pending = true;
     qatomic_set(&e->sleeping, true);
     /* Pairs with the barrier in engine_kick(). */
     smp_mb();
@@ -329,7 +326,7 @@ static void engine_sleep(Engine *e)
                   e->wish_due_ns);
         timeout = due == INT64_MAX ? -1 : MAX(due - get_clock(), 0);
         qemu_poll_ns((GPollFD *)fds, ARRAY_SIZE(fds), timeout);
-        e->told = fds[0].revents;
+        e->ctx.faults_pending = fds[0].revents;
         e->alive.woken = fds[2].revents;
         e->unseen = 0;
         if (fds[1].revents) {
@@ -345,10 +342,10 @@ static void *engine_thread(void *opaque)
     Engine *e = opaque;
     int64_t idle_since = 0;
 
-    follow_init(&e->follow, e->config.follow);
+    follow_init(&e->follow, e->ctx.config->follow);
     if (e->follow.denied && e == e->front) {
         say_info("distkvm: node %d: this host, or a sandbox, lets no thread"
-                 " choose its CPU: follow=1 has no effect", e->node.id);
+                 " choose its CPU: follow=1 has no effect", e->ctx.node->id);
     }
     while (!qatomic_read(&e->stop)) {
         int64_t spin;
@@ -372,7 +369,7 @@ static void *engine_thread(void *opaque)
 
 static void lane_free(Engine *e)
 {
-    e->transport->ops->destroy(e->transport);
+    e->ctx.transport->ops->destroy(e->ctx.transport);
     engine_coh_free(e);
     follow_free(&e->follow);
     event_notifier_cleanup(&e->kick);
@@ -388,15 +385,17 @@ static Engine *lane_new(const EngineConfig *config, unsigned lane,
 {
     Engine *e = g_new0(Engine, 1);
 
-    e->config = *config;
-    e->config.delta_pages /= config->lanes.n;
-    e->lane = lane;
+    if (!front) {
+        e->config = *config;
+    }
+    e->ctx.config = front ? &front->config : &e->config;
+    e->ctx.lane = lane;
     e->front = front ?: e;
-    e->mem = mem;
-    e->listener = listener;
-    e->opaque = opaque;
-    e->transport = transport_new(&engine_transport_listener, e, errp);
-    if (!e->transport) {
+    e->ctx.mem = mem;
+    e->ctx.host = listener;
+    e->ctx.opaque = opaque;
+    e->ctx.transport = transport_new(&engine_transport_listener, e, errp);
+    if (!e->ctx.transport) {
         g_free(e);
         return NULL;
     }
@@ -435,7 +434,7 @@ Engine *engine_new(const EngineConfig *config, Mem *mem,
 
 void engine_start(Engine *e)
 {
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
         qemu_thread_create(&e->all[lane]->thread, "distkvm-engine",
                            engine_thread, e->all[lane], QEMU_THREAD_JOINABLE);
     }
@@ -444,7 +443,7 @@ void engine_start(Engine *e)
 void engine_free(Engine *e)
 {
     Engine *all[LANES_MAX];
-    unsigned lanes = e->config.lanes.n;
+    unsigned lanes = e->ctx.config->lanes.n;
 
     memcpy(all, e->all, sizeof(all));
     for (unsigned lane = 0; lane < lanes; lane++) {
@@ -452,7 +451,7 @@ void engine_free(Engine *e)
         event_notifier_set(&all[lane]->kick);
         qemu_thread_join(&all[lane]->thread);
     }
-    mem_free(e->mem);
+    mem_free(e->ctx.mem);
     g_byte_array_unref(e->address);
     for (CohNodeId n = 0; n < COH_NODES_MAX; n++) {
         g_free(e->path[n]);

@@ -36,29 +36,29 @@
 static uint64_t held_pages(const Engine *e)
 {
     /* With what was asked for and has not come. */
-    return e->stats.pages_resident + g_hash_table_size(e->waiting) +
+    return e->ctx.stats.pages_resident + g_hash_table_size(e->waiting) +
            g_hash_table_size(e->adopting);
 }
 
 static uint64_t slack_pages(const Engine *e)
 {
-    return ENGINE_CAP_SLACK / e->config.lanes.n;
+    return ENGINE_CAP_SLACK / e->ctx.config->lanes.n;
 }
 
 bool engine_may_fetch(const Engine *e, CohPage page)
 {
-    bool own = cluster_map_home(&e->config.map, page) == e->node.id;
+    bool own = cluster_map_home(&e->ctx.config->map, page) == e->ctx.node->id;
 
     /* A pin lets nobody take pages meanwhile, and needs two at most. */
-    return !e->config.cap_pages || e->pinned ||
-           held_pages(e) < e->config.cap_pages + (own ? slack_pages(e) : 0);
+    return !e->cap_pages || e->ctx.pinned ||
+           held_pages(e) < e->cap_pages + (own ? slack_pages(e) : 0);
 }
 
 bool engine_may_adopt(Engine *e, CohPage page)
 {
-    if (e->node.peer[page].state != COH_PEER_I ||
-        (e->config.cap_pages &&
-         held_pages(e) >= e->config.cap_pages + slack_pages(e))) {
+    if (e->ctx.node->peer[page].state != COH_PEER_I ||
+        (e->cap_pages &&
+         held_pages(e) >= e->cap_pages + slack_pages(e))) {
         return false;
     }
     g_hash_table_add(e->adopting, g_memdup2(&page, sizeof(page)));
@@ -75,7 +75,7 @@ static bool run_deferred(Engine *e)
 {
     g_autoptr(GArray) deferred = NULL;
 
-    if (!e->deferred->len || held_pages(e) >= e->config.cap_pages) {
+    if (!e->deferred->len || held_pages(e) >= e->cap_pages) {
         return false;
     }
     deferred = e->deferred;
@@ -118,7 +118,7 @@ static uint64_t lane_pages(const Engine *e, CohPage first, CohPage end)
     uint64_t pages = 0;
 
     for (CohPage page = first; page < end; page++) {
-        pages += engine_is_mine(e, page);
+        pages += lane_owns(&e->ctx, page);
     }
     return pages;
 }
@@ -129,13 +129,13 @@ static uint64_t lane_pages(const Engine *e, CohPage first, CohPage end)
  */
 static void divide_cap(Engine *e)
 {
-    const ClusterMap *map = &e->config.map;
-    CohPage first = map->page_first[e->node.id];
-    CohPage end = map->page_first[e->node.id + 1];
+    const ClusterMap *map = &e->ctx.config->map;
+    CohPage first = map->page_first[e->ctx.node->id];
+    CohPage end = map->page_first[e->ctx.node->id + 1];
 
-    e->config.cap_pages = lane_pages(e, first, end) +
-                          (e->config.cap_pages - (end - first)) /
-                          e->config.lanes.n;
+    e->cap_pages = lane_pages(e, first, end) +
+                   (e->ctx.config->cap_pages - (end - first)) /
+                   e->ctx.config->lanes.n;
 }
 
 void engine_evict_init(Engine *e, Engine *front)
@@ -146,8 +146,8 @@ void engine_evict_init(Engine *e, Engine *front)
     e->adopting = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
                                         NULL);
     e->evict_due_ns = INT64_MAX;
-    if (e->config.cap_pages) {
-        CohPage pages = e->config.map.page_first[e->config.map.nodes];
+    if (e->ctx.config->cap_pages) {
+        CohPage pages = e->ctx.config->map.page_first[e->ctx.config->map.nodes];
 
         divide_cap(e);
         r->size = lane_pages(e, 0, pages);
@@ -161,14 +161,14 @@ void engine_evict_free(Engine *e)
     g_array_unref(e->deferred);
     g_hash_table_unref(e->adopting);
     g_free(e->ring.page);
-    if (!e->lane) {
+    if (!e->ctx.lane) {
         g_free(e->ring.flags);
     }
 }
 
 void engine_evict_changed(Engine *e, CohPage page)
 {
-    if (e->config.cap_pages) {
+    if (e->cap_pages) {
         ring_push(e, page);
     }
 }
@@ -177,7 +177,7 @@ void engine_evict_installed(Engine *e, CohPage page)
 {
     uint8_t *flags;
 
-    if (!e->config.cap_pages) {
+    if (!e->cap_pages) {
         return;
     }
     flags = &e->ring.flags[page];
@@ -194,31 +194,31 @@ void engine_evict_installed(Engine *e, CohPage page)
 /* An own page can only be dropped, and only while others have it too. */
 static bool is_evictable(Engine *e, CohPage page)
 {
-    uint8_t state = e->node.peer[page].state;
+    uint8_t state = e->ctx.node->peer[page].state;
     const CohHome *home;
 
-    if (cluster_map_home(&e->config.map, page) != e->node.id) {
+    home = lane_directory(&e->ctx, page);
+    if (!home) {
         return state == COH_PEER_S || state == COH_PEER_M;
     }
-    home = &e->node.home[page - e->config.map.page_first[e->node.id]];
     return state == COH_PEER_S && home->state == COH_HOME_S &&
-           !coh_set_is_only(&home->sharers, e->node.id);
+           !coh_set_is_only(&home->sharers, e->ctx.node->id);
 }
 
 /* Neither here nor on its way: nothing will make it evictable. */
 static bool is_absent(Engine *e, CohPage page)
 {
-    return e->node.peer[page].state == COH_PEER_I;
+    return e->ctx.node->peer[page].state == COH_PEER_I;
 }
 
 static void evict(Engine *e, CohPage page)
 {
     CohEvent ev = {
-        .type = COH_EV_EVICT, .from = e->node.id, .page = page,
+        .type = COH_EV_EVICT, .from = e->ctx.node->id, .page = page,
     };
 
     trace_distkvm_evict(page);
-    STAT_ADD(e, evictions_asked, 1);
+    STAT_ADD(&e->ctx, evictions_asked, 1);
     e->ring.flags[page] |= EVICT_ASKED;
     engine_event(e, &ev, NULL);
 }
@@ -259,14 +259,14 @@ static void evict_some(Engine *e, unsigned wanted)
     unsigned n = oldest_pages(e, page, 2 * wanted), clean = 0, owned = 0;
 
     for (unsigned i = 0; i < n && clean < wanted; i++) {
-        if (e->node.peer[page[i]].state == COH_PEER_S) {
+        if (e->ctx.node->peer[page[i]].state == COH_PEER_S) {
             evict(e, page[i]);
             clean++;
         }
     }
     for (unsigned i = 0; i < n && (clean + owned < wanted ||
                                    owned < wanted / 4 + 1); i++) {
-        if (e->node.peer[page[i]].state == COH_PEER_M) {
+        if (e->ctx.node->peer[page[i]].state == COH_PEER_M) {
             evict(e, page[i]);
             owned++;
         }
@@ -280,14 +280,14 @@ bool engine_run_evictions(Engine *e)
     int64_t now;
 
     e->evict_due_ns = INT64_MAX;
-    if (!e->config.cap_pages || e->failed || !e->joined ||
-        held <= e->config.cap_pages) {
+    if (!e->cap_pages || e->ctx.phase != LANE_JOINED ||
+        held <= e->cap_pages) {
         return any;
     }
     now = get_clock();
     if (now - e->evicted_ns >= EVICT_PAUSE_NS) {
         e->evicted_ns = now;
-        evict_some(e, MIN(held - e->config.cap_pages, EVICT_BATCH));
+        evict_some(e, MIN(held - e->cap_pages, EVICT_BATCH));
         any = true;
     }
     /* Whether it helped is seen by then. */

@@ -27,20 +27,20 @@ static guint page_hash(gconstpointer key)
 
 void engine_coh_init(Engine *e, Engine *front)
 {
-    const ClusterMap *map = &e->config.map;
+    const ClusterMap *map = &e->ctx.config->map;
 
-    e->node = front->node;
+    lane_ctx_init(&e->ctx);
+    e->ctx.node = &front->node;
     e->heat = front->heat;
     if (e == front) {
-        e->node.id = e->config.id;
-        e->node.map = &e->config.map;
+        e->node.id = e->ctx.config->id;
+        e->node.map = map;
         e->node.peer = g_malloc0(coh_node_peer_bytes(map));
         e->node.home = g_malloc0(coh_node_home_bytes(map, e->node.id));
         e->heat = g_new0(uint16_t, map->page_first[map->nodes]);
-        e->stats.pages_home = map->page_first[e->node.id + 1] -
-                              map->page_first[e->node.id];
+        e->ctx.stats.pages_home = map->page_first[e->ctx.node->id + 1] -
+                              map->page_first[e->ctx.node->id];
     }
-    g_queue_init(&e->local);
     e->stalled = g_hash_table_new_full(page_hash, g_int64_equal, g_free, NULL);
     e->kept = g_hash_table_new_full(page_hash, g_int64_equal, g_free, g_free);
     e->waiting = g_hash_table_new_full(page_hash, g_int64_equal, g_free,
@@ -51,8 +51,9 @@ void engine_coh_init(Engine *e, Engine *front)
     engine_held_init(e);
     engine_run_init(e);
     engine_evict_init(e, front);
-    e->delta = delta_new(e->node.id * LANES_MAX + e->lane,
-                         e->config.delta_pages);
+    e->delta = delta_new(e->ctx.node->id * LANES_MAX + e->ctx.lane,
+                         e->ctx.config->delta_pages /
+                         e->ctx.config->lanes.n);
     e->early = g_array_new(false, false, sizeof(CohPage));
     engine_late_init(e);
     e->lent = g_hash_table_new(NULL, NULL);
@@ -78,8 +79,8 @@ void engine_coh_free(Engine *e)
     g_hash_table_unref(e->lent);
     engine_evict_free(e);
     delta_free(e->delta);
-    g_queue_clear_full(&e->local, g_free);
-    if (!e->lane) {
+    lane_ctx_free(&e->ctx);
+    if (!e->ctx.lane) {
         g_free(e->node.peer);
         g_free(e->node.home);
         g_free(e->heat);
@@ -126,15 +127,15 @@ static void send_message(Engine *e, const CohEvent *ev, const CohDo *d)
         frame.len = sizeof(bytes);
     }
     for (; to != COH_NODE_NONE; to = coh_set_next(&d->to, to + 1)) {
-        if (to == e->node.id) {
+        if (to == e->ctx.node->id) {
             CohEvent self = {
-                .type = d->msg, .from = e->node.id,
+                .type = d->msg, .from = e->ctx.node->id,
                 .requester = d->requester, .acks = d->acks, .page = ev->page,
                 .have = frame.id, .op = op,
             };
-            g_queue_push_tail(&e->local, g_memdup2(&self, sizeof(self)));
+            lane_submit(&e->ctx, &self);
         } else {
-            STAT_ADD(e, sent_by_type[d->msg], 1);
+            STAT_ADD(&e->ctx, sent_by_type[d->msg], 1);
             if (!engine_gather(e, to, &frame)) {
                 engine_send(e, to, &frame);
             }
@@ -144,16 +145,16 @@ static void send_message(Engine *e, const CohEvent *ev, const CohDo *d)
 
 static void page_gone(Engine *e, CohPage page, bool owned)
 {
-    STAT_ADD(e, pages_resident, -1);
-    STAT_ADD(e, pages_owned, -(uint64_t)owned);
-    STAT_ADD(e, invalidations, 1);
+    STAT_ADD(&e->ctx, pages_resident, -1);
+    STAT_ADD(&e->ctx, pages_owned, -(uint64_t)owned);
+    STAT_ADD(&e->ctx, invalidations, 1);
     /* Order of effects: gone, then translations outdated, then answered. */
-    e->listener->revoked(e->opaque, page);
+    e->ctx.host->revoked(e->ctx.opaque, page);
 }
 
 static int take_away(Engine *e, const CohEvent *ev, bool owned)
 {
-    int ret = mem_take(e->mem, ev->page, owned, e->copy);
+    int ret = mem_take(e->ctx.mem, ev->page, owned, e->copy);
 
     if (!ret) {
         page_gone(e, ev->page, owned);
@@ -164,15 +165,15 @@ static int take_away(Engine *e, const CohEvent *ev, bool owned)
 
 static int install(Engine *e, CohPage page, const void *data, bool writable)
 {
-    int ret = mem_install(e->mem, page, data, writable);
+    int ret = mem_install(e->ctx.mem, page, data, writable);
 
     if (!ret) {
-        STAT_ADD(e, pages_resident, 1);
-        if (e->stats.pages_resident > e->stats.pages_resident_max) {
-            qatomic_set(&e->stats.pages_resident_max,
-                        e->stats.pages_resident);
+        STAT_ADD(&e->ctx, pages_resident, 1);
+        if (e->ctx.stats.pages_resident > e->ctx.stats.pages_resident_max) {
+            qatomic_set(&e->ctx.stats.pages_resident_max,
+                        e->ctx.stats.pages_resident);
         }
-        STAT_ADD(e, pages_owned, writable);
+        STAT_ADD(&e->ctx, pages_owned, writable);
         engine_evict_installed(e, page);
     }
     return ret;
@@ -185,17 +186,17 @@ static void operate(Engine *e, const CohEvent *ev)
         /* Else this thread waits for itself. */
         engine_ahead_end(e);
     }
-    e->value = coh_op_perform(&ev->op, mem_host(e->mem, ev->page));
-    STAT_ADD(e, operations, 1);
+    e->value = coh_op_perform(&ev->op, mem_host(e->ctx.mem, ev->page));
+    STAT_ADD(&e->ctx, operations, 1);
     if (coh_op_writes(&ev->op)) {
-        e->listener->revoked(e->opaque, ev->page);
+        e->ctx.host->revoked(e->ctx.opaque, ev->page);
     }
 }
 
 static void not_asked(Engine *e, const CohEvent *ev)
 {
-    if (ev->from != e->node.id) {
-        e->listener->lost(e->opaque, ev->from,
+    if (ev->from != e->ctx.node->id) {
+        e->ctx.host->lost(e->ctx.opaque, ev->from,
                           "it answers an operation that nobody asked for");
     }
 }
@@ -205,7 +206,7 @@ static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
 {
     CohPage page = ev->page;
     CohEvent adopt = {
-        .type = COH_EV_STORE, .from = e->node.id, .page = page,
+        .type = COH_EV_STORE, .from = e->ctx.node->id, .page = page,
     };
     int ret = 0;
 
@@ -225,16 +226,16 @@ static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
                             data ? g_memdup2(data, COH_PAGE_SIZE) : NULL);
         return 0;
     case COH_ACT_UNPROTECT:
-        STAT_ADD(e, pages_owned, 1);
+        STAT_ADD(&e->ctx, pages_owned, 1);
         engine_evict_changed(e, page);
-        return mem_protect(e->mem, page, 1, true);
+        return mem_protect(e->ctx.mem, page, 1, true);
     case COH_ACT_PROTECT:
-        STAT_ADD(e, pages_owned, -1);
+        STAT_ADD(&e->ctx, pages_owned, -1);
         engine_evict_changed(e, page);
         return engine_is_ahead(e, page) ? 0
-               : mem_protect(e->mem, page, 1, false);
+               : mem_protect(e->ctx.mem, page, 1, false);
     case COH_ACT_COPY:
-        memcpy(e->copy, mem_host(e->mem, page), COH_PAGE_SIZE);
+        memcpy(e->copy, mem_host(e->ctx.mem, page), COH_PAGE_SIZE);
         engine_copied(e, ev, state == COH_PEER_M);
         return 0;
     case COH_ACT_TAKE:
@@ -254,7 +255,7 @@ static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
         }
         return 0;
     case COH_ACT_ZAP:
-        ret = mem_zap(e->mem, page);
+        ret = mem_zap(e->ctx.mem, page);
         page_gone(e, page, false);
         return ret;
     case COH_ACT_WAKE:
@@ -283,11 +284,11 @@ static bool is_installation(CohAct act)
 static void count_wait(Engine *e, const EngineWait *wait, int64_t ns)
 {
     if (wait->state == COH_PEER_S) {
-        STAT_ADD(e, wait_upgrade_ns, ns);
+        STAT_ADD(&e->ctx, wait_upgrade_ns, ns);
     } else if (wait->write) {
-        STAT_ADD(e, wait_write_ns, ns);
+        STAT_ADD(&e->ctx, wait_write_ns, ns);
     } else {
-        STAT_ADD(e, wait_read_ns, ns);
+        STAT_ADD(&e->ctx, wait_read_ns, ns);
     }
 }
 
@@ -296,7 +297,7 @@ static void installed(Engine *e, CohPage page)
     EngineWait *wait = g_hash_table_lookup(e->waiting, &page);
     int64_t now = get_clock();
     CohEvent ev = {
-        .type = COH_EV_INSTALLED, .from = e->node.id, .page = page,
+        .type = COH_EV_INSTALLED, .from = e->ctx.node->id, .page = page,
     };
 
     g_hash_table_remove(e->adopting, &page);
@@ -348,7 +349,7 @@ static void perform(Engine *e, const CohEvent *ev, const void *data,
                 g_strdup_printf("page 0x%" PRIx64 ": %s: %s", ev->page,
                                 coh_act_name(d->act), strerror(-ret));
             e->copy_is_new = false;
-            engine_break(e, why);
+            lane_break(&e->ctx, why);
             return;
         }
         complete |= is_installation(d->act);
@@ -378,7 +379,7 @@ static void stall(Engine *e, const CohEvent *ev)
     GQueue *queue = g_hash_table_lookup(e->stalled, &ev->page);
 
     if (queue && g_queue_find_custom(queue, ev, by_sender)) {
-        e->listener->lost(e->opaque, ev->from,
+        e->ctx.host->lost(e->ctx.opaque, ev->from,
                           "it asked twice for the same page");
         return;
     }
@@ -395,7 +396,7 @@ static void unstall(Engine *e, CohPage page)
     GQueue *queue = g_hash_table_lookup(e->stalled, &page);
 
     if (queue) {
-        g_queue_push_tail(&e->local, g_queue_pop_head(queue));
+        g_queue_push_tail(&e->ctx.events, g_queue_pop_head(queue));
         if (g_queue_is_empty(queue)) {
             g_queue_free(queue);
             g_hash_table_remove(e->stalled, &page);
@@ -406,9 +407,9 @@ static void unstall(Engine *e, CohPage page)
 void engine_event(Engine *e, const CohEvent *ev, const void *data)
 {
     CohActions acts;
-    CohStatus status = coh_step(&e->node, ev, &acts);
+    CohStatus status = coh_step(e->ctx.node, ev, &acts);
 
-    trace_distkvm_coh_step(e->node.id, ev->page, coh_event_name(ev->type),
+    trace_distkvm_coh_step(e->ctx.node->id, ev->page, coh_event_name(ev->type),
                            ev->from, ev->requester, ev->acks,
                            acts.home ? coh_home_state_name(acts.state)
                                      : coh_peer_state_name(acts.state),
@@ -430,10 +431,10 @@ void engine_event(Engine *e, const CohEvent *ev, const void *data)
         stall(e, ev);
         break;
     case COH_BROKEN:
-        if (ev->from != e->node.id && ev->from < e->config.map.nodes) {
-            e->listener->lost(e->opaque, ev->from, acts.why);
+        if (ev->from != e->ctx.node->id && ev->from < e->ctx.config->map.nodes) {
+            e->ctx.host->lost(e->ctx.opaque, ev->from, acts.why);
         } else {
-            engine_break(e, acts.why);
+            lane_break(&e->ctx, acts.why);
         }
         break;
     }
@@ -441,7 +442,7 @@ void engine_event(Engine *e, const CohEvent *ev, const void *data)
 
 bool engine_run_local(Engine *e)
 {
-    CohEvent *ev = g_queue_pop_head(&e->local);
+    CohEvent *ev = g_queue_pop_head(&e->ctx.events);
 
     if (!ev) {
         return false;
@@ -449,14 +450,14 @@ bool engine_run_local(Engine *e)
     do {
         engine_event_or_hold(e, ev, NULL);
         g_free(ev);
-    } while ((ev = g_queue_pop_head(&e->local)));
+    } while ((ev = g_queue_pop_head(&e->ctx.events)));
     return true;
 }
 
 static bool is_page(Engine *e, CohPage page, const char **why)
 {
-    if (page < e->config.map.page_first[e->config.map.nodes] &&
-        engine_is_mine(e, page)) {
+    if (page < e->ctx.config->map.page_first[e->ctx.config->map.nodes] &&
+        lane_owns(&e->ctx, page)) {
         return true;
     }
     *why = "named a page that does not exist, or of another lane";
@@ -467,7 +468,7 @@ static bool is_page(Engine *e, CohPage page, const char **why)
 static bool several_pages(Engine *e, const WireFrame *frame, CohEvent *ev,
                           const char **why)
 {
-    bool cork = e->config.walks_write || frame->arg >= CORK_PAGES;
+    bool cork = e->ctx.config->walks_write || frame->arg >= CORK_PAGES;
     bool valid = false;
 
     if (!engine_gather_is_valid(frame)) {

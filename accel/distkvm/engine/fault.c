@@ -19,9 +19,9 @@
 
 static bool is_first_touch(Engine *e, CohPage page)
 {
-    return cluster_map_home(&e->config.map, page) == e->node.id &&
-           e->node.home[page - e->config.map.page_first[e->node.id]].state ==
-           COH_HOME_U;
+    const CohHome *home = lane_directory(&e->ctx, page);
+
+    return home && home->state == COH_HOME_U;
 }
 
 /* Put @page where it belongs among the @n sorted pages at @hot, of @max. */
@@ -62,15 +62,15 @@ static void count_fault(Engine *e, const MemFault *fault, uint8_t state)
     uint16_t *heat = &e->heat[fault->page];
 
     if (state == COH_PEER_S) {
-        STAT_ADD(e, faults_upgrade, fault->write);
+        STAT_ADD(&e->ctx, faults_upgrade, fault->write);
     } else if (state != COH_PEER_I) {
         return;
     } else if (is_first_touch(e, fault->page)) {
-        STAT_ADD(e, faults_local, 1);
+        STAT_ADD(&e->ctx, faults_local, 1);
         return;
     } else {
-        STAT_ADD(e, faults_read, !fault->write);
-        STAT_ADD(e, faults_write, fault->write);
+        STAT_ADD(&e->ctx, faults_read, !fault->write);
+        STAT_ADD(&e->ctx, faults_write, fault->write);
     }
     qatomic_set(heat, *heat + (*heat < UINT16_MAX));
     if (*heat > e->hot[ENGINE_HOT_MAX - 1].faults) {
@@ -84,7 +84,7 @@ unsigned engine_hot_pages(Engine *e, EngineHotPage *hot, unsigned max)
 
     max = MIN(max, ENGINE_HOT_MAX);
     memset(hot, 0, max * sizeof(*hot));
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
         Engine *one = e->all[lane];
 
         QEMU_LOCK_GUARD(&one->lock);
@@ -94,25 +94,6 @@ unsigned engine_hot_pages(Engine *e, EngineHotPage *hot, unsigned max)
         }
     }
     return n;
-}
-
-static void fault_after_failure(Engine *e, const MemFault *fault)
-{
-    switch (e->node.peer[fault->page].state) {
-    case COH_PEER_S:
-    case COH_PEER_SM_AD:
-    case COH_PEER_SM_A:
-        /* Nobody else will see it. */
-        mem_protect(e->mem, fault->page, 1, true);
-        mem_wake(e->mem, fault->page);
-        break;
-    case COH_PEER_M:
-        mem_wake(e->mem, fault->page);
-        break;
-    default:
-        mem_poison(e->mem, fault->page);
-        break;
-    }
 }
 
 static void note_waiter(Engine *e, const MemFault *fault, uint8_t state,
@@ -139,16 +120,16 @@ static void note_waiter(Engine *e, const MemFault *fault, uint8_t state,
 bool engine_may_come_along(Engine *e, CohPage page)
 {
     /* Under a cap what nobody has asked for would push out what is used. */
-    return !e->config.cap_pages && engine_is_mine(e, page) &&
-           page < e->config.map.page_first[e->config.map.nodes] &&
-           e->node.peer[page].state == COH_PEER_I && !engine_is_lent(e, page);
+    return !e->ctx.config->cap_pages && lane_owns(&e->ctx, page) &&
+           page < e->ctx.config->map.page_first[e->ctx.config->map.nodes] &&
+           e->ctx.node->peer[page].state == COH_PEER_I && !engine_is_lent(e, page);
 }
 
 void engine_fetch_along(Engine *e, CohPage page, uint8_t type)
 {
-    CohEvent ev = { .type = type, .from = e->node.id, .page = page };
+    CohEvent ev = { .type = type, .from = e->ctx.node->id, .page = page };
 
-    STAT_ADD(e, readahead_pages, 1);
+    STAT_ADD(&e->ctx, readahead_pages, 1);
     engine_event(e, &ev, NULL);
 }
 
@@ -171,7 +152,7 @@ static void fetch_walk(Engine *e, const MemFault *fault)
 {
     Walks walks = e->walks;
 
-    if (!e->config.walks_write || !walks_has(&walks, fault->page)) {
+    if (!e->ctx.config->walks_write || !walks_has(&walks, fault->page)) {
         return;
     }
     engine_gather_begin(e);
@@ -194,10 +175,10 @@ void engine_fetch_range(Engine *e, CohPage first, unsigned pages, bool write,
     engine_gather_begin(e);
     for (CohPage page = first; page < first + pages; page++) {
         MemFault fault = { .page = page, .write = write, .tid = tid };
-        uint8_t state = e->node.peer[page].state;
+        uint8_t state = e->ctx.node->peer[page].state;
 
         /* One request each; what is under way comes anyway. */
-        if (engine_is_mine(e, page) && engine_may_fetch(e, page) &&
+        if (lane_owns(&e->ctx, page) && engine_may_fetch(e, page) &&
             !engine_is_lent(e, page) &&
             (state == COH_PEER_I || (state == COH_PEER_S && write))) {
             note_waiter(e, &fault, state, true);
@@ -211,36 +192,36 @@ void engine_fetch_range(Engine *e, CohPage first, unsigned pages, bool write,
 
 static void follow_thread(Engine *e, uint32_t tid, int64_t now_ns)
 {
-    const EngineListener *l = e->listener;
+    const EngineListener *l = e->ctx.host;
 
-    follow_fault(&e->follow, tid, l->may_keep && l->may_keep(e->opaque, tid),
+    follow_fault(&e->follow, tid, l->may_keep && l->may_keep(e->ctx.opaque, tid),
                  now_ns);
 }
 
 void engine_fault(Engine *e, const MemFault *fault)
 {
-    bool own = cluster_map_home(&e->config.map, fault->page) == e->node.id;
+    bool own = lane_directory(&e->ctx, fault->page);
     EngineWait *wait;
     bool first;
-    uint8_t state = e->node.peer[fault->page].state;
+    uint8_t state = e->ctx.node->peer[fault->page].state;
     CohEvent ev = {
         /* Pinned: a misaligned LOCK reads first, but must own the page. */
-        .type = fault->write || e->pinned ? COH_EV_STORE : COH_EV_LOAD,
-        .from = e->node.id,
+        .type = fault->write || e->ctx.pinned ? COH_EV_STORE : COH_EV_LOAD,
+        .from = e->ctx.node->id,
         .page = fault->page,
     };
 
     trace_distkvm_fault(fault->page, fault->write, fault->tid);
-    if (e->failed) {
-        fault_after_failure(e, fault);
+    if (e->ctx.phase == LANE_FAILED) {
+        lane_release(&e->ctx, fault->page);
         return;
     }
-    if (!e->joined && !own) {
+    if (e->ctx.phase == LANE_ALONE && !own) {
         engine_early_fault(e, fault->page);
         return;
     }
     if (state == COH_PEER_I && !engine_may_fetch(e, fault->page)) {
-        STAT_ADD(e, faults_deferred, 1);
+        STAT_ADD(&e->ctx, faults_deferred, 1);
         engine_defer(e, fault);
         return;
     }
@@ -257,7 +238,7 @@ void engine_fault(Engine *e, const MemFault *fault)
         follow_thread(e, fault->tid, wait->since_ns);
     }
     /* After the page that somebody waits for. */
-    if (first && e->config.readahead) {
+    if (first && e->ctx.config->readahead) {
         first_touch_group(e, fault->page);
     } else if (state == COH_PEER_I) {
         fetch_walk(e, fault);
@@ -274,9 +255,7 @@ static void release_all(Engine *e, GHashTable *pages)
 
     g_hash_table_iter_init(&iter, pages);
     while (g_hash_table_iter_next(&iter, &page, NULL)) {
-        MemFault fault = { .page = *(CohPage *)page };
-
-        fault_after_failure(e, &fault);
+        lane_release(&e->ctx, *(CohPage *)page);
     }
 }
 
@@ -286,7 +265,7 @@ void engine_release_lost(Engine *e)
     /* Somebody may have faulted on a page that was coming home anyway. */
     release_all(e, e->adopting);
     for (guint i = 0; i < e->deferred->len; i++) {
-        fault_after_failure(e, &g_array_index(e->deferred, MemFault, i));
+        lane_release(&e->ctx, g_array_index(e->deferred, MemFault, i).page);
     }
     g_array_set_size(e->deferred, 0);
 }

@@ -19,31 +19,31 @@ void engine_send(Engine *e, CohNodeId to, WireFrame *frame)
 {
     uint8_t head[WIRE_HEAD_BYTES];
 
-    frame->from = e->node.id;
+    frame->from = e->ctx.node->id;
     frame->clock_ns = cluster_clock_ns();
     wire_encode_head(frame, head);
     trace_distkvm_send(to, frame->type, frame->sub, frame->addr, frame->len);
-    STAT_ADD(e, frames_sent, 1);
-    STAT_ADD(e, bytes_sent, WIRE_HEAD_BYTES + frame->len);
-    e->transport->ops->send(e->transport, to, head, sizeof(head),
+    STAT_ADD(&e->ctx, frames_sent, 1);
+    STAT_ADD(&e->ctx, bytes_sent, WIRE_HEAD_BYTES + frame->len);
+    e->ctx.transport->ops->send(e->ctx.transport, to, head, sizeof(head),
                             frame->payload, frame->len);
     if (e->alone && frame->type == WIRE_COH &&
         engine_sets_to_work(frame->sub)) {
-        e->transport->ops->push(e->transport, to);
+        e->ctx.transport->ops->push(e->ctx.transport, to);
     }
 }
 
 void engine_cork(Engine *e)
 {
     if (!e->corks++) {
-        e->transport->ops->cork(e->transport, true);
+        e->ctx.transport->ops->cork(e->ctx.transport, true);
     }
 }
 
 void engine_uncork(Engine *e)
 {
     if (!--e->corks) {
-        e->transport->ops->cork(e->transport, false);
+        e->ctx.transport->ops->cork(e->ctx.transport, false);
     }
 }
 
@@ -59,16 +59,16 @@ blame(Engine *e, CohNodeId peer, const char *fmt, ...)
     va_start(ap, fmt);
     why = g_strdup_vprintf(fmt, ap);
     va_end(ap);
-    e->listener->lost(e->opaque, peer, why);
+    e->ctx.host->lost(e->ctx.opaque, peer, why);
 }
 
 /* False: its sender is expelled, and nothing more is taken from it. */
 static bool engine_frame(Engine *e, const WireFrame *frame)
 {
-    Phase phase = e->joined ? PHASE_FORMED : PHASE_JOINED;
-    const char *why = rules_frame(frame, e->node.id, phase);
+    Phase phase = e->ctx.phase == LANE_ALONE ? PHASE_JOINED : PHASE_FORMED;
+    const char *why = rules_frame(frame, e->ctx.node->id, phase);
 
-    STAT_ADD(e, frames_received, 1);
+    STAT_ADD(&e->ctx, frames_received, 1);
     trace_distkvm_recv(frame->from, frame->type, frame->sub, frame->addr,
                        frame->len);
     if (!cluster_clock_may_be(frame->clock_ns)) {
@@ -81,7 +81,7 @@ static bool engine_frame(Engine *e, const WireFrame *frame)
         engine_ping_frame(e, frame);
         return true;
     }
-    if (e->failed) {
+    if (e->ctx.phase == LANE_FAILED) {
         return true;
     }
     if (why) {
@@ -98,7 +98,7 @@ static bool engine_frame(Engine *e, const WireFrame *frame)
         engine_late_frame(e, frame);
     } else {
         cluster_clock_observe(frame->clock_ns);
-        e->listener->frame(e->opaque, frame);
+        e->ctx.host->frame(e->ctx.opaque, frame);
     }
     return true;
 }
@@ -115,7 +115,7 @@ static void engine_frames(void *opaque, CohNodeId peer, const void *buf,
     bool corked = false;
     WireFrame frame;
 
-    STAT_ADD(e, bytes_received, len);
+    STAT_ADD(&e->ctx, bytes_received, len);
     if (coh_set_has(&e->expelled, peer)) {
         return;
     }
@@ -140,7 +140,7 @@ static void engine_frames(void *opaque, CohNodeId peer, const void *buf,
     }
     /* Now: UCX has more to do before it comes back. */
     engine_run_local(e);
-    if (e->told) {
+    if (e->ctx.faults_pending) {
         /* Whoever was woken wants more: that goes with what is sent now. */
         engine_run_faults(e);
     }
@@ -153,9 +153,9 @@ static void engine_frames(void *opaque, CohNodeId peer, const void *buf,
 static void engine_peer_closed(void *opaque, CohNodeId peer, const char *why)
 {
     Engine *e = opaque;
-    g_autofree char *text = g_strdup_printf("lane %u: %s", e->lane, why);
+    g_autofree char *text = g_strdup_printf("lane %u: %s", e->ctx.lane, why);
 
-    e->listener->closed(e->opaque, peer, text);
+    e->ctx.host->closed(e->ctx.opaque, peer, text);
 }
 
 const TransportListener engine_transport_listener = {

@@ -32,10 +32,7 @@
 
 static const CohHome *own_entry(Engine *e, CohPage page)
 {
-    const ClusterMap *map = &e->config.map;
-
-    return cluster_map_home(map, page) == e->node.id
-           ? &e->node.home[page - map->page_first[e->node.id]] : NULL;
+    return lane_directory(&e->ctx, page);
 }
 
 static bool is_pending(Engine *e, const EngineLates *lates,
@@ -46,7 +43,7 @@ static bool is_pending(Engine *e, const EngineLates *lates,
     }
     return lates == &e->serving
            ? coh_home_is_busy(own_entry(e, late->page)->state)
-           : engine_is_fetching(e->node.peer[late->page].state);
+           : engine_is_fetching(e->ctx.node->peer[late->page].state);
 }
 
 /* NULL if nothing is known of @page. */
@@ -147,10 +144,10 @@ static void blame(Engine *e, const EngineLate *late, CohNodeId node)
         age_ns(late) / SCALE_MS);
 
     trace_distkvm_late(late->page, node, age_ns(late));
-    if (node == e->node.id) {
-        engine_break(e, why);
+    if (node == e->ctx.node->id) {
+        lane_break(&e->ctx, why);
     } else {
-        e->listener->lost(e->opaque, node, why);
+        e->ctx.host->lost(e->ctx.opaque, node, why);
     }
 }
 
@@ -160,7 +157,7 @@ static CohNodeId who_owes(Engine *e, const EngineLate *serving,
 {
     for (CohNodeId n = coh_set_next(&serving->nodes, 0); n != COH_NODE_NONE;
          n = coh_set_next(&serving->nodes, n + 1)) {
-        if (n != e->node.id && !coh_set_has(heard, n)) {
+        if (n != e->ctx.node->id && !coh_set_has(heard, n)) {
             return n;
         }
     }
@@ -212,7 +209,7 @@ void engine_late_frame(Engine *e, const WireFrame *frame)
     }
     if (frame->sub == WIRE_LATE_AT_IT) {
         if (fetching && frame->from ==
-            cluster_map_home(&e->config.map, frame->addr)) {
+            cluster_map_home(&e->ctx.config->map, frame->addr)) {
             fetching->excused_ns = get_clock();
         }
         return;
@@ -231,11 +228,11 @@ void engine_late_frame(Engine *e, const WireFrame *frame)
 /* A page that another home, or a node that this one asked, does not give. */
 static void look_at_fetch(Engine *e, EngineLate *late, int64_t limit_ns)
 {
-    CohNodeId home = cluster_map_home(&e->config.map, late->page);
+    CohNodeId home = cluster_map_home(&e->ctx.config->map, late->page);
     EngineLate *serving = find(e, &e->serving, late->page);
     int64_t last_word = MAX(late->since_ns, late->excused_ns);
 
-    if (home != e->node.id) {
+    if (home != e->ctx.node->id) {
         name(e, late, home, "its home");
         send_late(e, home, WIRE_LATE_MISSED, late->page, &late->nodes);
         if ((age_ns(late) > LOSS_LIMITS * limit_ns + COMPLAIN_NS &&
@@ -244,11 +241,11 @@ static void look_at_fetch(Engine *e, EngineLate *late, int64_t limit_ns)
             blame(e, late, home);
         }
     } else if (serving && is_pending(e, &e->serving, serving) &&
-               serving->requester == e->node.id) {
+               serving->requester == e->ctx.node->id) {
         requester_misses(e, serving, &late->nodes, limit_ns);
     }
     /* A request behind another's is looked at in look_at_service(). */
-    if (home == e->node.id && age_ns(late) > EXCUSED_LIMITS * limit_ns) {
+    if (home == e->ctx.node->id && age_ns(late) > EXCUSED_LIMITS * limit_ns) {
         blame(e, late, home);
     }
 }
@@ -262,7 +259,7 @@ static void look_at_service(Engine *e, EngineLate *late, int64_t limit_ns)
     CohNodeId owes = own_entry(e, late->page)->requester;
 
     if (late->complained || age_ns(late) < limit_ns + COMPLAIN_NS ||
-        owes >= e->config.map.nodes || owes == e->node.id) {
+        owes >= e->ctx.config->map.nodes || owes == e->ctx.node->id) {
         return;
     }
     name(e, late, owes, "which has not said that it is done with it");
@@ -290,7 +287,7 @@ static void look_at_all(Engine *e, EngineLates *lates, int64_t limit_ns)
     GHashTableIter iter;
     gpointer late;
 
-    for (unsigned i = 0; i < ENGINE_LATES && !e->failed; i++) {
+    for (unsigned i = 0; i < ENGINE_LATES && e->ctx.phase != LANE_FAILED; i++) {
         look_at(e, lates, &lates->slot[i], limit_ns);
     }
     g_hash_table_iter_init(&iter, lates->more);
@@ -305,7 +302,7 @@ static void look_at_all(Engine *e, EngineLates *lates, int64_t limit_ns)
 
 void engine_look_for_late(Engine *e, int64_t limit_ns)
 {
-    if (!e->failed) {
+    if (e->ctx.phase != LANE_FAILED) {
         look_at_all(e, &e->fetching, limit_ns);
         look_at_all(e, &e->serving, limit_ns);
     }

@@ -50,7 +50,8 @@ static void fetch_run(Engine *e, CohPage first, unsigned pages, uint8_t type)
 
 static bool may_read_ahead(Engine *e)
 {
-    return e->config.readahead && e->joined && !e->pinned;
+    return e->ctx.config->readahead && e->ctx.phase == LANE_JOINED &&
+           !e->ctx.pinned;
 }
 
 void engine_read_ahead(Engine *e, const MemFault *fault, uint8_t type)
@@ -62,7 +63,7 @@ void engine_read_ahead(Engine *e, const MemFault *fault, uint8_t type)
         return;
     }
     run->tid = fault->tid;
-    run->pages = goes_on ? MIN(run->pages * 2 + 1, e->config.readahead) : 0;
+    run->pages = goes_on ? MIN(run->pages * 2 + 1, e->ctx.config->readahead) : 0;
     run->next = fault->page + 1 + run->pages;
     fetch_run(e, fault->page + 1, run->pages, type);
 }
@@ -76,7 +77,7 @@ void engine_read_on(Engine *e, const MemFault *fault, uint8_t type)
         next - fault->page > run->pages / 2) {
         return;
     }
-    run->pages = MIN(run->pages * 2 + 1, e->config.readahead);
+    run->pages = MIN(run->pages * 2 + 1, e->ctx.config->readahead);
     run->next += run->pages;
     fetch_run(e, next, run->pages, type);
 }
@@ -86,9 +87,9 @@ void engine_read_on(Engine *e, const MemFault *fault, uint8_t type)
 void engine_run_wakes(Engine *e)
 {
     for (guint i = 0; i < e->asleep->len; i++) {
-        mem_wake(e->mem, g_array_index(e->asleep, CohPage, i));
+        mem_wake(e->ctx.mem, g_array_index(e->asleep, CohPage, i));
         /* It may have run, on this CPU, and faulted again. */
-        e->told = true;
+        e->ctx.faults_pending = true;
     }
     g_array_set_size(e->asleep, 0);
     e->installed_since = 0;
@@ -98,7 +99,7 @@ void engine_wake(Engine *e, CohPage page)
 {
     g_array_append_val(e->asleep, page);
     /* A walk needs all its tables, and who walks is woken for each. */
-    if (!g_hash_table_size(e->along) || e->config.walks_write) {
+    if (!g_hash_table_size(e->along) || e->ctx.config->walks_write) {
         engine_run_wakes(e);
     }
 }

@@ -25,17 +25,17 @@ typedef struct EarlyPage {
 
 void engine_early_fault(Engine *e, CohPage page)
 {
-    int ret = mem_install(e->mem, page, NULL, true);
+    int ret = mem_install(e->ctx.mem, page, NULL, true);
 
     trace_distkvm_early(page);
     if (!ret) {
         g_array_append_val(e->early, page);
         g_hash_table_add(e->lent, GSIZE_TO_POINTER(page));
     } else if (ret != -EEXIST) {
-        engine_break(e, "no memory for a page of another node");
+        lane_break(&e->ctx, "no memory for a page of another node");
         return;
     }
-    mem_wake(e->mem, page);
+    mem_wake(e->ctx.mem, page);
 }
 
 bool engine_is_lent(Engine *e, CohPage page)
@@ -49,7 +49,7 @@ static void call_take_back(Engine *e, void *opaque)
 
     for (guint i = 0; i < e->early->len; i++) {
         CohPage page = g_array_index(e->early, CohPage, i);
-        const void *host = mem_host(e->mem, page);
+        const void *host = mem_host(e->ctx.mem, page);
 
         if (!buffer_is_zero(host, COH_PAGE_SIZE)) {
             EarlyPage *early = g_new(EarlyPage, 1);
@@ -58,7 +58,7 @@ static void call_take_back(Engine *e, void *opaque)
             memcpy(early->data, host, COH_PAGE_SIZE);
             g_queue_push_tail(taken, early);
         }
-        mem_zap(e->mem, page);
+        mem_zap(e->ctx.mem, page);
     }
     g_array_set_size(e->early, 0);
     g_hash_table_remove_all(e->lent);
@@ -69,12 +69,12 @@ void engine_settle_early(Engine *e, bool keep)
     GQueue taken = G_QUEUE_INIT;
     EarlyPage *early;
 
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
         engine_call(e->all[lane], call_take_back, &taken);
     }
     while ((early = g_queue_pop_head(&taken))) {
         if (keep) {
-            memcpy(mem_host(e->mem, early->page), early->data, COH_PAGE_SIZE);
+            memcpy(mem_host(e->ctx.mem, early->page), early->data, COH_PAGE_SIZE);
         }
         g_free(early);
     }

@@ -13,8 +13,8 @@
 
 static bool is_ours_alone(const Engine *e, CohPage page)
 {
-    return page < e->config.map.page_first[e->config.map.nodes] &&
-           engine_is_mine(e, page) && e->node.peer[page].state == COH_PEER_M;
+    return page < e->ctx.config->map.page_first[e->ctx.config->map.nodes] &&
+           lane_owns(&e->ctx, page) && e->ctx.node->peer[page].state == COH_PEER_M;
 }
 
 void engine_protect_ahead(Engine *e, const WireFrame *frame)
@@ -24,11 +24,11 @@ void engine_protect_ahead(Engine *e, const WireFrame *frame)
     unsigned n = 0;
 
     /* What is pinned is being written. */
-    if (frame->sub != COH_EV_GETS || e->pinned ||
+    if (frame->sub != COH_EV_GETS || e->ctx.pinned ||
         !is_ours_alone(e, frame->addr)) {
         return;
     }
-    first = mem_host(e->mem, frame->addr);
+    first = mem_host(e->ctx.mem, frame->addr);
     do {
         n++;
         if (n > frame->arg) {
@@ -36,12 +36,12 @@ void engine_protect_ahead(Engine *e, const WireFrame *frame)
         }
         engine_gathered(frame, n - 1, &ev);
     } while (ev.page == frame->addr + n && is_ours_alone(e, ev.page) &&
-             mem_host(e->mem, ev.page) ==
+             mem_host(e->ctx.mem, ev.page) ==
              first + ((size_t)n << COH_PAGE_BITS));
     if (n > 1) {
         e->ahead = frame->addr;
         e->ahead_pages = n;
-        if (mem_protect(e->mem, frame->addr, n, false)) {
+        if (mem_protect(e->ctx.mem, frame->addr, n, false)) {
             /* Perhaps some are: one by one, then. */
             engine_ahead_end(e);
         }
@@ -59,11 +59,11 @@ void engine_ahead_end(Engine *e)
 
     for (CohPage page = e->ahead; page < end; page++) {
         /* Held, or its home serves somebody else. */
-        if (e->node.peer[page].state == COH_PEER_M) {
-            if (mem_protect(e->mem, page, 1, true)) {
-                engine_break(e, "a page stays write-protected");
+        if (e->ctx.node->peer[page].state == COH_PEER_M) {
+            if (mem_protect(e->ctx.mem, page, 1, true)) {
+                lane_break(&e->ctx, "a page stays write-protected");
             }
-            mem_wake(e->mem, page);
+            mem_wake(e->ctx.mem, page);
         }
     }
     e->ahead_pages = 0;

@@ -72,7 +72,7 @@ static void fetch(Engine *e, EngineWish *w)
 static void operate(Engine *e, EngineWish *w)
 {
     CohEvent ev = {
-        .type = COH_EV_OPERATE, .from = e->node.id, .page = w->page,
+        .type = COH_EV_OPERATE, .from = e->ctx.node->id, .page = w->page,
         .op = w->op,
     };
 
@@ -83,7 +83,7 @@ static void operate(Engine *e, EngineWish *w)
 static void give_up(Engine *e, EngineWish *w, int64_t now)
 {
     CohEvent ev = {
-        .type = COH_EV_EVICT, .from = e->node.id, .page = w->page,
+        .type = COH_EV_EVICT, .from = e->ctx.node->id, .page = w->page,
     };
 
     if (now >= w->due_ns) {
@@ -96,7 +96,7 @@ static void give_up(Engine *e, EngineWish *w, int64_t now)
 /* Do what can be done for it now. */
 static void pursue(Engine *e, EngineWish *w)
 {
-    uint8_t state = e->node.peer[w->page].state;
+    uint8_t state = e->ctx.node->peer[w->page].state;
     bool readable = state == COH_PEER_M || state == COH_PEER_S;
     bool valid = w->write ? state == COH_PEER_M : readable;
     bool settled = readable || state == COH_PEER_I;
@@ -112,9 +112,9 @@ static void pursue(Engine *e, EngineWish *w)
         break;
     case WISH_OPERATE:
         if (state == COH_PEER_S && !w->write && (!w->id || w->here)) {
-            w->value = coh_op_perform(&w->op, mem_host(e->mem, w->page));
+            w->value = coh_op_perform(&w->op, mem_host(e->ctx.mem, w->page));
             finish(e, w, 0);
-        } else if (state == COH_PEER_M && e->pinned) {
+        } else if (state == COH_PEER_M && e->ctx.pinned) {
             /* A misaligned LOCK is between its load and its store. */
             break;
         } else if (!w->id || (w->here && state == COH_PEER_M)) {
@@ -148,9 +148,9 @@ void engine_pursue_wishes(Engine *e, CohPage page)
     }
     e->pursuing = true;
     while ((w = first_wish(e, page))) {
-        state = e->node.peer[page].state;
+        state = e->ctx.node->peer[page].state;
         pursue(e, w);
-        if (w == first_wish(e, page) && state == e->node.peer[page].state) {
+        if (w == first_wish(e, page) && state == e->ctx.node->peer[page].state) {
             break;
         }
     }
@@ -238,14 +238,14 @@ void engine_wishes_fail(Engine *e)
 
 bool engine_has(Engine *e, CohPage page, bool write)
 {
-    uint8_t state = qatomic_read(&e->node.peer[page].state);
+    uint8_t state = qatomic_read(&e->ctx.node->peer[page].state);
 
     return state == COH_PEER_M || (state == COH_PEER_S && !write);
 }
 
 void *engine_host(Engine *e, CohPage page)
 {
-    return mem_host(e->mem, page);
+    return mem_host(e->ctx.mem, page);
 }
 
 static void call_wish(Engine *e, void *opaque)
@@ -253,7 +253,7 @@ static void call_wish(Engine *e, void *opaque)
     EngineWish *w = opaque;
     GQueue *queue = g_hash_table_lookup(e->wishes, &w->page);
 
-    if (e->failed) {
+    if (e->ctx.phase == LANE_FAILED) {
         w->result = -EIO;
         qemu_sem_post(&w->done);
         return;
@@ -298,7 +298,7 @@ static void call_range(Engine *e, void *opaque)
 {
     RangeCall *c = opaque;
 
-    if (!e->failed && e->joined) {
+    if (e->ctx.phase == LANE_JOINED) {
         engine_fetch_range(e, c->first, c->pages, c->write, c->tid);
     }
 }
@@ -309,7 +309,7 @@ int engine_validate_range(Engine *e, CohPage first, unsigned pages,
     RangeCall c = { first, pages, write, qemu_get_thread_id() };
     int ret = 0;
 
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
         engine_call(e->all[lane], call_range, &c);
     }
     for (CohPage page = first; !ret && page < first + pages; page++) {

@@ -34,16 +34,16 @@ static uint64_t resident_bytes(const void *table, size_t bytes)
 
 void engine_size(Engine *e, EngineSize *size)
 {
-    const ClusterMap *map = &e->config.map;
+    const ClusterMap *map = &e->ctx.config->map;
     CohPage pages = map->page_first[map->nodes];
 
-    size->home_bytes = resident_bytes(e->node.home,
-                                      coh_node_home_bytes(map, e->node.id));
-    size->page_bytes = resident_bytes(e->node.peer,
+    size->home_bytes = resident_bytes(e->ctx.node->home,
+                                      coh_node_home_bytes(map, e->ctx.node->id));
+    size->page_bytes = resident_bytes(e->ctx.node->peer,
                                       coh_node_peer_bytes(map)) +
                        resident_bytes(e->heat, pages * sizeof(*e->heat));
     size->snapshot_bytes = 0;
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
         size->snapshot_bytes += delta_bytes(e->all[lane]->delta);
     }
 }
