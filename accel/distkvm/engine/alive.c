@@ -41,7 +41,7 @@ void engine_ping_frame(Engine *e, const WireFrame *frame)
     };
 
     if (frame->sub == WIRE_PING_ASK) {
-        engine_send(e, frame->from, &answer);
+        outbox_send(&e->outbox, frame->from, &answer);
         return;
     }
     qatomic_set(&a->answered_ns[frame->from], host_boottime_ns());
@@ -100,6 +100,6 @@ void engine_watch(Engine *e, int64_t limit_ns)
         a->asked_ns = host_boottime_ns();
         qatomic_set(&a->limit_ns, limit_ns);
         qatomic_set(&a->looked, false);
-        engine_call_for(one, call_look, NULL, 0);
+        mailbox_call(&one->mailbox, call_look, NULL, 0);
     }
 }

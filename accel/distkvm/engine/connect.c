@@ -62,7 +62,7 @@ static bool call_in_time(Engine *e, void (*fn)(Engine *, void *),
 {
     bool ok;
 
-    if (!engine_call_for(e, fn, c, HANG_MS)) {
+    if (!mailbox_call(&e->mailbox, fn, c, HANG_MS)) {
         error_setg(errp, "distkvm: this node's engine thread (lane %u) hangs",
                    e->ctx.lane);
         return false;
@@ -201,7 +201,7 @@ static void call_disconnect(Engine *e, void *opaque)
 void engine_disconnect(Engine *e, CohNodeId peer)
 {
     for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        engine_call_for(e->all[lane], call_disconnect, GUINT_TO_POINTER(peer),
+        mailbox_call(&e->all[lane]->mailbox, call_disconnect, GUINT_TO_POINTER(peer),
                         HANG_MS);
     }
 }

@@ -18,30 +18,8 @@
 #include "affinity.h"
 #include "hold.h"
 #include "lane-ctx.h"
+#include "mailbox.h"
 #include "pagewalk.h"
-
-/* A frame on its way to the engine thread. */
-typedef struct EnginePost {
-    QSIMPLEQ_ENTRY(EnginePost) next;
-    CohNodeId to;
-    WireFrame frame;
-    uint8_t payload[];
-} EnginePost;
-
-/*
- * A call on its way to the engine thread.  Its caller may wait for @done, and
- * may tire of it: so each of both holds a reference.
- */
-typedef struct EngineCall {
-    QSIMPLEQ_ENTRY(EngineCall) next;
-    void (*fn)(Engine *e, void *opaque);
-    void *opaque;
-    int refs;                   /* atomic */
-    QemuSemaphore done;
-} EngineCall;
-
-typedef QSIMPLEQ_HEAD(, EnginePost) EnginePosts;
-typedef QSIMPLEQ_HEAD(, EngineCall) EngineCalls;
 
 /* Pages in order of their arrival; only with a cap. */
 typedef struct EvictRing {
@@ -90,38 +68,25 @@ typedef struct EngineAlive {
     bool looked;                /* atomic: the order was taken up */
 } EngineAlive;
 
-/* Requests that wait for more of their kind (outbox.c). */
-#define GATHER_MAX 128
-
-typedef struct Gather {
-    bool on;
-    unsigned n;                 /* requests so far */
-    CohNodeId to;
-    WireFrame frame;            /* of the first */
-    uint8_t items[GATHER_MAX * 16];     /* the others */
-} Gather;
-
 /* One lane.  Lane 0 is what others know as the engine. */
-struct Engine {
+struct Lane {
     EngineConfig config;                /* lane 0 only */
     CohNode node;                       /* lane 0 only */
     LaneCtx ctx;
     uint64_t cap_pages;                 /* of this lane; 0: any number */
-    struct Engine *front;               /* lane 0 */
-    struct Engine *all[LANES_MAX];      /* lane 0 only */
+    struct Lane *front;               /* lane 0 */
+    struct Lane *all[LANES_MAX];      /* lane 0 only */
     size_t address_len;                 /* of this lane's part; 0: streams */
     GByteArray *address;                /* lane 0 only: of all; or NULL */
     char *path[COH_NODES_MAX];          /* lane 0 only, under lock */
 
     QemuThread thread;
-    EventNotifier kick;
-    bool sleeping;              /* atomic */
     bool stop;                  /* atomic */
     unsigned unseen;            /* passes since it was looked for them */
 
-    QemuMutex lock;             /* the two queues below, path, hot */
-    EnginePosts posts;
-    EngineCalls calls;
+    Mailbox mailbox;
+    Outbox outbox;
+    QemuMutex lock;             /* path, hot */
     EngineHotPage hot[ENGINE_HOT_MAX];  /* of this lane, most first */
     EngineAlive alive;
     EngineLates serving, fetching;
@@ -143,9 +108,6 @@ struct Engine {
     uint64_t value;             /* what COH_ACT_OPERATE found */
     EvictRing ring;
     int64_t evicted_ns, evict_due_ns;
-    Gather gather;
-    unsigned corks;
-    bool alone;                 /* the frame at hand came alone */
     CohPage ahead;              /* write-protected before its turn comes, */
     unsigned ahead_pages;       /* and as many pages from there on */
     Hold hold;
@@ -186,14 +148,6 @@ static inline Engine *engine_of(Engine *e, CohPage page)
 /* @front: lane 0, whose tables all use. */
 void engine_coh_init(Engine *e, Engine *front);
 void engine_coh_free(Engine *e);
-/* Run @fn in the engine thread and wait for it. */
-void engine_call(Engine *e, void (*fn)(Engine *, void *), void *opaque);
-/*
- * The same for @ms milliseconds at most, of which 0 are none: false if it was
- * not done by then.  It still will be: @opaque must stay.
- */
-bool engine_call_for(Engine *e, void (*fn)(Engine *, void *), void *opaque,
-                     int ms);
 /* connect.c: from all lanes, for engine_address(). */
 void engine_collect_addresses(Engine *e);
 /* alive.c: a frame of liveness. */
@@ -212,11 +166,6 @@ void engine_asked(Engine *e, CohPage page, const CohNodeSet *asked);
 void engine_late_frame(Engine *e, const WireFrame *frame);
 /* A page that is late by @limit_ns is named, and later its keeper is lost. */
 void engine_look_for_late(Engine *e, int64_t limit_ns);
-/* Does a peer @state wait for other nodes? */
-static inline bool engine_is_fetching(uint8_t state)
-{
-    return state >= COH_PEER_IS_D && state <= COH_PEER_SM_A;
-}
 /* codec.c: a page has been copied for whoever @ev says. */
 void engine_copied(Engine *e, const CohEvent *ev, bool owned);
 /* Put the copied page into @frame. */
@@ -275,16 +224,6 @@ bool engine_wish_answered(Engine *e, const CohEvent *ev, uint64_t value);
 bool engine_wish_refused(Engine *e, const CohEvent *ev);
 void engine_wishes_fail(Engine *e);
 
-/* outbox.c: requests from here on go together, until the end. */
-void engine_gather_begin(Engine *e);
-void engine_gather_end(Engine *e);
-/* True if @frame waits for others now; false: send it. */
-bool engine_gather(Engine *e, CohNodeId to, const WireFrame *frame);
-/* Is the list behind @frame's first page what it says it is? */
-bool engine_gather_is_valid(const WireFrame *frame);
-/* The page @n of that list, into an event that is like the first. */
-void engine_gathered(const WireFrame *frame, unsigned n, CohEvent *ev);
-
 /* preprotect.c: the list behind @frame is going to be read by a peer. */
 void engine_protect_ahead(Engine *e, const WireFrame *frame);
 /* Is @page protected already? */
@@ -310,19 +249,8 @@ void engine_run_free(Engine *e);
 bool engine_may_come_along(Engine *e, CohPage page);
 void engine_fetch_along(Engine *e, CohPage page, uint8_t type);
 
-/* Does a third node wait for what @msg, a CohEventType, makes a peer do? */
-static inline bool engine_sets_to_work(uint8_t msg)
-{
-    return msg == COH_EV_INV || msg == COH_EV_FWD_GETS ||
-           msg == COH_EV_FWD_GETM || msg == COH_EV_FWD_GETV;
-}
-
 /* Take up what has faulted, if it is time to look. */
 bool engine_run_faults(Engine *e);
-void engine_send(Engine *e, CohNodeId to, WireFrame *frame);
-/* Frames in between may go together. */
-void engine_cork(Engine *e);
-void engine_uncork(Engine *e);
 extern const TransportListener engine_transport_listener;
 
 #endif

@@ -35,113 +35,25 @@
 
 /* --------------------------------------------------- from other threads */
 
-static void engine_kick(Engine *e)
-{
-    /* Pairs with the barrier in engine_sleep(). */
-    smp_mb();
-    if (qatomic_read(&e->sleeping)) {
-        event_notifier_set(&e->kick);
-    }
-}
-
 void engine_post(Engine *e, CohNodeId to, const WireFrame *frame)
 {
-    EnginePost *post = g_malloc(sizeof(*post) + frame->len);
-
-    post->to = to;
-    post->frame = *frame;
-    if (frame->len) {
-        memcpy(post->payload, frame->payload, frame->len);
-    }
-    post->frame.payload = post->payload;
-    WITH_QEMU_LOCK_GUARD(&e->lock) {
-        QSIMPLEQ_INSERT_TAIL(&e->posts, post, next);
-    }
-    engine_kick(e);
-}
-
-static void call_unref(EngineCall *call)
-{
-    if (qatomic_fetch_dec(&call->refs) == 1) {
-        qemu_sem_destroy(&call->done);
-        g_free(call);
-    }
-}
-
-bool engine_call_for(Engine *e, void (*fn)(Engine *, void *), void *opaque,
-                     int ms)
-{
-    EngineCall *call = g_new0(EngineCall, 1);
-    bool done;
-
-    call->fn = fn;
-    call->opaque = opaque;
-    call->refs = 2;
-    qemu_sem_init(&call->done, 0);
-    WITH_QEMU_LOCK_GUARD(&e->lock) {
-        QSIMPLEQ_INSERT_TAIL(&e->calls, call, next);
-    }
-    engine_kick(e);
-    if (ms < 0) {
-        qemu_sem_wait(&call->done);
-        done = true;
-    } else {
-        done = qemu_sem_timedwait(&call->done, ms) == 0;
-    }
-    call_unref(call);
-    return done;
-}
-
-void engine_call(Engine *e, void (*fn)(Engine *, void *), void *opaque)
-{
-    engine_call_for(e, fn, opaque, -1);
+    mailbox_post(&e->mailbox, to, frame);
 }
 
 void engine_rests(Engine *e)
 {
     for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
         if (qatomic_read(&e->all[lane]->holds)) {
-            engine_kick(e->all[lane]);
+            mailbox_kick(&e->all[lane]->mailbox);
         }
     }
-}
-
-static bool engine_run_posts(Engine *e)
-{
-    EnginePosts posts = QSIMPLEQ_HEAD_INITIALIZER(posts);
-    EngineCalls calls = QSIMPLEQ_HEAD_INITIALIZER(calls);
-    EnginePost *post;
-    EngineCall *call;
-    bool any = false;
-
-    if (QSIMPLEQ_EMPTY_ATOMIC(&e->posts) && QSIMPLEQ_EMPTY_ATOMIC(&e->calls)) {
-        return false;
-    }
-    WITH_QEMU_LOCK_GUARD(&e->lock) {
-        QSIMPLEQ_CONCAT(&posts, &e->posts);
-        QSIMPLEQ_CONCAT(&calls, &e->calls);
-    }
-    while ((post = QSIMPLEQ_FIRST(&posts))) {
-        QSIMPLEQ_REMOVE_HEAD(&posts, next);
-        engine_send(e, post->to, &post->frame);
-        g_free(post);
-        any = true;
-    }
-    while ((call = QSIMPLEQ_FIRST(&calls))) {
-        QSIMPLEQ_REMOVE_HEAD(&calls, next);
-        call->fn(e, call->opaque);
-        qemu_sem_post(&call->done);
-        call_unref(call);
-        any = true;
-    }
-    return any;
 }
 
 /* Run @fn in the thread of every lane, one after another. */
 static void call_all(Engine *e, void (*fn)(Engine *, void *), void *opaque)
 {
     for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        engine_call(e->all[lane], fn, opaque);
+        mailbox_call(&e->all[lane]->mailbox, fn, opaque, -1);
     }
 }
 
@@ -156,7 +68,7 @@ void engine_joined(Engine *e)
 {
     /* In order of calls: before any page is asked for. */
     for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        engine_call_for(e->all[lane], call_joined, NULL, 0);
+        mailbox_call(&e->all[lane]->mailbox, call_joined, NULL, 0);
     }
 }
 
@@ -192,7 +104,7 @@ void engine_fail(Engine *e)
     bool stuck = false;
 
     for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        stuck |= !engine_call_for(e->all[lane], call_fail, NULL, FAIL_MS);
+        stuck |= !mailbox_call(&e->all[lane]->mailbox, call_fail, NULL, FAIL_MS);
     }
     if (stuck) {
         mem_poison_all(e->ctx.mem);
@@ -260,7 +172,7 @@ static bool engine_run_once(Engine *e)
     if (e->follow.keep.tid) {
         follow_pass(&e->follow, get_clock());
     }
-    any |= engine_run_posts(e);
+    any |= mailbox_part.run(&e->mailbox);
     for (int i = 0; i < POLLS_MAX && e->ctx.transport->ops->poll(e->ctx.transport);
          i++) {
         any = true;
@@ -269,7 +181,7 @@ static bool engine_run_once(Engine *e)
     engine_run_wakes(e);
     /* A walk needs all its tables: they are asked for, and given, together. */
     if (e->ctx.config->walks_write) {
-        engine_cork(e);
+        outbox_cork(&e->outbox);
     }
     any |= engine_run_faults(e);
     any |= engine_run_local(e);
@@ -278,7 +190,7 @@ static bool engine_run_once(Engine *e)
     any |= engine_run_wishes(e);
     any |= engine_run_local(e);
     if (e->ctx.config->walks_write) {
-        engine_uncork(e);
+        outbox_uncork(&e->outbox);
     }
     engine_run_wakes(e);
     return any;
@@ -287,8 +199,7 @@ static bool engine_run_once(Engine *e)
 /* False if there is something to do after all. */
 static bool may_sleep(Engine *e)
 {
-    if (!QSIMPLEQ_EMPTY_ATOMIC(&e->posts) ||
-        !QSIMPLEQ_EMPTY_ATOMIC(&e->calls) || qatomic_read(&e->stop) ||
+    if (!mailbox_is_empty(&e->mailbox) || qatomic_read(&e->stop) ||
         e->asleep->len) {
         return false;
     }
@@ -309,7 +220,7 @@ static void engine_sleep(Engine *e)
 {
     struct pollfd fds[] = {
         { .fd = mem_fd(e->ctx.mem, e->ctx.lane), .events = POLLIN },
-        { .fd = event_notifier_get_fd(&e->kick), .events = POLLIN },
+        { .fd = mailbox_fd(&e->mailbox), .events = POLLIN },
         { .fd = e->ctx.transport->ops->wait_fd(e->ctx.transport), .events = POLLIN },
     };
     int64_t due, timeout;
@@ -318,9 +229,7 @@ static void engine_sleep(Engine *e)
         follow_rest(&e->follow);
     }
     e->ctx.faults_pending = true;
-    qatomic_set(&e->sleeping, true);
-    /* Pairs with the barrier in engine_kick(). */
-    smp_mb();
+    mailbox_sleeps(&e->mailbox);
     if (may_sleep(e)) {
         due = MIN(MIN(engine_held_due_ns(e), e->evict_due_ns),
                   e->wish_due_ns);
@@ -329,12 +238,8 @@ static void engine_sleep(Engine *e)
         e->ctx.faults_pending = fds[0].revents;
         e->alive.woken = fds[2].revents;
         e->unseen = 0;
-        if (fds[1].revents) {
-            event_notifier_test_and_clear(&e->kick);
-        }
     }
-    /* A kick from here on ends the next sleep, at once and in vain. */
-    qatomic_set(&e->sleeping, false);
+    mailbox_wakes(&e->mailbox, fds[1].revents);
 }
 
 static void *engine_thread(void *opaque)
@@ -372,7 +277,7 @@ static void lane_free(Engine *e)
     e->ctx.transport->ops->destroy(e->ctx.transport);
     engine_coh_free(e);
     follow_free(&e->follow);
-    event_notifier_cleanup(&e->kick);
+    mailbox_part.free(&e->mailbox);
     qemu_mutex_destroy(&e->lock);
     g_free(e);
 }
@@ -400,9 +305,10 @@ static Engine *lane_new(const EngineConfig *config, unsigned lane,
         return NULL;
     }
     qemu_mutex_init(&e->lock);
-    QSIMPLEQ_INIT(&e->posts);
-    QSIMPLEQ_INIT(&e->calls);
-    event_notifier_init(&e->kick, false);
+    e->mailbox.outbox = &e->outbox;
+    e->mailbox.lane = e;
+    mailbox_part.init(&e->mailbox, &e->ctx);
+    outbox_part.init(&e->outbox, &e->ctx);
     follow_init(&e->follow, false);
     engine_coh_init(e, e->front);
     return e;
@@ -448,7 +354,7 @@ void engine_free(Engine *e)
     memcpy(all, e->all, sizeof(all));
     for (unsigned lane = 0; lane < lanes; lane++) {
         qatomic_set(&all[lane]->stop, true);
-        event_notifier_set(&all[lane]->kick);
+        event_notifier_set(&all[lane]->mailbox.kick);
         qemu_thread_join(&all[lane]->thread);
     }
     mem_free(e->ctx.mem);

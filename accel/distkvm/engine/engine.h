@@ -16,7 +16,7 @@
 #include "accel/distkvm/wire/transport.h"
 #include "config.h"
 
-typedef struct Engine Engine;
+typedef struct Lane Engine;
 
 /* Takes over @mem, also when it fails.  Main thread. */
 Engine *engine_new(const EngineConfig *config, Mem *mem,

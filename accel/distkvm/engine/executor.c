@@ -136,9 +136,7 @@ static void send_message(Engine *e, const CohEvent *ev, const CohDo *d)
             lane_submit(&e->ctx, &self);
         } else {
             STAT_ADD(&e->ctx, sent_by_type[d->msg], 1);
-            if (!engine_gather(e, to, &frame)) {
-                engine_send(e, to, &frame);
-            }
+            outbox_send_request(&e->outbox, to, &frame);
         }
     }
 }
@@ -328,8 +326,8 @@ static void perform(Engine *e, const CohEvent *ev, const void *data,
     if (acts->home && coh_home_is_busy(acts->next) &&
         !coh_home_is_busy(acts->state)) {
         engine_service_begins(e, ev->page, ev->from);
-    } else if (!acts->home && engine_is_fetching(acts->next) &&
-               !engine_is_fetching(acts->state)) {
+    } else if (!acts->home && lane_is_fetching(acts->next) &&
+               !lane_is_fetching(acts->state)) {
         engine_fetch_begins(e, ev->page);
     }
     for (unsigned i = 0; i < acts->n; i++) {
@@ -337,7 +335,7 @@ static void perform(Engine *e, const CohEvent *ev, const void *data,
         int ret;
 
         if (d->act == COH_ACT_NONE) {
-            if (acts->home && engine_sets_to_work(d->msg)) {
+            if (acts->home && lane_is_for_holder(d->msg)) {
                 engine_asked(e, ev->page, &d->to);
             }
             send_message(e, ev, d);
@@ -470,14 +468,15 @@ static bool several_pages(Engine *e, const WireFrame *frame, CohEvent *ev,
 {
     bool cork = e->ctx.config->walks_write || frame->arg >= CORK_PAGES;
     bool valid = false;
+    PageListItem item;
 
-    if (!engine_gather_is_valid(frame)) {
+    if (!page_list_is_valid(frame)) {
         *why = "sent a list of pages that cannot be read";
         return false;
     }
     cluster_clock_observe(frame->clock_ns);
     if (cork) {
-        engine_cork(e);
+        outbox_cork(&e->outbox);
     }
     /* What is under way may write to these pages: that first. */
     engine_run_local(e);
@@ -488,12 +487,14 @@ static bool several_pages(Engine *e, const WireFrame *frame, CohEvent *ev,
             valid = true;
             break;
         }
-        engine_gathered(frame, n, ev);
+        item = page_list_get(frame, n);
+        ev->page = item.page;
+        ev->have = item.version;
     }
     engine_run_local(e);
     engine_ahead_end(e);
     if (cork) {
-        engine_uncork(e);
+        outbox_uncork(&e->outbox);
     }
     return valid;
 }

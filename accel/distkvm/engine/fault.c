@@ -155,7 +155,7 @@ static void fetch_walk(Engine *e, const MemFault *fault)
     if (!e->ctx.config->walks_write || !walks_has(&walks, fault->page)) {
         return;
     }
-    engine_gather_begin(e);
+    outbox_begin_batch(&e->outbox);
     for (unsigned i = 0; i < walks.n; i++) {
         MemFault other = {
             .page = walks.page[i], .write = true, .tid = fault->tid,
@@ -166,13 +166,13 @@ static void fetch_walk(Engine *e, const MemFault *fault)
             engine_fetch_along(e, other.page, COH_EV_STORE);
         }
     }
-    engine_gather_end(e);
+    outbox_end_batch(&e->outbox);
 }
 
 void engine_fetch_range(Engine *e, CohPage first, unsigned pages, bool write,
                         uint32_t tid)
 {
-    engine_gather_begin(e);
+    outbox_begin_batch(&e->outbox);
     for (CohPage page = first; page < first + pages; page++) {
         MemFault fault = { .page = page, .write = write, .tid = tid };
         uint8_t state = e->ctx.node->peer[page].state;
@@ -185,7 +185,7 @@ void engine_fetch_range(Engine *e, CohPage first, unsigned pages, bool write,
             engine_fetch_along(e, page, write ? COH_EV_STORE : COH_EV_LOAD);
         }
     }
-    engine_gather_end(e);
+    outbox_end_batch(&e->outbox);
 }
 
 /* --------------------------------------------------------------- faults */

@@ -15,38 +15,6 @@
 #include "accel/distkvm/clock.h"
 #include "accel/distkvm/trace.h"
 
-void engine_send(Engine *e, CohNodeId to, WireFrame *frame)
-{
-    uint8_t head[WIRE_HEAD_BYTES];
-
-    frame->from = e->ctx.node->id;
-    frame->clock_ns = cluster_clock_ns();
-    wire_encode_head(frame, head);
-    trace_distkvm_send(to, frame->type, frame->sub, frame->addr, frame->len);
-    STAT_ADD(&e->ctx, frames_sent, 1);
-    STAT_ADD(&e->ctx, bytes_sent, WIRE_HEAD_BYTES + frame->len);
-    e->ctx.transport->ops->send(e->ctx.transport, to, head, sizeof(head),
-                            frame->payload, frame->len);
-    if (e->alone && frame->type == WIRE_COH &&
-        engine_sets_to_work(frame->sub)) {
-        e->ctx.transport->ops->push(e->ctx.transport, to);
-    }
-}
-
-void engine_cork(Engine *e)
-{
-    if (!e->corks++) {
-        e->ctx.transport->ops->cork(e->ctx.transport, true);
-    }
-}
-
-void engine_uncork(Engine *e)
-{
-    if (!--e->corks) {
-        e->ctx.transport->ops->cork(e->ctx.transport, false);
-    }
-}
-
 /* Nothing more is taken from @peer, which this says once. */
 static void G_GNUC_PRINTF(3, 4)
 blame(Engine *e, CohNodeId peer, const char *fmt, ...)
@@ -131,8 +99,10 @@ static void engine_frames(void *opaque, CohNodeId peer, const void *buf,
         }
         if (!corked && (len || !frame.arg)) {
             corked = true;
-            e->alone = !len;
-            engine_cork(e);
+            outbox_cork(&e->outbox);
+            if (!len) {
+                outbox_answer_single(&e->outbox);
+            }
         }
         if (!engine_frame(e, &frame)) {
             break;
@@ -145,8 +115,7 @@ static void engine_frames(void *opaque, CohNodeId peer, const void *buf,
         engine_run_faults(e);
     }
     if (corked) {
-        e->alone = false;
-        engine_uncork(e);
+        outbox_uncork(&e->outbox);
     }
 }
 

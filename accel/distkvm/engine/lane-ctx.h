@@ -41,6 +41,22 @@ typedef struct LaneCtx {
 #define STAT_ADD(ctx, field, n) \
     qatomic_set(&(ctx)->stats.field, (ctx)->stats.field + (n))
 
+/* Does a peer in @state wait for other nodes? */
+static inline bool lane_is_fetching(uint8_t state)
+{
+    return state >= COH_PEER_IS_D && state <= COH_PEER_SM_A;
+}
+
+/*
+ * Is a message of @type from a page's home to its holders?  The requester, a
+ * third node, waits for their answer.
+ */
+static inline bool lane_is_for_holder(uint8_t type)
+{
+    return type == COH_EV_INV || type == COH_EV_FWD_GETS ||
+           type == COH_EV_FWD_GETM || type == COH_EV_FWD_GETV;
+}
+
 void lane_ctx_init(LaneCtx *ctx);
 void lane_ctx_free(LaneCtx *ctx);
 

@@ -43,7 +43,7 @@ static bool is_pending(Engine *e, const EngineLates *lates,
     }
     return lates == &e->serving
            ? coh_home_is_busy(own_entry(e, late->page)->state)
-           : engine_is_fetching(e->ctx.node->peer[late->page].state);
+           : lane_is_fetching(e->ctx.node->peer[late->page].state);
 }
 
 /* NULL if nothing is known of @page. */
@@ -194,7 +194,7 @@ static void send_late(Engine *e, CohNodeId to, WireLate what, CohPage page,
     for (unsigned w = 0; w < COH_SET_WORDS; w++) {
         stq_le_p(bytes + 8 * w, heard->word[w]);
     }
-    engine_send(e, to, &frame);
+    outbox_send(&e->outbox, to, &frame);
 }
 
 void engine_late_frame(Engine *e, const WireFrame *frame)

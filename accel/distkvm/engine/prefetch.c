@@ -38,14 +38,14 @@ static gpointer page_key(CohPage page)
 
 static void fetch_run(Engine *e, CohPage first, unsigned pages, uint8_t type)
 {
-    engine_gather_begin(e);
+    outbox_begin_batch(&e->outbox);
     for (CohPage page = first; page < first + pages; page++) {
         if (engine_may_come_along(e, page)) {
             g_hash_table_add(e->along, page_key(page));
             engine_fetch_along(e, page, type);
         }
     }
-    engine_gather_end(e);
+    outbox_end_batch(&e->outbox);
 }
 
 static bool may_read_ahead(Engine *e)

@@ -70,7 +70,7 @@ void engine_settle_early(Engine *e, bool keep)
     EarlyPage *early;
 
     for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        engine_call(e->all[lane], call_take_back, &taken);
+        mailbox_call(&e->all[lane]->mailbox, call_take_back, &taken, -1);
     }
     while ((early = g_queue_pop_head(&taken))) {
         if (keep) {

@@ -19,7 +19,7 @@ static bool is_ours_alone(const Engine *e, CohPage page)
 
 void engine_protect_ahead(Engine *e, const WireFrame *frame)
 {
-    CohEvent ev = { .page = frame->addr };
+    CohPage page;
     const uint8_t *first;
     unsigned n = 0;
 
@@ -34,9 +34,9 @@ void engine_protect_ahead(Engine *e, const WireFrame *frame)
         if (n > frame->arg) {
             break;
         }
-        engine_gathered(frame, n - 1, &ev);
-    } while (ev.page == frame->addr + n && is_ours_alone(e, ev.page) &&
-             mem_host(e->ctx.mem, ev.page) ==
+        page = page_list_get(frame, n - 1).page;
+    } while (page == frame->addr + n && is_ours_alone(e, page) &&
+             mem_host(e->ctx.mem, page) ==
              first + ((size_t)n << COH_PAGE_BITS));
     if (n > 1) {
         e->ahead = frame->addr;

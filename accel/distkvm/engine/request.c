@@ -274,7 +274,7 @@ static int wish(Engine *e, EngineWish *w)
 {
     w->tid = qemu_get_thread_id();
     qemu_sem_init(&w->done, 0);
-    engine_call(engine_of(e, w->page), call_wish, w);
+    mailbox_call(&engine_of(e, w->page)->mailbox, call_wish, w, -1);
     qemu_sem_wait(&w->done);
     qemu_sem_destroy(&w->done);
     return w->result;
@@ -310,7 +310,7 @@ int engine_validate_range(Engine *e, CohPage first, unsigned pages,
     int ret = 0;
 
     for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        engine_call(e->all[lane], call_range, &c);
+        mailbox_call(&e->all[lane]->mailbox, call_range, &c, -1);
     }
     for (CohPage page = first; !ret && page < first + pages; page++) {
         ret = engine_has(e, page, write) ? 0

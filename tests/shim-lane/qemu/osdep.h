@@ -1,0 +1,16 @@
+/*
+ * What the parts of a lane may expect of QEMU's osdep.h
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef LANE_OSDEP_H
+#define LANE_OSDEP_H
+
+#include "../../shim/qemu/osdep.h"
+#include <errno.h>
+
+typedef struct Error Error;
+
+#define ARRAY_SIZE(array) G_N_ELEMENTS(array)
+
+#endif
