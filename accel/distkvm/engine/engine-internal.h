@@ -14,12 +14,11 @@
 #include "qemu/event_notifier.h"
 #include "engine.h"
 #include "accel/distkvm/core/coh-table.h"
-#include "accel/distkvm/memory/delta.h"
 #include "affinity.h"
+#include "codec.h"
 #include "hold.h"
 #include "lane-ctx.h"
 #include "mailbox.h"
-#include "pagewalk.h"
 
 /* Pages in order of their arrival; only with a cap. */
 typedef struct EvictRing {
@@ -112,20 +111,13 @@ struct Lane {
     unsigned ahead_pages;       /* and as many pages from there on */
     Hold hold;
     Follow follow;
-    Walks walks;
+    Pagewalk pagewalk;
+    Codec codec;
     EngineRun run[ENGINE_RUNS]; /* by thread id, the last comer wins */
     GHashTable *along;          /* pages of runs, on their way */
     GArray *asleep;             /* CohPage: here, and not yet woken for */
     unsigned installed_since;   /* the first of those */
     bool awaited;               /* the page that was installed last */
-    Delta *delta;
-    uint8_t copy[COH_PAGE_SIZE];        /* by COH_ACT_COPY or _TAKE */
-    uint64_t copy_version;
-    bool copy_is_zero, copy_is_new;
-    size_t blocks_len;                  /* of the copy; 0: send it whole */
-    uint8_t rebuilt[COH_PAGE_SIZE];     /* from blocks that arrived */
-    uint8_t blocks[DELTA_BYTES_MAX];    /* that are to be sent */
-
     uint16_t *heat;             /* faults of each page; atomic */
 };
 
@@ -166,18 +158,6 @@ void engine_asked(Engine *e, CohPage page, const CohNodeSet *asked);
 void engine_late_frame(Engine *e, const WireFrame *frame);
 /* A page that is late by @limit_ns is named, and later its keeper is lost. */
 void engine_look_for_late(Engine *e, int64_t limit_ns);
-/* codec.c: a page has been copied for whoever @ev says. */
-void engine_copied(Engine *e, const CohEvent *ev, bool owned);
-/* Put the copied page into @frame. */
-void engine_put_page(Engine *e, WireFrame *frame);
-/* Get the page (NULL: zeroes) out of @frame; false if that cannot be. */
-bool engine_get_page(Engine *e, const WireFrame *frame, const void **data);
-/*
- * Remember what was sent, what came: after those who wait for it have been
- * served, because it takes as long as the network.
- */
-void engine_keep_copied(Engine *e, CohPage page);
-void engine_keep_got(Engine *e, const WireFrame *frame, const void *data);
 /* evict.c: is there room to fetch @page, to take a page back? */
 bool engine_may_fetch(const Engine *e, CohPage page);
 bool engine_may_adopt(Engine *e, CohPage page);

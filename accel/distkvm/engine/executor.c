@@ -51,9 +51,8 @@ void engine_coh_init(Engine *e, Engine *front)
     engine_held_init(e);
     engine_run_init(e);
     engine_evict_init(e, front);
-    e->delta = delta_new(e->ctx.node->id * LANES_MAX + e->ctx.lane,
-                         e->ctx.config->delta_pages /
-                         e->ctx.config->lanes.n);
+    e->codec.pagewalk = &e->pagewalk;
+    codec_part.init(&e->codec, &e->ctx);
     e->early = g_array_new(false, false, sizeof(CohPage));
     engine_late_init(e);
     e->lent = g_hash_table_new(NULL, NULL);
@@ -78,7 +77,7 @@ void engine_coh_free(Engine *e)
     engine_late_free(e);
     g_hash_table_unref(e->lent);
     engine_evict_free(e);
-    delta_free(e->delta);
+    codec_part.free(&e->codec);
     lane_ctx_free(&e->ctx);
     if (!e->ctx.lane) {
         g_free(e->node.peer);
@@ -114,9 +113,9 @@ static void send_message(Engine *e, const CohEvent *ev, const CohDo *d)
     };
 
     if (d->data) {
-        engine_put_page(e, &frame);
+        codec_put_page(&e->codec, &frame);
     } else if (d->msg == COH_EV_GETS || d->msg == COH_EV_GETM) {
-        frame.id = delta_promise(e->delta, ev->page);
+        frame.id = codec_pin_version(&e->codec, ev->page);
     } else {
         frame.id = ev->have;
     }
@@ -152,11 +151,11 @@ static void page_gone(Engine *e, CohPage page, bool owned)
 
 static int take_away(Engine *e, const CohEvent *ev, bool owned)
 {
-    int ret = mem_take(e->ctx.mem, ev->page, owned, e->copy);
+    int ret = mem_take(e->ctx.mem, ev->page, owned, e->codec.copy);
 
     if (!ret) {
         page_gone(e, ev->page, owned);
-        engine_copied(e, ev, owned);
+        codec_copied(&e->codec, ev, owned);
     }
     return ret;
 }
@@ -233,8 +232,8 @@ static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
         return engine_is_ahead(e, page) ? 0
                : mem_protect(e->ctx.mem, page, 1, false);
     case COH_ACT_COPY:
-        memcpy(e->copy, mem_host(e->ctx.mem, page), COH_PAGE_SIZE);
-        engine_copied(e, ev, state == COH_PEER_M);
+        memcpy(e->codec.copy, mem_host(e->ctx.mem, page), COH_PAGE_SIZE);
+        codec_copied(&e->codec, ev, state == COH_PEER_M);
         return 0;
     case COH_ACT_TAKE:
         return take_away(e, ev, state == COH_PEER_M);
@@ -302,7 +301,7 @@ static void installed(Engine *e, CohPage page)
     engine_run_installed(e, page);
     /* Or by somebody whose fault waits for room. */
     e->awaited = (wait && wait->blocked) || e->deferred->len;
-    delta_settle(e->delta, page);
+    codec_unpin_version(&e->codec, page);
     if (wait) {
         trace_distkvm_fetched(page, wait->write, wait->remote,
                               now - wait->since_ns);
@@ -346,13 +345,13 @@ static void perform(Engine *e, const CohEvent *ev, const void *data,
             g_autofree char *why =
                 g_strdup_printf("page 0x%" PRIx64 ": %s: %s", ev->page,
                                 coh_act_name(d->act), strerror(-ret));
-            e->copy_is_new = false;
+            codec_drop_copy(&e->codec);
             lane_break(&e->ctx, why);
             return;
         }
         complete |= is_installation(d->act);
     }
-    engine_keep_copied(e, ev->page);
+    codec_store_sent(&e->codec, ev->page);
     if (complete) {
         installed(e, ev->page);
     }
@@ -500,7 +499,7 @@ static bool several_pages(Engine *e, const WireFrame *frame, CohEvent *ev,
 }
 
 /*
- * Until what came is kept, nothing may be promised of it: else two contents
+ * Until what came is kept, nothing may be pinned of it: else two contents
  * would go by one version.
  */
 static void take_page(Engine *e, const WireFrame *frame, const CohEvent *ev,
@@ -508,7 +507,7 @@ static void take_page(Engine *e, const WireFrame *frame, const CohEvent *ev,
 {
     e->pursuing = true;
     engine_event_or_hold(e, ev, page);
-    engine_keep_got(e, frame, page);
+    codec_store_received(&e->codec, frame, page);
     e->pursuing = false;
     engine_pursue_wishes(e, ev->page);
 }
@@ -542,7 +541,7 @@ bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why)
     if (!is_page(e, ev.page, why)) {
         return false;
     }
-    if (data ? !engine_get_page(e, frame, &page) :
+    if (data ? !codec_get_page(&e->codec, frame, &page) :
         carries_op(ev.type) ? !coh_op_decode(frame->payload, frame->len,
                                              &ev.op) : frame->len > 0) {
         *why = "sent a page or an operation that cannot be put together";

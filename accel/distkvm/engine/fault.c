@@ -150,9 +150,9 @@ static void first_touch_group(Engine *e, CohPage page)
  */
 static void fetch_walk(Engine *e, const MemFault *fault)
 {
-    Walks walks = e->walks;
+    Pagewalk walks = e->pagewalk;
 
-    if (!e->ctx.config->walks_write || !walks_has(&walks, fault->page)) {
+    if (!e->ctx.config->walks_write || !pagewalk_has(&walks, fault->page)) {
         return;
     }
     outbox_begin_batch(&e->outbox);

@@ -44,6 +44,6 @@ void engine_size(Engine *e, EngineSize *size)
                        resident_bytes(e->heat, pages * sizeof(*e->heat));
     size->snapshot_bytes = 0;
     for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        size->snapshot_bytes += delta_bytes(e->all[lane]->delta);
+        size->snapshot_bytes += codec_bytes(&e->all[lane]->codec);
     }
 }
