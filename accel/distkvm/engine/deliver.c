@@ -55,22 +55,6 @@ static bool is_revocation(const CohEvent *ev)
            ev->type == COH_EV_INV;
 }
 
-bool engine_is_waiting(Engine *e, uint32_t tid)
-{
-    GHashTableIter iter;
-    gpointer value;
-
-    g_hash_table_iter_init(&iter, e->waiting);
-    while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        EngineWait *wait = value;
-
-        if (wait->tid == tid && wait->blocked) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* See hold_until_waiting() for turns. */
 static int64_t due_ns(Engine *e, const HeldEvent *held)
 {
@@ -87,7 +71,7 @@ static int64_t due_ns(Engine *e, const HeldEvent *held)
     if (e->ctx.host->rests && e->ctx.host->rests(e->ctx.opaque, tid)) {
         return early;
     }
-    if (e->ctx.config->walks_write && engine_is_waiting(e, tid)) {
+    if (e->ctx.config->walks_write && waiters_is_blocked(&e->waiters, tid)) {
         return hold_until_waiting(&e->hold, held->ev.page,
                                   hold_has_turn(cluster_clock_ns(),
                                                 e->ctx.config->map.nodes,

@@ -19,6 +19,10 @@
 #include "hold.h"
 #include "lane-ctx.h"
 #include "mailbox.h"
+#include "preprotect.h"
+#include "stalled.h"
+#include "waiters.h"
+#include "wakeup.h"
 
 /* Pages in order of their arrival; only with a cap. */
 typedef struct EvictRing {
@@ -91,14 +95,11 @@ struct Lane {
     EngineLates serving, fetching;
 
     CohNodeSet expelled;        /* nothing is taken from them */
-    GHashTable *stalled;        /* page -> GQueue of CohEvent */
     GArray *held;               /* deliver.c */
     bool holds;                 /* atomic: there are some */
     GHashTable *kept;           /* page -> data waiting for acks */
-    GHashTable *waiting;        /* page -> EngineWait */
     GArray *early;              /* CohPage: lent before all were there */
     GHashTable *lent;           /* the same, as a set */
-    GArray *deferred;           /* MemFault that wait for room */
     GHashTable *adopting;       /* pages on their way home */
     GHashTable *wishes;         /* page -> GQueue of EngineWish */
     uint64_t wish_id;
@@ -107,30 +108,18 @@ struct Lane {
     uint64_t value;             /* what COH_ACT_OPERATE found */
     EvictRing ring;
     int64_t evicted_ns, evict_due_ns;
-    CohPage ahead;              /* write-protected before its turn comes, */
-    unsigned ahead_pages;       /* and as many pages from there on */
     Hold hold;
     Follow follow;
     Pagewalk pagewalk;
     Codec codec;
+    Preprotect preprotect;
+    Stalled stalled;
+    Waiters waiters;
+    Wakeup wakeup;
     EngineRun run[ENGINE_RUNS]; /* by thread id, the last comer wins */
-    GHashTable *along;          /* pages of runs, on their way */
-    GArray *asleep;             /* CohPage: here, and not yet woken for */
-    unsigned installed_since;   /* the first of those */
-    bool awaited;               /* the page that was installed last */
+    bool has_waiter;            /* of the page that was installed last */
     uint16_t *heat;             /* faults of each page; atomic */
 };
-
-/* Who waits for a page, and since when. */
-typedef struct EngineWait {
-    int64_t since_ns;
-    uint32_t tid;
-    uint8_t state;          /* CohPeerState when it faulted */
-    bool write;
-    bool remote;            /* another node was needed */
-    bool blocked;           /* a thread stands still for it */
-    bool along;             /* nobody waits yet, but will */
-} EngineWait;
 
 static inline Engine *engine_of(Engine *e, CohPage page)
 {
@@ -163,10 +152,10 @@ bool engine_may_fetch(const Engine *e, CohPage page);
 bool engine_may_adopt(Engine *e, CohPage page);
 void engine_evict_init(Engine *e, Engine *front);
 void engine_evict_free(Engine *e);
+void engine_release_adopted(Engine *e);
 /* @page has come; or what may be done with it has changed. */
 void engine_evict_installed(Engine *e, CohPage page);
 void engine_evict_changed(Engine *e, CohPage page);
-void engine_defer(Engine *e, const MemFault *fault);
 /* Keep to the cap; true if there was something to do. */
 bool engine_run_evictions(Engine *e);
 /* Step the protocol and perform what it says. */
@@ -189,11 +178,8 @@ void engine_held_free(Engine *e);
 void engine_held_drop(Engine *e);
 /* Held requests that are due; true if there were any. */
 bool engine_run_held(Engine *e);
-/* Does thread @tid stand still for a page? */
-bool engine_is_waiting(Engine *e, uint32_t tid);
 /* When the next held request is due, or INT64_MAX. */
 int64_t engine_held_due_ns(Engine *e);
-void engine_release_lost(Engine *e);
 /* request.c: @page has moved: what is wished of it may be possible. */
 void engine_pursue_wishes(Engine *e, CohPage page);
 /* Wishes that are to be tried again; true if there were any. */
@@ -204,27 +190,10 @@ bool engine_wish_answered(Engine *e, const CohEvent *ev, uint64_t value);
 bool engine_wish_refused(Engine *e, const CohEvent *ev);
 void engine_wishes_fail(Engine *e);
 
-/* preprotect.c: the list behind @frame is going to be read by a peer. */
-void engine_protect_ahead(Engine *e, const WireFrame *frame);
-/* Is @page protected already? */
-bool engine_is_ahead(const Engine *e, CohPage page);
-/* The list has been served. */
-void engine_ahead_end(Engine *e);
-
 /* prefetch.c: a thread faulted on an absent page; more may come along. */
 void engine_read_ahead(Engine *e, const MemFault *fault, uint8_t type);
 /* It faulted on a page that is on its way. */
 void engine_read_on(Engine *e, const MemFault *fault, uint8_t type);
-/* Wake who faulted on @page, now or in a moment. */
-void engine_wake(Engine *e, CohPage page);
-/* The moment is over. */
-void engine_run_wakes(Engine *e);
-void engine_run_installed(Engine *e, CohPage page);
-/* Nothing comes any more. */
-void engine_run_drop(Engine *e);
-void engine_run_init(Engine *e);
-void engine_run_free(Engine *e);
-
 /* fault.c: may @page be asked for before somebody wants it? */
 bool engine_may_come_along(Engine *e, CohPage page);
 void engine_fetch_along(Engine *e, CohPage page, uint8_t type);

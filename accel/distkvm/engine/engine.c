@@ -91,9 +91,10 @@ static void call_fail(Engine *e, void *opaque)
         e->ctx.phase = LANE_FAILED;
         /* What is here stays here: nobody is left to take it. */
         engine_held_drop(e);
-        engine_run_drop(e);
+        wakeup_part.fail(&e->wakeup);
         g_queue_clear_full(&e->ctx.events, g_free);
-        engine_release_lost(e);
+        waiters_part.fail(&e->waiters);
+        engine_release_adopted(e);
         engine_wishes_fail(e);
         follow_rest(&e->follow);
     }
@@ -136,7 +137,7 @@ static int64_t spin_ns(Engine *e)
         return e->ctx.config->spin_ns;
     }
     /* The CPU is that of a thread which waits, or else wants to run. */
-    return g_hash_table_size(e->waiting) ? ANSWER_SPIN_NS : 0;
+    return waiters_count(&e->waiters) ? ANSWER_SPIN_NS : 0;
 }
 
 /*
@@ -178,7 +179,7 @@ static bool engine_run_once(Engine *e)
         any = true;
         engine_run_local(e);
     }
-    engine_run_wakes(e);
+    wakeup_part.run(&e->wakeup);
     /* A walk needs all its tables: they are asked for, and given, together. */
     if (e->ctx.config->walks_write) {
         outbox_cork(&e->outbox);
@@ -192,7 +193,7 @@ static bool engine_run_once(Engine *e)
     if (e->ctx.config->walks_write) {
         outbox_uncork(&e->outbox);
     }
-    engine_run_wakes(e);
+    wakeup_part.run(&e->wakeup);
     return any;
 }
 
@@ -200,7 +201,7 @@ static bool engine_run_once(Engine *e)
 static bool may_sleep(Engine *e)
 {
     if (!mailbox_is_empty(&e->mailbox) || qatomic_read(&e->stop) ||
-        e->asleep->len) {
+        wakeup_is_pending(&e->wakeup)) {
         return false;
     }
     for (int tries = 0; tries < ARM_TRIES; tries++) {
@@ -225,7 +226,7 @@ static void engine_sleep(Engine *e)
     };
     int64_t due, timeout;
 
-    if (e->follow.keep.tid && !engine_is_waiting(e, e->follow.keep.tid)) {
+    if (e->follow.keep.tid && !waiters_is_blocked(&e->waiters, e->follow.keep.tid)) {
         follow_rest(&e->follow);
     }
     e->ctx.faults_pending = true;

@@ -36,7 +36,7 @@
 static uint64_t held_pages(const Engine *e)
 {
     /* With what was asked for and has not come. */
-    return e->ctx.stats.pages_resident + g_hash_table_size(e->waiting) +
+    return e->ctx.stats.pages_resident + waiters_count(&e->waiters) +
            g_hash_table_size(e->adopting);
 }
 
@@ -65,25 +65,31 @@ bool engine_may_adopt(Engine *e, CohPage page)
     return true;
 }
 
-void engine_defer(Engine *e, const MemFault *fault)
-{
-    g_array_append_val(e->deferred, *fault);
-}
-
 /* Try again what waited for room. */
 static bool run_deferred(Engine *e)
 {
     g_autoptr(GArray) deferred = NULL;
 
-    if (!e->deferred->len || held_pages(e) >= e->cap_pages) {
+    if (!waiters_has_deferred(&e->waiters) || held_pages(e) >= e->cap_pages) {
         return false;
     }
-    deferred = e->deferred;
-    e->deferred = g_array_new(false, false, sizeof(MemFault));
+    deferred = waiters_take_deferred(&e->waiters);
     for (guint i = 0; i < deferred->len; i++) {
         engine_fault(e, &g_array_index(deferred, MemFault, i));
     }
     return true;
+}
+
+void engine_release_adopted(Engine *e)
+{
+    GHashTableIter iter;
+    gpointer page;
+
+    /* A thread may have faulted on a page that was coming home anyway. */
+    g_hash_table_iter_init(&iter, e->adopting);
+    while (g_hash_table_iter_next(&iter, &page, NULL)) {
+        lane_release(&e->ctx, *(CohPage *)page);
+    }
 }
 
 /* ------------------------------------------------- in order of arrival */
@@ -142,7 +148,6 @@ void engine_evict_init(Engine *e, Engine *front)
 {
     EvictRing *r = &e->ring;
 
-    e->deferred = g_array_new(false, false, sizeof(MemFault));
     e->adopting = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
                                         NULL);
     e->evict_due_ns = INT64_MAX;
@@ -158,7 +163,6 @@ void engine_evict_init(Engine *e, Engine *front)
 
 void engine_evict_free(Engine *e)
 {
-    g_array_unref(e->deferred);
     g_hash_table_unref(e->adopting);
     g_free(e->ring.page);
     if (!e->ctx.lane) {

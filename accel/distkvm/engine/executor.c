@@ -41,15 +41,16 @@ void engine_coh_init(Engine *e, Engine *front)
         e->ctx.stats.pages_home = map->page_first[e->ctx.node->id + 1] -
                               map->page_first[e->ctx.node->id];
     }
-    e->stalled = g_hash_table_new_full(page_hash, g_int64_equal, g_free, NULL);
     e->kept = g_hash_table_new_full(page_hash, g_int64_equal, g_free, g_free);
-    e->waiting = g_hash_table_new_full(page_hash, g_int64_equal, g_free,
-                                       g_free);
     e->wishes = g_hash_table_new_full(page_hash, g_int64_equal, g_free,
                                       (GDestroyNotify)g_queue_free);
     e->wish_due_ns = INT64_MAX;
     engine_held_init(e);
-    engine_run_init(e);
+    e->waiters.hold = &e->hold;
+    waiters_part.init(&e->waiters, &e->ctx);
+    wakeup_part.init(&e->wakeup, &e->ctx);
+    stalled_part.init(&e->stalled, &e->ctx);
+    preprotect_part.init(&e->preprotect, &e->ctx);
     engine_evict_init(e, front);
     e->codec.pagewalk = &e->pagewalk;
     codec_part.init(&e->codec, &e->ctx);
@@ -60,19 +61,12 @@ void engine_coh_init(Engine *e, Engine *front)
 
 void engine_coh_free(Engine *e)
 {
-    GHashTableIter iter;
-    gpointer queue;
-
-    g_hash_table_iter_init(&iter, e->stalled);
-    while (g_hash_table_iter_next(&iter, NULL, &queue)) {
-        g_queue_free_full(queue, g_free);
-    }
-    g_hash_table_unref(e->stalled);
     g_hash_table_unref(e->kept);
-    g_hash_table_unref(e->waiting);
+    waiters_part.free(&e->waiters);
+    wakeup_part.free(&e->wakeup);
+    stalled_part.free(&e->stalled);
     g_hash_table_unref(e->wishes);
     engine_held_free(e);
-    engine_run_free(e);
     g_array_unref(e->early);
     engine_late_free(e);
     g_hash_table_unref(e->lent);
@@ -179,9 +173,9 @@ static int install(Engine *e, CohPage page, const void *data, bool writable)
 /* Order of effects: written, then translations outdated, then answered. */
 static void operate(Engine *e, const CohEvent *ev)
 {
-    if (engine_is_ahead(e, ev->page)) {
+    if (preprotect_has(&e->preprotect, ev->page)) {
         /* Else this thread waits for itself. */
-        engine_ahead_end(e);
+        preprotect_end(&e->preprotect);
     }
     e->value = coh_op_perform(&ev->op, mem_host(e->ctx.mem, ev->page));
     STAT_ADD(&e->ctx, operations, 1);
@@ -229,7 +223,7 @@ static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
     case COH_ACT_PROTECT:
         STAT_ADD(&e->ctx, pages_owned, -1);
         engine_evict_changed(e, page);
-        return engine_is_ahead(e, page) ? 0
+        return preprotect_has(&e->preprotect, page) ? 0
                : mem_protect(e->ctx.mem, page, 1, false);
     case COH_ACT_COPY:
         memcpy(e->codec.copy, mem_host(e->ctx.mem, page), COH_PAGE_SIZE);
@@ -256,9 +250,12 @@ static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
         page_gone(e, page, false);
         return ret;
     case COH_ACT_WAKE:
-        /* Whoever faults on it unseen is woken when that is seen. */
-        if (ev->type != COH_EV_INSTALLED || e->awaited) {
-            engine_wake(e, page);
+        /*
+         * A fault not yet read from the userfaultfd is woken when it is
+         * read.
+         */
+        if (ev->type != COH_EV_INSTALLED || e->has_waiter) {
+            wakeup_page(&e->wakeup, page);
         }
         return 0;
     case COH_ACT_ADOPT:
@@ -278,42 +275,16 @@ static bool is_installation(CohAct act)
            act == COH_ACT_UNPROTECT;
 }
 
-static void count_wait(Engine *e, const EngineWait *wait, int64_t ns)
-{
-    if (wait->state == COH_PEER_S) {
-        STAT_ADD(&e->ctx, wait_upgrade_ns, ns);
-    } else if (wait->write) {
-        STAT_ADD(&e->ctx, wait_write_ns, ns);
-    } else {
-        STAT_ADD(&e->ctx, wait_read_ns, ns);
-    }
-}
-
 static void installed(Engine *e, CohPage page)
 {
-    EngineWait *wait = g_hash_table_lookup(e->waiting, &page);
-    int64_t now = get_clock();
     CohEvent ev = {
         .type = COH_EV_INSTALLED, .from = e->ctx.node->id, .page = page,
     };
 
     g_hash_table_remove(e->adopting, &page);
-    engine_run_installed(e, page);
-    /* Or by somebody whose fault waits for room. */
-    e->awaited = (wait && wait->blocked) || e->deferred->len;
+    wakeup_installed(&e->wakeup, page);
+    e->has_waiter = waiters_installed(&e->waiters, page);
     codec_unpin_version(&e->codec, page);
-    if (wait) {
-        trace_distkvm_fetched(page, wait->write, wait->remote,
-                              now - wait->since_ns);
-        hold_installed(&e->hold, page, wait->tid, now);
-        if (!wait->along) {
-            count_wait(e, wait, now - wait->since_ns);
-        }
-        if (wait->remote) {
-            hold_fetched(&e->hold, now - wait->since_ns);
-        }
-        g_hash_table_remove(e->waiting, &page);
-    }
     engine_event(e, &ev, NULL);
 }
 
@@ -359,48 +330,6 @@ static void perform(Engine *e, const CohEvent *ev, const void *data,
 
 /* -------------------------------------------------------------- events */
 
-static gint by_sender(gconstpointer a, gconstpointer b)
-{
-    const CohEvent *x = a, *y = b;
-
-    return x->from != y->from ||
-           (x->type == COH_EV_GETV) != (y->type == COH_EV_GETV);
-}
-
-/*
- * A node asks once for a page, and for one operation on it, and waits: the
- * queue is short.
- */
-static void stall(Engine *e, const CohEvent *ev)
-{
-    GQueue *queue = g_hash_table_lookup(e->stalled, &ev->page);
-
-    if (queue && g_queue_find_custom(queue, ev, by_sender)) {
-        e->ctx.host->lost(e->ctx.opaque, ev->from,
-                          "it asked twice for the same page");
-        return;
-    }
-    if (!queue) {
-        queue = g_queue_new();
-        g_hash_table_insert(e->stalled, page_key(ev->page), queue);
-    }
-    g_queue_push_tail(queue, g_memdup2(ev, sizeof(*ev)));
-}
-
-/* The home of @page serves nobody: the oldest stalled request is next. */
-static void unstall(Engine *e, CohPage page)
-{
-    GQueue *queue = g_hash_table_lookup(e->stalled, &page);
-
-    if (queue) {
-        g_queue_push_tail(&e->ctx.events, g_queue_pop_head(queue));
-        if (g_queue_is_empty(queue)) {
-            g_queue_free(queue);
-            g_hash_table_remove(e->stalled, &page);
-        }
-    }
-}
-
 void engine_event(Engine *e, const CohEvent *ev, const void *data)
 {
     CohActions acts;
@@ -421,11 +350,11 @@ void engine_event(Engine *e, const CohEvent *ev, const void *data)
         } else if (ev->type == COH_EV_DONE ||
                    (ev->type == COH_EV_GETV &&
                     !coh_home_is_busy(acts.next))) {
-            unstall(e, ev->page);
+            stalled_next(&e->stalled, ev->page);
         }
         break;
     case COH_STALLED:
-        stall(e, ev);
+        stalled_add(&e->stalled, ev);
         break;
     case COH_BROKEN:
         if (ev->from != e->ctx.node->id && ev->from < e->ctx.config->map.nodes) {
@@ -479,7 +408,7 @@ static bool several_pages(Engine *e, const WireFrame *frame, CohEvent *ev,
     }
     /* What is under way may write to these pages: that first. */
     engine_run_local(e);
-    engine_protect_ahead(e, frame);
+    preprotect_begin(&e->preprotect, frame);
     for (unsigned n = 0; is_page(e, ev->page, why); n++) {
         engine_event(e, ev, NULL);
         if (n == frame->arg) {
@@ -491,7 +420,7 @@ static bool several_pages(Engine *e, const WireFrame *frame, CohEvent *ev,
         ev->have = item.version;
     }
     engine_run_local(e);
-    engine_ahead_end(e);
+    preprotect_end(&e->preprotect);
     if (cork) {
         outbox_uncork(&e->outbox);
     }

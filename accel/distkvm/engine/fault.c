@@ -96,25 +96,6 @@ unsigned engine_hot_pages(Engine *e, EngineHotPage *hot, unsigned max)
     return n;
 }
 
-static void note_waiter(Engine *e, const MemFault *fault, uint8_t state,
-                        bool along)
-{
-    EngineWait wait = {
-        .since_ns = get_clock(), .tid = fault->tid, .state = state,
-        .write = fault->write, .along = along, .blocked = !along,
-    };
-    EngineWait *other = g_hash_table_lookup(e->waiting, &fault->page);
-
-    /* It may be on its way already: asked for by another, or along. */
-    if (other) {
-        other->blocked |= !along;
-    } else {
-        g_hash_table_insert(e->waiting,
-                            g_memdup2(&fault->page, sizeof(CohPage)),
-                            g_memdup2(&wait, sizeof(wait)));
-    }
-}
-
 /* ------------------------------------------------ pages that come along */
 
 bool engine_may_come_along(Engine *e, CohPage page)
@@ -162,7 +143,7 @@ static void fetch_walk(Engine *e, const MemFault *fault)
         };
 
         if (engine_may_come_along(e, other.page)) {
-            note_waiter(e, &other, COH_PEER_I, true);
+            waiters_add(&e->waiters, &other, COH_PEER_I, true);
             engine_fetch_along(e, other.page, COH_EV_STORE);
         }
     }
@@ -181,7 +162,7 @@ void engine_fetch_range(Engine *e, CohPage first, unsigned pages, bool write,
         if (lane_owns(&e->ctx, page) && engine_may_fetch(e, page) &&
             !engine_is_lent(e, page) &&
             (state == COH_PEER_I || (state == COH_PEER_S && write))) {
-            note_waiter(e, &fault, state, true);
+            waiters_add(&e->waiters, &fault, state, true);
             engine_fetch_along(e, page, write ? COH_EV_STORE : COH_EV_LOAD);
         }
     }
@@ -201,7 +182,7 @@ static void follow_thread(Engine *e, uint32_t tid, int64_t now_ns)
 void engine_fault(Engine *e, const MemFault *fault)
 {
     bool own = lane_directory(&e->ctx, fault->page);
-    EngineWait *wait;
+    Waiter *wait;
     bool first;
     uint8_t state = e->ctx.node->peer[fault->page].state;
     CohEvent ev = {
@@ -222,17 +203,17 @@ void engine_fault(Engine *e, const MemFault *fault)
     }
     if (state == COH_PEER_I && !engine_may_fetch(e, fault->page)) {
         STAT_ADD(&e->ctx, faults_deferred, 1);
-        engine_defer(e, fault);
+        waiters_defer(&e->waiters, fault);
         return;
     }
     count_fault(e, fault, state);
     if (state != COH_PEER_M &&
         (state != COH_PEER_S || ev.type == COH_EV_STORE)) {
-        note_waiter(e, fault, state, false);
+        waiters_add(&e->waiters, fault, state, false);
     }
     first = state == COH_PEER_I && is_first_touch(e, fault->page);
     engine_event(e, &ev, NULL);
-    wait = g_hash_table_lookup(e->waiting, &fault->page);
+    wait = waiters_find(&e->waiters, fault->page);
     if (wait && !first && (state == COH_PEER_I || !own)) {
         wait->remote = true;
         follow_thread(e, fault->tid, wait->since_ns);
@@ -246,26 +227,4 @@ void engine_fault(Engine *e, const MemFault *fault)
     } else if (state != COH_PEER_S && state != COH_PEER_M) {
         engine_read_on(e, fault, ev.type);
     }
-}
-
-static void release_all(Engine *e, GHashTable *pages)
-{
-    GHashTableIter iter;
-    gpointer page;
-
-    g_hash_table_iter_init(&iter, pages);
-    while (g_hash_table_iter_next(&iter, &page, NULL)) {
-        lane_release(&e->ctx, *(CohPage *)page);
-    }
-}
-
-void engine_release_lost(Engine *e)
-{
-    release_all(e, e->waiting);
-    /* Somebody may have faulted on a page that was coming home anyway. */
-    release_all(e, e->adopting);
-    for (guint i = 0; i < e->deferred->len; i++) {
-        lane_release(&e->ctx, g_array_index(e->deferred, MemFault, i).page);
-    }
-    g_array_set_size(e->deferred, 0);
 }

@@ -14,26 +14,6 @@
 #include "qemu/osdep.h"
 #include "engine-internal.h"
 
-/* Nobody sleeps longer than it takes to install so many pages. */
-#define WAKE_AFTER 16
-
-void engine_run_init(Engine *e)
-{
-    e->along = g_hash_table_new(NULL, NULL);
-    e->asleep = g_array_new(false, false, sizeof(CohPage));
-}
-
-void engine_run_free(Engine *e)
-{
-    g_hash_table_unref(e->along);
-    g_array_unref(e->asleep);
-}
-
-static gpointer page_key(CohPage page)
-{
-    return GSIZE_TO_POINTER(page);
-}
-
 /* ------------------------------------------------------------ readahead */
 
 static void fetch_run(Engine *e, CohPage first, unsigned pages, uint8_t type)
@@ -41,7 +21,7 @@ static void fetch_run(Engine *e, CohPage first, unsigned pages, uint8_t type)
     outbox_begin_batch(&e->outbox);
     for (CohPage page = first; page < first + pages; page++) {
         if (engine_may_come_along(e, page)) {
-            g_hash_table_add(e->along, page_key(page));
+            wakeup_expect(&e->wakeup, page);
             engine_fetch_along(e, page, type);
         }
     }
@@ -80,40 +60,4 @@ void engine_read_on(Engine *e, const MemFault *fault, uint8_t type)
     run->pages = MIN(run->pages * 2 + 1, e->ctx.config->readahead);
     run->next += run->pages;
     fetch_run(e, next, run->pages, type);
-}
-
-/* --------------------------------------------------------------- wakes */
-
-void engine_run_wakes(Engine *e)
-{
-    for (guint i = 0; i < e->asleep->len; i++) {
-        mem_wake(e->ctx.mem, g_array_index(e->asleep, CohPage, i));
-        /* It may have run, on this CPU, and faulted again. */
-        e->ctx.faults_pending = true;
-    }
-    g_array_set_size(e->asleep, 0);
-    e->installed_since = 0;
-}
-
-void engine_wake(Engine *e, CohPage page)
-{
-    g_array_append_val(e->asleep, page);
-    /* A walk needs all its tables, and who walks is woken for each. */
-    if (!g_hash_table_size(e->along) || e->ctx.config->walks_write) {
-        engine_run_wakes(e);
-    }
-}
-
-void engine_run_installed(Engine *e, CohPage page)
-{
-    g_hash_table_remove(e->along, page_key(page));
-    if (e->asleep->len && ++e->installed_since >= WAKE_AFTER) {
-        engine_run_wakes(e);
-    }
-}
-
-void engine_run_drop(Engine *e)
-{
-    g_hash_table_remove_all(e->along);
-    engine_run_wakes(e);
 }
