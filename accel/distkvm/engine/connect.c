@@ -153,7 +153,7 @@ static void call_connect(Engine *e, void *opaque)
         error_setg(&c->err, "distkvm: node %d sent a malformed address",
                    peer.id);
     }
-    qatomic_set(&e->alive.reached[peer.id], false);
+    alive_connected(&e->alive, peer.id);
     coh_set_remove(&e->expelled, peer.id);
     if (c->ok) {
         note_path(e, peer.id);

@@ -119,7 +119,7 @@ void engine_event_or_hold(Engine *e, const CohEvent *ev, const void *data)
         g_array_append_val(e->held, held);
         qatomic_set(&e->holds, true);
     } else {
-        engine_event(e, ev, data);
+        executor_event(&e->executor, ev, data);
     }
 }
 
@@ -160,4 +160,18 @@ bool engine_run_held(Engine *e)
     }
     qatomic_set(&e->holds, e->held->len > 0);
     return any;
+}
+
+bool engine_run_local(Engine *e)
+{
+    CohEvent *ev = g_queue_pop_head(&e->ctx.events);
+
+    if (!ev) {
+        return false;
+    }
+    do {
+        engine_event_or_hold(e, ev, NULL);
+        g_free(ev);
+    } while ((ev = g_queue_pop_head(&e->ctx.events)));
+    return true;
 }

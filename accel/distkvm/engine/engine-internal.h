@@ -15,14 +15,9 @@
 #include "engine.h"
 #include "accel/distkvm/core/coh-table.h"
 #include "affinity.h"
-#include "codec.h"
-#include "hold.h"
-#include "lane-ctx.h"
+#include "alive.h"
+#include "executor.h"
 #include "mailbox.h"
-#include "preprotect.h"
-#include "stalled.h"
-#include "waiters.h"
-#include "wakeup.h"
 
 /* Pages in order of their arrival; only with a cap. */
 typedef struct EvictRing {
@@ -39,37 +34,6 @@ typedef struct EngineRun {
 } EngineRun;
 
 #define ENGINE_RUNS 64
-
-/* A page that is being fetched, or, at its home, served (late.c). */
-typedef struct EngineLate {
-    CohPage page;
-    int64_t since_ns;           /* 0: none */
-    CohNodeSet nodes;           /* served: asked to act; fetched: heard of */
-    CohNodeId requester;        /* of what is served */
-    bool named;
-    bool complained;            /* its requester misses it */
-    unsigned looks;             /* since it is late */
-    int64_t excused_ns;         /* its home is at it */
-} EngineLate;
-
-#define ENGINE_LATES 256
-
-typedef struct EngineLates {
-    EngineLate slot[ENGINE_LATES];      /* by page number */
-    GHashTable *more;           /* page -> EngineLate that found its slot taken */
-} EngineLates;
-
-/* Whether this lane's thread, and its peers', go on (alive.c). */
-typedef struct EngineAlive {
-
-    bool woken;                 /* this pass began with a frame, asleep */
-    int64_t answered_ns[COH_NODES_MAX]; /* atomic; CLOCK_BOOTTIME */
-    bool reached[COH_NODES_MAX];        /* atomic */
-    /* Of engine_watch(), whose thread alone uses the next. */
-    int64_t asked_ns;           /* 0: no order is under way */
-    int64_t limit_ns;           /* atomic */
-    bool looked;                /* atomic: the order was taken up */
-} EngineAlive;
 
 /* One lane.  Lane 0 is what others know as the engine. */
 struct Lane {
@@ -91,13 +55,12 @@ struct Lane {
     Outbox outbox;
     QemuMutex lock;             /* path, hot */
     EngineHotPage hot[ENGINE_HOT_MAX];  /* of this lane, most first */
-    EngineAlive alive;
-    EngineLates serving, fetching;
+    Alive alive;
+    Late late;
 
     CohNodeSet expelled;        /* nothing is taken from them */
     GArray *held;               /* deliver.c */
     bool holds;                 /* atomic: there are some */
-    GHashTable *kept;           /* page -> data waiting for acks */
     GArray *early;              /* CohPage: lent before all were there */
     GHashTable *lent;           /* the same, as a set */
     GHashTable *adopting;       /* pages on their way home */
@@ -105,19 +68,18 @@ struct Lane {
     uint64_t wish_id;
     int64_t wish_due_ns;
     bool pursuing;
-    uint64_t value;             /* what COH_ACT_OPERATE found */
     EvictRing ring;
     int64_t evicted_ns, evict_due_ns;
     Hold hold;
     Follow follow;
     Pagewalk pagewalk;
     Codec codec;
+    Executor executor;
     Preprotect preprotect;
     Stalled stalled;
     Waiters waiters;
     Wakeup wakeup;
     EngineRun run[ENGINE_RUNS]; /* by thread id, the last comer wins */
-    bool has_waiter;            /* of the page that was installed last */
     uint16_t *heat;             /* faults of each page; atomic */
 };
 
@@ -131,35 +93,14 @@ void engine_coh_init(Engine *e, Engine *front);
 void engine_coh_free(Engine *e);
 /* connect.c: from all lanes, for engine_address(). */
 void engine_collect_addresses(Engine *e);
-/* alive.c: a frame of liveness. */
-void engine_ping_frame(Engine *e, const WireFrame *frame);
-/* late.c */
-void engine_late_init(Engine *e);
-void engine_late_free(Engine *e);
-/* This node asks for @page, with or without a thread that waits for it. */
-void engine_fetch_begins(Engine *e, CohPage page);
-/* @from has done its part for @page. */
-void engine_heard(Engine *e, CohPage page, CohNodeId from);
-/* As its home, this node lets @requester have @page, and nobody else in. */
-void engine_service_begins(Engine *e, CohPage page, CohNodeId requester);
-/* For that it asks these nodes to act. */
-void engine_asked(Engine *e, CohPage page, const CohNodeSet *asked);
-void engine_late_frame(Engine *e, const WireFrame *frame);
-/* A page that is late by @limit_ns is named, and later its keeper is lost. */
-void engine_look_for_late(Engine *e, int64_t limit_ns);
 /* evict.c: is there room to fetch @page, to take a page back? */
 bool engine_may_fetch(const Engine *e, CohPage page);
-bool engine_may_adopt(Engine *e, CohPage page);
 void engine_evict_init(Engine *e, Engine *front);
 void engine_evict_free(Engine *e);
 void engine_release_adopted(Engine *e);
-/* @page has come; or what may be done with it has changed. */
-void engine_evict_installed(Engine *e, CohPage page);
-void engine_evict_changed(Engine *e, CohPage page);
+extern const PageHooks evict_hooks, request_hooks;
 /* Keep to the cap; true if there was something to do. */
 bool engine_run_evictions(Engine *e);
-/* Step the protocol and perform what it says. */
-void engine_event(Engine *e, const CohEvent *ev, const void *data);
 void engine_early_fault(Engine *e, CohPage page);
 /* Was @page lent before all were there, and not taken back yet? */
 bool engine_is_lent(Engine *e, CohPage page);
@@ -167,8 +108,6 @@ void engine_fault(Engine *e, const MemFault *fault);
 /* Ask for what is missing of a range; thread @tid is going to use it. */
 void engine_fetch_range(Engine *e, CohPage first, unsigned pages, bool write,
                         uint32_t tid);
-/* A frame of the protocol; false if it is nonsense, and @why says so. */
-bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why);
 /* Events sent to itself; true if there were any. */
 bool engine_run_local(Engine *e);
 /* deliver.c: step the protocol, now or when the page may go. */
@@ -185,9 +124,6 @@ void engine_pursue_wishes(Engine *e, CohPage page);
 /* Wishes that are to be tried again; true if there were any. */
 bool engine_run_wishes(Engine *e);
 void engine_wishes_unpinned(Engine *e);
-/* An operation is done, or is to be done here; false: nobody asked for it. */
-bool engine_wish_answered(Engine *e, const CohEvent *ev, uint64_t value);
-bool engine_wish_refused(Engine *e, const CohEvent *ev);
 void engine_wishes_fail(Engine *e);
 
 /* prefetch.c: a thread faulted on an absent page; more may come along. */

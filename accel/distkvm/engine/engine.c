@@ -128,6 +128,56 @@ void engine_stats(Engine *e, EngineStats *stats)
     }
 }
 
+/* -------------------------------------------------------------- liveness */
+
+void engine_ping(Engine *e, CohNodeId peer)
+{
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
+        mailbox_post(&e->all[lane]->mailbox, peer, alive_question());
+    }
+}
+
+int64_t engine_answered_ns(Engine *e, CohNodeId peer, unsigned lane)
+{
+    return alive_answered_ns(&e->all[lane]->alive, peer);
+}
+
+bool engine_is_reached(Engine *e, CohNodeId peer)
+{
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
+        if (!alive_is_reached(&e->all[lane]->alive, peer)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void call_look(Engine *e, void *unused)
+{
+    late_look(&e->late, alive_take_up(&e->alive));
+}
+
+void engine_watch(Engine *e, int64_t limit_ns)
+{
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
+        Engine *one = e->all[lane];
+
+        if (alive_order(&one->alive, limit_ns)) {
+            mailbox_call(&one->mailbox, call_look, NULL, 0);
+        }
+    }
+}
+
+int engine_hangs(Engine *e, int64_t limit_ns)
+{
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
+        if (alive_hangs(&e->all[lane]->alive, limit_ns)) {
+            return lane;
+        }
+    }
+    return -1;
+}
+
 /* ---------------------------------------------------------------- loop */
 
 /* How long to look for work before sleeping. */

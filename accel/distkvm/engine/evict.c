@@ -54,8 +54,10 @@ bool engine_may_fetch(const Engine *e, CohPage page)
            held_pages(e) < e->cap_pages + (own ? slack_pages(e) : 0);
 }
 
-bool engine_may_adopt(Engine *e, CohPage page)
+static bool evict_adopt(void *part, CohPage page)
 {
+    Engine *e = part;
+
     if (e->ctx.node->peer[page].state != COH_PEER_I ||
         (e->cap_pages &&
          held_pages(e) >= e->cap_pages + slack_pages(e))) {
@@ -170,17 +172,21 @@ void engine_evict_free(Engine *e)
     }
 }
 
-void engine_evict_changed(Engine *e, CohPage page)
+static void evict_changed(void *part, CohPage page)
 {
+    Engine *e = part;
+
     if (e->cap_pages) {
         ring_push(e, page);
     }
 }
 
-void engine_evict_installed(Engine *e, CohPage page)
+static void evict_installed(void *part, CohPage page)
 {
+    Engine *e = part;
     uint8_t *flags;
 
+    g_hash_table_remove(e->adopting, &page);
     if (!e->cap_pages) {
         return;
     }
@@ -224,7 +230,7 @@ static void evict(Engine *e, CohPage page)
     trace_distkvm_evict(page);
     STAT_ADD(&e->ctx, evictions_asked, 1);
     e->ring.flags[page] |= EVICT_ASKED;
-    engine_event(e, &ev, NULL);
+    executor_event(&e->executor, &ev, NULL);
 }
 
 /* The oldest pages that may go now; how many were found. */
@@ -298,3 +304,9 @@ bool engine_run_evictions(Engine *e)
     e->evict_due_ns = e->evicted_ns + EVICT_PAUSE_NS;
     return any;
 }
+
+const PageHooks evict_hooks = {
+    .installed = evict_installed,
+    .changed = evict_changed,
+    .adopt = evict_adopt,
+};

@@ -111,7 +111,7 @@ void engine_fetch_along(Engine *e, CohPage page, uint8_t type)
     CohEvent ev = { .type = type, .from = e->ctx.node->id, .page = page };
 
     STAT_ADD(&e->ctx, readahead_pages, 1);
-    engine_event(e, &ev, NULL);
+    executor_event(&e->executor, &ev, NULL);
 }
 
 static void first_touch_group(Engine *e, CohPage page)
@@ -212,7 +212,7 @@ void engine_fault(Engine *e, const MemFault *fault)
         waiters_add(&e->waiters, fault, state, false);
     }
     first = state == COH_PEER_I && is_first_touch(e, fault->page);
-    engine_event(e, &ev, NULL);
+    executor_event(&e->executor, &ev, NULL);
     wait = waiters_find(&e->waiters, fault->page);
     if (wait && !first && (state == COH_PEER_I || !own)) {
         wait->remote = true;

@@ -15,6 +15,124 @@
 #include "accel/distkvm/clock.h"
 #include "accel/distkvm/trace.h"
 
+/*
+ * Of fewer pages the first is wanted too soon for it to wait for the next; but
+ * a walk needs all its tables.
+ */
+#define CORK_PAGES 16
+
+static bool is_page(Engine *e, CohPage page, const char **why)
+{
+    if (page < e->ctx.config->map.page_first[e->ctx.config->map.nodes] &&
+        lane_owns(&e->ctx, page)) {
+        return true;
+    }
+    *why = "named a page that does not exist, or of another lane";
+    return false;
+}
+
+/* A list of requests: each as if it had come alone. */
+static bool several_pages(Engine *e, const WireFrame *frame, CohEvent *ev,
+                          const char **why)
+{
+    bool cork = e->ctx.config->walks_write || frame->arg >= CORK_PAGES;
+    bool valid = false;
+    PageListItem item;
+
+    if (!page_list_is_valid(frame)) {
+        *why = "sent a list of pages that cannot be read";
+        return false;
+    }
+    cluster_clock_observe(frame->clock_ns);
+    if (cork) {
+        outbox_cork(&e->outbox);
+    }
+    /* What is under way may write to these pages: that first. */
+    engine_run_local(e);
+    preprotect_begin(&e->preprotect, frame);
+    for (unsigned n = 0; is_page(e, ev->page, why); n++) {
+        executor_event(&e->executor, ev, NULL);
+        if (n == frame->arg) {
+            valid = true;
+            break;
+        }
+        item = page_list_get(frame, n);
+        ev->page = item.page;
+        ev->have = item.version;
+    }
+    engine_run_local(e);
+    preprotect_end(&e->preprotect);
+    if (cork) {
+        outbox_uncork(&e->outbox);
+    }
+    return valid;
+}
+
+/*
+ * Until what came is kept, nothing may be pinned of it: else two contents
+ * would go by one version.
+ */
+static void take_page(Engine *e, const WireFrame *frame, const CohEvent *ev,
+                      const void *page)
+{
+    e->pursuing = true;
+    engine_event_or_hold(e, ev, page);
+    codec_store_received(&e->codec, frame, page);
+    e->pursuing = false;
+    engine_pursue_wishes(e, ev->page);
+}
+
+static bool answers_request(uint8_t type)
+{
+    return type == COH_EV_DATA_S || type == COH_EV_DATA_M ||
+           type == COH_EV_ZERO || type == COH_EV_GRANT || type == COH_EV_ACK;
+}
+
+static bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why)
+{
+    CohEvent ev = {
+        .type = frame->sub,
+        .from = frame->from,
+        .requester = frame->requester,
+        .acks = frame->acks,
+        .page = frame->addr,
+        .have = frame->id,
+    };
+    const void *page = NULL;
+    bool data = ev.type == COH_EV_DATA_S || ev.type == COH_EV_DATA_M;
+
+    if (!coh_event_is_message(ev.type)) {
+        *why = "sent an unknown message";
+        return false;
+    }
+    if (frame->arg) {
+        return several_pages(e, frame, &ev, why);
+    }
+    if (!is_page(e, ev.page, why)) {
+        return false;
+    }
+    if (data ? !codec_get_page(&e->codec, frame, &page) :
+        executor_carries_op(ev.type) ? !coh_op_decode(frame->payload, frame->len,
+                                             &ev.op) : frame->len > 0) {
+        *why = "sent a page or an operation that cannot be put together";
+        return false;
+    }
+    /*
+     * The guest must not see the effects of this before its clock has
+     * reached what the sender saw.
+     */
+    cluster_clock_observe(frame->clock_ns);
+    if (answers_request(ev.type)) {
+        late_heard(&e->late, ev.page, ev.from);
+    }
+    if (data) {
+        take_page(e, frame, &ev, page);
+    } else {
+        engine_event_or_hold(e, &ev, NULL);
+    }
+    return true;
+}
+
 /* Nothing more is taken from @peer, which this says once. */
 static void G_GNUC_PRINTF(3, 4)
 blame(Engine *e, CohNodeId peer, const char *fmt, ...)
@@ -46,7 +164,7 @@ static bool engine_frame(Engine *e, const WireFrame *frame)
     /* After a loss, too: those that are left are not lost. */
     if (!why && frame->type == WIRE_PING) {
         cluster_clock_observe(frame->clock_ns);
-        engine_ping_frame(e, frame);
+        alive_frame(&e->alive, frame);
         return true;
     }
     if (e->ctx.phase == LANE_FAILED) {
@@ -63,7 +181,7 @@ static bool engine_frame(Engine *e, const WireFrame *frame)
             return false;
         }
     } else if (frame->type == WIRE_LATE) {
-        engine_late_frame(e, frame);
+        late_frame(&e->late, frame);
     } else {
         cluster_clock_observe(frame->clock_ns);
         e->ctx.host->frame(e->ctx.opaque, frame);

@@ -77,7 +77,7 @@ static void operate(Engine *e, EngineWish *w)
     };
 
     w->id = ev.have = ++e->wish_id;
-    engine_event(e, &ev, NULL);
+    executor_event(&e->executor, &ev, NULL);
 }
 
 static void give_up(Engine *e, EngineWish *w, int64_t now)
@@ -88,7 +88,7 @@ static void give_up(Engine *e, EngineWish *w, int64_t now)
 
     if (now >= w->due_ns) {
         w->due_ns = now + GIVE_UP_RETRY_NS;
-        engine_event(e, &ev, NULL);
+        executor_event(&e->executor, &ev, NULL);
     }
     e->wish_due_ns = MIN(e->wish_due_ns, w->due_ns);
 }
@@ -195,8 +195,10 @@ void engine_wishes_unpinned(Engine *e)
     pursue_kind(e, WISH_OPERATE);
 }
 
-bool engine_wish_answered(Engine *e, const CohEvent *ev, uint64_t value)
+static bool request_answered(void *part, const CohEvent *ev,
+                             uint64_t value)
 {
+    Engine *e = part;
     EngineWish *w = first_wish(e, ev->page);
 
     if (!w || !w->id || w->id != ev->have) {
@@ -207,8 +209,9 @@ bool engine_wish_answered(Engine *e, const CohEvent *ev, uint64_t value)
     return true;
 }
 
-bool engine_wish_refused(Engine *e, const CohEvent *ev)
+static bool request_refused(void *part, const CohEvent *ev)
 {
+    Engine *e = part;
     EngineWish *w = first_wish(e, ev->page);
 
     if (!w || !w->id || w->id != ev->have) {
@@ -337,3 +340,14 @@ int engine_give_up(Engine *e, CohPage page)
 
     return wish(e, &w);
 }
+
+static void request_moved(void *part, CohPage page)
+{
+    engine_pursue_wishes(part, page);
+}
+
+const PageHooks request_hooks = {
+    .moved = request_moved,
+    .answered = request_answered,
+    .refused = request_refused,
+};

@@ -1,0 +1,76 @@
+/*
+ * distkvm: a lane is a list of parts
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "engine-internal.h"
+
+static guint page_hash(gconstpointer key)
+{
+    return g_int64_hash(key);
+}
+
+void engine_coh_init(Engine *e, Engine *front)
+{
+    const ClusterMap *map = &e->ctx.config->map;
+
+    lane_ctx_init(&e->ctx);
+    e->ctx.node = &front->node;
+    e->heat = front->heat;
+    if (e == front) {
+        e->node.id = e->ctx.config->id;
+        e->node.map = map;
+        e->node.peer = g_malloc0(coh_node_peer_bytes(map));
+        e->node.home = g_malloc0(coh_node_home_bytes(map, e->node.id));
+        e->heat = g_new0(uint16_t, map->page_first[map->nodes]);
+        e->ctx.stats.pages_home = map->page_first[e->ctx.node->id + 1] -
+                              map->page_first[e->ctx.node->id];
+    }
+    e->executor = (Executor) {
+        .codec = &e->codec, .late = &e->late, .outbox = &e->outbox,
+        .preprotect = &e->preprotect, .stalled = &e->stalled,
+        .waiters = &e->waiters, .wakeup = &e->wakeup,
+        .hook = { { &evict_hooks, e }, { &request_hooks, e } },
+    };
+    executor_part.init(&e->executor, &e->ctx);
+    e->alive.outbox = &e->outbox;
+    alive_part.init(&e->alive, &e->ctx);
+    e->wishes = g_hash_table_new_full(page_hash, g_int64_equal, g_free,
+                                      (GDestroyNotify)g_queue_free);
+    e->wish_due_ns = INT64_MAX;
+    engine_held_init(e);
+    e->waiters.hold = &e->hold;
+    waiters_part.init(&e->waiters, &e->ctx);
+    wakeup_part.init(&e->wakeup, &e->ctx);
+    stalled_part.init(&e->stalled, &e->ctx);
+    preprotect_part.init(&e->preprotect, &e->ctx);
+    engine_evict_init(e, front);
+    e->codec.pagewalk = &e->pagewalk;
+    codec_part.init(&e->codec, &e->ctx);
+    e->early = g_array_new(false, false, sizeof(CohPage));
+    e->late.outbox = &e->outbox;
+    late_part.init(&e->late, &e->ctx);
+    e->lent = g_hash_table_new(NULL, NULL);
+}
+
+void engine_coh_free(Engine *e)
+{
+    executor_part.free(&e->executor);
+    waiters_part.free(&e->waiters);
+    wakeup_part.free(&e->wakeup);
+    stalled_part.free(&e->stalled);
+    g_hash_table_unref(e->wishes);
+    engine_held_free(e);
+    g_array_unref(e->early);
+    late_part.free(&e->late);
+    g_hash_table_unref(e->lent);
+    engine_evict_free(e);
+    codec_part.free(&e->codec);
+    lane_ctx_free(&e->ctx);
+    if (!e->ctx.lane) {
+        g_free(e->node.peer);
+        g_free(e->node.home);
+        g_free(e->heat);
+    }
+}
