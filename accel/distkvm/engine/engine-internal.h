@@ -16,15 +16,11 @@
 #include "accel/distkvm/core/coh-table.h"
 #include "affinity.h"
 #include "alive.h"
+#include "deliver.h"
+#include "evict.h"
 #include "executor.h"
 #include "mailbox.h"
-
-/* Pages in order of their arrival; only with a cap. */
-typedef struct EvictRing {
-    uint64_t size, head, tail, len;
-    uint32_t *page;
-    uint8_t *flags;             /* of each page; evict.c */
-} EvictRing;
+#include "prejoin.h"
 
 /* A thread that goes through memory page by page. */
 typedef struct EngineRun {
@@ -40,7 +36,6 @@ struct Lane {
     EngineConfig config;                /* lane 0 only */
     CohNode node;                       /* lane 0 only */
     LaneCtx ctx;
-    uint64_t cap_pages;                 /* of this lane; 0: any number */
     struct Lane *front;               /* lane 0 */
     struct Lane *all[LANES_MAX];      /* lane 0 only */
     size_t address_len;                 /* of this lane's part; 0: streams */
@@ -59,22 +54,19 @@ struct Lane {
     Late late;
 
     CohNodeSet expelled;        /* nothing is taken from them */
-    GArray *held;               /* deliver.c */
-    bool holds;                 /* atomic: there are some */
-    GArray *early;              /* CohPage: lent before all were there */
-    GHashTable *lent;           /* the same, as a set */
-    GHashTable *adopting;       /* pages on their way home */
     GHashTable *wishes;         /* page -> GQueue of EngineWish */
     uint64_t wish_id;
     int64_t wish_due_ns;
     bool pursuing;
-    EvictRing ring;
-    int64_t evicted_ns, evict_due_ns;
     Hold hold;
     Follow follow;
     Pagewalk pagewalk;
     Codec codec;
+    Deliver deliver;
+    Evict evict;
+    uint8_t *evict_flags;       /* lane 0 only */
     Executor executor;
+    Prejoin prejoin;
     Preprotect preprotect;
     Stalled stalled;
     Waiters waiters;
@@ -93,32 +85,14 @@ void engine_coh_init(Engine *e, Engine *front);
 void engine_coh_free(Engine *e);
 /* connect.c: from all lanes, for engine_address(). */
 void engine_collect_addresses(Engine *e);
-/* evict.c: is there room to fetch @page, to take a page back? */
-bool engine_may_fetch(const Engine *e, CohPage page);
-void engine_evict_init(Engine *e, Engine *front);
-void engine_evict_free(Engine *e);
-void engine_release_adopted(Engine *e);
-extern const PageHooks evict_hooks, request_hooks;
-/* Keep to the cap; true if there was something to do. */
-bool engine_run_evictions(Engine *e);
-void engine_early_fault(Engine *e, CohPage page);
-/* Was @page lent before all were there, and not taken back yet? */
-bool engine_is_lent(Engine *e, CohPage page);
+extern const PageHooks request_hooks;
+bool engine_run_deferred(Engine *e);
 void engine_fault(Engine *e, const MemFault *fault);
 /* Ask for what is missing of a range; thread @tid is going to use it. */
 void engine_fetch_range(Engine *e, CohPage first, unsigned pages, bool write,
                         uint32_t tid);
 /* Events sent to itself; true if there were any. */
 bool engine_run_local(Engine *e);
-/* deliver.c: step the protocol, now or when the page may go. */
-void engine_event_or_hold(Engine *e, const CohEvent *ev, const void *data);
-void engine_held_init(Engine *e);
-void engine_held_free(Engine *e);
-void engine_held_drop(Engine *e);
-/* Held requests that are due; true if there were any. */
-bool engine_run_held(Engine *e);
-/* When the next held request is due, or INT64_MAX. */
-int64_t engine_held_due_ns(Engine *e);
 /* request.c: @page has moved: what is wished of it may be possible. */
 void engine_pursue_wishes(Engine *e, CohPage page);
 /* Wishes that are to be tried again; true if there were any. */

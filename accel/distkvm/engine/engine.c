@@ -43,7 +43,7 @@ void engine_post(Engine *e, CohNodeId to, const WireFrame *frame)
 void engine_rests(Engine *e)
 {
     for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        if (qatomic_read(&e->all[lane]->holds)) {
+        if (deliver_has_delayed(&e->all[lane]->deliver)) {
             mailbox_kick(&e->all[lane]->mailbox);
         }
     }
@@ -89,12 +89,11 @@ static void call_fail(Engine *e, void *opaque)
 {
     if (e->ctx.phase != LANE_FAILED) {
         e->ctx.phase = LANE_FAILED;
-        /* What is here stays here: nobody is left to take it. */
-        engine_held_drop(e);
+        deliver_part.fail(&e->deliver);
         wakeup_part.fail(&e->wakeup);
         g_queue_clear_full(&e->ctx.events, g_free);
         waiters_part.fail(&e->waiters);
-        engine_release_adopted(e);
+        evict_part.fail(&e->evict);
         engine_wishes_fail(e);
         follow_rest(&e->follow);
     }
@@ -125,6 +124,26 @@ void engine_stats(Engine *e, EngineStats *stats)
         for (size_t i = 0; i < sizeof(*stats) / sizeof(*sum); i++) {
             sum[i] += qatomic_read(&part[i]);
         }
+    }
+}
+
+static void call_give_back(Engine *e, void *taken)
+{
+    prejoin_give_back(&e->prejoin, taken);
+}
+
+void engine_settle_early(Engine *e, bool keep)
+{
+    GQueue taken = G_QUEUE_INIT;
+    PrejoinPage *copy;
+
+    call_all(e, call_give_back, &taken);
+    while ((copy = g_queue_pop_head(&taken))) {
+        if (keep) {
+            memcpy(mem_host(e->ctx.mem, copy->page), copy->data,
+                   COH_PAGE_SIZE);
+        }
+        g_free(copy);
     }
 }
 
@@ -236,8 +255,9 @@ static bool engine_run_once(Engine *e)
     }
     any |= engine_run_faults(e);
     any |= engine_run_local(e);
-    any |= engine_run_held(e);
-    any |= engine_run_evictions(e);
+    any |= deliver_part.run(&e->deliver);
+    any |= engine_run_deferred(e);
+    any |= evict_part.run(&e->evict);
     any |= engine_run_wishes(e);
     any |= engine_run_local(e);
     if (e->ctx.config->walks_write) {
@@ -282,8 +302,8 @@ static void engine_sleep(Engine *e)
     e->ctx.faults_pending = true;
     mailbox_sleeps(&e->mailbox);
     if (may_sleep(e)) {
-        due = MIN(MIN(engine_held_due_ns(e), e->evict_due_ns),
-                  e->wish_due_ns);
+        due = MIN(MIN(deliver_part.due_ns(&e->deliver),
+                      evict_part.due_ns(&e->evict)), e->wish_due_ns);
         timeout = due == INT64_MAX ? -1 : MAX(due - get_clock(), 0);
         qemu_poll_ns((GPollFD *)fds, ARRAY_SIZE(fds), timeout);
         e->ctx.faults_pending = fds[0].revents;

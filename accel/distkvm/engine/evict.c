@@ -1,27 +1,15 @@
 /*
- * distkvm: a node's share of memory, and no more
- *
- * Above its cap a node asks the homes to relieve it of pages: copies that
- * others hold too are dropped, what only this node holds goes home.  These
- * are hints, which a home may ignore, so they are repeated while they are
- * needed.  Faults on new pages wait at the cap; a little above it a home
- * takes no pages back either.
- *
- * No deadlock: consider nodes that are all full and wait for each other.
- * Copies that another node has too are dropped without asking for room, so
- * count the others: each such page is held once and its home is one of these
- * nodes.  They are no more than the sum of the slices, which is less than the
- * sum of the caps: one of the nodes has room.
+ * distkvm: the part of a lane that keeps it to its share of memory
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
 #include "qemu/timer.h"
-#include "engine-internal.h"
 #include "accel/distkvm/trace.h"
+#include "evict.h"
 
-/* Start to make room so many pages before the cap. */
-#define EVICT_AHEAD 128
+/* Start to make room this many pages before the cap. */
+#define EVICT_HEADROOM 128
 /* Pages looked at, and given up, in one pass. */
 #define EVICT_SCAN 4096
 #define EVICT_BATCH 64
@@ -33,74 +21,39 @@
 #define EVICT_IN_RING 0x80
 #define EVICT_ASKED 0x40
 
-static uint64_t held_pages(const Engine *e)
+/* With those that were asked for and have not come. */
+static uint64_t expected_pages(const Evict *evict)
 {
-    /* With what was asked for and has not come. */
-    return e->ctx.stats.pages_resident + waiters_count(&e->waiters) +
-           g_hash_table_size(e->adopting);
+    return evict->ctx->stats.pages_resident + waiters_count(evict->waiters) +
+           g_hash_table_size(evict->adopting);
 }
 
-static uint64_t slack_pages(const Engine *e)
+static uint64_t slack_pages(const Evict *evict)
 {
-    return ENGINE_CAP_SLACK / e->ctx.config->lanes.n;
+    return ENGINE_CAP_SLACK / evict->ctx->config->lanes.n;
 }
 
-bool engine_may_fetch(const Engine *e, CohPage page)
+bool evict_is_below_cap(const Evict *evict)
 {
-    bool own = cluster_map_home(&e->ctx.config->map, page) == e->ctx.node->id;
-
-    /* A pin lets nobody take pages meanwhile, and needs two at most. */
-    return !e->cap_pages || e->ctx.pinned ||
-           held_pages(e) < e->cap_pages + (own ? slack_pages(e) : 0);
+    return expected_pages(evict) < evict->cap_pages;
 }
 
-static bool evict_adopt(void *part, CohPage page)
+bool evict_has_room(const Evict *evict, CohPage page)
 {
-    Engine *e = part;
+    const LaneCtx *ctx = evict->ctx;
+    bool own = lane_directory(ctx, page);
 
-    if (e->ctx.node->peer[page].state != COH_PEER_I ||
-        (e->cap_pages &&
-         held_pages(e) >= e->cap_pages + slack_pages(e))) {
-        return false;
-    }
-    g_hash_table_add(e->adopting, g_memdup2(&page, sizeof(page)));
-    return true;
+    /* During a pin no node takes pages from here, and it needs two at most. */
+    return !evict->cap_pages || ctx->pinned ||
+           expected_pages(evict) <
+           evict->cap_pages + (own ? slack_pages(evict) : 0);
 }
 
-/* Try again what waited for room. */
-static bool run_deferred(Engine *e)
-{
-    g_autoptr(GArray) deferred = NULL;
-
-    if (!waiters_has_deferred(&e->waiters) || held_pages(e) >= e->cap_pages) {
-        return false;
-    }
-    deferred = waiters_take_deferred(&e->waiters);
-    for (guint i = 0; i < deferred->len; i++) {
-        engine_fault(e, &g_array_index(deferred, MemFault, i));
-    }
-    return true;
-}
-
-void engine_release_adopted(Engine *e)
-{
-    GHashTableIter iter;
-    gpointer page;
-
-    /* A thread may have faulted on a page that was coming home anyway. */
-    g_hash_table_iter_init(&iter, e->adopting);
-    while (g_hash_table_iter_next(&iter, &page, NULL)) {
-        lane_release(&e->ctx, *(CohPage *)page);
-    }
-}
-
-/* ------------------------------------------------- in order of arrival */
+/* -------------------------------------------------- in order of arrival */
 
 /* Each page is in the ring once at most. */
-static void ring_push(Engine *e, CohPage page)
+static void ring_push(EvictRing *r, CohPage page)
 {
-    EvictRing *r = &e->ring;
-
     if (!(r->flags[page] & EVICT_IN_RING)) {
         r->flags[page] |= EVICT_IN_RING;
         r->page[r->tail] = page;
@@ -109,9 +62,8 @@ static void ring_push(Engine *e, CohPage page)
     }
 }
 
-static CohPage ring_pop(Engine *e)
+static CohPage ring_pop(EvictRing *r)
 {
-    EvictRing *r = &e->ring;
     CohPage page = r->page[r->head];
 
     r->head = r->head + 1 < r->size ? r->head + 1 : 0;
@@ -121,138 +73,173 @@ static CohPage ring_pop(Engine *e)
 }
 
 /* How many pages are of this lane. */
-static uint64_t lane_pages(const Engine *e, CohPage first, CohPage end)
+static uint64_t lane_pages(const LaneCtx *ctx, CohPage first, CohPage end)
 {
     uint64_t pages = 0;
 
     for (CohPage page = first; page < end; page++) {
-        pages += lane_owns(&e->ctx, page);
+        pages += lane_owns(ctx, page);
     }
     return pages;
 }
 
 /*
  * A lane's part of the cap is its part of this node's slice and an even part
- * of the reserve, so each lane by itself has room for what it is home of.
+ * of the reserve, so each lane by itself has room for its own pages' homes.
  */
-static void divide_cap(Engine *e)
+static uint64_t divide_cap(const LaneCtx *ctx)
 {
-    const ClusterMap *map = &e->ctx.config->map;
-    CohPage first = map->page_first[e->ctx.node->id];
-    CohPage end = map->page_first[e->ctx.node->id + 1];
+    const EngineConfig *config = ctx->config;
+    CohPage first = config->map.page_first[ctx->node->id];
+    CohPage end = config->map.page_first[ctx->node->id + 1];
 
-    e->cap_pages = lane_pages(e, first, end) +
-                   (e->ctx.config->cap_pages - (end - first)) /
-                   e->ctx.config->lanes.n;
+    return lane_pages(ctx, first, end) +
+           (config->cap_pages - (end - first)) / config->lanes.n;
 }
 
-void engine_evict_init(Engine *e, Engine *front)
+size_t evict_flags_bytes(const EngineConfig *config)
 {
-    EvictRing *r = &e->ring;
+    return config->cap_pages ? config->map.page_first[config->map.nodes] : 0;
+}
 
-    e->adopting = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
-                                        NULL);
-    e->evict_due_ns = INT64_MAX;
-    if (e->ctx.config->cap_pages) {
-        CohPage pages = e->ctx.config->map.page_first[e->ctx.config->map.nodes];
+static void evict_init(void *part, LaneCtx *ctx)
+{
+    Evict *evict = part;
 
-        divide_cap(e);
-        r->size = lane_pages(e, 0, pages);
-        r->page = g_new(uint32_t, r->size);
-        r->flags = e == front ? g_new0(uint8_t, pages) : front->ring.flags;
+    evict->ctx = ctx;
+    evict->adopting = g_hash_table_new_full(g_int64_hash, g_int64_equal,
+                                            g_free, NULL);
+    evict->due_ns = INT64_MAX;
+    if (ctx->config->cap_pages) {
+        evict->cap_pages = divide_cap(ctx);
+        evict->ring.size = lane_pages(ctx, 0, lane_page_end(ctx));
+        evict->ring.page = g_new(uint32_t, evict->ring.size);
     }
 }
 
-void engine_evict_free(Engine *e)
+static void evict_free(void *part)
 {
-    g_hash_table_unref(e->adopting);
-    g_free(e->ring.page);
-    if (!e->ctx.lane) {
-        g_free(e->ring.flags);
+    Evict *evict = part;
+
+    g_hash_table_unref(evict->adopting);
+    g_free(evict->ring.page);
+}
+
+static void evict_fail(void *part)
+{
+    Evict *evict = part;
+    GHashTableIter iter;
+    gpointer page;
+
+    /* A thread may have faulted on a page that was coming home anyway. */
+    g_hash_table_iter_init(&iter, evict->adopting);
+    while (g_hash_table_iter_next(&iter, &page, NULL)) {
+        lane_release(evict->ctx, *(CohPage *)page);
     }
+}
+
+/* ----------------------------------------------------------------- hooks */
+
+static bool evict_adopt(void *part, CohPage page)
+{
+    Evict *evict = part;
+
+    if (evict->ctx->node->peer[page].state != COH_PEER_I ||
+        (evict->cap_pages &&
+         expected_pages(evict) >= evict->cap_pages + slack_pages(evict))) {
+        return false;
+    }
+    g_hash_table_add(evict->adopting, g_memdup2(&page, sizeof(page)));
+    return true;
 }
 
 static void evict_changed(void *part, CohPage page)
 {
-    Engine *e = part;
+    Evict *evict = part;
 
-    if (e->cap_pages) {
-        ring_push(e, page);
+    if (evict->cap_pages) {
+        ring_push(&evict->ring, page);
     }
 }
 
 static void evict_installed(void *part, CohPage page)
 {
-    Engine *e = part;
+    Evict *evict = part;
     uint8_t *flags;
 
-    g_hash_table_remove(e->adopting, &page);
-    if (!e->cap_pages) {
+    g_hash_table_remove(evict->adopting, &page);
+    if (!evict->cap_pages) {
         return;
     }
-    flags = &e->ring.flags[page];
+    flags = &evict->ring.flags[page];
     /* Given up, and wanted again: it stays longer next time. */
     if (*flags & EVICT_ASKED) {
         *flags &= ~EVICT_ASKED;
         *flags += (*flags & EVICT_LIVES) < EVICT_LIVES;
     }
-    ring_push(e, page);
+    ring_push(&evict->ring, page);
 }
+
+const PageHooks evict_hooks = {
+    .installed = evict_installed,
+    .changed = evict_changed,
+    .adopt = evict_adopt,
+};
 
 /* -------------------------------------------------------------- evicting */
 
-/* An own page can only be dropped, and only while others have it too. */
-static bool is_evictable(Engine *e, CohPage page)
+/* An own page can only be dropped, and only while other nodes have it too. */
+static bool is_evictable(const LaneCtx *ctx, CohPage page)
 {
-    uint8_t state = e->ctx.node->peer[page].state;
-    const CohHome *home;
+    uint8_t state = ctx->node->peer[page].state;
+    const CohHome *home = lane_directory(ctx, page);
 
-    home = lane_directory(&e->ctx, page);
     if (!home) {
         return state == COH_PEER_S || state == COH_PEER_M;
     }
     return state == COH_PEER_S && home->state == COH_HOME_S &&
-           !coh_set_is_only(&home->sharers, e->ctx.node->id);
+           !coh_set_is_only(&home->sharers, ctx->node->id);
 }
 
 /* Neither here nor on its way: nothing will make it evictable. */
-static bool is_absent(Engine *e, CohPage page)
+static bool is_absent(const LaneCtx *ctx, CohPage page)
 {
-    return e->ctx.node->peer[page].state == COH_PEER_I;
+    return ctx->node->peer[page].state == COH_PEER_I;
 }
 
-static void evict(Engine *e, CohPage page)
+static void evict_page(Evict *evict, CohPage page)
 {
     CohEvent ev = {
-        .type = COH_EV_EVICT, .from = e->ctx.node->id, .page = page,
+        .type = COH_EV_EVICT, .from = evict->ctx->node->id, .page = page,
     };
 
     trace_distkvm_evict(page);
-    STAT_ADD(&e->ctx, evictions_asked, 1);
-    e->ring.flags[page] |= EVICT_ASKED;
-    executor_event(&e->executor, &ev, NULL);
+    STAT_ADD(evict->ctx, evictions_asked, 1);
+    evict->ring.flags[page] |= EVICT_ASKED;
+    executor_event(evict->executor, &ev, NULL);
 }
 
 /* The oldest pages that may go now; how many were found. */
-static unsigned oldest_pages(Engine *e, CohPage *page, unsigned max)
+static unsigned oldest_pages(Evict *evict, CohPage *page, unsigned max)
 {
+    EvictRing *r = &evict->ring;
     int64_t now = get_clock();
-    uint64_t looks = MIN(e->ring.len, EVICT_SCAN);
+    uint64_t looks = MIN(r->len, EVICT_SCAN);
     unsigned n = 0;
 
     while (looks-- && n < max) {
-        CohPage oldest = ring_pop(e);
+        CohPage oldest = ring_pop(r);
 
-        if (is_absent(e, oldest)) {
+        if (is_absent(evict->ctx, oldest)) {
             continue;
         }
-        ring_push(e, oldest);
-        if (!is_evictable(e, oldest)) {
+        ring_push(r, oldest);
+        if (!is_evictable(evict->ctx, oldest)) {
             continue;
         }
-        if (e->ring.flags[oldest] & EVICT_LIVES) {
-            e->ring.flags[oldest]--;
-        } else if (hold_until(&e->hold, oldest) <= now) {
+        if (r->flags[oldest] & EVICT_LIVES) {
+            r->flags[oldest]--;
+        } else if (hold_until(evict->hold, oldest) <= now) {
             page[n++] = oldest;
         }
     }
@@ -263,50 +250,61 @@ static unsigned oldest_pages(Engine *e, CohPage *page, unsigned max)
  * Clean copies first, then pages that only this node has; but some of these
  * always, since the homes of the others may have no room.
  */
-static void evict_some(Engine *e, unsigned wanted)
+static void evict_some(Evict *evict, unsigned wanted)
 {
+    const CohPeer *peer = evict->ctx->node->peer;
     CohPage page[2 * EVICT_BATCH];
-    unsigned n = oldest_pages(e, page, 2 * wanted), clean = 0, owned = 0;
+    unsigned n = oldest_pages(evict, page, 2 * wanted), clean = 0, owned = 0;
 
     for (unsigned i = 0; i < n && clean < wanted; i++) {
-        if (e->ctx.node->peer[page[i]].state == COH_PEER_S) {
-            evict(e, page[i]);
+        if (peer[page[i]].state == COH_PEER_S) {
+            evict_page(evict, page[i]);
             clean++;
         }
     }
     for (unsigned i = 0; i < n && (clean + owned < wanted ||
                                    owned < wanted / 4 + 1); i++) {
-        if (e->ctx.node->peer[page[i]].state == COH_PEER_M) {
-            evict(e, page[i]);
+        if (peer[page[i]].state == COH_PEER_M) {
+            evict_page(evict, page[i]);
             owned++;
         }
     }
 }
 
-bool engine_run_evictions(Engine *e)
+static bool evict_run(void *part)
 {
-    bool any = run_deferred(e);
-    uint64_t held = held_pages(e) + EVICT_AHEAD;
+    Evict *evict = part;
+    uint64_t needed = expected_pages(evict) + EVICT_HEADROOM;
+    bool any = false;
     int64_t now;
 
-    e->evict_due_ns = INT64_MAX;
-    if (!e->cap_pages || e->ctx.phase != LANE_JOINED ||
-        held <= e->cap_pages) {
-        return any;
+    evict->due_ns = INT64_MAX;
+    if (!evict->cap_pages || evict->ctx->phase != LANE_JOINED ||
+        needed <= evict->cap_pages) {
+        return false;
     }
     now = get_clock();
-    if (now - e->evicted_ns >= EVICT_PAUSE_NS) {
-        e->evicted_ns = now;
-        evict_some(e, MIN(held - e->cap_pages, EVICT_BATCH));
+    if (now - evict->evicted_ns >= EVICT_PAUSE_NS) {
+        evict->evicted_ns = now;
+        evict_some(evict, MIN(needed - evict->cap_pages, EVICT_BATCH));
         any = true;
     }
-    /* Whether it helped is seen by then. */
-    e->evict_due_ns = e->evicted_ns + EVICT_PAUSE_NS;
+    /* By then it is seen whether it helped. */
+    evict->due_ns = evict->evicted_ns + EVICT_PAUSE_NS;
     return any;
 }
 
-const PageHooks evict_hooks = {
-    .installed = evict_installed,
-    .changed = evict_changed,
-    .adopt = evict_adopt,
+static int64_t evict_due_ns(void *part)
+{
+    Evict *evict = part;
+
+    return evict->due_ns;
+}
+
+const LanePart evict_part = {
+    .init = evict_init,
+    .free = evict_free,
+    .run = evict_run,
+    .due_ns = evict_due_ns,
+    .fail = evict_fail,
 };

@@ -103,7 +103,7 @@ bool engine_may_come_along(Engine *e, CohPage page)
     /* Under a cap what nobody has asked for would push out what is used. */
     return !e->ctx.config->cap_pages && lane_owns(&e->ctx, page) &&
            page < e->ctx.config->map.page_first[e->ctx.config->map.nodes] &&
-           e->ctx.node->peer[page].state == COH_PEER_I && !engine_is_lent(e, page);
+           e->ctx.node->peer[page].state == COH_PEER_I && !prejoin_has(&e->prejoin, page);
 }
 
 void engine_fetch_along(Engine *e, CohPage page, uint8_t type)
@@ -159,8 +159,8 @@ void engine_fetch_range(Engine *e, CohPage first, unsigned pages, bool write,
         uint8_t state = e->ctx.node->peer[page].state;
 
         /* One request each; what is under way comes anyway. */
-        if (lane_owns(&e->ctx, page) && engine_may_fetch(e, page) &&
-            !engine_is_lent(e, page) &&
+        if (lane_owns(&e->ctx, page) && evict_has_room(&e->evict, page) &&
+            !prejoin_has(&e->prejoin, page) &&
             (state == COH_PEER_I || (state == COH_PEER_S && write))) {
             waiters_add(&e->waiters, &fault, state, true);
             engine_fetch_along(e, page, write ? COH_EV_STORE : COH_EV_LOAD);
@@ -198,10 +198,10 @@ void engine_fault(Engine *e, const MemFault *fault)
         return;
     }
     if (e->ctx.phase == LANE_ALONE && !own) {
-        engine_early_fault(e, fault->page);
+        prejoin_fault(&e->prejoin, fault->page);
         return;
     }
-    if (state == COH_PEER_I && !engine_may_fetch(e, fault->page)) {
+    if (state == COH_PEER_I && !evict_has_room(&e->evict, fault->page)) {
         STAT_ADD(&e->ctx, faults_deferred, 1);
         waiters_defer(&e->waiters, fault);
         return;
@@ -227,4 +227,18 @@ void engine_fault(Engine *e, const MemFault *fault)
     } else if (state != COH_PEER_S && state != COH_PEER_M) {
         engine_read_on(e, fault, ev.type);
     }
+}
+
+bool engine_run_deferred(Engine *e)
+{
+    g_autoptr(GArray) deferred = NULL;
+
+    if (!waiters_has_deferred(&e->waiters) || !evict_is_below_cap(&e->evict)) {
+        return false;
+    }
+    deferred = waiters_take_deferred(&e->waiters);
+    for (guint i = 0; i < deferred->len; i++) {
+        engine_fault(e, &g_array_index(deferred, MemFault, i));
+    }
+    return true;
 }

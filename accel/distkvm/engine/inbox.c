@@ -21,6 +21,20 @@
  */
 #define CORK_PAGES 16
 
+bool engine_run_local(Engine *e)
+{
+    CohEvent *ev = g_queue_pop_head(&e->ctx.events);
+
+    if (!ev) {
+        return false;
+    }
+    do {
+        deliver_event(&e->deliver, ev, NULL);
+        g_free(ev);
+    } while ((ev = g_queue_pop_head(&e->ctx.events)));
+    return true;
+}
+
 static bool is_page(Engine *e, CohPage page, const char **why)
 {
     if (page < e->ctx.config->map.page_first[e->ctx.config->map.nodes] &&
@@ -76,7 +90,7 @@ static void take_page(Engine *e, const WireFrame *frame, const CohEvent *ev,
                       const void *page)
 {
     e->pursuing = true;
-    engine_event_or_hold(e, ev, page);
+    deliver_event(&e->deliver, ev, page);
     codec_store_received(&e->codec, frame, page);
     e->pursuing = false;
     engine_pursue_wishes(e, ev->page);
@@ -128,7 +142,7 @@ static bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why
     if (data) {
         take_page(e, frame, &ev, page);
     } else {
-        engine_event_or_hold(e, &ev, NULL);
+        deliver_event(&e->deliver, &ev, NULL);
     }
     return true;
 }

@@ -23,6 +23,7 @@ void engine_coh_init(Engine *e, Engine *front)
         e->node.map = map;
         e->node.peer = g_malloc0(coh_node_peer_bytes(map));
         e->node.home = g_malloc0(coh_node_home_bytes(map, e->node.id));
+        e->evict_flags = g_malloc0(evict_flags_bytes(e->ctx.config));
         e->heat = g_new0(uint16_t, map->page_first[map->nodes]);
         e->ctx.stats.pages_home = map->page_first[e->ctx.node->id + 1] -
                               map->page_first[e->ctx.node->id];
@@ -31,7 +32,7 @@ void engine_coh_init(Engine *e, Engine *front)
         .codec = &e->codec, .late = &e->late, .outbox = &e->outbox,
         .preprotect = &e->preprotect, .stalled = &e->stalled,
         .waiters = &e->waiters, .wakeup = &e->wakeup,
-        .hook = { { &evict_hooks, e }, { &request_hooks, e } },
+        .hook = { { &evict_hooks, &e->evict }, { &request_hooks, e } },
     };
     executor_part.init(&e->executor, &e->ctx);
     e->alive.outbox = &e->outbox;
@@ -39,19 +40,25 @@ void engine_coh_init(Engine *e, Engine *front)
     e->wishes = g_hash_table_new_full(page_hash, g_int64_equal, g_free,
                                       (GDestroyNotify)g_queue_free);
     e->wish_due_ns = INT64_MAX;
-    engine_held_init(e);
+    e->deliver = (Deliver) {
+        .executor = &e->executor, .hold = &e->hold, .waiters = &e->waiters,
+    };
+    deliver_part.init(&e->deliver, &e->ctx);
     e->waiters.hold = &e->hold;
     waiters_part.init(&e->waiters, &e->ctx);
     wakeup_part.init(&e->wakeup, &e->ctx);
     stalled_part.init(&e->stalled, &e->ctx);
     preprotect_part.init(&e->preprotect, &e->ctx);
-    engine_evict_init(e, front);
+    e->evict = (Evict) {
+        .executor = &e->executor, .hold = &e->hold, .waiters = &e->waiters,
+        .ring.flags = front->evict_flags,
+    };
+    evict_part.init(&e->evict, &e->ctx);
     e->codec.pagewalk = &e->pagewalk;
     codec_part.init(&e->codec, &e->ctx);
-    e->early = g_array_new(false, false, sizeof(CohPage));
+    prejoin_part.init(&e->prejoin, &e->ctx);
     e->late.outbox = &e->outbox;
     late_part.init(&e->late, &e->ctx);
-    e->lent = g_hash_table_new(NULL, NULL);
 }
 
 void engine_coh_free(Engine *e)
@@ -61,16 +68,16 @@ void engine_coh_free(Engine *e)
     wakeup_part.free(&e->wakeup);
     stalled_part.free(&e->stalled);
     g_hash_table_unref(e->wishes);
-    engine_held_free(e);
-    g_array_unref(e->early);
+    deliver_part.free(&e->deliver);
+    prejoin_part.free(&e->prejoin);
     late_part.free(&e->late);
-    g_hash_table_unref(e->lent);
-    engine_evict_free(e);
+    evict_part.free(&e->evict);
     codec_part.free(&e->codec);
     lane_ctx_free(&e->ctx);
     if (!e->ctx.lane) {
         g_free(e->node.peer);
         g_free(e->node.home);
         g_free(e->heat);
+        g_free(e->evict_flags);
     }
 }
