@@ -72,4 +72,11 @@ typedef struct EngineStats {
     uint64_t sent_by_type[COH_EV__MAX];
 } EngineStats;
 
+#define ENGINE_HOT_MAX 20
+
+typedef struct EngineHotPage {
+    CohPage page;
+    unsigned faults;    /* that needed another node; stops at UINT16_MAX    */
+} EngineHotPage;
+
 #endif

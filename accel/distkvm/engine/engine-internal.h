@@ -14,22 +14,10 @@
 #include "qemu/event_notifier.h"
 #include "engine.h"
 #include "accel/distkvm/core/coh-table.h"
-#include "affinity.h"
 #include "alive.h"
 #include "deliver.h"
-#include "evict.h"
-#include "executor.h"
+#include "fault.h"
 #include "mailbox.h"
-#include "prejoin.h"
-
-/* A thread that goes through memory page by page. */
-typedef struct EngineRun {
-    uint32_t tid;
-    unsigned pages;             /* that came along the last time */
-    CohPage next;               /* that continues the run */
-} EngineRun;
-
-#define ENGINE_RUNS 64
 
 /* One lane.  Lane 0 is what others know as the engine. */
 struct Lane {
@@ -44,12 +32,10 @@ struct Lane {
 
     QemuThread thread;
     bool stop;                  /* atomic */
-    unsigned unseen;            /* passes since it was looked for them */
 
     Mailbox mailbox;
     Outbox outbox;
-    QemuMutex lock;             /* path, hot */
-    EngineHotPage hot[ENGINE_HOT_MAX];  /* of this lane, most first */
+    QemuMutex lock;             /* path */
     Alive alive;
     Late late;
 
@@ -59,7 +45,10 @@ struct Lane {
     int64_t wish_due_ns;
     bool pursuing;
     Hold hold;
-    Follow follow;
+    Affinity affinity;
+    Faults faults;
+    Heat heat;
+    Prefetch prefetch;
     Pagewalk pagewalk;
     Codec codec;
     Deliver deliver;
@@ -71,8 +60,7 @@ struct Lane {
     Stalled stalled;
     Waiters waiters;
     Wakeup wakeup;
-    EngineRun run[ENGINE_RUNS]; /* by thread id, the last comer wins */
-    uint16_t *heat;             /* faults of each page; atomic */
+    uint16_t *page_faults;      /* lane 0 only: heat.h */
 };
 
 static inline Engine *engine_of(Engine *e, CohPage page)
@@ -86,11 +74,6 @@ void engine_coh_free(Engine *e);
 /* connect.c: from all lanes, for engine_address(). */
 void engine_collect_addresses(Engine *e);
 extern const PageHooks request_hooks;
-bool engine_run_deferred(Engine *e);
-void engine_fault(Engine *e, const MemFault *fault);
-/* Ask for what is missing of a range; thread @tid is going to use it. */
-void engine_fetch_range(Engine *e, CohPage first, unsigned pages, bool write,
-                        uint32_t tid);
 /* Events sent to itself; true if there were any. */
 bool engine_run_local(Engine *e);
 /* request.c: @page has moved: what is wished of it may be possible. */
@@ -100,16 +83,6 @@ bool engine_run_wishes(Engine *e);
 void engine_wishes_unpinned(Engine *e);
 void engine_wishes_fail(Engine *e);
 
-/* prefetch.c: a thread faulted on an absent page; more may come along. */
-void engine_read_ahead(Engine *e, const MemFault *fault, uint8_t type);
-/* It faulted on a page that is on its way. */
-void engine_read_on(Engine *e, const MemFault *fault, uint8_t type);
-/* fault.c: may @page be asked for before somebody wants it? */
-bool engine_may_come_along(Engine *e, CohPage page);
-void engine_fetch_along(Engine *e, CohPage page, uint8_t type);
-
-/* Take up what has faulted, if it is time to look. */
-bool engine_run_faults(Engine *e);
 extern const TransportListener engine_transport_listener;
 
 #endif

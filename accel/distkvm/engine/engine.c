@@ -21,9 +21,6 @@
 #include "accel/distkvm/say.h"
 #include "accel/distkvm/trace.h"
 
-#define FAULTS_PER_READ 16
-/* Who does not come to sleep looks for faults after so many passes. */
-#define UNSEEN_MAX 3
 /* Peers may go on and on: posts, faults and sleepers wait meanwhile. */
 #define POLLS_MAX 32
 /* Transports that have been told of something may need telling again. */
@@ -95,7 +92,7 @@ static void call_fail(Engine *e, void *opaque)
         waiters_part.fail(&e->waiters);
         evict_part.fail(&e->evict);
         engine_wishes_fail(e);
-        follow_rest(&e->follow);
+        affinity_part.fail(&e->affinity);
     }
 }
 
@@ -145,6 +142,18 @@ void engine_settle_early(Engine *e, bool keep)
         }
         g_free(copy);
     }
+}
+
+unsigned engine_hot_pages(Engine *e, EngineHotPage *hot, unsigned max)
+{
+    unsigned n = 0;
+
+    max = MIN(max, ENGINE_HOT_MAX);
+    memset(hot, 0, max * sizeof(*hot));
+    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
+        n = heat_merge(&e->all[lane]->heat, hot, max, n);
+    }
+    return n;
 }
 
 /* -------------------------------------------------------------- liveness */
@@ -202,46 +211,18 @@ int engine_hangs(Engine *e, int64_t limit_ns)
 /* How long to look for work before sleeping. */
 static int64_t spin_ns(Engine *e)
 {
-    if (e->follow.cpu < 0) {
+    if (e->affinity.cpu < 0) {
         return e->ctx.config->spin_ns;
     }
     /* The CPU is that of a thread which waits, or else wants to run. */
     return waiters_count(&e->waiters) ? ANSWER_SPIN_NS : 0;
 }
 
-/*
- * To look is a system call, and who spins for an answer waits for it; who is
- * about to sleep will be told instead.
- */
-static bool should_look(Engine *e)
-{
-    return e->ctx.faults_pending || ++e->unseen >= UNSEEN_MAX;
-}
-
-bool engine_run_faults(Engine *e)
-{
-    MemFault fault[FAULTS_PER_READ];
-    int n;
-
-    if (!should_look(e)) {
-        return false;
-    }
-    e->unseen = 0;
-    n = mem_faults(e->ctx.mem, e->ctx.lane, fault, FAULTS_PER_READ);
-    e->ctx.faults_pending = n == FAULTS_PER_READ;
-    for (int i = 0; i < n; i++) {
-        engine_fault(e, &fault[i]);
-    }
-    return n > 0;
-}
-
 static bool engine_run_once(Engine *e)
 {
     bool any = false;
 
-    if (e->follow.keep.tid) {
-        follow_pass(&e->follow, get_clock());
-    }
+    affinity_part.run(&e->affinity);
     any |= mailbox_part.run(&e->mailbox);
     for (int i = 0; i < POLLS_MAX && e->ctx.transport->ops->poll(e->ctx.transport);
          i++) {
@@ -253,10 +234,10 @@ static bool engine_run_once(Engine *e)
     if (e->ctx.config->walks_write) {
         outbox_cork(&e->outbox);
     }
-    any |= engine_run_faults(e);
+    any |= faults_read(&e->faults);
     any |= engine_run_local(e);
     any |= deliver_part.run(&e->deliver);
-    any |= engine_run_deferred(e);
+    any |= faults_deferred_part.run(&e->faults);
     any |= evict_part.run(&e->evict);
     any |= engine_run_wishes(e);
     any |= engine_run_local(e);
@@ -295,9 +276,11 @@ static void engine_sleep(Engine *e)
         { .fd = e->ctx.transport->ops->wait_fd(e->ctx.transport), .events = POLLIN },
     };
     int64_t due, timeout;
+    uint32_t bound;
 
-    if (e->follow.keep.tid && !waiters_is_blocked(&e->waiters, e->follow.keep.tid)) {
-        follow_rest(&e->follow);
+    bound = affinity_bound_thread(&e->affinity);
+    if (bound && !waiters_is_blocked(&e->waiters, bound)) {
+        affinity_idle(&e->affinity);
     }
     e->ctx.faults_pending = true;
     mailbox_sleeps(&e->mailbox);
@@ -306,9 +289,8 @@ static void engine_sleep(Engine *e)
                       evict_part.due_ns(&e->evict)), e->wish_due_ns);
         timeout = due == INT64_MAX ? -1 : MAX(due - get_clock(), 0);
         qemu_poll_ns((GPollFD *)fds, ARRAY_SIZE(fds), timeout);
-        e->ctx.faults_pending = fds[0].revents;
+        faults_polled(&e->faults, fds[0].revents);
         e->alive.woken = fds[2].revents;
-        e->unseen = 0;
     }
     mailbox_wakes(&e->mailbox, fds[1].revents);
 }
@@ -318,8 +300,8 @@ static void *engine_thread(void *opaque)
     Engine *e = opaque;
     int64_t idle_since = 0;
 
-    follow_init(&e->follow, e->ctx.config->follow);
-    if (e->follow.denied && e == e->front) {
+    affinity_start(&e->affinity, e->ctx.config->follow);
+    if (e->affinity.denied && e == e->front) {
         say_info("distkvm: node %d: this host, or a sandbox, lets no thread"
                  " choose its CPU: follow=1 has no effect", e->ctx.node->id);
     }
@@ -347,7 +329,7 @@ static void lane_free(Engine *e)
 {
     e->ctx.transport->ops->destroy(e->ctx.transport);
     engine_coh_free(e);
-    follow_free(&e->follow);
+    affinity_part.free(&e->affinity);
     mailbox_part.free(&e->mailbox);
     qemu_mutex_destroy(&e->lock);
     g_free(e);
@@ -380,7 +362,7 @@ static Engine *lane_new(const EngineConfig *config, unsigned lane,
     e->mailbox.lane = e;
     mailbox_part.init(&e->mailbox, &e->ctx);
     outbox_part.init(&e->outbox, &e->ctx);
-    follow_init(&e->follow, false);
+    affinity_part.init(&e->affinity, &e->ctx);
     engine_coh_init(e, e->front);
     return e;
 }

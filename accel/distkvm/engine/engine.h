@@ -123,13 +123,6 @@ typedef struct EngineSize {
 
 void engine_size(Engine *e, EngineSize *size);
 
-#define ENGINE_HOT_MAX 20
-
-typedef struct EngineHotPage {
-    CohPage page;
-    unsigned faults;    /* that needed another node; stops at UINT16_MAX    */
-} EngineHotPage;
-
 /*
  * The @max pages with most faults, most first, ENGINE_HOT_MAX at most; how many
  * there are.  Any thread; never waits for the engine.

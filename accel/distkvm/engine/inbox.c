@@ -244,7 +244,7 @@ static void engine_frames(void *opaque, CohNodeId peer, const void *buf,
     engine_run_local(e);
     if (e->ctx.faults_pending) {
         /* Whoever was woken wants more: that goes with what is sent now. */
-        engine_run_faults(e);
+        faults_read(&e->faults);
     }
     if (corked) {
         outbox_uncork(&e->outbox);

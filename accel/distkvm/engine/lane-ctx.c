@@ -37,6 +37,13 @@ const CohHome *lane_directory(const LaneCtx *ctx, CohPage page)
            ? &ctx->node->home[page - map->page_first[self]] : NULL;
 }
 
+bool lane_is_untouched(const LaneCtx *ctx, CohPage page)
+{
+    const CohHome *home = lane_directory(ctx, page);
+
+    return home && home->state == COH_HOME_U;
+}
+
 void lane_submit(LaneCtx *ctx, const CohEvent *ev)
 {
     g_queue_push_tail(&ctx->events, g_memdup2(ev, sizeof(*ev)));

@@ -64,6 +64,8 @@ void lane_ctx_free(LaneCtx *ctx);
 bool lane_owns(const LaneCtx *ctx, CohPage page);
 /* Pages of coherent RAM, of all lanes. */
 CohPage lane_page_end(const LaneCtx *ctx);
+/* Is this node home of @page, which no node has touched? */
+bool lane_is_untouched(const LaneCtx *ctx, CohPage page);
 /* The directory entry of @page; NULL if another node is its home. */
 const CohHome *lane_directory(const LaneCtx *ctx, CohPage page);
 

@@ -17,14 +17,13 @@ void engine_coh_init(Engine *e, Engine *front)
 
     lane_ctx_init(&e->ctx);
     e->ctx.node = &front->node;
-    e->heat = front->heat;
     if (e == front) {
         e->node.id = e->ctx.config->id;
         e->node.map = map;
         e->node.peer = g_malloc0(coh_node_peer_bytes(map));
         e->node.home = g_malloc0(coh_node_home_bytes(map, e->node.id));
         e->evict_flags = g_malloc0(evict_flags_bytes(e->ctx.config));
-        e->heat = g_new0(uint16_t, map->page_first[map->nodes]);
+        e->page_faults = g_new0(uint16_t, map->page_first[map->nodes]);
         e->ctx.stats.pages_home = map->page_first[e->ctx.node->id + 1] -
                               map->page_first[e->ctx.node->id];
     }
@@ -57,6 +56,21 @@ void engine_coh_init(Engine *e, Engine *front)
     e->codec.pagewalk = &e->pagewalk;
     codec_part.init(&e->codec, &e->ctx);
     prejoin_part.init(&e->prejoin, &e->ctx);
+    e->heat.faults = front->page_faults;
+    heat_part.init(&e->heat, &e->ctx);
+    e->prefetch = (Prefetch) {
+        .evict = &e->evict, .executor = &e->executor, .outbox = &e->outbox,
+        .pagewalk = &e->pagewalk, .prejoin = &e->prejoin,
+        .waiters = &e->waiters, .wakeup = &e->wakeup,
+    };
+    prefetch_part.init(&e->prefetch, &e->ctx);
+    e->faults = (Faults) {
+        .affinity = &e->affinity, .evict = &e->evict,
+        .executor = &e->executor, .heat = &e->heat,
+        .prefetch = &e->prefetch, .prejoin = &e->prejoin,
+        .waiters = &e->waiters,
+    };
+    faults_part.init(&e->faults, &e->ctx);
     e->late.outbox = &e->outbox;
     late_part.init(&e->late, &e->ctx);
 }
@@ -70,6 +84,7 @@ void engine_coh_free(Engine *e)
     g_hash_table_unref(e->wishes);
     deliver_part.free(&e->deliver);
     prejoin_part.free(&e->prejoin);
+    heat_part.free(&e->heat);
     late_part.free(&e->late);
     evict_part.free(&e->evict);
     codec_part.free(&e->codec);
@@ -77,7 +92,7 @@ void engine_coh_free(Engine *e)
     if (!e->ctx.lane) {
         g_free(e->node.peer);
         g_free(e->node.home);
-        g_free(e->heat);
+        g_free(e->page_faults);
         g_free(e->evict_flags);
     }
 }

@@ -66,7 +66,7 @@ static void fetch(Engine *e, EngineWish *w)
 {
     MemFault fault = { .page = w->page, .write = w->write, .tid = w->tid };
 
-    engine_fault(e, &fault);
+    faults_take(&e->faults, &fault);
 }
 
 static void operate(Engine *e, EngineWish *w)
@@ -302,7 +302,7 @@ static void call_range(Engine *e, void *opaque)
     RangeCall *c = opaque;
 
     if (e->ctx.phase == LANE_JOINED) {
-        engine_fetch_range(e, c->first, c->pages, c->write, c->tid);
+        prefetch_range(&e->prefetch, c->first, c->pages, c->write, c->tid);
     }
 }
 

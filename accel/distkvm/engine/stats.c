@@ -41,7 +41,8 @@ void engine_size(Engine *e, EngineSize *size)
                                       coh_node_home_bytes(map, e->ctx.node->id));
     size->page_bytes = resident_bytes(e->ctx.node->peer,
                                       coh_node_peer_bytes(map)) +
-                       resident_bytes(e->heat, pages * sizeof(*e->heat));
+                       resident_bytes(e->page_faults,
+                                      pages * sizeof(*e->page_faults));
     size->snapshot_bytes = 0;
     for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
         size->snapshot_bytes += codec_bytes(&e->all[lane]->codec);

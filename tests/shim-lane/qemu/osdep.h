@@ -8,6 +8,8 @@
 
 #include "../../shim/qemu/osdep.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 typedef struct Error Error;
 
