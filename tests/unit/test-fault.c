@@ -229,13 +229,13 @@ static void test_no_room(void)
     take(4, true, 9);
     fake_did("deferred 3; deferred 133; hot; waits; STORE 4; follow 9");
     g_assert_cmpint(fake.ctx.stats.faults_deferred, ==, 2);
-    g_assert_false(faults_deferred_part.run(&faults));
+    g_assert_false(faults_deferred_pass.run(&faults));
     fake_did("");
     full = false;
-    g_assert_true(faults_deferred_part.run(&faults));
+    g_assert_true(faults_deferred_pass.run(&faults));
     fake_did("hot; waits; LOAD 3; follow 7; absent; "
              "hot; waits; LOAD 133; follow 8, bind; absent");
-    g_assert_false(faults_deferred_part.run(&faults));
+    g_assert_false(faults_deferred_pass.run(&faults));
 }
 
 /* Not in every pass, unless it is known that there are some. */

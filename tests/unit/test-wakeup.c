@@ -38,7 +38,7 @@ static void test_waits_for_prefetched(void)
     g_assert_true(wakeup_is_pending(&wakeup));
     g_assert_false(fake.ctx.faults_pending);
     /* The end of the pass. */
-    g_assert_false(wakeup_part.run(&wakeup));
+    g_assert_false(wakeup_pass.run(&wakeup));
     fake_did("wake 5");
     g_assert_false(wakeup_is_pending(&wakeup));
     /* It came; nothing is on its way any more. */

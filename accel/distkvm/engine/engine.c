@@ -1,132 +1,344 @@
 /*
- * distkvm: the engine's thread
+ * distkvm: the engine, all lanes of this node
  *
- * Gathers faults, frames, posts and calls, and hands them on; spins briefly
- * when it runs dry, because a wake-up costs more than the network, then
- * sleeps.  Never takes the BQL, never waits for a peer.
- * Spec: docs/architecture.rst, "Engine".
+ * Hands calls of other threads to the lanes they concern, and waits for them
+ * where the caller shall wait.  Spec: docs/architecture.rst, "Engine".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include <poll.h>
 #include "qapi/error.h"
-#include "qemu/atomic.h"
-#include "qemu/bswap.h"
-#include "qemu/lockable.h"
-#include "qemu/timer.h"
-#include "qemu/rcu.h"
-#include "engine-internal.h"
-#include "accel/distkvm/clock.h"
-#include "accel/distkvm/say.h"
-#include "accel/distkvm/trace.h"
+#include "engine.h"
+#include "lane.h"
+#include "stats.h"
 
-/* Peers may go on and on: posts, faults and sleepers wait meanwhile. */
-#define POLLS_MAX 32
-/* Transports that have been told of something may need telling again. */
-#define ARM_TRIES 4
 /* A thread that does not answer by then hangs. */
 #define FAIL_MS 1000
-/* An answer over TCP takes less, unless its sender sleeps deeply. */
-#define ANSWER_SPIN_NS (200 * SCALE_US)
+/* A thread that does not do what membership asks of it by then hangs. */
+#define HANG_MS 10000
 
-/* --------------------------------------------------- from other threads */
+struct Engine {
+    EngineConfig config;
+    LaneTables tables;
+    Mem *mem;
+    unsigned lanes;
+    Lane *lane[LANES_MAX];
+    GByteArray *address;        /* of all lanes; empty: peers bring streams */
+};
+
+/* Call @fn in the thread of every lane, one after another. */
+static void call_all(Engine *e, MailboxFn *fn, void *opaque)
+{
+    for (unsigned n = 0; n < e->lanes; n++) {
+        mailbox_call(&e->lane[n]->mailbox, fn, opaque, -1);
+    }
+}
+
+static Lane *lane_for(Engine *e, CohPage page)
+{
+    return e->lane[lane_of(&e->config.lanes, page)];
+}
+
+/* ------------------------------------------------------- begin and end */
+
+static void make_tables(Engine *e)
+{
+    const ClusterMap *map = &e->config.map;
+    CohNode *node = &e->tables.node;
+
+    node->id = e->config.id;
+    node->map = map;
+    node->peer = g_malloc0(coh_node_peer_bytes(map));
+    node->home = g_malloc0(coh_node_home_bytes(map, node->id));
+    e->tables.page_faults = g_new0(uint16_t, map->page_first[map->nodes]);
+    e->tables.evict_flags = g_malloc0(evict_flags_bytes(&e->config));
+}
+
+static void free_lanes(Engine *e)
+{
+    while (e->lanes) {
+        lane_free(e->lane[--e->lanes]);
+    }
+    g_byte_array_unref(e->address);
+    g_free(e->tables.node.peer);
+    g_free(e->tables.node.home);
+    g_free(e->tables.page_faults);
+    g_free(e->tables.evict_flags);
+    g_free(e);
+}
+
+static void collect_addresses(Engine *e)
+{
+    g_byte_array_set_size(e->address, 0);
+    for (unsigned n = 0; n < e->lanes; n++) {
+        connect_append_address(&e->lane[n]->connect, e->address);
+    }
+}
+
+Engine *engine_new(const EngineConfig *config, Mem *mem,
+                   TransportNew *transport_new,
+                   const EngineListener *listener, void *opaque,
+                   Error **errp)
+{
+    Engine *e = g_new0(Engine, 1);
+    const CohPage *first = &e->config.map.page_first[config->id];
+    LaneCtx ctx = {
+        .config = &e->config, .mem = mem, .host = listener, .opaque = opaque,
+    };
+
+    e->config = *config;
+    e->mem = mem;
+    e->address = g_byte_array_new();
+    make_tables(e);
+    for (; ctx.lane < config->lanes.n; ctx.lane++) {
+        Lane *lane = lane_new(&ctx, &e->tables);
+
+        e->lane[e->lanes++] = lane;
+        if (!connect_set_transport(&lane->connect, transport_new, errp)) {
+            free_lanes(e);
+            mem_free(mem);
+            return NULL;
+        }
+    }
+    e->lane[0]->ctx.stats.pages_home = first[1] - first[0];
+    collect_addresses(e);
+    return e;
+}
+
+void engine_start(Engine *e)
+{
+    for (unsigned n = 0; n < e->lanes; n++) {
+        lane_start(e->lane[n]);
+    }
+}
+
+void engine_free(Engine *e)
+{
+    for (unsigned n = 0; n < e->lanes; n++) {
+        lane_end(e->lane[n]);
+    }
+    mem_free(e->mem);
+    free_lanes(e);
+}
+
+/* ------------------------------------------------------------ never waits */
 
 void engine_post(Engine *e, CohNodeId to, const WireFrame *frame)
 {
-    mailbox_post(&e->mailbox, to, frame);
+    mailbox_post(&e->lane[0]->mailbox, to, frame);
 }
 
 void engine_rests(Engine *e)
 {
-    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        if (deliver_has_delayed(&e->all[lane]->deliver)) {
-            mailbox_kick(&e->all[lane]->mailbox);
+    for (unsigned n = 0; n < e->lanes; n++) {
+        if (deliver_has_delayed(&e->lane[n]->deliver)) {
+            mailbox_kick(&e->lane[n]->mailbox);
         }
     }
 }
 
-/* Run @fn in the thread of every lane, one after another. */
-static void call_all(Engine *e, void (*fn)(Engine *, void *), void *opaque)
+bool engine_has(Engine *e, CohPage page, bool write)
 {
-    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        mailbox_call(&e->all[lane]->mailbox, fn, opaque, -1);
+    uint8_t state = qatomic_read(&e->tables.node.peer[page].state);
+
+    return state == COH_PEER_M || (state == COH_PEER_S && !write);
+}
+
+void *engine_host(Engine *e, CohPage page)
+{
+    return mem_host(e->mem, page);
+}
+
+/* -------------------------------------------------------------- liveness */
+
+void engine_ping(Engine *e, CohNodeId peer)
+{
+    for (unsigned n = 0; n < e->lanes; n++) {
+        mailbox_post(&e->lane[n]->mailbox, peer, alive_question());
     }
 }
 
-static void call_joined(Engine *e, void *opaque)
+int64_t engine_answered_ns(Engine *e, CohNodeId peer, unsigned lane)
 {
-    if (e->ctx.phase == LANE_ALONE) {
-        e->ctx.phase = LANE_JOINED;
+    return alive_answered_ns(&e->lane[lane]->alive, peer);
+}
+
+bool engine_is_reached(Engine *e, CohNodeId peer)
+{
+    for (unsigned n = 0; n < e->lanes; n++) {
+        if (!alive_is_reached(&e->lane[n]->alive, peer)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void call_look(Lane *lane, void *unused)
+{
+    late_look(&lane->late, alive_take_up(&lane->alive));
+}
+
+void engine_watch(Engine *e, int64_t limit_ns)
+{
+    for (unsigned n = 0; n < e->lanes; n++) {
+        if (alive_order(&e->lane[n]->alive, limit_ns)) {
+            mailbox_call(&e->lane[n]->mailbox, call_look, NULL, 0);
+        }
+    }
+}
+
+int engine_hangs(Engine *e, int64_t limit_ns)
+{
+    for (unsigned n = 0; n < e->lanes; n++) {
+        if (alive_hangs(&e->lane[n]->alive, limit_ns)) {
+            return n;
+        }
+    }
+    return -1;
+}
+
+/* ---------------------------------------------------------------- peers */
+
+/*
+ * Membership waits for these calls, and must go on to say that a thread does
+ * not do them.  So their data is their own, and stays if that happens.
+ */
+typedef struct ConnectCall {
+    TransportNew *transport_new;
+    TransportPeer peer;
+    Cookie ours, theirs;
+    uint8_t *address;
+    Error *err;
+    bool ok;
+} ConnectCall;
+
+static bool call_in_time(Lane *lane, MailboxFn *fn, ConnectCall *c,
+                         Error **errp)
+{
+    bool ok;
+
+    if (!mailbox_call(&lane->mailbox, fn, c, HANG_MS)) {
+        error_setg(errp, "distkvm: this node's engine thread (lane %u) hangs",
+                   lane->ctx.lane);
+        return false;
+    }
+    ok = c->ok;
+    error_propagate(errp, c->err);
+    g_free(c->address);
+    g_free(c);
+    return ok;
+}
+
+static void call_transport(Lane *lane, void *opaque)
+{
+    ConnectCall *c = opaque;
+
+    c->ok = connect_set_transport(&lane->connect, c->transport_new, &c->err);
+}
+
+bool engine_set_transport(Engine *e, TransportNew *transport_new, Error **errp)
+{
+    bool ok = true;
+
+    for (unsigned n = 0; ok && n < e->lanes; n++) {
+        ConnectCall *c = g_new0(ConnectCall, 1);
+
+        c->transport_new = transport_new;
+        ok = call_in_time(e->lane[n], call_transport, c, errp);
+    }
+    collect_addresses(e);
+    return ok;
+}
+
+const void *engine_address(Engine *e, size_t *len)
+{
+    *len = e->address->len;
+    return e->address->len ? e->address->data : NULL;
+}
+
+static void call_connect(Lane *lane, void *opaque)
+{
+    ConnectCall *c = opaque;
+
+    c->ok = connect_peer(&lane->connect, &c->peer, &c->err);
+    if (c->peer.stream) {
+        object_unref(OBJECT(c->peer.stream));
+    }
+}
+
+bool engine_connect_lane(Engine *e, unsigned lane, const TransportPeer *peer,
+                         Error **errp)
+{
+    ConnectCall *c = g_new0(ConnectCall, 1);
+
+    c->peer = *peer;
+    if (peer->address) {
+        c->ours = *peer->ours;
+        c->theirs = *peer->theirs;
+        c->address = g_memdup2(peer->address, peer->address_len);
+        c->peer.ours = &c->ours;
+        c->peer.theirs = &c->theirs;
+        c->peer.address = c->address;
+    }
+    if (peer->stream) {
+        object_ref(OBJECT(peer->stream));
+    }
+    return call_in_time(e->lane[lane], call_connect, c, errp);
+}
+
+bool engine_connect(Engine *e, const TransportPeer *peer, Error **errp)
+{
+    bool ok = true;
+
+    for (unsigned n = 0; ok && n < e->lanes; n++) {
+        ok = engine_connect_lane(e, n, peer, errp);
+    }
+    return ok;
+}
+
+static void call_disconnect(Lane *lane, void *opaque)
+{
+    connect_drop_peer(&lane->connect, GPOINTER_TO_UINT(opaque));
+}
+
+void engine_disconnect(Engine *e, CohNodeId peer)
+{
+    for (unsigned n = 0; n < e->lanes; n++) {
+        mailbox_call(&e->lane[n]->mailbox, call_disconnect,
+                     GUINT_TO_POINTER(peer), HANG_MS);
+    }
+}
+
+char *engine_describe_peer(Engine *e, CohNodeId peer)
+{
+    char *path = NULL;
+
+    for (unsigned n = 0; !path && n < e->lanes; n++) {
+        path = connect_describe(&e->lane[n]->connect, peer);
+    }
+    return path ?: g_strdup("none");
+}
+
+/* ---------------------------------------------------------------- phases */
+
+static void call_joined(Lane *lane, void *unused)
+{
+    if (lane->ctx.phase == LANE_ALONE) {
+        lane->ctx.phase = LANE_JOINED;
     }
 }
 
 void engine_joined(Engine *e)
 {
     /* In order of calls: before any page is asked for. */
-    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        mailbox_call(&e->all[lane]->mailbox, call_joined, NULL, 0);
+    for (unsigned n = 0; n < e->lanes; n++) {
+        mailbox_call(&e->lane[n]->mailbox, call_joined, NULL, 0);
     }
 }
 
-static void call_pin(Engine *e, void *opaque)
+static void call_give_back(Lane *lane, void *taken)
 {
-    e->ctx.pinned = *(bool *)opaque;
-    if (!e->ctx.pinned) {
-        engine_wishes_unpinned(e);
-    }
-}
-
-void engine_pin(Engine *e, bool pin)
-{
-    call_all(e, call_pin, &pin);
-}
-
-static void call_fail(Engine *e, void *opaque)
-{
-    if (e->ctx.phase != LANE_FAILED) {
-        e->ctx.phase = LANE_FAILED;
-        deliver_part.fail(&e->deliver);
-        wakeup_part.fail(&e->wakeup);
-        g_queue_clear_full(&e->ctx.events, g_free);
-        waiters_part.fail(&e->waiters);
-        evict_part.fail(&e->evict);
-        engine_wishes_fail(e);
-        affinity_part.fail(&e->affinity);
-    }
-}
-
-void engine_fail(Engine *e)
-{
-    bool stuck = false;
-
-    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        stuck |= !mailbox_call(&e->all[lane]->mailbox, call_fail, NULL, FAIL_MS);
-    }
-    if (stuck) {
-        mem_poison_all(e->ctx.mem);
-    }
-}
-
-void engine_stats(Engine *e, EngineStats *stats)
-{
-    uint64_t *sum = (uint64_t *)stats;
-
-    QEMU_BUILD_BUG_ON(sizeof(*stats) % sizeof(*sum));
-    memset(stats, 0, sizeof(*stats));
-    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        const uint64_t *part = (const uint64_t *)&e->all[lane]->ctx.stats;
-
-        /* Each counter is written by one thread. */
-        for (size_t i = 0; i < sizeof(*stats) / sizeof(*sum); i++) {
-            sum[i] += qatomic_read(&part[i]);
-        }
-    }
-}
-
-static void call_give_back(Engine *e, void *taken)
-{
-    prejoin_give_back(&e->prejoin, taken);
+    prejoin_give_back(&lane->prejoin, taken);
 }
 
 void engine_settle_early(Engine *e, bool keep)
@@ -137,10 +349,142 @@ void engine_settle_early(Engine *e, bool keep)
     call_all(e, call_give_back, &taken);
     while ((copy = g_queue_pop_head(&taken))) {
         if (keep) {
-            memcpy(mem_host(e->ctx.mem, copy->page), copy->data,
-                   COH_PAGE_SIZE);
+            memcpy(mem_host(e->mem, copy->page), copy->data, COH_PAGE_SIZE);
         }
         g_free(copy);
+    }
+}
+
+static void call_pin(Lane *lane, void *pin)
+{
+    lane->ctx.pinned = *(bool *)pin;
+    if (!lane->ctx.pinned) {
+        requests_unpinned(&lane->requests);
+    }
+}
+
+void engine_pin(Engine *e, bool pin)
+{
+    call_all(e, call_pin, &pin);
+}
+
+static void call_fail(Lane *lane, void *unused)
+{
+    lane_fail(lane);
+}
+
+void engine_fail(Engine *e)
+{
+    bool stuck = false;
+
+    for (unsigned n = 0; n < e->lanes; n++) {
+        stuck |= !mailbox_call(&e->lane[n]->mailbox, call_fail, NULL,
+                               FAIL_MS);
+    }
+    if (stuck) {
+        mem_poison_all(e->mem);
+    }
+}
+
+/* -------------------------------------------------------------- requests */
+
+static void call_request(Lane *lane, void *opaque)
+{
+    requests_add(&lane->requests, opaque);
+}
+
+/* Add @r, and wait until it is served. */
+static int request(Engine *e, Request *r)
+{
+    r->tid = qemu_get_thread_id();
+    qemu_sem_init(&r->done, 0);
+    mailbox_call(&lane_for(e, r->page)->mailbox, call_request, r, -1);
+    qemu_sem_wait(&r->done);
+    qemu_sem_destroy(&r->done);
+    return r->result;
+}
+
+int engine_validate(Engine *e, CohPage page, bool write)
+{
+    Request r = { .kind = REQUEST_VALID, .page = page, .write = write };
+
+    return request(e, &r);
+}
+
+typedef struct RangeCall {
+    CohPage first;
+    unsigned pages;
+    bool write;
+    uint32_t tid;
+} RangeCall;
+
+static void call_range(Lane *lane, void *opaque)
+{
+    RangeCall *c = opaque;
+
+    if (lane->ctx.phase == LANE_JOINED) {
+        prefetch_range(&lane->prefetch, c->first, c->pages, c->write, c->tid);
+    }
+}
+
+int engine_validate_range(Engine *e, CohPage first, unsigned pages,
+                          bool write)
+{
+    RangeCall c = { first, pages, write, qemu_get_thread_id() };
+    int ret = 0;
+
+    call_all(e, call_range, &c);
+    for (CohPage page = first; !ret && page < first + pages; page++) {
+        ret = engine_has(e, page, write) ? 0
+              : engine_validate(e, page, write);
+    }
+    return ret;
+}
+
+int engine_operate(Engine *e, CohPage page, const CohOp *op, uint64_t *old)
+{
+    Request r = {
+        .kind = REQUEST_OPERATE, .page = page, .op = *op,
+        .write = coh_op_writes(op),
+    };
+    int ret = request(e, &r);
+
+    *old = r.value;
+    return ret;
+}
+
+int engine_give_up(Engine *e, CohPage page)
+{
+    Request r = { .kind = REQUEST_GIVE_UP, .page = page };
+
+    return request(e, &r);
+}
+
+/* ------------------------------------------------------------- statistics */
+
+void engine_stats(Engine *e, EngineStats *stats)
+{
+    memset(stats, 0, sizeof(*stats));
+    for (unsigned n = 0; n < e->lanes; n++) {
+        stats_add(stats, &e->lane[n]->ctx.stats);
+    }
+}
+
+void engine_size(Engine *e, EngineSize *size)
+{
+    const ClusterMap *map = &e->config.map;
+    const LaneTables *t = &e->tables;
+    CohPage pages = map->page_first[map->nodes];
+
+    size->home_bytes = stats_resident_bytes(
+        t->node.home, coh_node_home_bytes(map, t->node.id));
+    size->page_bytes = stats_resident_bytes(t->node.peer,
+                                            coh_node_peer_bytes(map)) +
+                       stats_resident_bytes(t->page_faults,
+                                            pages * sizeof(*t->page_faults));
+    size->snapshot_bytes = 0;
+    for (unsigned n = 0; n < e->lanes; n++) {
+        size->snapshot_bytes += codec_bytes(&e->lane[n]->codec);
     }
 }
 
@@ -150,272 +494,8 @@ unsigned engine_hot_pages(Engine *e, EngineHotPage *hot, unsigned max)
 
     max = MIN(max, ENGINE_HOT_MAX);
     memset(hot, 0, max * sizeof(*hot));
-    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        n = heat_merge(&e->all[lane]->heat, hot, max, n);
+    for (unsigned lane = 0; lane < e->lanes; lane++) {
+        n = heat_merge(&e->lane[lane]->heat, hot, max, n);
     }
     return n;
-}
-
-/* -------------------------------------------------------------- liveness */
-
-void engine_ping(Engine *e, CohNodeId peer)
-{
-    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        mailbox_post(&e->all[lane]->mailbox, peer, alive_question());
-    }
-}
-
-int64_t engine_answered_ns(Engine *e, CohNodeId peer, unsigned lane)
-{
-    return alive_answered_ns(&e->all[lane]->alive, peer);
-}
-
-bool engine_is_reached(Engine *e, CohNodeId peer)
-{
-    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        if (!alive_is_reached(&e->all[lane]->alive, peer)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void call_look(Engine *e, void *unused)
-{
-    late_look(&e->late, alive_take_up(&e->alive));
-}
-
-void engine_watch(Engine *e, int64_t limit_ns)
-{
-    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        Engine *one = e->all[lane];
-
-        if (alive_order(&one->alive, limit_ns)) {
-            mailbox_call(&one->mailbox, call_look, NULL, 0);
-        }
-    }
-}
-
-int engine_hangs(Engine *e, int64_t limit_ns)
-{
-    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        if (alive_hangs(&e->all[lane]->alive, limit_ns)) {
-            return lane;
-        }
-    }
-    return -1;
-}
-
-/* ---------------------------------------------------------------- loop */
-
-/* How long to look for work before sleeping. */
-static int64_t spin_ns(Engine *e)
-{
-    if (e->affinity.cpu < 0) {
-        return e->ctx.config->spin_ns;
-    }
-    /* The CPU is that of a thread which waits, or else wants to run. */
-    return waiters_count(&e->waiters) ? ANSWER_SPIN_NS : 0;
-}
-
-static bool engine_run_once(Engine *e)
-{
-    bool any = false;
-
-    affinity_part.run(&e->affinity);
-    any |= mailbox_part.run(&e->mailbox);
-    for (int i = 0; i < POLLS_MAX && e->ctx.transport->ops->poll(e->ctx.transport);
-         i++) {
-        any = true;
-        engine_run_local(e);
-    }
-    wakeup_part.run(&e->wakeup);
-    /* A walk needs all its tables: they are asked for, and given, together. */
-    if (e->ctx.config->walks_write) {
-        outbox_cork(&e->outbox);
-    }
-    any |= faults_read(&e->faults);
-    any |= engine_run_local(e);
-    any |= deliver_part.run(&e->deliver);
-    any |= faults_deferred_part.run(&e->faults);
-    any |= evict_part.run(&e->evict);
-    any |= engine_run_wishes(e);
-    any |= engine_run_local(e);
-    if (e->ctx.config->walks_write) {
-        outbox_uncork(&e->outbox);
-    }
-    wakeup_part.run(&e->wakeup);
-    return any;
-}
-
-/* False if there is something to do after all. */
-static bool may_sleep(Engine *e)
-{
-    if (!mailbox_is_empty(&e->mailbox) || qatomic_read(&e->stop) ||
-        wakeup_is_pending(&e->wakeup)) {
-        return false;
-    }
-    for (int tries = 0; tries < ARM_TRIES; tries++) {
-        if (e->ctx.transport->ops->arm(e->ctx.transport)) {
-            return true;
-        }
-        /* Mostly it was told only of what is done already. */
-        if (e->ctx.transport->ops->poll(e->ctx.transport)) {
-            break;
-        }
-    }
-    engine_run_local(e);
-    return false;
-}
-
-static void engine_sleep(Engine *e)
-{
-    struct pollfd fds[] = {
-        { .fd = mem_fd(e->ctx.mem, e->ctx.lane), .events = POLLIN },
-        { .fd = mailbox_fd(&e->mailbox), .events = POLLIN },
-        { .fd = e->ctx.transport->ops->wait_fd(e->ctx.transport), .events = POLLIN },
-    };
-    int64_t due, timeout;
-    uint32_t bound;
-
-    bound = affinity_bound_thread(&e->affinity);
-    if (bound && !waiters_is_blocked(&e->waiters, bound)) {
-        affinity_idle(&e->affinity);
-    }
-    e->ctx.faults_pending = true;
-    mailbox_sleeps(&e->mailbox);
-    if (may_sleep(e)) {
-        due = MIN(MIN(deliver_part.due_ns(&e->deliver),
-                      evict_part.due_ns(&e->evict)), e->wish_due_ns);
-        timeout = due == INT64_MAX ? -1 : MAX(due - get_clock(), 0);
-        qemu_poll_ns((GPollFD *)fds, ARRAY_SIZE(fds), timeout);
-        faults_polled(&e->faults, fds[0].revents);
-        e->alive.woken = fds[2].revents;
-    }
-    mailbox_wakes(&e->mailbox, fds[1].revents);
-}
-
-static void *engine_thread(void *opaque)
-{
-    Engine *e = opaque;
-    int64_t idle_since = 0;
-
-    affinity_start(&e->affinity, e->ctx.config->follow);
-    if (e->affinity.denied && e == e->front) {
-        say_info("distkvm: node %d: this host, or a sandbox, lets no thread"
-                 " choose its CPU: follow=1 has no effect", e->ctx.node->id);
-    }
-    while (!qatomic_read(&e->stop)) {
-        int64_t spin;
-
-        if (engine_run_once(e)) {
-            e->alive.woken = false;
-            idle_since = 0;
-            continue;
-        }
-        e->alive.woken = false;
-        spin = spin_ns(e);
-        if (!spin || (idle_since && get_clock() - idle_since > spin)) {
-            engine_sleep(e);
-            idle_since = 0;
-        } else if (!idle_since) {
-            idle_since = get_clock();
-        }
-    }
-    return NULL;
-}
-
-static void lane_free(Engine *e)
-{
-    e->ctx.transport->ops->destroy(e->ctx.transport);
-    engine_coh_free(e);
-    affinity_part.free(&e->affinity);
-    mailbox_part.free(&e->mailbox);
-    qemu_mutex_destroy(&e->lock);
-    g_free(e);
-}
-
-static Engine *lane_new(const EngineConfig *config, unsigned lane,
-                        Engine *front, Mem *mem,
-                        TransportNew *transport_new,
-                        const EngineListener *listener, void *opaque,
-                        Error **errp)
-{
-    Engine *e = g_new0(Engine, 1);
-
-    if (!front) {
-        e->config = *config;
-    }
-    e->ctx.config = front ? &front->config : &e->config;
-    e->ctx.lane = lane;
-    e->front = front ?: e;
-    e->ctx.mem = mem;
-    e->ctx.host = listener;
-    e->ctx.opaque = opaque;
-    e->ctx.transport = transport_new(&engine_transport_listener, e, errp);
-    if (!e->ctx.transport) {
-        g_free(e);
-        return NULL;
-    }
-    qemu_mutex_init(&e->lock);
-    e->mailbox.outbox = &e->outbox;
-    e->mailbox.lane = e;
-    mailbox_part.init(&e->mailbox, &e->ctx);
-    outbox_part.init(&e->outbox, &e->ctx);
-    affinity_part.init(&e->affinity, &e->ctx);
-    engine_coh_init(e, e->front);
-    return e;
-}
-
-Engine *engine_new(const EngineConfig *config, Mem *mem,
-                   TransportNew *transport_new,
-                   const EngineListener *listener, void *opaque,
-                   Error **errp)
-{
-    Engine *all[LANES_MAX] = { NULL };
-
-    for (unsigned lane = 0; lane < config->lanes.n; lane++) {
-        all[lane] = lane_new(config, lane, all[0], mem, transport_new,
-                             listener, opaque, errp);
-        if (!all[lane]) {
-            while (lane--) {
-                lane_free(all[lane]);
-            }
-            mem_free(mem);
-            return NULL;
-        }
-    }
-    memcpy(all[0]->all, all, sizeof(all));
-    all[0]->address = g_byte_array_new();
-    engine_collect_addresses(all[0]);
-    return all[0];
-}
-
-void engine_start(Engine *e)
-{
-    for (unsigned lane = 0; lane < e->ctx.config->lanes.n; lane++) {
-        qemu_thread_create(&e->all[lane]->thread, "distkvm-engine",
-                           engine_thread, e->all[lane], QEMU_THREAD_JOINABLE);
-    }
-}
-
-void engine_free(Engine *e)
-{
-    Engine *all[LANES_MAX];
-    unsigned lanes = e->ctx.config->lanes.n;
-
-    memcpy(all, e->all, sizeof(all));
-    for (unsigned lane = 0; lane < lanes; lane++) {
-        qatomic_set(&all[lane]->stop, true);
-        event_notifier_set(&all[lane]->mailbox.kick);
-        qemu_thread_join(&all[lane]->thread);
-    }
-    mem_free(e->ctx.mem);
-    g_byte_array_unref(e->address);
-    for (CohNodeId n = 0; n < COH_NODES_MAX; n++) {
-        g_free(e->path[n]);
-    }
-    while (lanes--) {
-        lane_free(all[lanes]);
-    }
 }

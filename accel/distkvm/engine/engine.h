@@ -16,7 +16,7 @@
 #include "accel/distkvm/wire/transport.h"
 #include "config.h"
 
-typedef struct Lane Engine;
+typedef struct Engine Engine;
 
 /* Takes over @mem, also when it fails.  Main thread. */
 Engine *engine_new(const EngineConfig *config, Mem *mem,

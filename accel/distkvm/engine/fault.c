@@ -150,6 +150,6 @@ const LanePart faults_part = {
     .run = faults_run,
 };
 
-const LanePart faults_deferred_part = {
+const LanePart faults_deferred_pass = {
     .run = faults_run_deferred,
 };

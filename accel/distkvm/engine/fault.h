@@ -39,6 +39,6 @@ void faults_polled(Faults *faults, bool pending);
 /* Runs faults_read(). */
 extern const LanePart faults_part;
 /* Runs faults that waited for room. */
-extern const LanePart faults_deferred_part;
+extern const LanePart faults_deferred_pass;
 
 #endif

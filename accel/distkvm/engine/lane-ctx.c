@@ -16,6 +16,12 @@ void lane_ctx_free(LaneCtx *ctx)
     g_queue_clear_full(&ctx->events, g_free);
 }
 
+void lane_ctx_fail(LaneCtx *ctx)
+{
+    ctx->phase = LANE_FAILED;
+    g_queue_clear_full(&ctx->events, g_free);
+}
+
 bool lane_owns(const LaneCtx *ctx, CohPage page)
 {
     return lane_of(&ctx->config->lanes, page) == ctx->lane;

@@ -59,6 +59,8 @@ static inline bool lane_is_for_holder(uint8_t type)
 
 void lane_ctx_init(LaneCtx *ctx);
 void lane_ctx_free(LaneCtx *ctx);
+/* LANE_FAILED from now on: events under way lead to nothing. */
+void lane_ctx_fail(LaneCtx *ctx);
 
 /* Is @page one of this lane's? */
 bool lane_owns(const LaneCtx *ctx, CohPage page);

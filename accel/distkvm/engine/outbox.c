@@ -110,6 +110,34 @@ void outbox_answer_single(Outbox *outbox)
     outbox->single_frame = true;
 }
 
+static bool run_cork(void *part)
+{
+    Outbox *outbox = part;
+
+    if (outbox->ctx->config->walks_write) {
+        outbox_cork(outbox);
+    }
+    return false;
+}
+
+static bool run_uncork(void *part)
+{
+    Outbox *outbox = part;
+
+    if (outbox->ctx->config->walks_write) {
+        outbox_uncork(outbox);
+    }
+    return false;
+}
+
 const LanePart outbox_part = {
     .init = outbox_init,
+};
+
+const LanePart outbox_cork_pass = {
+    .run = run_cork,
+};
+
+const LanePart outbox_uncork_pass = {
+    .run = run_uncork,
 };

@@ -44,5 +44,10 @@ void outbox_uncork(Outbox *outbox);
 void outbox_answer_single(Outbox *outbox);
 
 extern const LanePart outbox_part;
+/*
+ * Begin and end of the frames of a pass that leave together: a page walk needs
+ * all its tables, so they are asked for, and given, together.
+ */
+extern const LanePart outbox_cork_pass, outbox_uncork_pass;
 
 #endif

@@ -29,5 +29,7 @@ void wakeup_page(Wakeup *wakeup, CohPage page);
 bool wakeup_is_pending(const Wakeup *wakeup);
 
 extern const LanePart wakeup_part;
+/* Runs pending wake-ups: twice in a pass, before faults are read and last. */
+extern const LanePart wakeup_pass;
 
 #endif
