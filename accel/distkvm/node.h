@@ -12,6 +12,8 @@
 
 #include "qobject/qdict.h"
 #include "hw/core/cpu.h"
+#include "accel/distkvm/core/cpu-place.h"
+#include "accel/distkvm/core/view.h"
 #include "accel/distkvm/engine/engine.h"
 
 /* The version of everything in this overlay that nodes must share. */
@@ -40,7 +42,9 @@ typedef struct DistKVM {
     char *no_shm;               /* why shared memory cannot be, or NULL     */
     char *cluster;
     DistKVMVmi vmi;
-    ClusterMap map;
+    const ClusterMap *map;      /* see core/cluster-map.h, "Versions"       */
+    CpuPlaces cpus;             /* written under the BQL                    */
+    SharedView view;            /* written by the member thread             */
     uint64_t ram_bytes;
     int64_t join_timeout_ms;
     int64_t dead_after_ms;
@@ -63,10 +67,21 @@ static inline bool distkvm_is_boot_node(void)
     return distkvm->id == 0;
 }
 
+/* This node, and all that are connected with it for the guest.  Any thread. */
+static inline CohNodeSet distkvm_members(void)
+{
+    return view_get(&distkvm->view).members;
+}
+
+/* Of vCPU @cpu, which may be any number; see core/cpu-place.h. */
+static inline CohNodeId distkvm_cpu_node(uint32_t cpu)
+{
+    return cpu_place_get(&distkvm->cpus, cpu);
+}
+
 static inline bool distkvm_cpu_is_local(const CPUState *cpu)
 {
-    return cpu->cpu_index >= distkvm->map.cpu_first[distkvm->id] &&
-           cpu->cpu_index < distkvm->map.cpu_first[distkvm->id + 1];
+    return distkvm_cpu_node(cpu->cpu_index) == distkvm->id;
 }
 
 /* The guest must stop for good, because of @why.  Any thread, any lock. */
@@ -78,10 +93,10 @@ void distkvm_release_waiters(void);
 
 /* -------------------------------------------------------- config.c: parsing */
 
-/* Parse "a/b/c" into the map's vCPUs; NULL for even shares. */
+/* Parse "a/b/c" into the vCPUs' first places; NULL for even shares. */
 bool distkvm_config_vcpus(DistKVM *d, const char *text, unsigned cpus,
                           Error **errp);
-/* The same for slices of RAM, as sizes. */
+/* The same for shares of RAM, as sizes; they are rounded to stretches. */
 bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
                         Error **errp);
 /*

@@ -80,6 +80,7 @@ void fake_init(void)
     GString *did = fake.did ?: g_string_new(NULL);
 
     lane_ctx_free(&fake.ctx);
+    cluster_map_free(fake.map);
     memset(&fake, 0, sizeof(fake));
     g_string_truncate(did, 0);
     fake.did = did;
@@ -90,14 +91,12 @@ void fake_init(void)
     };
     fake.config.id = FAKE_SELF;
     fake.config.lanes = lanes_make(1, FAKE_PAGES);
-    fake.config.map.nodes = FAKE_NODES;
-    for (unsigned n = 0; n <= FAKE_NODES; n++) {
-        fake.config.map.page_first[n] = n * FAKE_SLICE;
-    }
+    fake.map = cluster_map_new_even(FAKE_NODES, FAKE_PAGES, FAKE_BITS);
+    fake.config.map = fake.map;
     fake.node = (CohNode) {
-        .id = FAKE_SELF, .map = &fake.config.map, .peer = fake.peer,
-        .home = fake.home,
+        .id = FAKE_SELF, .map = fake.map, .peer = fake.peer,
     };
+    coh_node_set_homes(&fake.node, fake.index, fake.home);
     fake.ctx = (LaneCtx) {
         .config = &fake.config, .node = &fake.node, .host = &fake.host,
         .phase = LANE_JOINED,

@@ -1,7 +1,7 @@
 /*
  * A lane without a cluster, for tests of its parts
  *
- * Three nodes with FAKE_SLICE pages each; this is node 1, and has one lane of
+ * Three nodes with one stretch of FAKE_SLICE pages each; this is node 1, and has one lane of
  * one.  What a part does to the world is written down in order, in words, and
  * compared by fake_did().
  *
@@ -14,7 +14,8 @@
 
 #define FAKE_NODES 3
 #define FAKE_SELF 1
-#define FAKE_SLICE 64
+#define FAKE_BITS 6
+#define FAKE_SLICE (1 << FAKE_BITS)
 #define FAKE_PAGES (FAKE_NODES * FAKE_SLICE)
 /* A page whose home is this node, and others whose home is node 0, node 2. */
 #define FAKE_OWN (FAKE_SELF * FAKE_SLICE)
@@ -28,6 +29,8 @@ typedef struct Fake {
     CohNode node;
     CohPeer peer[FAKE_PAGES];
     CohHome home[FAKE_SLICE];
+    CohHome *index[FAKE_NODES];
+    ClusterMap *map;
     int64_t now_ns;             /* get_clock(), host_boottime_ns()          */
     int64_t guest_ns;           /* cluster_clock_ns()                       */
     int mem_result;             /* of mem_install() and the like            */

@@ -207,22 +207,30 @@ static void test_alone(void)
     evict_part.free(&evict);
 }
 
-/* Two lanes: each its part of the slice, and half of the rest. */
+/* Two lanes: each its part of the share, and half of the rest. */
 static void test_lanes(void)
 {
-    static uint8_t many[8 << LANE_BITS_MIN];
+    static uint8_t many[5 * FAKE_SLICE];
+    CohPage share[FAKE_NODES] = {
+        FAKE_SLICE, 3 * FAKE_SLICE, FAKE_SLICE,
+    };
 
     fake_init();
-    fake.config.lanes = (Lanes) { .n = 2, .bits = LANE_BITS_MIN };
-    for (unsigned n = 0; n <= FAKE_NODES; n++) {
-        fake.config.map.page_first[n] = n << (LANE_BITS_MIN + 1);
-    }
-    fake.config.cap_pages = (2 << LANE_BITS_MIN) + 100;
-    g_assert_cmpint(evict_flags_bytes(&fake.config), ==, 6 << LANE_BITS_MIN);
+    cluster_map_free(fake.map);
+    fake.map = cluster_map_new(FAKE_NODES, 5 * FAKE_SLICE, FAKE_BITS, share);
+    fake.config.map = fake.map;
+    fake.config.lanes = (Lanes) { .n = 2, .bits = FAKE_BITS };
+    fake.config.cap_pages = 3 * FAKE_SLICE + 100;
+    g_assert_cmpint(evict_flags_bytes(&fake.config), ==, 5 * FAKE_SLICE);
     evict = (Evict) { .ring.flags = many };
     evict_part.init(&evict, &fake.ctx);
-    g_assert_cmpint(evict.cap_pages, ==, (1 << LANE_BITS_MIN) + 50);
-    g_assert_cmpint(evict.ring.size, ==, 3 << LANE_BITS_MIN);
+    g_assert_cmpint(evict.cap_pages, ==, FAKE_SLICE + 50);
+    g_assert_cmpint(evict.ring.size, ==, 3 * FAKE_SLICE);
+    evict_part.free(&evict);
+    fake.ctx.lane = 1;
+    evict_part.init(&evict, &fake.ctx);
+    g_assert_cmpint(evict.cap_pages, ==, 2 * FAKE_SLICE + 50);
+    g_assert_cmpint(evict.ring.size, ==, 2 * FAKE_SLICE);
     evict_part.free(&evict);
 }
 

@@ -51,6 +51,11 @@ bool faults_read(Faults *to)
     return true;
 }
 
+void frame_count_received(FrameCount *to, const WireFrame *frame)
+{
+    fake_do("counted");
+}
+
 void late_heard(Late *to, CohPage page, CohNodeId from)
 {
     fake_do("heard %d", from);
@@ -273,7 +278,7 @@ static void test_other_types(void)
     });
     add((WireFrame) { .type = WIRE_IRQ, .sub = WIRE_IRQ_NMI });
     receive(2);
-    fake_did("cork; ping; late; frame of type 2 from 2; events; uncork");
+    fake_did("cork; ping; late; frame of type 2 from 2; counted; events; uncork");
     /* After a loss the nodes that are left still answer pings. */
     fake.ctx.phase = LANE_FAILED;
     add(ping);

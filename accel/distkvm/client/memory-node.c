@@ -305,6 +305,15 @@ int distkvm_init(const DistkvmInit *init, char **why)
     return ret;
 }
 
+/* Under node.lock: all other nodes. */
+static bool all_have_left(void)
+{
+    CohNodeSet gone = node.left, members = distkvm_members();
+
+    coh_set_add(&gone, distkvm->id);
+    return coh_set_has_all(&gone, &members);
+}
+
 void distkvm_end(void)
 {
     if (!distkvm || !control_is_formed()) {
@@ -317,7 +326,7 @@ void distkvm_end(void)
     member_leaving();
     member_broadcast(member_message("end"));
     qemu_mutex_lock(&node.lock);
-    while (coh_set_count(&node.left) + 1 < distkvm->nodes && !node.failure) {
+    while (!all_have_left() && !node.failure) {
         qemu_cond_wait(&node.changed, &node.lock);
     }
     qatomic_set(&node.formed, false);

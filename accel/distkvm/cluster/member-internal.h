@@ -114,6 +114,8 @@ extern const ChannelListener member_channel_listener;
 
 /* member.c */
 void member_lose(Member *m, const char *why);
+/* @m has joined. */
+void member_in(Member *m);
 
 /* listen.c */
 bool listen_start(Error **errp);

@@ -83,7 +83,10 @@ void member_send(CohNodeId to, QDict *message)
 
 void member_broadcast(QDict *message)
 {
-    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
+    CohNodeSet members = distkvm_members();
+    CohNodeId n;
+
+    COH_SET_FOREACH(n, &members) {
         send_to(&mm.member[n], message);
     }
     qobject_unref(message);
@@ -122,6 +125,23 @@ static int own_lane_at_fault(const Member *m)
                           distkvm->dead_after_ms * SCALE_MS / 2) : -1;
 }
 
+static void show_view(uint64_t number)
+{
+    View view = view_get(&distkvm->view);
+
+    trace_distkvm_view(number, view.members.word[0]);
+}
+
+void member_in(Member *m)
+{
+    show_view(view_add(&distkvm->view, m->id));
+}
+
+static void member_out(Member *m)
+{
+    show_view(view_remove(&distkvm->view, m->id));
+}
+
 void member_lose(Member *m, const char *why)
 {
     int lane = own_lane_at_fault(m);
@@ -134,6 +154,7 @@ void member_lose(Member *m, const char *why)
         lose_own_lane(lane);
         drop_channel(m);
         qatomic_set(&m->state, MEMBER_LEFT);
+        member_out(m);
         return;
     }
     if (m->id == distkvm->id && !mm.formed) {
@@ -143,6 +164,7 @@ void member_lose(Member *m, const char *why)
     drop_channel(m);
     if (qatomic_read(&mm.leaving)) {
         qatomic_set(&m->state, MEMBER_LEFT);
+        member_out(m);
         control_peer_left(m->id);
     } else if (!mm.formed) {
         /* It may come back: nothing depends on it yet. */
@@ -153,19 +175,18 @@ void member_lose(Member *m, const char *why)
             m->why = g_strdup(why);
         }
         qatomic_set(&m->state, MEMBER_ABSENT);
+        member_out(m);
         m->dial_ms = member_now_ms() + LEFT_DIAL_MS;
         if (m->known) {
             engine_disconnect(distkvm->engine, m->id);
         }
         join_forget(m);
     } else {
-        const ClusterMap *map = &distkvm->map;
         g_autofree char *text = g_strdup_printf(
             "node %d (%s) is lost: %s; it ran %u vCPUs and was home of"
             " %" PRIu64 " MiB of RAM", m->id, distkvm->address[m->id], why,
-            map->cpu_first[m->id + 1] - map->cpu_first[m->id],
-            (map->page_first[m->id + 1] - map->page_first[m->id]) >>
-            (20 - COH_PAGE_BITS));
+            cpu_places_count(&distkvm->cpus, m->id),
+            distkvm->map->share[m->id] >> (20 - COH_PAGE_BITS));
         QDict *message = member_message("lost");
 
         qatomic_set(&m->state, MEMBER_LOST);
@@ -174,6 +195,8 @@ void member_lose(Member *m, const char *why)
         member_broadcast(message);
         distkvm_lost(m->id, why);
         distkvm_fail(text);
+        /* Nobody takes the others for the whole cluster. */
+        member_out(m);
     }
 }
 

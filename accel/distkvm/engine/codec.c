@@ -11,8 +11,10 @@ static void codec_init(void *part, LaneCtx *ctx)
 {
     Codec *codec = part;
 
+    QEMU_BUILD_BUG_ON(COH_NODES_MAX * LANES_MAX >= 1 << DELTA_AUTHOR_BITS);
     codec->ctx = ctx;
     codec->delta = delta_new(ctx->node->id * LANES_MAX + ctx->lane,
+                             ctx->config->incarnation,
                              ctx->config->delta_pages / ctx->config->lanes.n);
 }
 

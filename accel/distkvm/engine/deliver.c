@@ -84,7 +84,7 @@ static int64_t due_ns(const Deliver *deliver, const DelayedEvent *delayed)
         waiters_is_blocked(deliver->waiters, tid)) {
         return hold_until_waiting(deliver->hold, page,
                                   hold_has_turn(cluster_clock_ns(),
-                                                ctx->config->map.nodes,
+                                                ctx->config->map->nodes,
                                                 ctx->node->id));
     }
     return delayed->due_ns;

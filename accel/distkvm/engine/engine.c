@@ -43,14 +43,16 @@ static Lane *lane_for(Engine *e, CohPage page)
 
 static void make_tables(Engine *e)
 {
-    const ClusterMap *map = &e->config.map;
+    const ClusterMap *map = e->config.map;
     CohNode *node = &e->tables.node;
 
     node->id = e->config.id;
     node->map = map;
     node->peer = g_malloc0(coh_node_peer_bytes(map));
-    node->home = g_malloc0(coh_node_home_bytes(map, node->id));
-    e->tables.page_faults = g_new0(uint16_t, map->page_first[map->nodes]);
+    /* One block: the host gives memory only where an entry is written. */
+    coh_node_set_homes(node, g_malloc(coh_node_index_bytes(map)),
+                       g_malloc0(coh_node_home_bytes(map, node->id)));
+    e->tables.page_faults = g_new0(uint16_t, map->pages);
     e->tables.evict_flags = g_malloc0(evict_flags_bytes(&e->config));
 }
 
@@ -62,6 +64,7 @@ static void free_lanes(Engine *e)
     g_byte_array_unref(e->address);
     g_free(e->tables.node.peer);
     g_free(e->tables.node.home);
+    g_free(e->tables.node.entries);
     g_free(e->tables.page_faults);
     g_free(e->tables.evict_flags);
     g_free(e);
@@ -81,7 +84,6 @@ Engine *engine_new(const EngineConfig *config, Mem *mem,
                    Error **errp)
 {
     Engine *e = g_new0(Engine, 1);
-    const CohPage *first = &e->config.map.page_first[config->id];
     LaneCtx ctx = {
         .config = &e->config, .mem = mem, .host = listener, .opaque = opaque,
     };
@@ -100,7 +102,7 @@ Engine *engine_new(const EngineConfig *config, Mem *mem,
             return NULL;
         }
     }
-    e->lane[0]->ctx.stats.pages_home = first[1] - first[0];
+    e->lane[0]->ctx.stats.pages_home = config->map->share[config->id];
     collect_addresses(e);
     return e;
 }
@@ -125,7 +127,11 @@ void engine_free(Engine *e)
 
 void engine_post(Engine *e, CohNodeId to, const WireFrame *frame)
 {
-    mailbox_post(&e->lane[0]->mailbox, to, frame);
+    Lane *lane = e->lane[0];
+
+    /* Before it can arrive. */
+    frame_count_sent(&lane->frames, to, frame);
+    mailbox_post(&lane->mailbox, to, frame);
 }
 
 void engine_rests(Engine *e)
@@ -472,16 +478,16 @@ void engine_stats(Engine *e, EngineStats *stats)
 
 void engine_size(Engine *e, EngineSize *size)
 {
-    const ClusterMap *map = &e->config.map;
+    const ClusterMap *map = e->config.map;
     const LaneTables *t = &e->tables;
-    CohPage pages = map->page_first[map->nodes];
 
     size->home_bytes = stats_resident_bytes(
-        t->node.home, coh_node_home_bytes(map, t->node.id));
+        t->node.entries, coh_node_home_bytes(map, t->node.id));
     size->page_bytes = stats_resident_bytes(t->node.peer,
                                             coh_node_peer_bytes(map)) +
                        stats_resident_bytes(t->page_faults,
-                                            pages * sizeof(*t->page_faults));
+                                            map->pages *
+                                            sizeof(*t->page_faults));
     size->snapshot_bytes = 0;
     for (unsigned n = 0; n < e->lanes; n++) {
         size->snapshot_bytes += codec_bytes(&e->lane[n]->codec);

@@ -72,34 +72,37 @@ static CohPage ring_pop(EvictRing *r)
     return page;
 }
 
-/* How many pages are of this lane. */
-static uint64_t lane_pages(const LaneCtx *ctx, CohPage first, CohPage end)
+/* How many pages are of this lane; of those that are @own, or of all. */
+static uint64_t lane_pages(const LaneCtx *ctx, bool own)
 {
+    const ClusterMap *map = ctx->config->map;
     uint64_t pages = 0;
 
-    for (CohPage page = first; page < end; page++) {
-        pages += lane_owns(ctx, page);
+    for (uint64_t s = 0; s < cluster_map_stretches(map); s++) {
+        if (lane_owns(ctx, s << map->bits) &&
+            (!own || map->home[s] == ctx->node->id)) {
+            pages += cluster_map_stretch_pages(map, s);
+        }
     }
     return pages;
 }
 
 /*
- * A lane's part of the cap is its part of this node's slice and an even part
- * of the reserve, so each lane by itself has room for its own pages' homes.
+ * A lane's part of the cap is its part of this node's share and an even part
+ * of the reserve, so each lane by itself has room for the pages it is home of.
  */
 static uint64_t divide_cap(const LaneCtx *ctx)
 {
     const EngineConfig *config = ctx->config;
-    CohPage first = config->map.page_first[ctx->node->id];
-    CohPage end = config->map.page_first[ctx->node->id + 1];
+    CohPage share = config->map->share[ctx->node->id];
 
-    return lane_pages(ctx, first, end) +
-           (config->cap_pages - (end - first)) / config->lanes.n;
+    return lane_pages(ctx, true) +
+           (config->cap_pages - share) / config->lanes.n;
 }
 
 size_t evict_flags_bytes(const EngineConfig *config)
 {
-    return config->cap_pages ? config->map.page_first[config->map.nodes] : 0;
+    return config->cap_pages ? config->map->pages : 0;
 }
 
 static void evict_init(void *part, LaneCtx *ctx)
@@ -112,7 +115,7 @@ static void evict_init(void *part, LaneCtx *ctx)
     evict->due_ns = INT64_MAX;
     if (ctx->config->cap_pages) {
         evict->cap_pages = divide_cap(ctx);
-        evict->ring.size = lane_pages(ctx, 0, lane_page_end(ctx));
+        evict->ring.size = lane_pages(ctx, false);
         evict->ring.page = g_new(uint32_t, evict->ring.size);
     }
 }

@@ -417,7 +417,7 @@ void executor_event(Executor *x, const CohEvent *ev, const void *data)
         stalled_add(x->stalled, ev);
         break;
     case COH_BROKEN:
-        if (ev->from != ctx->node->id && ev->from < ctx->config->map.nodes) {
+        if (ev->from != ctx->node->id && ev->from < ctx->config->map->nodes) {
             lane_lose(ctx, ev->from, acts.why);
         } else {
             lane_break(ctx, acts.why);

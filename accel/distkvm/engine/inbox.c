@@ -218,6 +218,7 @@ static bool take_frame(Inbox *inbox, const WireFrame *frame)
     } else {
         cluster_clock_observe(frame->clock_ns);
         ctx->host->frame(ctx->opaque, frame);
+        frame_count_received(inbox->frames, frame);
     }
     return true;
 }

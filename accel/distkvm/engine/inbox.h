@@ -11,6 +11,7 @@
 #define DISTKVM_INBOX_H
 
 #include "alive.h"
+#include "frame-count.h"
 #include "request.h"
 
 typedef struct Inbox {
@@ -20,6 +21,7 @@ typedef struct Inbox {
     Deliver *deliver;
     Executor *executor;
     Faults *faults;
+    FrameCount *frames;
     Late *late;
     Outbox *outbox;
     Preprotect *preprotect;

@@ -29,18 +29,12 @@ bool lane_owns(const LaneCtx *ctx, CohPage page)
 
 CohPage lane_page_end(const LaneCtx *ctx)
 {
-    const ClusterMap *map = &ctx->config->map;
-
-    return map->page_first[map->nodes];
+    return ctx->config->map->pages;
 }
 
 const CohHome *lane_directory(const LaneCtx *ctx, CohPage page)
 {
-    const ClusterMap *map = &ctx->config->map;
-    CohNodeId self = ctx->node->id;
-
-    return cluster_map_home(map, page) == self
-           ? &ctx->node->home[page - map->page_first[self]] : NULL;
+    return page < lane_page_end(ctx) ? coh_node_home(ctx->node, page) : NULL;
 }
 
 bool lane_is_untouched(const LaneCtx *ctx, CohPage page)

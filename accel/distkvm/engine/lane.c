@@ -175,9 +175,9 @@ static void wire_frames(Lane *lane)
     lane->inbox = (Inbox) {
         .alive = &lane->alive, .codec = &lane->codec,
         .deliver = &lane->deliver, .executor = &lane->executor,
-        .faults = &lane->faults, .late = &lane->late,
-        .outbox = &lane->outbox, .preprotect = &lane->preprotect,
-        .requests = &lane->requests,
+        .faults = &lane->faults, .frames = &lane->frames,
+        .late = &lane->late, .outbox = &lane->outbox,
+        .preprotect = &lane->preprotect, .requests = &lane->requests,
     };
     lane->mailbox.outbox = &lane->outbox;
     lane->mailbox.lane = lane;

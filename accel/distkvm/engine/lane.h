@@ -36,6 +36,7 @@ struct Lane {
     Evict evict;
     Executor executor;
     Faults faults;
+    FrameCount frames;          /* of class B: they pass lane 0 */
     Heat heat;
     Hold hold;
     Inbox inbox;

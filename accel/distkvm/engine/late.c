@@ -207,7 +207,7 @@ void late_frame(Late *late, const WireFrame *frame)
     }
     if (frame->sub == WIRE_LATE_AT_IT) {
         if (fetching && frame->from ==
-            cluster_map_home(&late->ctx->config->map, frame->addr)) {
+            cluster_map_home(late->ctx->config->map, frame->addr)) {
             fetching->excused_ns = get_clock();
         }
         return;
@@ -226,7 +226,7 @@ void late_frame(Late *late, const WireFrame *frame)
 /* A page that another home, or a node that this one asked, does not give. */
 static void look_at_fetch(Late *late, LateEntry *entry, int64_t limit_ns)
 {
-    CohNodeId home = cluster_map_home(&late->ctx->config->map, entry->page);
+    CohNodeId home = cluster_map_home(late->ctx->config->map, entry->page);
     LateEntry *serving = find(late, &late->serving, entry->page);
     int64_t last_word = MAX(entry->since_ns, entry->excused_ns);
 
@@ -258,7 +258,7 @@ static void look_at_service(Late *late, LateEntry *entry, int64_t limit_ns)
     CohNodeId owes = lane_directory(late->ctx, entry->page)->requester;
 
     if (entry->complained || age_ns(entry) < limit_ns + COMPLAIN_NS ||
-        owes >= late->ctx->config->map.nodes || owes == late->ctx->node->id) {
+        owes >= late->ctx->config->map->nodes || owes == late->ctx->node->id) {
         return;
     }
     name(entry, owes, "which has not said that it is done with it");

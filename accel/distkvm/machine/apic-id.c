@@ -50,7 +50,7 @@ void distkvm_apic_changed(void *opaque)
     }
     now = identity_of(s);
     if (!told) {
-        told = g_new0(Identity, distkvm->map.cpu_first[distkvm->nodes]);
+        told = g_new0(Identity, distkvm->cpus.cpus);
     }
     /* Under KVM every exit says so. */
     if (equal(&now, &told[cpu->cpu_index])) {
@@ -78,7 +78,7 @@ void apic_mirror_apply(CohNodeId from, const QDict *message)
     APICCommonState *s;
 
     if (!cpu ||
-        cluster_map_cpu_node(&distkvm->map, cpu->cpu_index) != from) {
+        distkvm_cpu_node(cpu->cpu_index) != from) {
         member_expel(from, "it sent the state of another node's local APIC");
         return;
     }

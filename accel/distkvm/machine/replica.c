@@ -46,12 +46,14 @@ static void __attribute__((constructor)) mirror_construct(void)
 
 static uint64_t settled_locked(void)
 {
+    CohNodeSet members = distkvm_members();
     uint64_t least = mirror.last;
+    CohNodeId n;
 
     if (mirror.failed) {
         return UINT64_MAX;
     }
-    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
+    COH_SET_FOREACH(n, &members) {
         if (n != distkvm->id) {
             least = MIN(least, mirror.acked[n]);
         }
@@ -61,11 +63,13 @@ static uint64_t settled_locked(void)
 
 uint64_t mirror_broadcast(QDict *message)
 {
+    CohNodeSet members = distkvm_members();
     uint64_t seq;
+    CohNodeId n;
 
     /* Numbers leave in order, whoever tells. */
     QEMU_LOCK_GUARD(&mirror.lock);
-    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
+    COH_SET_FOREACH(n, &members) {
         if (mirror.acked[n] >= mirror.last) {
             mirror.since_ns[n] = get_clock();
         }
@@ -140,9 +144,13 @@ void mirror_acked(CohNodeId from, uint64_t seq)
 
 int64_t mirror_waits_since_ns(CohNodeId *node)
 {
+    CohNodeSet members = distkvm_members();
+    CohNodeId n;
+
     QEMU_LOCK_GUARD(&mirror.lock);
-    for (CohNodeId n = 0; n < distkvm->nodes && !mirror.failed; n++) {
-        if (n != distkvm->id && mirror.acked[n] < mirror.last) {
+    COH_SET_FOREACH(n, &members) {
+        if (n != distkvm->id && !mirror.failed &&
+            mirror.acked[n] < mirror.last) {
             *node = n;
             return mirror.since_ns[n];
         }

@@ -14,5 +14,6 @@
 typedef struct Error Error;
 
 #define ARRAY_SIZE(array) G_N_ELEMENTS(array)
+#define QEMU_BUILD_BUG_ON(wrong) G_STATIC_ASSERT(!(wrong))
 
 #endif
