@@ -83,8 +83,7 @@ static void free_parts(Lane *lane)
     }
 }
 
-/* One pass; true if there was anything to do. */
-static bool run_parts(Lane *lane)
+bool lane_run(Lane *lane)
 {
     bool any = false;
 
@@ -96,8 +95,7 @@ static bool run_parts(Lane *lane)
     return any;
 }
 
-/* When a part is to run again, in ns of get_clock(), or INT64_MAX. */
-static int64_t due_ns(Lane *lane)
+int64_t lane_due_ns(Lane *lane)
 {
     int64_t due = INT64_MAX;
 
@@ -263,7 +261,7 @@ static void lane_sleep(Lane *lane)
     ctx->faults_pending = true;
     mailbox_sleeps(&lane->mailbox);
     if (may_sleep(lane)) {
-        due = due_ns(lane);
+        due = lane_due_ns(lane);
         timeout = due == INT64_MAX ? -1 : MAX(due - get_clock(), 0);
         qemu_poll_ns((GPollFD *)fds, ARRAY_SIZE(fds), timeout);
         faults_polled(&lane->faults, fds[0].revents);
@@ -290,7 +288,7 @@ static void *lane_thread(void *opaque)
 
     start_affinity(lane);
     while (!qatomic_read(&lane->stop)) {
-        bool any = run_parts(lane);
+        bool any = lane_run(lane);
         int64_t spin;
 
         lane->alive.woken = false;

@@ -65,6 +65,13 @@ void lane_start(Lane *lane);
 /* End its thread, and wait for that. */
 void lane_end(Lane *lane);
 void lane_free(Lane *lane);
+/*
+ * One pass of the thread; true if there was anything to do.  That thread, or a
+ * simulator in its place.
+ */
+bool lane_run(Lane *lane);
+/* When the next pass is due, in ns of get_clock(), or INT64_MAX.  The same. */
+int64_t lane_due_ns(Lane *lane);
 /* A node is lost: LANE_FAILED.  The lane's thread. */
 void lane_fail(Lane *lane);
 
