@@ -15,17 +15,18 @@ enum { SIM_NONE, SIM_RO, SIM_RW };
 typedef enum {
     SIM_NEXT,       /* the vCPU of @node looks for something to do          */
     SIM_ACCESS,     /* it does it                                           */
-    SIM_STEP,       /* of core nodes: @ev comes to @node                    */
+    SIM_OWN,        /* the first of the ops' own kinds                      */
 } SimKind;
 
 typedef struct SimEvent {
     int64_t at_ns;
     uint64_t seq;
-    SimKind kind;
+    unsigned kind;          /* SimKind, or the ops' own                     */
     CohNodeId node;
     bool held;              /* was held back before */
     uint32_t version;       /* of the data it carries */
     CohEvent ev;
+    struct SimBunch *bunch; /* lane nodes: of frames */
 } SimEvent;
 
 typedef struct SimNode {
@@ -43,6 +44,7 @@ typedef struct SimNode {
     uint64_t turn;
     unsigned foreign;       /* pages of other homes held here */
     CohPage hand;           /* where to look for something to evict */
+    struct SimLane *lane;   /* lane nodes */
 } SimNode;
 
 struct Sim {
@@ -50,6 +52,7 @@ struct Sim {
     ClusterMap *map;
     SimNode *node;
     uint32_t *latest;       /* version of each page; 0: untouched */
+    uint8_t *bytes;         /* lane nodes: that these versions have */
     uint16_t *readers, *writers;
     GArray *heap;
     uint64_t seq, random;
@@ -65,8 +68,14 @@ struct SimNodeOps {
     void (*free)(SimNode *n);
     /* The vCPU of @n waits: what it wants to do is @n->access. */
     void (*fault)(Sim *sim, SimNode *n);
+    /* It has written a page, whose version is new; NULL: nothing to do. */
+    void (*wrote)(SimNode *n, CohPage page);
     /* An event of the ops' own kinds. */
     void (*happen)(Sim *sim, SimNode *n, const SimEvent *event);
+    /* Add what it has counted by itself, at the end; NULL: nothing. */
+    void (*count)(SimNode *n, SimResult *result);
+    /* It operates on words; else it writes instead. */
+    bool operates;
 };
 
 void sim_violated(Sim *sim, const char *what);

@@ -8,6 +8,9 @@
 
 #define HEAD_BYTES 48
 
+/* Of core nodes: @ev comes to @node. */
+enum { CORE_STEP = SIM_OWN };
+
 /* --------------------------------------------------------------- network */
 
 static int64_t travel_ns(Sim *sim, const CohDo *d)
@@ -39,7 +42,7 @@ static void send_all(Sim *sim, CohNodeId from, CohPage page, const CohDo *d,
 
     for (; to != COH_NODE_NONE; to = coh_set_next(&d->to, to + 1)) {
         SimEvent event = {
-            .at_ns = leaves_ns, .kind = SIM_STEP, .node = to,
+            .at_ns = leaves_ns, .kind = CORE_STEP, .node = to,
             .version = version,
             .ev = {
                 .type = d->msg, .from = from, .requester = d->requester,
@@ -71,7 +74,7 @@ static void evict_some(Sim *sim, SimNode *n)
             cluster_map_home(sim->map, page) != n->node.id) {
             sim->result.evictions++;
             sim_schedule(sim, (SimEvent) {
-                .at_ns = sim->now_ns, .kind = SIM_STEP, .node = n->node.id,
+                .at_ns = sim->now_ns, .kind = CORE_STEP, .node = n->node.id,
                 .ev = {
                     .type = COH_EV_EVICT, .from = n->node.id, .page = page,
                 },
@@ -85,7 +88,7 @@ static void installed(Sim *sim, SimNode *n, CohPage page)
 {
     hold_installed(&n->hold, page, 1, sim->now_ns);
     sim_schedule(sim, (SimEvent) {
-        .at_ns = sim->now_ns, .kind = SIM_STEP, .node = n->node.id,
+        .at_ns = sim->now_ns, .kind = CORE_STEP, .node = n->node.id,
         .ev = {
             .type = COH_EV_INSTALLED, .from = n->node.id, .page = page,
         },
@@ -416,7 +419,7 @@ static void core_fault(Sim *sim, SimNode *n)
     const SimAccess *a = &n->access;
 
     sim_schedule(sim, (SimEvent) {
-        .at_ns = sim->now_ns, .kind = SIM_STEP, .node = n->node.id,
+        .at_ns = sim->now_ns, .kind = CORE_STEP, .node = n->node.id,
         .ev = {
             .type = a->operate ? COH_EV_OPERATE :
                     a->write ? COH_EV_STORE : COH_EV_LOAD,
@@ -437,4 +440,5 @@ const SimNodeOps sim_core_nodes = {
     .free = core_free,
     .fault = core_fault,
     .happen = core_happen,
+    .operates = true,
 };

@@ -119,6 +119,7 @@ static void sim_free(Sim *sim)
     }
     g_free(sim->node);
     g_free(sim->latest);
+    g_free(sim->bytes);
     g_free(sim->readers);
     g_free(sim->writers);
     g_array_unref(sim->heap);
@@ -196,6 +197,9 @@ static void load_or_store(Sim *sim, SimNode *n)
     }
     if (n->access.write) {
         n->version[page] = ++sim->latest[page];
+        if (sim->config->ops->wrote) {
+            sim->config->ops->wrote(n, page);
+        }
     }
     sim_access_done(sim, n);
 }
@@ -226,6 +230,10 @@ static void next_access(Sim *sim, SimNode *n)
         return;
     }
     n->access.page %= sim->config->pages;
+    if (!sim->config->ops->operates) {
+        n->access.write |= n->access.operate;
+        n->access.operate = false;
+    }
     sim_schedule(sim, (SimEvent) {
         .at_ns = sim->now_ns + n->access.think_ns, .kind = SIM_ACCESS,
         .node = n->node.id,
@@ -337,6 +345,9 @@ SimResult sim_run(const SimConfig *config)
     run_events(sim);
     if (!sim->result.violation) {
         check_end(sim);
+    }
+    for (unsigned n = 0; config->ops->count && n < config->nodes; n++) {
+        config->ops->count(&sim->node[n], &sim->result);
     }
     sim->result.end_ns = sim->now_ns;
     result = sim->result;

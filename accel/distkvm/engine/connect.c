@@ -76,7 +76,7 @@ static const uint8_t *lane_address(const TransportPeer *peer, unsigned lane,
     for (unsigned i = 0; end - at >= ADDRESS_HEAD; i++) {
         *len = lduw_le_p(at);
         at += ADDRESS_HEAD;
-        if (*len > end - at) {
+        if (*len > (size_t)(end - at)) {
             return NULL;
         }
         if (i == lane) {

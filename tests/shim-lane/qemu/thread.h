@@ -11,6 +11,22 @@ typedef GMutex QemuMutex;
 #define qemu_mutex_init g_mutex_init
 #define qemu_mutex_destroy g_mutex_clear
 
+typedef GThread *QemuThread;
+
+#define QEMU_THREAD_JOINABLE 0
+
+static inline void qemu_thread_create(QemuThread *thread, const char *name,
+                                      void *(*fn)(void *), void *opaque,
+                                      int mode)
+{
+    *thread = g_thread_new(name, fn, opaque);
+}
+
+static inline void *qemu_thread_join(QemuThread *thread)
+{
+    return g_thread_join(*thread);
+}
+
 typedef struct QemuSemaphore {
     GMutex lock;
     GCond posted;

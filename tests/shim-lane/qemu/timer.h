@@ -10,5 +10,6 @@
 #define SCALE_US 1000
 
 int64_t get_clock(void);
+int qemu_poll_ns(GPollFD *fds, unsigned nfds, int64_t timeout);
 
 #endif
