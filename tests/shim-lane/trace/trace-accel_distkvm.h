@@ -7,6 +7,8 @@
 #define TRACE_ACCEL_DISTKVM_H
 
 #define trace_distkvm_bad_frame(...) ((void)0)
+#define trace_distkvm_class_b_received(...) ((void)0)
+#define trace_distkvm_class_b_sent(...) ((void)0)
 #define trace_distkvm_coh_step(...) ((void)0)
 #define trace_distkvm_early(...) ((void)0)
 #define trace_distkvm_evict(...) ((void)0)
