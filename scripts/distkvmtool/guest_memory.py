@@ -81,8 +81,10 @@ def replayed(name, args, shape, until):
     pages = int(re.match(r'\d+', shape.memory).group(0)) * PAGES_PER_MIB
     accesses = logs[0].parent / 'accesses'
     record_accesses(logs, accesses)
+    recorded = ('--trace', accesses, '--pages', pages)
     return (core_tool('coh-replay', pages, *logs) + '; simulated: ' +
-            core_tool('coh-sim', '--trace', accesses, '--pages', pages))
+            core_tool('coh-sim', *recorded) + '; of lanes: ' +
+            core_tool('lane-sim', *recorded))
 
 
 def tiny_args():

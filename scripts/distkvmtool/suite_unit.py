@@ -67,6 +67,7 @@ def recorded():
         record_accesses(logs, accesses)
         if accesses.read_text() != '0 31 w\n0 32 r\n1 31 r\n':
             raise Problem(accesses.read_text())
+        last_line('sim/lane-sim', '--trace', str(accesses))
         return last_line('sim/coh-sim', '--trace', str(accesses))
 
 
@@ -78,6 +79,10 @@ def run(results, full):
     # Seeds, each with a shape, network and workload of its own.
     results.run('unit: simulation', last_line, 'sim/coh-sim', '--vary',
                 '--seeds', '10000' if full else '500')
+    # The same of whole lanes: all policies of the engine.
+    results.run('unit: simulation of lanes', last_line, 'sim/lane-sim',
+                '--vary', '--events', '20000', '--seeds',
+                '10000' if full else '500')
     results.run('unit: recorded accesses, simulated', recorded)
     results.run('unit: fuzzing of frames and events', last_line,
                 'unit/fuzz-core', '300' if full else '10')

@@ -1,6 +1,6 @@
 /*
- * The simulator's insides: sim.c has clock, network and vCPUs, sim-node.c the
- * nodes with their memory
+ * The simulator's insides: sim.c has clock, vCPUs and what nodes may do with
+ * pages, sim-node.c nodes of the core and their network
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,19 +13,20 @@
 enum { SIM_NONE, SIM_RO, SIM_RW };
 
 typedef enum {
-    SIM_STEP,       /* @ev comes to @node                                   */
     SIM_NEXT,       /* the vCPU of @node looks for something to do          */
     SIM_ACCESS,     /* it does it                                           */
+    SIM_OWN,        /* the first of the ops' own kinds                      */
 } SimKind;
 
 typedef struct SimEvent {
     int64_t at_ns;
     uint64_t seq;
-    SimKind kind;
+    unsigned kind;          /* SimKind, or the ops' own                     */
     CohNodeId node;
     bool held;              /* was held back before */
     uint32_t version;       /* of the data it carries */
     CohEvent ev;
+    struct SimBunch *bunch; /* lane nodes: of frames */
 } SimEvent;
 
 typedef struct SimNode {
@@ -43,6 +44,7 @@ typedef struct SimNode {
     uint64_t turn;
     unsigned foreign;       /* pages of other homes held here */
     CohPage hand;           /* where to look for something to evict */
+    struct SimLane *lane;   /* lane nodes */
 } SimNode;
 
 struct Sim {
@@ -50,6 +52,7 @@ struct Sim {
     ClusterMap *map;
     SimNode *node;
     uint32_t *latest;       /* version of each page; 0: untouched */
+    uint8_t *bytes;         /* lane nodes: that these versions have */
     uint16_t *readers, *writers;
     GArray *heap;
     uint64_t seq, random;
@@ -59,16 +62,28 @@ struct Sim {
     SimResult result;
 };
 
-Sim *sim_new(const SimConfig *config);
-void sim_free(Sim *sim);
+struct SimNodeOps {
+    /* Make @n, which is zero; its tables of pages are there. */
+    void (*init)(Sim *sim, SimNode *n, CohNodeId id);
+    void (*free)(SimNode *n);
+    /* The vCPU of @n waits: what it wants to do is @n->access. */
+    void (*fault)(Sim *sim, SimNode *n);
+    /* It has written a page, whose version is new; NULL: nothing to do. */
+    void (*wrote)(SimNode *n, CohPage page);
+    /* An event of the ops' own kinds. */
+    void (*happen)(Sim *sim, SimNode *n, const SimEvent *event);
+    /* Add what it has counted by itself, at the end; NULL: nothing. */
+    void (*count)(SimNode *n, SimResult *result);
+    /* It operates on words; else it writes instead. */
+    bool operates;
+};
+
 void sim_violated(Sim *sim, const char *what);
 void sim_schedule(Sim *sim, SimEvent event);
-void sim_send(Sim *sim, CohNodeId from, CohPage page, const CohDo *d,
-              uint32_t version);
 void sim_try_access(Sim *sim, SimNode *n);
 /* The access that @n waits for, or did at once, is over. */
 void sim_access_done(Sim *sim, SimNode *n);
-void sim_step(Sim *sim, SimNode *n, const SimEvent *event);
-void sim_check_end(Sim *sim);
+/* What @n may do with @page from now on. */
+void sim_set_mem(Sim *sim, SimNode *n, CohPage page, uint8_t mem);
 
 #endif

@@ -1,89 +1,67 @@
 /*
- * The simulator's nodes: what the engine does, without its world
+ * The simulator's nodes: the core, and a model of what the engine does
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
 #include "sim-internal.h"
 
-static void set_tables(SimNode *n, CohNodeId id, const ClusterMap *map)
+#define HEAD_BYTES 48
+
+/* Of core nodes: @ev comes to @node. */
+enum { CORE_STEP = SIM_OWN };
+
+/* --------------------------------------------------------------- network */
+
+static int64_t travel_ns(Sim *sim, const CohDo *d)
 {
-    n->node = (CohNode) {
-        .id = id, .map = map, .peer = g_malloc0(coh_node_peer_bytes(map)),
-    };
-    coh_node_set_homes(&n->node, g_malloc(coh_node_index_bytes(map)),
-                       g_malloc0(coh_node_home_bytes(map, id)));
+    const SimConfig *c = sim->config;
+
+    /* Jitter of up to a quarter: messages of one pair change places. */
+    return c->wire_ns + (d->data ? c->page_ns : 0) +
+           sim_random(sim, c->wire_ns / 4 + 1);
 }
 
-Sim *sim_new(const SimConfig *c)
+static unsigned payload_bytes(const CohDo *d, uint32_t version)
 {
-    Sim *sim = g_new0(Sim, 1);
-
-    sim->config = c;
-    sim->random = c->seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
-    sim->map = cluster_map_new_even(c->nodes, c->pages, c->stretch_bits);
-    sim->node = g_new0(SimNode, c->nodes);
-    sim->latest = g_new0(uint32_t, c->pages);
-    sim->readers = g_new0(uint16_t, c->pages);
-    sim->writers = g_new0(uint16_t, c->pages);
-    sim->heap = g_array_new(false, false, sizeof(SimEvent));
-    for (unsigned n = 0; n < c->nodes; n++) {
-        SimNode *node = &sim->node[n];
-
-        set_tables(node, n, sim->map);
-        node->mem = g_new0(uint8_t, c->pages);
-        node->version = g_new0(uint32_t, c->pages);
-        node->kept = g_hash_table_new(NULL, NULL);
-        node->stalled = g_hash_table_new(NULL, NULL);
-        hold_init(&node->hold, c->hold_ns, HOLD_FETCHES);
+    switch (d->msg) {
+    case COH_EV_GETV:
+    case COH_EV_FWD_GETV:
+    case COH_EV_VALUE:
+        return COH_OP_BYTES;
+    default:
+        return d->data && version ? COH_PAGE_SIZE : 0;
     }
-    return sim;
 }
 
-static void free_queue(gpointer page, gpointer queue, gpointer unused)
+static void send_all(Sim *sim, CohNodeId from, CohPage page, const CohDo *d,
+              uint32_t version)
 {
-    g_queue_free_full(queue, g_free);
-}
+    CohNodeId to = coh_set_next(&d->to, 0);
+    int64_t leaves_ns = sim->now_ns;
 
-void sim_free(Sim *sim)
-{
-    for (unsigned n = 0; n < sim->config->nodes; n++) {
-        SimNode *node = &sim->node[n];
+    for (; to != COH_NODE_NONE; to = coh_set_next(&d->to, to + 1)) {
+        SimEvent event = {
+            .at_ns = leaves_ns, .kind = CORE_STEP, .node = to,
+            .version = version,
+            .ev = {
+                .type = d->msg, .from = from, .requester = d->requester,
+                .acks = d->acks, .page = page,
+            },
+        };
 
-        g_free(node->node.peer);
-        g_free(node->node.home);
-        g_free(node->node.entries);
-        g_free(node->mem);
-        g_free(node->version);
-        g_hash_table_unref(node->kept);
-        g_hash_table_foreach(node->stalled, free_queue, NULL);
-        g_hash_table_unref(node->stalled);
+        if (to != from) {
+            event.at_ns += travel_ns(sim, d);
+            sim->result.messages++;
+            sim->result.by_type[d->msg]++;
+            sim->result.bytes += HEAD_BYTES + payload_bytes(d, version);
+        }
+        sim_schedule(sim, event);
+        leaves_ns += d->msg == COH_EV_INV ? sim->config->apart_ns : 0;
     }
-    g_free(sim->node);
-    g_free(sim->latest);
-    g_free(sim->readers);
-    g_free(sim->writers);
-    g_array_unref(sim->heap);
-    cluster_map_free(sim->map);
-    g_free(sim);
 }
 
 /* ---------------------------------------------------------------- memory */
-
-static void set_mem(Sim *sim, SimNode *n, CohPage page, uint8_t mem)
-{
-    uint8_t old = n->mem[page];
-
-    sim->readers[page] += (mem == SIM_RO) - (old == SIM_RO);
-    sim->writers[page] += (mem == SIM_RW) - (old == SIM_RW);
-    if (cluster_map_home(sim->map, page) != n->node.id) {
-        n->foreign += (mem != SIM_NONE) - (old != SIM_NONE);
-    }
-    n->mem[page] = mem;
-    if (sim->writers[page] + (sim->readers[page] > 0) > 1) {
-        sim_violated(sim, "more than a single writer or many readers");
-    }
-}
 
 /* What one pass over a few pages finds; as the engine does. */
 static void evict_some(Sim *sim, SimNode *n)
@@ -96,7 +74,7 @@ static void evict_some(Sim *sim, SimNode *n)
             cluster_map_home(sim->map, page) != n->node.id) {
             sim->result.evictions++;
             sim_schedule(sim, (SimEvent) {
-                .at_ns = sim->now_ns, .kind = SIM_STEP, .node = n->node.id,
+                .at_ns = sim->now_ns, .kind = CORE_STEP, .node = n->node.id,
                 .ev = {
                     .type = COH_EV_EVICT, .from = n->node.id, .page = page,
                 },
@@ -110,7 +88,7 @@ static void installed(Sim *sim, SimNode *n, CohPage page)
 {
     hold_installed(&n->hold, page, 1, sim->now_ns);
     sim_schedule(sim, (SimEvent) {
-        .at_ns = sim->now_ns, .kind = SIM_STEP, .node = n->node.id,
+        .at_ns = sim->now_ns, .kind = CORE_STEP, .node = n->node.id,
         .ev = {
             .type = COH_EV_INSTALLED, .from = n->node.id, .page = page,
         },
@@ -127,7 +105,7 @@ static void install(Sim *sim, SimNode *n, CohPage page, uint8_t mem,
         sim_violated(sim, "an installation over something else");
     }
     n->version[page] = version;
-    set_mem(sim, n, page, mem);
+    sim_set_mem(sim, n, page, mem);
     installed(sim, n, page);
 }
 
@@ -139,6 +117,8 @@ static bool awaits_answer(const SimNode *n, CohPage page)
            n->access.page == page;
 }
 
+static void step(Sim *sim, SimNode *n, const SimEvent *event);
+
 /* What the node itself asks for: at once, before anything else can happen. */
 static void step_now(Sim *sim, SimNode *n, CohEventType type, CohPage page)
 {
@@ -147,7 +127,7 @@ static void step_now(Sim *sim, SimNode *n, CohEventType type, CohPage page)
         .ev = { .type = type, .from = n->node.id, .page = page },
     };
 
-    sim_step(sim, n, &event);
+    step(sim, n, &event);
 }
 
 static void operate(Sim *sim, SimNode *n, CohPage page, uint32_t *copied)
@@ -242,11 +222,11 @@ static void memory_act(Sim *sim, SimNode *n, const SimEvent *event,
                             GUINT_TO_POINTER(event->version));
         break;
     case COH_ACT_UNPROTECT:
-        set_mem(sim, n, page, SIM_RW);
+        sim_set_mem(sim, n, page, SIM_RW);
         installed(sim, n, page);
         break;
     case COH_ACT_PROTECT:
-        set_mem(sim, n, page, SIM_RO);
+        sim_set_mem(sim, n, page, SIM_RO);
         break;
     case COH_ACT_COPY:
         *copied = n->version[page];
@@ -255,7 +235,7 @@ static void memory_act(Sim *sim, SimNode *n, const SimEvent *event,
         *copied = n->version[page];
         /* fall through */
     case COH_ACT_ZAP:
-        set_mem(sim, n, page, SIM_NONE);
+        sim_set_mem(sim, n, page, SIM_NONE);
         break;
     case COH_ACT_WAKE:
         if (n->busy && n->fault_ns && n->access.page == page &&
@@ -336,7 +316,7 @@ static void perform(Sim *sim, SimNode *n, const SimEvent *event,
         const CohDo *d = &acts->act[i];
 
         if (d->act == COH_ACT_NONE) {
-            sim_send(sim, n->node.id, event->ev.page, d, copied);
+            send_all(sim, n->node.id, event->ev.page, d, copied);
         } else {
             memory_act(sim, n, event, d->act, &copied);
         }
@@ -371,7 +351,7 @@ static bool put_off(Sim *sim, SimNode *n, const SimEvent *event)
     return false;
 }
 
-void sim_step(Sim *sim, SimNode *n, const SimEvent *event)
+static void step(Sim *sim, SimNode *n, const SimEvent *event)
 {
     CohActions acts;
 
@@ -400,48 +380,65 @@ void sim_step(Sim *sim, SimNode *n, const SimEvent *event)
     }
 }
 
-/* ------------------------------------------------------------------- end */
+/* ------------------------------------------------------------------- ops */
 
-static bool entry_agrees(const Sim *sim, const CohHome *home, CohPage page)
+static void set_tables(SimNode *n, CohNodeId id, const ClusterMap *map)
 {
-    for (unsigned n = 0; n < sim->config->nodes; n++) {
-        uint8_t wanted = SIM_NONE;
-
-        if (home->state == COH_HOME_S && coh_set_has(&home->sharers, n)) {
-            wanted = SIM_RO;
-        } else if (home->state == COH_HOME_M && home->owner == n) {
-            wanted = SIM_RW;
-        }
-        if (sim->node[n].mem[page] != wanted ||
-            (wanted && sim->node[n].version[page] != sim->latest[page])) {
-            return false;
-        }
-    }
-    return home->state == COH_HOME_U || home->state == COH_HOME_S ||
-           home->state == COH_HOME_M;
+    n->node = (CohNode) {
+        .id = id, .map = map, .peer = g_malloc0(coh_node_peer_bytes(map)),
+    };
+    coh_node_set_homes(&n->node, g_malloc(coh_node_index_bytes(map)),
+                       g_malloc0(coh_node_home_bytes(map, id)));
 }
 
-void sim_check_end(Sim *sim)
+static void core_init(Sim *sim, SimNode *n, CohNodeId id)
 {
-    if (sim->config->lose_at) {
-        return;
-    }
-    for (unsigned n = 0; n < sim->config->nodes; n++) {
-        if (sim->node[n].fault_ns) {
-            sim_violated(sim, sim->node[n].access.operate
-                              ? "an operation waits for ever"
-                              : "an access waits for ever");
-        }
-    }
-    if (sim->operated != sim->answered) {
-        sim_violated(sim, "an operation was done twice, or not at all");
-    }
-    for (CohPage page = 0; page < sim->config->pages; page++) {
-        CohNodeId home = cluster_map_home(sim->map, page);
-        const CohNode *node = &sim->node[home].node;
+    set_tables(n, id, sim->map);
+    n->kept = g_hash_table_new(NULL, NULL);
+    n->stalled = g_hash_table_new(NULL, NULL);
+    hold_init(&n->hold, sim->config->hold_ns, HOLD_FETCHES);
+}
 
-        if (!entry_agrees(sim, coh_node_home(node, page), page)) {
-            sim_violated(sim, "a directory is not what the nodes hold");
-        }
+static void free_queue(gpointer page, gpointer queue, gpointer unused)
+{
+    g_queue_free_full(queue, g_free);
+}
+
+static void core_free(SimNode *n)
+{
+    g_free(n->node.peer);
+    g_free(n->node.home);
+    g_free(n->node.entries);
+    g_hash_table_unref(n->kept);
+    g_hash_table_foreach(n->stalled, free_queue, NULL);
+    g_hash_table_unref(n->stalled);
+}
+
+static void core_fault(Sim *sim, SimNode *n)
+{
+    const SimAccess *a = &n->access;
+
+    sim_schedule(sim, (SimEvent) {
+        .at_ns = sim->now_ns, .kind = CORE_STEP, .node = n->node.id,
+        .ev = {
+            .type = a->operate ? COH_EV_OPERATE :
+                    a->write ? COH_EV_STORE : COH_EV_LOAD,
+            .from = n->node.id, .page = a->page,
+        },
+    });
+}
+
+static void core_happen(Sim *sim, SimNode *n, const SimEvent *event)
+{
+    if (!sim->node[event->ev.from].lost) {
+        step(sim, n, event);
     }
 }
+
+const SimNodeOps sim_core_nodes = {
+    .init = core_init,
+    .free = core_free,
+    .fault = core_fault,
+    .happen = core_happen,
+    .operates = true,
+};

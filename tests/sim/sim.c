@@ -4,10 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "accel/distkvm/engine/hold.h"
 #include "sim-internal.h"
-
-#define HEAD_BYTES 48
 
 /* xorshift64*: small, fast, and good enough to choose pages with. */
 uint64_t sim_random(Sim *sim, uint64_t below)
@@ -36,7 +33,8 @@ uint64_t sim_turn(Sim *sim, CohNodeId node)
 void sim_defaults(SimConfig *config)
 {
     *config = (SimConfig) {
-        .nodes = 4, .pages = 1024, .seed = 1, .events = 100000,
+        .ops = &sim_core_nodes, .nodes = 4, .pages = 1024, .seed = 1,
+        .events = 100000,
         .hold_ns = 100000, .wire_ns = 10000, .page_ns = 1000,
         .handle_ns = 1000, .workload = sim_workload("mixed"),
     };
@@ -90,53 +88,57 @@ static SimEvent take_first(Sim *sim)
     return first;
 }
 
-/* --------------------------------------------------------------- network */
+/* ------------------------------------------------------ nodes and pages */
 
-static int64_t travel_ns(Sim *sim, const CohDo *d)
+static Sim *sim_new(const SimConfig *c)
 {
-    const SimConfig *c = sim->config;
+    Sim *sim = g_new0(Sim, 1);
 
-    /* Jitter of up to a quarter: messages of one pair change places. */
-    return c->wire_ns + (d->data ? c->page_ns : 0) +
-           sim_random(sim, c->wire_ns / 4 + 1);
-}
-
-static unsigned payload_bytes(const CohDo *d, uint32_t version)
-{
-    switch (d->msg) {
-    case COH_EV_GETV:
-    case COH_EV_FWD_GETV:
-    case COH_EV_VALUE:
-        return COH_OP_BYTES;
-    default:
-        return d->data && version ? COH_PAGE_SIZE : 0;
+    sim->config = c;
+    sim->random = c->seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
+    sim->map = cluster_map_new_even(c->nodes, c->pages, c->stretch_bits);
+    sim->node = g_new0(SimNode, c->nodes);
+    sim->latest = g_new0(uint32_t, c->pages);
+    sim->readers = g_new0(uint16_t, c->pages);
+    sim->writers = g_new0(uint16_t, c->pages);
+    sim->heap = g_array_new(false, false, sizeof(SimEvent));
+    for (unsigned n = 0; n < c->nodes; n++) {
+        sim->node[n].mem = g_new0(uint8_t, c->pages);
+        sim->node[n].version = g_new0(uint32_t, c->pages);
+        c->ops->init(sim, &sim->node[n], n);
     }
+    return sim;
 }
 
-void sim_send(Sim *sim, CohNodeId from, CohPage page, const CohDo *d,
-              uint32_t version)
+static void sim_free(Sim *sim)
 {
-    CohNodeId to = coh_set_next(&d->to, 0);
-    int64_t leaves_ns = sim->now_ns;
+    for (unsigned n = 0; n < sim->config->nodes; n++) {
+        sim->config->ops->free(&sim->node[n]);
+        g_free(sim->node[n].mem);
+        g_free(sim->node[n].version);
+    }
+    g_free(sim->node);
+    g_free(sim->latest);
+    g_free(sim->bytes);
+    g_free(sim->readers);
+    g_free(sim->writers);
+    g_array_unref(sim->heap);
+    cluster_map_free(sim->map);
+    g_free(sim);
+}
 
-    for (; to != COH_NODE_NONE; to = coh_set_next(&d->to, to + 1)) {
-        SimEvent event = {
-            .at_ns = leaves_ns, .kind = SIM_STEP, .node = to,
-            .version = version,
-            .ev = {
-                .type = d->msg, .from = from, .requester = d->requester,
-                .acks = d->acks, .page = page,
-            },
-        };
+void sim_set_mem(Sim *sim, SimNode *n, CohPage page, uint8_t mem)
+{
+    uint8_t old = n->mem[page];
 
-        if (to != from) {
-            event.at_ns += travel_ns(sim, d);
-            sim->result.messages++;
-            sim->result.by_type[d->msg]++;
-            sim->result.bytes += HEAD_BYTES + payload_bytes(d, version);
-        }
-        sim_schedule(sim, event);
-        leaves_ns += d->msg == COH_EV_INV ? sim->config->apart_ns : 0;
+    sim->readers[page] += (mem == SIM_RO) - (old == SIM_RO);
+    sim->writers[page] += (mem == SIM_RW) - (old == SIM_RW);
+    if (cluster_map_home(sim->map, page) != n->node.id) {
+        n->foreign += (mem != SIM_NONE) - (old != SIM_NONE);
+    }
+    n->mem[page] = mem;
+    if (sim->writers[page] + (sim->readers[page] > 0) > 1) {
+        sim_violated(sim, "more than a single writer or many readers");
     }
 }
 
@@ -195,6 +197,9 @@ static void load_or_store(Sim *sim, SimNode *n)
     }
     if (n->access.write) {
         n->version[page] = ++sim->latest[page];
+        if (sim->config->ops->wrote) {
+            sim->config->ops->wrote(n, page);
+        }
     }
     sim_access_done(sim, n);
 }
@@ -210,14 +215,7 @@ void sim_try_access(Sim *sim, SimNode *n)
         return;
     }
     n->fault_ns = n->fault_ns ?: MAX(sim->now_ns, 1);
-    sim_schedule(sim, (SimEvent) {
-        .at_ns = sim->now_ns, .kind = SIM_STEP, .node = n->node.id,
-        .ev = {
-            .type = a->operate ? COH_EV_OPERATE :
-                    a->write ? COH_EV_STORE : COH_EV_LOAD,
-            .from = n->node.id, .page = a->page,
-        },
-    });
+    sim->config->ops->fault(sim, n);
 }
 
 static void next_access(Sim *sim, SimNode *n)
@@ -232,6 +230,10 @@ static void next_access(Sim *sim, SimNode *n)
         return;
     }
     n->access.page %= sim->config->pages;
+    if (!sim->config->ops->operates) {
+        n->access.write |= n->access.operate;
+        n->access.operate = false;
+    }
     sim_schedule(sim, (SimEvent) {
         .at_ns = sim->now_ns + n->access.think_ns, .kind = SIM_ACCESS,
         .node = n->node.id,
@@ -244,19 +246,18 @@ static void happen(Sim *sim, const SimEvent *event)
 {
     SimNode *n = &sim->node[event->node];
 
-    if (n->lost || (event->kind == SIM_STEP &&
-                    sim->node[event->ev.from].lost)) {
+    if (n->lost) {
         return;
     }
     switch (event->kind) {
-    case SIM_STEP:
-        sim_step(sim, n, event);
-        break;
     case SIM_NEXT:
         next_access(sim, n);
         break;
     case SIM_ACCESS:
         sim_try_access(sim, n);
+        break;
+    default:
+        sim->config->ops->happen(sim, n, event);
         break;
     }
 }
@@ -285,6 +286,52 @@ static void run_events(Sim *sim)
     }
 }
 
+/* ------------------------------------------------------------------- end */
+
+static bool entry_agrees(const Sim *sim, const CohHome *home, CohPage page)
+{
+    for (unsigned n = 0; n < sim->config->nodes; n++) {
+        uint8_t wanted = SIM_NONE;
+
+        if (home->state == COH_HOME_S && coh_set_has(&home->sharers, n)) {
+            wanted = SIM_RO;
+        } else if (home->state == COH_HOME_M && home->owner == n) {
+            wanted = SIM_RW;
+        }
+        if (sim->node[n].mem[page] != wanted ||
+            (wanted && sim->node[n].version[page] != sim->latest[page])) {
+            return false;
+        }
+    }
+    return home->state == COH_HOME_U || home->state == COH_HOME_S ||
+           home->state == COH_HOME_M;
+}
+
+static void check_end(Sim *sim)
+{
+    if (sim->config->lose_at) {
+        return;
+    }
+    for (unsigned n = 0; n < sim->config->nodes; n++) {
+        if (sim->node[n].fault_ns) {
+            sim_violated(sim, sim->node[n].access.operate
+                              ? "an operation waits for ever"
+                              : "an access waits for ever");
+        }
+    }
+    if (sim->operated != sim->answered) {
+        sim_violated(sim, "an operation was done twice, or not at all");
+    }
+    for (CohPage page = 0; page < sim->config->pages; page++) {
+        CohNodeId home = cluster_map_home(sim->map, page);
+        const CohNode *node = &sim->node[home].node;
+
+        if (!entry_agrees(sim, coh_node_home(node, page), page)) {
+            sim_violated(sim, "a directory is not what the nodes hold");
+        }
+    }
+}
+
 SimResult sim_run(const SimConfig *config)
 {
     Sim *sim = sim_new(config);
@@ -297,7 +344,10 @@ SimResult sim_run(const SimConfig *config)
     }
     run_events(sim);
     if (!sim->result.violation) {
-        sim_check_end(sim);
+        check_end(sim);
+    }
+    for (unsigned n = 0; config->ops->count && n < config->nodes; n++) {
+        config->ops->count(&sim->node[n], &sim->result);
     }
     sim->result.end_ns = sim->now_ns;
     result = sim->result;

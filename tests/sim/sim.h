@@ -34,7 +34,16 @@ typedef struct SimWorkload {
     void (*next)(Sim *sim, CohNodeId node, SimAccess *access);
 } SimWorkload;
 
+/* What a simulated node is made of; sim-internal.h. */
+typedef struct SimNodeOps SimNodeOps;
+
+/* The core of the protocol, around it a model of what the engine does. */
+extern const SimNodeOps sim_core_nodes;
+/* A lane of the engine with all its parts; without operations on words. */
+extern const SimNodeOps sim_lane_nodes;
+
 typedef struct SimConfig {
+    const SimNodeOps *ops;
     unsigned nodes;         /* 2 to COH_NODES_MAX                           */
     unsigned pages;
     unsigned stretch_bits;  /* of a page number; 0: any page any home       */
@@ -42,13 +51,17 @@ typedef struct SimConfig {
     uint64_t seed;
     uint64_t events;        /* end after so many                            */
     unsigned cap_pages;     /* foreign pages a node keeps; 0: any number    */
+    /* Lane nodes, as EngineConfig has them. */
+    unsigned readahead, delta_pages;
+    bool walks_write;
     int64_t hold_ns;
     int64_t wire_ns;        /* one way, without the page                    */
     int64_t page_ns;        /* more for a page                              */
     int64_t handle_ns;      /* a node's time for one event                  */
     int64_t apart_ns;       /* between the INVs of one step; 0: at once     */
     unsigned slow_node;     /* its events take tenfold; 0: none             */
-    uint64_t lose_at;       /* lose the last node at this event; 0: never   */
+    uint64_t lose_at;       /* core nodes: lose the last one at this event; */
+                            /* 0: never                                     */
     FILE *trace;            /* a line for every step, or NULL               */
 } SimConfig;
 

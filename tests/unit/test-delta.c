@@ -23,11 +23,11 @@ static void test_ping_pong(void)
     size_t len;
 
     fill(data);
-    delta_keep(a, 5, version, data);
-    delta_keep(b, 5, version, data);
+    delta_store(a, 5, version, data);
+    delta_store(b, 5, version, data);
     for (int turn = 0; turn < 1000; turn++) {
         Delta *to = turn & 1 ? a : b, *from = turn & 1 ? b : a;
-        uint64_t have = delta_promise(to, 5);
+        uint64_t have = delta_pin(to, 5);
 
         data[g_test_rand_int_range(0, COH_PAGE_SIZE)] ^= 1;
         len = delta_encode(from, 5, have, data, wire);
@@ -35,9 +35,9 @@ static void test_ping_pong(void)
         g_assert_true(delta_decode(to, 5, wire, len, rebuilt));
         g_assert_cmpmem(rebuilt, COH_PAGE_SIZE, data, COH_PAGE_SIZE);
         version = delta_new_version(from);
-        delta_keep(from, 5, version, data);
-        delta_settle(to, 5);
-        delta_keep(to, 5, version, data);
+        delta_store(from, 5, version, data);
+        delta_unpin(to, 5);
+        delta_store(to, 5, version, data);
     }
     delta_free(a);
     delta_free(b);
@@ -50,34 +50,34 @@ static void test_mismatch(void)
     size_t len;
 
     fill(data);
-    delta_keep(a, 5, delta_new_version(a), data);
+    delta_store(a, 5, delta_new_version(a), data);
     len = delta_encode(a, 5, delta_version(a, 5), data, wire);
     g_assert_cmpint(len, ==, DELTA_HEAD);
     /* b has not got what this builds on. */
     g_assert_false(delta_decode(b, 5, wire, len, rebuilt));
-    delta_keep(b, 5, delta_new_version(b), data);
+    delta_store(b, 5, delta_new_version(b), data);
     g_assert_false(delta_decode(b, 5, wire, len, rebuilt));
     /* What b has is nothing to a: the page goes whole. */
     g_assert_cmpint(delta_encode(a, 5, delta_version(b, 5), data, wire), ==,
                     0);
     /* Pages that share a slot. */
-    delta_keep(a, 21, delta_new_version(a), data);
+    delta_store(a, 21, delta_new_version(a), data);
     g_assert_cmpint(delta_version(a, 5), ==, 0);
     delta_free(a);
     delta_free(b);
 }
 
-static void test_promise(void)
+static void test_pin(void)
 {
     Delta *a = delta_new(0, 0, 16);
     uint64_t version = delta_new_version(a);
 
-    delta_keep(a, 5, version, data);
-    g_assert_cmpint(delta_promise(a, 5), ==, version);
-    delta_keep(a, 21, delta_new_version(a), data);
+    delta_store(a, 5, version, data);
+    g_assert_cmpint(delta_pin(a, 5), ==, version);
+    delta_store(a, 21, delta_new_version(a), data);
     g_assert_cmpint(delta_version(a, 5), ==, version);
-    delta_settle(a, 5);
-    delta_keep(a, 21, delta_new_version(a), data);
+    delta_unpin(a, 5);
+    delta_store(a, 21, delta_new_version(a), data);
     g_assert_cmpint(delta_version(a, 5), ==, 0);
     delta_free(a);
 }
@@ -102,7 +102,7 @@ static void test_hostile(void)
 {
     Delta *a = delta_new(0, 0, 16);
 
-    delta_keep(a, 5, delta_new_version(a), data);
+    delta_store(a, 5, delta_new_version(a), data);
     for (int i = 0; i < 100000; i++) {
         size_t len = g_test_rand_int_range(0, 400);
         g_autofree uint8_t *exact = g_malloc(len);
@@ -120,7 +120,7 @@ static void test_off(void)
 {
     Delta *a = delta_new(0, 0, 0);
 
-    delta_keep(a, 5, delta_new_version(a), data);
+    delta_store(a, 5, delta_new_version(a), data);
     g_assert_cmpint(delta_version(a, 5), ==, 0);
     g_assert_cmpint(delta_encode(a, 5, 0, data, wire), ==, 0);
     delta_free(a);
@@ -162,9 +162,9 @@ static void test_incarnation(void)
     uint64_t version = delta_new_version(old);
 
     fill(data);
-    delta_keep(b, 5, version, data);
+    delta_store(b, 5, version, data);
     data[0] ^= 1;
-    delta_keep(again, 5, delta_new_version(again), data);
+    delta_store(again, 5, delta_new_version(again), data);
     /* The same place in the count, and other bytes. */
     g_assert_cmpint(delta_encode(again, 5, delta_version(b, 5), data, wire),
                     ==, 0);
@@ -178,7 +178,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/delta/ping-pong", test_ping_pong);
     g_test_add_func("/delta/mismatch", test_mismatch);
-    g_test_add_func("/delta/promise", test_promise);
+    g_test_add_func("/delta/pin", test_pin);
     g_test_add_func("/delta/zero-base", test_zero_base);
     g_test_add_func("/delta/hostile", test_hostile);
     g_test_add_func("/delta/off", test_off);

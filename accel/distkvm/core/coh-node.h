@@ -44,7 +44,7 @@ typedef struct CohNode {
     CohHome *entries;   /* the caller's block that those are in             */
 } CohNode;
 
-/* Entry of @page, which must be in coherent RAM; NULL if its home is not here. */
+/* Entry of @page, which must be in coherent RAM; NULL: another node is home. */
 static inline CohHome *coh_node_home(const CohNode *node, CohPage page)
 {
     CohHome *home = node->home[page >> node->map->bits];

@@ -1,13 +1,32 @@
 /*
- * distkvm: where the engine's thread runs
+ * distkvm: the part of a lane that chooses the CPU of its thread
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qemu/timer.h"
 #include "affinity.h"
 
 /* In /proc/self/task/TID/stat, counted behind the name's ")". */
 #define STAT_PROCESSOR 37
+
+static void affinity_init(void *part, LaneCtx *ctx)
+{
+    affinity_start(part, false);
+}
+
+static void affinity_free(void *part)
+{
+    Affinity *a = part;
+
+    vcpu_affinity_free(&a->vcpu);
+    for (int i = 0; i < AFFINITY_THREADS; i++) {
+        if (a->thread[i].fd >= 0) {
+            close(a->thread[i].fd);
+            a->thread[i].fd = -1;
+        }
+    }
+}
 
 static bool may_run_on(const cpu_set_t *set)
 {
@@ -15,62 +34,52 @@ static bool may_run_on(const cpu_set_t *set)
 }
 
 /*
- * Who is given the CPUs of its cpuset by name does not get those that the
- * cpuset gains later; so all there may be are given back to who had all it has.
+ * An explicit mask hides CPUs that the cpuset gains later.  A thread that had the
+ * whole cpuset is therefore restored with an all-ones mask.
  */
-static void find_allowed(Follow *f)
+static void find_allowed(Affinity *a)
 {
     cpu_set_t all, now;
 
     memset(&all, 0xff, sizeof(all));
     if (may_run_on(&all) && !sched_getaffinity(0, sizeof(now), &now) &&
-        CPU_EQUAL(&now, &f->allowed)) {
-        f->keep.usual = f->allowed;
-        f->keep.whole = all;
-        f->allowed = all;
+        CPU_EQUAL(&now, &a->allowed)) {
+        a->vcpu.usual = a->allowed;
+        a->vcpu.whole = all;
+        a->allowed = all;
     } else {
-        f->on = may_run_on(&f->allowed);
-        f->denied = !f->on;
+        a->on = may_run_on(&a->allowed);
+        a->denied = !a->on;
     }
 }
 
-void follow_init(Follow *f, bool on)
+void affinity_start(Affinity *a, bool on)
 {
-    memset(f, 0, sizeof(*f));
-    f->cpu = f->last = -1;
-    f->needed = FOLLOW_FAULTS;
-    keep_init(&f->keep);
-    for (int i = 0; i < FOLLOW_THREADS; i++) {
-        f->thread[i].fd = -1;
+    memset(a, 0, sizeof(*a));
+    a->cpu = a->last_cpu = -1;
+    a->n_needed = AFFINITY_FAULTS;
+    vcpu_affinity_init(&a->vcpu);
+    for (int i = 0; i < AFFINITY_THREADS; i++) {
+        a->thread[i].fd = -1;
     }
-    /* Where there is one CPU only, a peer may need it to answer. */
-    f->on = on && !sched_getaffinity(0, sizeof(f->allowed), &f->allowed) &&
-            CPU_COUNT(&f->allowed) > 1;
-    if (f->on) {
-        find_allowed(f);
-    }
-}
-
-void follow_free(Follow *f)
-{
-    keep_free(&f->keep);
-    for (int i = 0; i < FOLLOW_THREADS; i++) {
-        if (f->thread[i].fd >= 0) {
-            close(f->thread[i].fd);
-        }
+    /* On a host with one CPU a peer may need it to answer. */
+    a->on = on && !sched_getaffinity(0, sizeof(a->allowed), &a->allowed) &&
+            CPU_COUNT(&a->allowed) > 1;
+    if (a->on) {
+        find_allowed(a);
     }
 }
 
-int follow_decide(Follow *f, int cpu)
+int affinity_decide(Affinity *a, int cpu)
 {
-    f->row = cpu == f->last ? f->row + 1 : 1;
-    f->last = cpu;
-    if (f->cpu >= 0 && cpu != f->cpu) {
+    a->n_same_cpu = cpu == a->last_cpu ? a->n_same_cpu + 1 : 1;
+    a->last_cpu = cpu;
+    if (a->cpu >= 0 && cpu != a->cpu) {
         /* Several CPUs fault: there is no one place to be. */
-        f->needed = MIN(f->needed * 2, FOLLOW_FAULTS_MAX);
+        a->n_needed = MIN(a->n_needed * 2, AFFINITY_FAULTS_MAX);
         return -1;
     }
-    return f->row >= f->needed ? cpu : f->cpu;
+    return a->n_same_cpu >= a->n_needed ? cpu : a->cpu;
 }
 
 /* The CPU that a stat file names, or -1. */
@@ -90,16 +99,16 @@ static int read_cpu(int fd)
     return at ? atoi(at) : -1;
 }
 
-static int cpu_of(Follow *f, uint32_t tid, int64_t now_ns)
+static int cpu_of(Affinity *a, uint32_t tid, int64_t now_ns)
 {
-    FollowThread *t = &f->thread[tid % FOLLOW_THREADS];
+    AffinityThread *t = &a->thread[tid % AFFINITY_THREADS];
 
     if (t->tid != tid) {
-        keep_open(&t->fd, tid, "stat");
+        vcpu_affinity_open(&t->fd, tid, "stat");
         t->tid = tid;
         t->looked_ns = 0;
     }
-    if (!t->looked_ns || now_ns - t->looked_ns > FOLLOW_LOOK_NS) {
+    if (!t->looked_ns || now_ns - t->looked_ns > AFFINITY_LOOK_NS) {
         t->looked_ns = now_ns;
         t->cpu = t->fd < 0 ? -1 : read_cpu(t->fd);
         if (t->cpu < 0) {
@@ -110,56 +119,83 @@ static int cpu_of(Follow *f, uint32_t tid, int64_t now_ns)
     return t->cpu;
 }
 
-static void move_to(Follow *f, int where)
+static void move_to(Affinity *a, int cpu)
 {
     cpu_set_t one;
 
-    if (where == f->cpu) {
+    if (cpu == a->cpu) {
         return;
     }
     CPU_ZERO(&one);
-    if (where >= 0) {
-        CPU_SET(where, &one);
+    if (cpu >= 0) {
+        CPU_SET(cpu, &one);
     }
-    f->cpu = where;
-    if (!may_run_on(where >= 0 ? &one : &f->allowed)) {
-        may_run_on(&f->allowed);
-        f->on = false;
-        f->cpu = -1;
-        keep_end(&f->keep);
+    a->cpu = cpu;
+    if (!may_run_on(cpu >= 0 ? &one : &a->allowed)) {
+        may_run_on(&a->allowed);
+        a->on = false;
+        a->cpu = -1;
+        vcpu_affinity_release(&a->vcpu);
     }
 }
 
-void follow_fault(Follow *f, uint32_t tid, bool may_keep, int64_t now_ns)
+void affinity_fault(Affinity *a, uint32_t tid, bool may_bind, int64_t now_ns)
 {
     int cpu;
 
-    if (!f->on) {
+    if (!a->on) {
         return;
     }
-    f->alone = tid == f->tid ? f->alone + 1 : 1;
-    f->tid = tid;
-    cpu = cpu_of(f, tid, now_ns);
-    if (cpu < 0 || cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &f->allowed)) {
-        keep_end(&f->keep);
-    } else if (may_keep && f->alone >= FOLLOW_FAULTS &&
-               keep_near(&f->keep, tid, cpu, now_ns)) {
-        f->last = cpu;
-        move_to(f, cpu);
+    a->n_same_tid = tid == a->last_tid ? a->n_same_tid + 1 : 1;
+    a->last_tid = tid;
+    cpu = cpu_of(a, tid, now_ns);
+    if (cpu < 0 || cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &a->allowed)) {
+        vcpu_affinity_release(&a->vcpu);
+    } else if (may_bind && a->n_same_tid >= AFFINITY_FAULTS &&
+               vcpu_affinity_bind(&a->vcpu, tid, cpu, now_ns)) {
+        a->last_cpu = cpu;
+        move_to(a, cpu);
     } else {
-        keep_end(&f->keep);
-        move_to(f, follow_decide(f, cpu));
+        vcpu_affinity_release(&a->vcpu);
+        move_to(a, affinity_decide(a, cpu));
     }
 }
 
-void follow_rest(Follow *f)
+uint32_t affinity_bound_thread(const Affinity *a)
 {
-    keep_end(&f->keep);
+    return a->vcpu.tid;
 }
 
-void follow_pass(Follow *f, int64_t now_ns)
+void affinity_idle(Affinity *a)
 {
-    if (now_ns - f->keep.since_ns > KEEP_NS) {
-        keep_end(&f->keep);
+    vcpu_affinity_release(&a->vcpu);
+}
+
+void affinity_pass(Affinity *a, int64_t now_ns)
+{
+    if (now_ns - a->vcpu.since_ns > VCPU_BOUND_NS) {
+        vcpu_affinity_release(&a->vcpu);
     }
 }
+
+static bool affinity_run(void *part)
+{
+    Affinity *a = part;
+
+    if (a->vcpu.tid) {
+        affinity_pass(a, get_clock());
+    }
+    return false;
+}
+
+static void affinity_fail(void *part)
+{
+    affinity_idle(part);
+}
+
+const LanePart affinity_part = {
+    .init = affinity_init,
+    .free = affinity_free,
+    .run = affinity_run,
+    .fail = affinity_fail,
+};

@@ -1,86 +1,133 @@
 /*
- * distkvm: pages on the wire, whole or in blocks
- *
- * The protocol sends pages; here they become frames.  Nothing of it decides
- * anything: a page that arrives is the page that left.
+ * distkvm: the part of a lane that turns pages into frames and back
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
-#include "engine-internal.h"
+#include "codec.h"
 
-void engine_copied(Engine *e, const CohEvent *ev, bool owned)
+static void codec_init(void *part, LaneCtx *ctx)
 {
-    uint64_t version = delta_version(e->delta, ev->page);
+    Codec *codec = part;
 
-    e->copy_is_zero = buffer_is_zero(e->copy, COH_PAGE_SIZE);
-    e->copy_is_new = e->copy_is_zero;
-    if (e->copy_is_zero) {
-        e->copy_version = DELTA_ZERO_VERSION;
+    QEMU_BUILD_BUG_ON(COH_NODES_MAX * LANES_MAX >= 1 << DELTA_AUTHOR_BITS);
+    codec->ctx = ctx;
+    codec->delta = delta_new(ctx->node->id * LANES_MAX + ctx->lane,
+                             ctx->config->incarnation,
+                             ctx->config->delta_pages / ctx->config->lanes.n);
+}
+
+static void codec_free(void *part)
+{
+    Codec *codec = part;
+
+    delta_free(codec->delta);
+}
+
+/* --------------------------------------------------------------- outwards */
+
+void codec_copied(Codec *codec, const CohEvent *ev, bool owned)
+{
+    uint64_t version = delta_version(codec->delta, ev->page);
+
+    codec->copy_is_zero = buffer_is_zero(codec->copy, COH_PAGE_SIZE);
+    codec->copy_is_new = codec->copy_is_zero;
+    if (codec->copy_is_zero) {
+        codec->copy_version = DELTA_ZERO_VERSION;
         return;
     }
-    e->blocks_len = delta_encode(e->delta, ev->page, ev->have, e->copy,
-                                 e->blocks);
-    if (owned && delta_is_same(e->delta, ev->page, e->copy)) {
+    codec->blocks_len = delta_encode(codec->delta, ev->page, ev->have,
+                                     codec->copy, codec->blocks);
+    if (owned && delta_is_same(codec->delta, ev->page, codec->copy)) {
         /* Nothing was written: the processor walked a guest's page table. */
-        STAT_ADD(e, unchanged_pages_sent, 1);
-        walks_lost(&e->walks, ev->page, true);
+        STAT_ADD(codec->ctx, unchanged_pages_sent, 1);
+        pagewalk_left(codec->pagewalk, ev->page, true);
     } else if (owned || !version) {
-        /* An owner may have written; whoever only reads has not. */
-        walks_lost(&e->walks, ev->page, false);
-        version = delta_new_version(e->delta);
-        e->copy_is_new = true;
+        /* An owner may have written; a sharer has not. */
+        pagewalk_left(codec->pagewalk, ev->page, false);
+        version = delta_new_version(codec->delta);
+        codec->copy_is_new = true;
     }
-    e->copy_version = version;
+    codec->copy_version = version;
 }
 
-void engine_keep_copied(Engine *e, CohPage page)
+void codec_put_page(Codec *codec, WireFrame *frame)
 {
-    if (e->copy_is_new) {
-        delta_keep(e->delta, page, e->copy_version,
-                   e->copy_is_zero ? NULL : e->copy);
-        e->copy_is_new = false;
-    }
-}
+    LaneCtx *ctx = codec->ctx;
 
-void engine_put_page(Engine *e, WireFrame *frame)
-{
-    frame->id = e->copy_version;
-    frame->zero = e->copy_is_zero;
+    frame->id = codec->copy_version;
+    frame->zero = codec->copy_is_zero;
     if (frame->zero) {
-        STAT_ADD(e, zero_pages_sent, 1);
+        STAT_ADD(ctx, zero_pages_sent, 1);
         return;
     }
-    STAT_ADD(e, pages_sent, 1);
-    frame->payload = e->blocks_len ? e->blocks : e->copy;
-    frame->len = e->blocks_len ?: COH_PAGE_SIZE;
-    if (e->blocks_len) {
-        STAT_ADD(e, delta_pages_sent, 1);
-        STAT_ADD(e, delta_bytes_saved, COH_PAGE_SIZE - e->blocks_len);
+    STAT_ADD(ctx, pages_sent, 1);
+    frame->payload = codec->blocks_len ? codec->blocks : codec->copy;
+    frame->len = codec->blocks_len ?: COH_PAGE_SIZE;
+    if (codec->blocks_len) {
+        STAT_ADD(ctx, delta_pages_sent, 1);
+        STAT_ADD(ctx, delta_bytes_saved, COH_PAGE_SIZE - codec->blocks_len);
     }
 }
 
-bool engine_get_page(Engine *e, const WireFrame *frame, const void **data)
+void codec_drop_copy(Codec *codec)
+{
+    codec->copy_is_new = false;
+}
+
+void codec_store_sent(Codec *codec, CohPage page)
+{
+    if (codec->copy_is_new) {
+        delta_store(codec->delta, page, codec->copy_version,
+                    codec->copy_is_zero ? NULL : codec->copy);
+        codec->copy_is_new = false;
+    }
+}
+
+/* ---------------------------------------------------------------- inwards */
+
+bool codec_get_page(Codec *codec, const WireFrame *frame, const void **data)
 {
     *data = NULL;
     if (frame->zero) {
         /* Nothing to decode. */
     } else if (frame->len == COH_PAGE_SIZE) {
         *data = frame->payload;
-    } else if (delta_decode(e->delta, frame->addr, frame->payload, frame->len,
-                            e->rebuilt)) {
-        *data = e->rebuilt;
+    } else if (delta_decode(codec->delta, frame->addr, frame->payload,
+                            frame->len, codec->rebuilt)) {
+        *data = codec->rebuilt;
     } else {
         return false;
     }
-    /* Before anything else may be promised of this page. */
-    delta_settle(e->delta, frame->addr);
+    /* The request that named a version is answered. */
+    delta_unpin(codec->delta, frame->addr);
     return true;
 }
 
-void engine_keep_got(Engine *e, const WireFrame *frame, const void *data)
+void codec_store_received(Codec *codec, const WireFrame *frame,
+                          const void *data)
 {
-    delta_keep(e->delta, frame->addr,
-               data ? frame->id : DELTA_ZERO_VERSION, data);
+    delta_store(codec->delta, frame->addr,
+                data ? frame->id : DELTA_ZERO_VERSION, data);
 }
+
+uint64_t codec_pin_version(Codec *codec, CohPage page)
+{
+    return delta_pin(codec->delta, page);
+}
+
+void codec_unpin_version(Codec *codec, CohPage page)
+{
+    delta_unpin(codec->delta, page);
+}
+
+size_t codec_bytes(const Codec *codec)
+{
+    return delta_bytes(codec->delta);
+}
+
+const LanePart codec_part = {
+    .init = codec_init,
+    .free = codec_free,
+};

@@ -1,114 +1,73 @@
 /*
- * distkvm: the engine's part that knows how peers are reached
- *
- * Each lane has a transport, and each transport a way to every peer: an address
- * that it is given, or a stream that membership brings.  Lane n speaks with
- * lane n only.
+ * distkvm: the part of a lane that knows how peers are reached
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qemu/atomic.h"
 #include "qemu/bswap.h"
 #include "qemu/lockable.h"
-#include "engine-internal.h"
+#include "connect.h"
 
 /* Before each lane's address: its length. */
 #define ADDRESS_HEAD 2
-/* A thread that does not do what membership asks of it by then hangs. */
-#define HANG_MS 10000
 
-/* ----------------------------------------------------------- addresses */
-
-static void add_address(GByteArray *all, Engine *e)
+static void connect_init(void *part, LaneCtx *ctx)
 {
-    const TransportOps *ops = e->transport->ops;
+    Connect *connect = part;
+
+    connect->ctx = ctx;
+    qemu_mutex_init(&connect->lock);
+}
+
+static void connect_free(void *part)
+{
+    Connect *connect = part;
+    Transport *transport = connect->ctx->transport;
+
+    if (transport) {
+        transport->ops->destroy(transport);
+    }
+    for (CohNodeId n = 0; n < COH_NODES_MAX; n++) {
+        g_free(connect->path[n]);
+    }
+    qemu_mutex_destroy(&connect->lock);
+}
+
+bool connect_set_transport(Connect *connect, TransportNew *transport_new,
+                           Error **errp)
+{
+    LaneCtx *ctx = connect->ctx;
+    Transport *t = transport_new(&inbox_listener, connect->inbox, errp);
+
+    if (!t) {
+        return false;
+    }
+    if (ctx->transport) {
+        ctx->transport->ops->destroy(ctx->transport);
+    }
+    ctx->transport = t;
+    return true;
+}
+
+/* ------------------------------------------------------------- addresses */
+
+void connect_append_address(Connect *connect, GByteArray *all)
+{
+    Transport *transport = connect->ctx->transport;
     uint8_t head[ADDRESS_HEAD];
     const void *address;
 
-    e->address_len = 0;
-    if (ops->address) {
-        address = ops->address(e->transport, &e->address_len);
-        stw_le_p(head, e->address_len);
+    connect->address_len = 0;
+    if (transport->ops->address) {
+        address = transport->ops->address(transport, &connect->address_len);
+        stw_le_p(head, connect->address_len);
         g_byte_array_append(all, head, sizeof(head));
-        g_byte_array_append(all, address, e->address_len);
+        g_byte_array_append(all, address, connect->address_len);
     }
 }
 
-void engine_collect_addresses(Engine *e)
-{
-    g_byte_array_set_size(e->address, 0);
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
-        add_address(e->address, e->all[lane]);
-    }
-}
-
-/*
- * Membership waits for these calls, and must go on to say that a thread does
- * not do them.  So what they look at is theirs, and stays if that happens.
- */
-typedef struct ConnectCall {
-    TransportNew *transport_new;
-    TransportPeer peer;
-    Cookie ours, theirs;
-    uint8_t *address;
-    Error *err;
-    bool ok;
-} ConnectCall;
-
-static bool call_in_time(Engine *e, void (*fn)(Engine *, void *),
-                         ConnectCall *c, Error **errp)
-{
-    bool ok;
-
-    if (!engine_call_for(e, fn, c, HANG_MS)) {
-        error_setg(errp, "distkvm: this node's engine thread (lane %u) hangs",
-                   e->lane);
-        return false;
-    }
-    ok = c->ok;
-    error_propagate(errp, c->err);
-    g_free(c->address);
-    g_free(c);
-    return ok;
-}
-
-static void call_transport(Engine *e, void *opaque)
-{
-    ConnectCall *c = opaque;
-    Transport *t = c->transport_new(&engine_transport_listener, e, &c->err);
-
-    c->ok = t;
-    if (t) {
-        e->transport->ops->destroy(e->transport);
-        e->transport = t;
-    }
-}
-
-bool engine_set_transport(Engine *e, TransportNew *transport_new, Error **errp)
-{
-    bool ok = true;
-
-    for (unsigned lane = 0; ok && lane < e->config.lanes.n; lane++) {
-        ConnectCall *c = g_new0(ConnectCall, 1);
-
-        c->transport_new = transport_new;
-        ok = call_in_time(e->all[lane], call_transport, c, errp);
-    }
-    engine_collect_addresses(e);
-    return ok;
-}
-
-const void *engine_address(Engine *e, size_t *len)
-{
-    *len = e->address->len;
-    return e->address->len ? e->address->data : NULL;
-}
-
-/* --------------------------------------------------------------- peers */
-
-/* Each lane's address behind its length, two bytes, in order of lanes. */
+/* The address of @lane among all of @peer, or NULL if that is malformed. */
 static const uint8_t *lane_address(const TransportPeer *peer, unsigned lane,
                                    size_t *len)
 {
@@ -117,7 +76,7 @@ static const uint8_t *lane_address(const TransportPeer *peer, unsigned lane,
     for (unsigned i = 0; end - at >= ADDRESS_HEAD; i++) {
         *len = lduw_le_p(at);
         at += ADDRESS_HEAD;
-        if (*len > end - at) {
+        if (*len > (size_t)(end - at)) {
             return NULL;
         }
         if (i == lane) {
@@ -128,86 +87,57 @@ static const uint8_t *lane_address(const TransportPeer *peer, unsigned lane,
     return NULL;
 }
 
-static void note_path(Engine *e, CohNodeId peer)
-{
-    char *path = e->transport->ops->describe(e->transport, peer);
-    Engine *front = e->front;
+/* ----------------------------------------------------------------- peers */
 
-    QEMU_LOCK_GUARD(&front->lock);
-    g_free(front->path[peer]);
-    front->path[peer] = path;
+static void note_path(Connect *connect, CohNodeId peer)
+{
+    Transport *transport = connect->ctx->transport;
+    char *path = transport->ops->describe(transport, peer);
+
+    QEMU_LOCK_GUARD(&connect->lock);
+    g_free(connect->path[peer]);
+    connect->path[peer] = path;
 }
 
-static void call_connect(Engine *e, void *opaque)
+bool connect_peer(Connect *connect, const TransportPeer *of, Error **errp)
 {
-    ConnectCall *c = opaque;
-    TransportPeer peer = c->peer;
+    Transport *transport = connect->ctx->transport;
+    TransportPeer peer = *of;
+    bool ok = false;
 
-    peer.self = e->node.id;
+    peer.self = connect->ctx->node->id;
     if (peer.address) {
-        peer.address = lane_address(&c->peer, e->lane, &peer.address_len);
+        peer.address = lane_address(of, connect->ctx->lane,
+                                    &peer.address_len);
     }
-    if (!peer.address == !e->address_len) {
-        c->ok = e->transport->ops->connect(e->transport, &peer, &c->err);
+    if (!peer.address == !connect->address_len) {
+        ok = transport->ops->connect(transport, &peer, errp);
     } else {
-        error_setg(&c->err, "distkvm: node %d sent a malformed address",
+        error_setg(errp, "distkvm: node %d sent a malformed address",
                    peer.id);
     }
-    qatomic_set(&e->alive.reached[peer.id], false);
-    coh_set_remove(&e->expelled, peer.id);
-    if (c->ok) {
-        note_path(e, peer.id);
-    }
-    if (peer.stream) {
-        object_unref(OBJECT(peer.stream));
-    }
-}
-
-bool engine_connect_lane(Engine *e, unsigned lane, const TransportPeer *peer,
-                         Error **errp)
-{
-    ConnectCall *c = g_new0(ConnectCall, 1);
-
-    c->peer = *peer;
-    if (peer->address) {
-        c->ours = *peer->ours;
-        c->theirs = *peer->theirs;
-        c->address = g_memdup2(peer->address, peer->address_len);
-        c->peer.ours = &c->ours;
-        c->peer.theirs = &c->theirs;
-        c->peer.address = c->address;
-    }
-    if (peer->stream) {
-        object_ref(OBJECT(peer->stream));
-    }
-    return call_in_time(e->all[lane], call_connect, c, errp);
-}
-
-bool engine_connect(Engine *e, const TransportPeer *peer, Error **errp)
-{
-    bool ok = true;
-
-    for (unsigned lane = 0; ok && lane < e->config.lanes.n; lane++) {
-        ok = engine_connect_lane(e, lane, peer, errp);
+    alive_connected(connect->alive, peer.id);
+    inbox_admit(connect->inbox, peer.id);
+    if (ok) {
+        note_path(connect, peer.id);
     }
     return ok;
 }
 
-static void call_disconnect(Engine *e, void *opaque)
+void connect_drop_peer(Connect *connect, CohNodeId peer)
 {
-    e->transport->ops->disconnect(e->transport, GPOINTER_TO_UINT(opaque));
+    Transport *transport = connect->ctx->transport;
+
+    transport->ops->disconnect(transport, peer);
 }
 
-void engine_disconnect(Engine *e, CohNodeId peer)
+char *connect_describe(Connect *connect, CohNodeId peer)
 {
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
-        engine_call_for(e->all[lane], call_disconnect, GUINT_TO_POINTER(peer),
-                        HANG_MS);
-    }
+    QEMU_LOCK_GUARD(&connect->lock);
+    return g_strdup(connect->path[peer]);
 }
 
-char *engine_describe_peer(Engine *e, CohNodeId peer)
-{
-    QEMU_LOCK_GUARD(&e->lock);
-    return g_strdup(e->path[peer] ?: "none");
-}
+const LanePart connect_part = {
+    .init = connect_init,
+    .free = connect_free,
+};

@@ -1,179 +1,191 @@
 /*
- * distkvm: the engine's part that lets requests wait for a page's holder
- *
- * A request for a page that came a moment ago waits a little (hold.h), and one
- * for a page that is pinned waits until it is not.  That is as if the network
- * had taken longer.  What a vCPU fetched before it halted need not wait so long.
- * A lane knows its own pages' threads only.  Engine thread only.
+ * distkvm: the part of a lane that delays requests for pages in use
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
 #include "qemu/timer.h"
 #include "accel/distkvm/clock.h"
-#include "engine-internal.h"
+#include "deliver.h"
 
 /* A pinned page is looked at again after this. */
-#define PIN_RETRY_NS (20 * 1000)
+#define PIN_RETRY_NS (20 * SCALE_US)
 
-/* A request held back while its page is held (hold.h) or pinned. */
-typedef struct HeldEvent {
+/* A request that is delayed while its page is held (hold.h) or pinned. */
+typedef struct DelayedEvent {
     CohEvent ev;
     int64_t due_ns;
-    int64_t rest_ns;            /* due then if the page's thread rests */
+    int64_t idle_due_ns;        /* if the page's thread is idle             */
     bool pinned;
-} HeldEvent;
+} DelayedEvent;
 
-void engine_held_init(Engine *e)
+static void deliver_init(void *part, LaneCtx *ctx)
 {
-    e->held = g_array_new(false, false, sizeof(HeldEvent));
-    hold_init(&e->hold, e->config.hold_ns, e->config.walks_write
-              ? HOLD_FETCHES_WALKS : HOLD_FETCHES);
+    Deliver *deliver = part;
+
+    deliver->ctx = ctx;
+    deliver->delayed = g_array_new(false, false, sizeof(DelayedEvent));
+    hold_init(deliver->hold, ctx->config->hold_ns,
+              ctx->config->walks_write ? HOLD_FETCHES_WALKS : HOLD_FETCHES);
 }
 
-void engine_held_free(Engine *e)
+static void deliver_free(void *part)
 {
-    g_array_unref(e->held);
+    Deliver *deliver = part;
+
+    g_array_unref(deliver->delayed);
 }
 
-void engine_held_drop(Engine *e)
+/* Pages stay: no node is left to take them. */
+static void deliver_fail(void *part)
 {
-    g_array_set_size(e->held, 0);
-    qatomic_set(&e->holds, false);
+    Deliver *deliver = part;
+
+    g_array_set_size(deliver->delayed, 0);
+    qatomic_set(&deliver->any_delayed, false);
 }
 
-/* Does it need the page to be at rest? */
-static bool is_for_holder(const CohEvent *ev)
+bool deliver_has_delayed(const Deliver *deliver)
 {
-    return ev->type == COH_EV_FWD_GETS || ev->type == COH_EV_FWD_GETM ||
-           ev->type == COH_EV_INV || ev->type == COH_EV_FWD_GETV;
+    return qatomic_read(&deliver->any_delayed);
 }
 
+/* ---------------------------------------------------------- when it is due */
+
+/* An operation (COH_EV_FWD_GETV) leaves the page here. */
 static bool is_revocation(const CohEvent *ev)
 {
-    return ev->type == COH_EV_FWD_GETS || ev->type == COH_EV_FWD_GETM ||
-           ev->type == COH_EV_INV;
+    return lane_is_for_holder(ev->type) && ev->type != COH_EV_FWD_GETV;
 }
 
-bool engine_is_waiting(Engine *e, uint32_t tid)
+static bool is_idle(const LaneCtx *ctx, uint32_t tid)
 {
-    GHashTableIter iter;
-    gpointer value;
-
-    g_hash_table_iter_init(&iter, e->waiting);
-    while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        EngineWait *wait = value;
-
-        if (wait->tid == tid && wait->blocked) {
-            return true;
-        }
-    }
-    return false;
+    return ctx->host->rests && ctx->host->rests(ctx->opaque, tid);
 }
 
-/* See hold_until_waiting() for turns. */
-static int64_t due_ns(Engine *e, const HeldEvent *held)
+static int64_t due_ns(const Deliver *deliver, const DelayedEvent *delayed)
 {
-    uint32_t tid = hold_thread(&e->hold, held->ev.page);
-    int64_t early = MIN(held->rest_ns, held->due_ns);
+    const LaneCtx *ctx = deliver->ctx;
+    CohPage page = delayed->ev.page;
+    uint32_t tid = hold_thread(deliver->hold, page);
 
-    if (held->pinned) {
-        return held->due_ns;
+    if (delayed->pinned) {
+        return delayed->due_ns;
     }
-    /* Our own request waits behind this one: holding would delay both. */
-    if (e->node.peer[held->ev.page].state == COH_PEER_SM_AD) {
+    /* Our own request waits behind this one: a hold would delay both. */
+    if (ctx->node->peer[page].state == COH_PEER_SM_AD) {
         return 0;
     }
-    if (e->listener->rests && e->listener->rests(e->opaque, tid)) {
-        return early;
+    if (is_idle(ctx, tid)) {
+        return MIN(delayed->idle_due_ns, delayed->due_ns);
     }
-    if (e->config.walks_write && engine_is_waiting(e, tid)) {
-        return hold_until_waiting(&e->hold, held->ev.page,
+    /* Nodes whose threads wait for each other's pages take turns. */
+    if (ctx->config->walks_write &&
+        waiters_is_blocked(deliver->waiters, tid)) {
+        return hold_until_waiting(deliver->hold, page,
                                   hold_has_turn(cluster_clock_ns(),
-                                                e->config.map->nodes,
-                                                e->node.id));
+                                                ctx->config->map->nodes,
+                                                ctx->node->id));
     }
-    return held->due_ns;
+    return delayed->due_ns;
 }
 
-/* Must the page stay a little longer?  Then until when. */
-static bool is_held(Engine *e, HeldEvent *held)
+/* Must the page stay a little longer?  Fills in until when. */
+static bool must_wait(const Deliver *deliver, DelayedEvent *delayed)
 {
-    const CohEvent *ev = &held->ev;
+    const LaneCtx *ctx = deliver->ctx;
+    const CohEvent *ev = &delayed->ev;
     int64_t now = get_clock();
 
-    if (e->pinned && e->node.peer[ev->page].state == COH_PEER_M) {
-        held->due_ns = now + PIN_RETRY_NS;
-        held->pinned = true;
+    if (ctx->pinned && ctx->node->peer[ev->page].state == COH_PEER_M) {
+        delayed->due_ns = now + PIN_RETRY_NS;
+        delayed->pinned = true;
         return true;
     }
     if (!is_revocation(ev)) {
         return false;
     }
-    held->due_ns = hold_until(&e->hold, ev->page);
-    held->rest_ns = hold_until_at_rest(&e->hold, ev->page);
-    return due_ns(e, held) > now;
+    delayed->due_ns = hold_until(deliver->hold, ev->page);
+    delayed->idle_due_ns = hold_until_at_rest(deliver->hold, ev->page);
+    return due_ns(deliver, delayed) > now;
 }
 
-/* A home revokes a page once and waits: a second time is for the tables. */
-static bool is_held_already(Engine *e, CohPage page)
+/*
+ * A home revokes a page once and waits: a second revocation of it is for the
+ * protocol's tables to refuse.
+ */
+static bool is_delayed(const Deliver *deliver, CohPage page)
 {
-    for (guint i = 0; i < e->held->len; i++) {
-        if (g_array_index(e->held, HeldEvent, i).ev.page == page) {
+    for (guint i = 0; i < deliver->delayed->len; i++) {
+        if (g_array_index(deliver->delayed, DelayedEvent, i).ev.page == page) {
             return true;
         }
     }
     return false;
 }
 
-void engine_event_or_hold(Engine *e, const CohEvent *ev, const void *data)
-{
-    HeldEvent held = { .ev = *ev };
+/* ---------------------------------------------------------------- delivery */
 
-    if (is_for_holder(ev) && !is_held_already(e, ev->page) &&
-        is_held(e, &held)) {
-        g_array_append_val(e->held, held);
-        qatomic_set(&e->holds, true);
+void deliver_event(Deliver *deliver, const CohEvent *ev, const void *data)
+{
+    DelayedEvent delayed = { .ev = *ev };
+
+    if (lane_is_for_holder(ev->type) && !is_delayed(deliver, ev->page) &&
+        must_wait(deliver, &delayed)) {
+        g_array_append_val(deliver->delayed, delayed);
+        qatomic_set(&deliver->any_delayed, true);
     } else {
-        engine_event(e, ev, data);
+        executor_event(deliver->executor, ev, data);
     }
 }
 
-int64_t engine_held_due_ns(Engine *e)
+static int64_t deliver_due_ns(void *part)
 {
+    Deliver *deliver = part;
     int64_t due = INT64_MAX;
 
-    if (e->held->len && e->config.walks_write) {
-        /* When the turn goes to another node, all is looked at again. */
+    if (deliver->delayed->len && deliver->ctx->config->walks_write) {
+        /* When the turn goes to another node, all due times change. */
         due = get_clock() + hold_turn_left_ns(cluster_clock_ns());
     }
-    for (guint i = 0; i < e->held->len; i++) {
-        due = MIN(due, due_ns(e, &g_array_index(e->held, HeldEvent, i)));
+    for (guint i = 0; i < deliver->delayed->len; i++) {
+        due = MIN(due, due_ns(deliver, &g_array_index(deliver->delayed,
+                                                      DelayedEvent, i)));
     }
     return due;
 }
 
-bool engine_run_held(Engine *e)
+static bool deliver_run(void *part)
 {
-    int64_t now;
+    Deliver *deliver = part;
     bool any = false;
+    int64_t now;
 
-    if (!e->held->len) {
+    if (!deliver->delayed->len) {
         return false;
     }
     now = get_clock();
     /* In order of arrival: the oldest request wins. */
-    for (guint i = 0; i < e->held->len; ) {
-        HeldEvent held = g_array_index(e->held, HeldEvent, i);
+    for (guint i = 0; i < deliver->delayed->len; ) {
+        DelayedEvent delayed = g_array_index(deliver->delayed, DelayedEvent,
+                                             i);
 
-        if (due_ns(e, &held) > now) {
+        if (due_ns(deliver, &delayed) > now) {
             i++;
             continue;
         }
-        g_array_remove_index(e->held, i);
-        engine_event_or_hold(e, &held.ev, NULL);
+        g_array_remove_index(deliver->delayed, i);
+        deliver_event(deliver, &delayed.ev, NULL);
         any = true;
     }
-    qatomic_set(&e->holds, e->held->len > 0);
+    qatomic_set(&deliver->any_delayed, deliver->delayed->len > 0);
     return any;
 }
+
+const LanePart deliver_part = {
+    .init = deliver_init,
+    .free = deliver_free,
+    .run = deliver_run,
+    .due_ns = deliver_due_ns,
+    .fail = deliver_fail,
+};

@@ -1,175 +1,371 @@
 /*
- * distkvm: the engine's thread
+ * distkvm: the engine, all lanes of this node
  *
- * Gathers faults, frames, posts and calls, and hands them on; spins briefly
- * when it runs dry, because a wake-up costs more than the network, then
- * sleeps.  Never takes the BQL, never waits for a peer.
- * Spec: docs/architecture.rst, "Engine".
+ * Hands calls of other threads to the lanes they concern, and waits for them
+ * where the caller shall wait.  Spec: docs/architecture.rst, "Engine".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include <poll.h>
 #include "qapi/error.h"
-#include "qemu/atomic.h"
-#include "qemu/bswap.h"
-#include "qemu/lockable.h"
-#include "qemu/timer.h"
-#include "qemu/rcu.h"
-#include "engine-internal.h"
-#include "accel/distkvm/clock.h"
-#include "accel/distkvm/say.h"
-#include "accel/distkvm/trace.h"
+#include "engine.h"
+#include "lane.h"
+#include "stats.h"
 
-#define FAULTS_PER_READ 16
-/* Who does not come to sleep looks for faults after so many passes. */
-#define UNSEEN_MAX 3
-/* Peers may go on and on: posts, faults and sleepers wait meanwhile. */
-#define POLLS_MAX 32
-/* Transports that have been told of something may need telling again. */
-#define ARM_TRIES 4
 /* A thread that does not answer by then hangs. */
 #define FAIL_MS 1000
-/* An answer over TCP takes less, unless its sender sleeps deeply. */
-#define ANSWER_SPIN_NS (200 * SCALE_US)
+/* A thread that does not do what membership asks of it by then hangs. */
+#define HANG_MS 10000
 
-void engine_break(Engine *e, const char *why)
+struct Engine {
+    EngineConfig config;
+    LaneTables tables;
+    Mem *mem;
+    unsigned lanes;
+    Lane *lane[LANES_MAX];
+    GByteArray *address;        /* of all lanes; empty: peers bring streams */
+};
+
+/* Call @fn in the thread of every lane, one after another. */
+static void call_all(Engine *e, MailboxFn *fn, void *opaque)
 {
-    e->listener->broken(e->opaque, why);
-}
-
-/* --------------------------------------------------- from other threads */
-
-static void engine_kick(Engine *e)
-{
-    /* Pairs with the barrier in engine_sleep(). */
-    smp_mb();
-    if (qatomic_read(&e->sleeping)) {
-        event_notifier_set(&e->kick);
+    for (unsigned n = 0; n < e->lanes; n++) {
+        mailbox_call(&e->lane[n]->mailbox, fn, opaque, -1);
     }
 }
+
+static Lane *lane_for(Engine *e, CohPage page)
+{
+    return e->lane[lane_of(&e->config.lanes, page)];
+}
+
+/* ------------------------------------------------------- begin and end */
+
+static void make_tables(Engine *e)
+{
+    const ClusterMap *map = e->config.map;
+    CohNode *node = &e->tables.node;
+
+    node->id = e->config.id;
+    node->map = map;
+    node->peer = g_malloc0(coh_node_peer_bytes(map));
+    /* One block: the host gives memory only where an entry is written. */
+    coh_node_set_homes(node, g_malloc(coh_node_index_bytes(map)),
+                       g_malloc0(coh_node_home_bytes(map, node->id)));
+    e->tables.page_faults = g_new0(uint16_t, map->pages);
+    e->tables.evict_flags = g_malloc0(evict_flags_bytes(&e->config));
+}
+
+static void free_lanes(Engine *e)
+{
+    while (e->lanes) {
+        lane_free(e->lane[--e->lanes]);
+    }
+    g_byte_array_unref(e->address);
+    g_free(e->tables.node.peer);
+    g_free(e->tables.node.home);
+    g_free(e->tables.node.entries);
+    g_free(e->tables.page_faults);
+    g_free(e->tables.evict_flags);
+    g_free(e);
+}
+
+static void collect_addresses(Engine *e)
+{
+    g_byte_array_set_size(e->address, 0);
+    for (unsigned n = 0; n < e->lanes; n++) {
+        connect_append_address(&e->lane[n]->connect, e->address);
+    }
+}
+
+Engine *engine_new(const EngineConfig *config, Mem *mem,
+                   TransportNew *transport_new,
+                   const EngineListener *listener, void *opaque,
+                   Error **errp)
+{
+    Engine *e = g_new0(Engine, 1);
+    LaneCtx ctx = {
+        .config = &e->config, .mem = mem, .host = listener, .opaque = opaque,
+    };
+
+    e->config = *config;
+    e->mem = mem;
+    e->address = g_byte_array_new();
+    make_tables(e);
+    for (; ctx.lane < config->lanes.n; ctx.lane++) {
+        Lane *lane = lane_new(&ctx, &e->tables);
+
+        e->lane[e->lanes++] = lane;
+        if (!connect_set_transport(&lane->connect, transport_new, errp)) {
+            free_lanes(e);
+            mem_free(mem);
+            return NULL;
+        }
+    }
+    e->lane[0]->ctx.stats.pages_home = config->map->share[config->id];
+    collect_addresses(e);
+    return e;
+}
+
+void engine_start(Engine *e)
+{
+    for (unsigned n = 0; n < e->lanes; n++) {
+        lane_start(e->lane[n]);
+    }
+}
+
+void engine_free(Engine *e)
+{
+    for (unsigned n = 0; n < e->lanes; n++) {
+        lane_end(e->lane[n]);
+    }
+    mem_free(e->mem);
+    free_lanes(e);
+}
+
+/* ------------------------------------------------------------ never waits */
 
 void engine_post(Engine *e, CohNodeId to, const WireFrame *frame)
 {
-    EnginePost *post = g_malloc(sizeof(*post) + frame->len);
+    Lane *lane = e->lane[0];
 
     /* Before it can arrive. */
-    frame_count_sent(&e->frames, to, frame);
-    post->to = to;
-    post->frame = *frame;
-    if (frame->len) {
-        memcpy(post->payload, frame->payload, frame->len);
-    }
-    post->frame.payload = post->payload;
-    WITH_QEMU_LOCK_GUARD(&e->lock) {
-        QSIMPLEQ_INSERT_TAIL(&e->posts, post, next);
-    }
-    engine_kick(e);
-}
-
-static void call_unref(EngineCall *call)
-{
-    if (qatomic_fetch_dec(&call->refs) == 1) {
-        qemu_sem_destroy(&call->done);
-        g_free(call);
-    }
-}
-
-bool engine_call_for(Engine *e, void (*fn)(Engine *, void *), void *opaque,
-                     int ms)
-{
-    EngineCall *call = g_new0(EngineCall, 1);
-    bool done;
-
-    call->fn = fn;
-    call->opaque = opaque;
-    call->refs = 2;
-    qemu_sem_init(&call->done, 0);
-    WITH_QEMU_LOCK_GUARD(&e->lock) {
-        QSIMPLEQ_INSERT_TAIL(&e->calls, call, next);
-    }
-    engine_kick(e);
-    if (ms < 0) {
-        qemu_sem_wait(&call->done);
-        done = true;
-    } else {
-        done = qemu_sem_timedwait(&call->done, ms) == 0;
-    }
-    call_unref(call);
-    return done;
-}
-
-void engine_call(Engine *e, void (*fn)(Engine *, void *), void *opaque)
-{
-    engine_call_for(e, fn, opaque, -1);
+    frame_count_sent(&lane->frames, to, frame);
+    mailbox_post(&lane->mailbox, to, frame);
 }
 
 void engine_rests(Engine *e)
 {
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
-        if (qatomic_read(&e->all[lane]->holds)) {
-            engine_kick(e->all[lane]);
+    for (unsigned n = 0; n < e->lanes; n++) {
+        if (deliver_has_delayed(&e->lane[n]->deliver)) {
+            mailbox_kick(&e->lane[n]->mailbox);
         }
     }
 }
 
-static bool engine_run_posts(Engine *e)
+bool engine_has(Engine *e, CohPage page, bool write)
 {
-    EnginePosts posts = QSIMPLEQ_HEAD_INITIALIZER(posts);
-    EngineCalls calls = QSIMPLEQ_HEAD_INITIALIZER(calls);
-    EnginePost *post;
-    EngineCall *call;
-    bool any = false;
+    uint8_t state = qatomic_read(&e->tables.node.peer[page].state);
 
-    if (QSIMPLEQ_EMPTY_ATOMIC(&e->posts) && QSIMPLEQ_EMPTY_ATOMIC(&e->calls)) {
+    return state == COH_PEER_M || (state == COH_PEER_S && !write);
+}
+
+void *engine_host(Engine *e, CohPage page)
+{
+    return mem_host(e->mem, page);
+}
+
+/* -------------------------------------------------------------- liveness */
+
+void engine_ping(Engine *e, CohNodeId peer)
+{
+    for (unsigned n = 0; n < e->lanes; n++) {
+        mailbox_post(&e->lane[n]->mailbox, peer, alive_question());
+    }
+}
+
+int64_t engine_answered_ns(Engine *e, CohNodeId peer, unsigned lane)
+{
+    return alive_answered_ns(&e->lane[lane]->alive, peer);
+}
+
+bool engine_is_reached(Engine *e, CohNodeId peer)
+{
+    for (unsigned n = 0; n < e->lanes; n++) {
+        if (!alive_is_reached(&e->lane[n]->alive, peer)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void call_look(Lane *lane, void *unused)
+{
+    late_look(&lane->late, alive_take_up(&lane->alive));
+}
+
+void engine_watch(Engine *e, int64_t limit_ns)
+{
+    for (unsigned n = 0; n < e->lanes; n++) {
+        if (alive_order(&e->lane[n]->alive, limit_ns)) {
+            mailbox_call(&e->lane[n]->mailbox, call_look, NULL, 0);
+        }
+    }
+}
+
+int engine_hangs(Engine *e, int64_t limit_ns)
+{
+    for (unsigned n = 0; n < e->lanes; n++) {
+        if (alive_hangs(&e->lane[n]->alive, limit_ns)) {
+            return n;
+        }
+    }
+    return -1;
+}
+
+/* ---------------------------------------------------------------- peers */
+
+/*
+ * Membership waits for these calls, and must go on to say that a thread does
+ * not do them.  So their data is their own, and stays if that happens.
+ */
+typedef struct ConnectCall {
+    TransportNew *transport_new;
+    TransportPeer peer;
+    Cookie ours, theirs;
+    uint8_t *address;
+    Error *err;
+    bool ok;
+} ConnectCall;
+
+static bool call_in_time(Lane *lane, MailboxFn *fn, ConnectCall *c,
+                         Error **errp)
+{
+    bool ok;
+
+    if (!mailbox_call(&lane->mailbox, fn, c, HANG_MS)) {
+        error_setg(errp, "distkvm: this node's engine thread (lane %u) hangs",
+                   lane->ctx.lane);
         return false;
     }
-    WITH_QEMU_LOCK_GUARD(&e->lock) {
-        QSIMPLEQ_CONCAT(&posts, &e->posts);
-        QSIMPLEQ_CONCAT(&calls, &e->calls);
-    }
-    while ((post = QSIMPLEQ_FIRST(&posts))) {
-        QSIMPLEQ_REMOVE_HEAD(&posts, next);
-        engine_send(e, post->to, &post->frame);
-        g_free(post);
-        any = true;
-    }
-    while ((call = QSIMPLEQ_FIRST(&calls))) {
-        QSIMPLEQ_REMOVE_HEAD(&calls, next);
-        call->fn(e, call->opaque);
-        qemu_sem_post(&call->done);
-        call_unref(call);
-        any = true;
-    }
-    return any;
+    ok = c->ok;
+    error_propagate(errp, c->err);
+    g_free(c->address);
+    g_free(c);
+    return ok;
 }
 
-/* Run @fn in the thread of every lane, one after another. */
-static void call_all(Engine *e, void (*fn)(Engine *, void *), void *opaque)
+static void call_transport(Lane *lane, void *opaque)
 {
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
-        engine_call(e->all[lane], fn, opaque);
+    ConnectCall *c = opaque;
+
+    c->ok = connect_set_transport(&lane->connect, c->transport_new, &c->err);
+}
+
+bool engine_set_transport(Engine *e, TransportNew *transport_new, Error **errp)
+{
+    bool ok = true;
+
+    for (unsigned n = 0; ok && n < e->lanes; n++) {
+        ConnectCall *c = g_new0(ConnectCall, 1);
+
+        c->transport_new = transport_new;
+        ok = call_in_time(e->lane[n], call_transport, c, errp);
+    }
+    collect_addresses(e);
+    return ok;
+}
+
+const void *engine_address(Engine *e, size_t *len)
+{
+    *len = e->address->len;
+    return e->address->len ? e->address->data : NULL;
+}
+
+static void call_connect(Lane *lane, void *opaque)
+{
+    ConnectCall *c = opaque;
+
+    c->ok = connect_peer(&lane->connect, &c->peer, &c->err);
+    if (c->peer.stream) {
+        object_unref(OBJECT(c->peer.stream));
     }
 }
 
-static void call_joined(Engine *e, void *opaque)
+bool engine_connect_lane(Engine *e, unsigned lane, const TransportPeer *peer,
+                         Error **errp)
 {
-    e->joined = true;
+    ConnectCall *c = g_new0(ConnectCall, 1);
+
+    c->peer = *peer;
+    if (peer->address) {
+        c->ours = *peer->ours;
+        c->theirs = *peer->theirs;
+        c->address = g_memdup2(peer->address, peer->address_len);
+        c->peer.ours = &c->ours;
+        c->peer.theirs = &c->theirs;
+        c->peer.address = c->address;
+    }
+    if (peer->stream) {
+        object_ref(OBJECT(peer->stream));
+    }
+    return call_in_time(e->lane[lane], call_connect, c, errp);
+}
+
+bool engine_connect(Engine *e, const TransportPeer *peer, Error **errp)
+{
+    bool ok = true;
+
+    for (unsigned n = 0; ok && n < e->lanes; n++) {
+        ok = engine_connect_lane(e, n, peer, errp);
+    }
+    return ok;
+}
+
+static void call_disconnect(Lane *lane, void *opaque)
+{
+    connect_drop_peer(&lane->connect, GPOINTER_TO_UINT(opaque));
+}
+
+void engine_disconnect(Engine *e, CohNodeId peer)
+{
+    for (unsigned n = 0; n < e->lanes; n++) {
+        mailbox_call(&e->lane[n]->mailbox, call_disconnect,
+                     GUINT_TO_POINTER(peer), HANG_MS);
+    }
+}
+
+char *engine_describe_peer(Engine *e, CohNodeId peer)
+{
+    char *path = NULL;
+
+    for (unsigned n = 0; !path && n < e->lanes; n++) {
+        path = connect_describe(&e->lane[n]->connect, peer);
+    }
+    return path ?: g_strdup("none");
+}
+
+/* ---------------------------------------------------------------- phases */
+
+static void call_joined(Lane *lane, void *unused)
+{
+    if (lane->ctx.phase == LANE_ALONE) {
+        lane->ctx.phase = LANE_JOINED;
+    }
 }
 
 void engine_joined(Engine *e)
 {
     /* In order of calls: before any page is asked for. */
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
-        engine_call_for(e->all[lane], call_joined, NULL, 0);
+    for (unsigned n = 0; n < e->lanes; n++) {
+        mailbox_call(&e->lane[n]->mailbox, call_joined, NULL, 0);
     }
 }
 
-static void call_pin(Engine *e, void *opaque)
+static void call_give_back(Lane *lane, void *taken)
 {
-    e->pinned = *(bool *)opaque;
-    if (!e->pinned) {
-        engine_wishes_unpinned(e);
+    prejoin_give_back(&lane->prejoin, taken);
+}
+
+void engine_settle_early(Engine *e, bool keep)
+{
+    GQueue taken = G_QUEUE_INIT;
+    PrejoinPage *copy;
+
+    call_all(e, call_give_back, &taken);
+    while ((copy = g_queue_pop_head(&taken))) {
+        if (keep) {
+            memcpy(mem_host(e->mem, copy->page), copy->data, COH_PAGE_SIZE);
+        }
+        g_free(copy);
+    }
+}
+
+static void call_pin(Lane *lane, void *pin)
+{
+    lane->ctx.pinned = *(bool *)pin;
+    if (!lane->ctx.pinned) {
+        requests_unpinned(&lane->requests);
     }
 }
 
@@ -178,288 +374,134 @@ void engine_pin(Engine *e, bool pin)
     call_all(e, call_pin, &pin);
 }
 
-static void call_fail(Engine *e, void *opaque)
+static void call_fail(Lane *lane, void *unused)
 {
-    if (!e->failed) {
-        e->failed = true;
-        /* What is here stays here: nobody is left to take it. */
-        engine_held_drop(e);
-        engine_run_drop(e);
-        g_queue_clear_full(&e->local, g_free);
-        engine_release_lost(e);
-        engine_wishes_fail(e);
-        follow_rest(&e->follow);
-    }
+    lane_fail(lane);
 }
 
 void engine_fail(Engine *e)
 {
     bool stuck = false;
 
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
-        stuck |= !engine_call_for(e->all[lane], call_fail, NULL, FAIL_MS);
+    for (unsigned n = 0; n < e->lanes; n++) {
+        stuck |= !mailbox_call(&e->lane[n]->mailbox, call_fail, NULL,
+                               FAIL_MS);
     }
     if (stuck) {
         mem_poison_all(e->mem);
     }
 }
 
+/* -------------------------------------------------------------- requests */
+
+static void call_request(Lane *lane, void *opaque)
+{
+    requests_add(&lane->requests, opaque);
+}
+
+/* Add @r, and wait until it is served. */
+static int request(Engine *e, Request *r)
+{
+    r->tid = qemu_get_thread_id();
+    qemu_sem_init(&r->done, 0);
+    mailbox_call(&lane_for(e, r->page)->mailbox, call_request, r, -1);
+    qemu_sem_wait(&r->done);
+    qemu_sem_destroy(&r->done);
+    return r->result;
+}
+
+int engine_validate(Engine *e, CohPage page, bool write)
+{
+    Request r = { .kind = REQUEST_VALID, .page = page, .write = write };
+
+    return request(e, &r);
+}
+
+typedef struct RangeCall {
+    CohPage first;
+    unsigned pages;
+    bool write;
+    uint32_t tid;
+} RangeCall;
+
+static void call_range(Lane *lane, void *opaque)
+{
+    RangeCall *c = opaque;
+
+    if (lane->ctx.phase == LANE_JOINED) {
+        prefetch_range(&lane->prefetch, c->first, c->pages, c->write, c->tid);
+    }
+}
+
+int engine_validate_range(Engine *e, CohPage first, unsigned pages,
+                          bool write)
+{
+    RangeCall c = { first, pages, write, qemu_get_thread_id() };
+    int ret = 0;
+
+    call_all(e, call_range, &c);
+    for (CohPage page = first; !ret && page < first + pages; page++) {
+        ret = engine_has(e, page, write) ? 0
+              : engine_validate(e, page, write);
+    }
+    return ret;
+}
+
+int engine_operate(Engine *e, CohPage page, const CohOp *op, uint64_t *old)
+{
+    Request r = {
+        .kind = REQUEST_OPERATE, .page = page, .op = *op,
+        .write = coh_op_writes(op),
+    };
+    int ret = request(e, &r);
+
+    *old = r.value;
+    return ret;
+}
+
+int engine_give_up(Engine *e, CohPage page)
+{
+    Request r = { .kind = REQUEST_GIVE_UP, .page = page };
+
+    return request(e, &r);
+}
+
+/* ------------------------------------------------------------- statistics */
+
 void engine_stats(Engine *e, EngineStats *stats)
 {
-    uint64_t *sum = (uint64_t *)stats;
-
-    QEMU_BUILD_BUG_ON(sizeof(*stats) % sizeof(*sum));
     memset(stats, 0, sizeof(*stats));
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
-        const uint64_t *part = (const uint64_t *)&e->all[lane]->stats;
-
-        /* Each counter is written by one thread. */
-        for (size_t i = 0; i < sizeof(*stats) / sizeof(*sum); i++) {
-            sum[i] += qatomic_read(&part[i]);
-        }
+    for (unsigned n = 0; n < e->lanes; n++) {
+        stats_add(stats, &e->lane[n]->ctx.stats);
     }
 }
 
-/* ---------------------------------------------------------------- loop */
-
-/* How long to look for work before sleeping. */
-static int64_t spin_ns(Engine *e)
+void engine_size(Engine *e, EngineSize *size)
 {
-    if (e->follow.cpu < 0) {
-        return e->config.spin_ns;
-    }
-    /* The CPU is that of a thread which waits, or else wants to run. */
-    return g_hash_table_size(e->waiting) ? ANSWER_SPIN_NS : 0;
-}
+    const ClusterMap *map = e->config.map;
+    const LaneTables *t = &e->tables;
 
-/*
- * To look is a system call, and who spins for an answer waits for it; who is
- * about to sleep will be told instead.
- */
-static bool should_look(Engine *e)
-{
-    return e->told || ++e->unseen >= UNSEEN_MAX;
-}
-
-bool engine_run_faults(Engine *e)
-{
-    MemFault fault[FAULTS_PER_READ];
-    int n;
-
-    if (!should_look(e)) {
-        return false;
-    }
-    e->unseen = 0;
-    n = mem_faults(e->mem, e->lane, fault, FAULTS_PER_READ);
-    e->told = n == FAULTS_PER_READ;
-    for (int i = 0; i < n; i++) {
-        engine_fault(e, &fault[i]);
-    }
-    return n > 0;
-}
-
-static bool engine_run_once(Engine *e)
-{
-    bool any = false;
-
-    if (e->follow.keep.tid) {
-        follow_pass(&e->follow, get_clock());
-    }
-    any |= engine_run_posts(e);
-    for (int i = 0; i < POLLS_MAX && e->transport->ops->poll(e->transport);
-         i++) {
-        any = true;
-        engine_run_local(e);
-    }
-    engine_run_wakes(e);
-    /* A walk needs all its tables: they are asked for, and given, together. */
-    if (e->config.walks_write) {
-        engine_cork(e);
-    }
-    any |= engine_run_faults(e);
-    any |= engine_run_local(e);
-    any |= engine_run_held(e);
-    any |= engine_run_evictions(e);
-    any |= engine_run_wishes(e);
-    any |= engine_run_local(e);
-    if (e->config.walks_write) {
-        engine_uncork(e);
-    }
-    engine_run_wakes(e);
-    return any;
-}
-
-/* False if there is something to do after all. */
-static bool may_sleep(Engine *e)
-{
-    if (!QSIMPLEQ_EMPTY_ATOMIC(&e->posts) ||
-        !QSIMPLEQ_EMPTY_ATOMIC(&e->calls) || qatomic_read(&e->stop) ||
-        e->asleep->len) {
-        return false;
-    }
-    for (int tries = 0; tries < ARM_TRIES; tries++) {
-        if (e->transport->ops->arm(e->transport)) {
-            return true;
-        }
-        /* Mostly it was told only of what is done already. */
-        if (e->transport->ops->poll(e->transport)) {
-            break;
-        }
-    }
-    engine_run_local(e);
-    return false;
-}
-
-static void engine_sleep(Engine *e)
-{
-    struct pollfd fds[] = {
-        { .fd = mem_fd(e->mem, e->lane), .events = POLLIN },
-        { .fd = event_notifier_get_fd(&e->kick), .events = POLLIN },
-        { .fd = e->transport->ops->wait_fd(e->transport), .events = POLLIN },
-    };
-    int64_t due, timeout;
-
-    if (e->follow.keep.tid && !engine_is_waiting(e, e->follow.keep.tid)) {
-        follow_rest(&e->follow);
-    }
-    e->told = true;
-    qatomic_set(&e->sleeping, true);
-    /* Pairs with the barrier in engine_kick(). */
-    smp_mb();
-    if (may_sleep(e)) {
-        due = MIN(MIN(engine_held_due_ns(e), e->evict_due_ns),
-                  e->wish_due_ns);
-        timeout = due == INT64_MAX ? -1 : MAX(due - get_clock(), 0);
-        qemu_poll_ns((GPollFD *)fds, ARRAY_SIZE(fds), timeout);
-        e->told = fds[0].revents;
-        e->alive.woken = fds[2].revents;
-        e->unseen = 0;
-        if (fds[1].revents) {
-            event_notifier_test_and_clear(&e->kick);
-        }
-    }
-    /* A kick from here on ends the next sleep, at once and in vain. */
-    qatomic_set(&e->sleeping, false);
-}
-
-static void *engine_thread(void *opaque)
-{
-    Engine *e = opaque;
-    int64_t idle_since = 0;
-
-    follow_init(&e->follow, e->config.follow);
-    if (e->follow.denied && e == e->front) {
-        say_info("distkvm: node %d: this host, or a sandbox, lets no thread"
-                 " choose its CPU: follow=1 has no effect", e->node.id);
-    }
-    while (!qatomic_read(&e->stop)) {
-        int64_t spin;
-
-        if (engine_run_once(e)) {
-            e->alive.woken = false;
-            idle_since = 0;
-            continue;
-        }
-        e->alive.woken = false;
-        spin = spin_ns(e);
-        if (!spin || (idle_since && get_clock() - idle_since > spin)) {
-            engine_sleep(e);
-            idle_since = 0;
-        } else if (!idle_since) {
-            idle_since = get_clock();
-        }
-    }
-    return NULL;
-}
-
-static void lane_free(Engine *e)
-{
-    e->transport->ops->destroy(e->transport);
-    engine_coh_free(e);
-    follow_free(&e->follow);
-    event_notifier_cleanup(&e->kick);
-    qemu_mutex_destroy(&e->lock);
-    g_free(e);
-}
-
-static Engine *lane_new(const EngineConfig *config, unsigned lane,
-                        Engine *front, Mem *mem,
-                        TransportNew *transport_new,
-                        const EngineListener *listener, void *opaque,
-                        Error **errp)
-{
-    Engine *e = g_new0(Engine, 1);
-
-    e->config = *config;
-    e->config.delta_pages /= config->lanes.n;
-    e->lane = lane;
-    e->front = front ?: e;
-    e->mem = mem;
-    e->listener = listener;
-    e->opaque = opaque;
-    e->transport = transport_new(&engine_transport_listener, e, errp);
-    if (!e->transport) {
-        g_free(e);
-        return NULL;
-    }
-    qemu_mutex_init(&e->lock);
-    QSIMPLEQ_INIT(&e->posts);
-    QSIMPLEQ_INIT(&e->calls);
-    event_notifier_init(&e->kick, false);
-    follow_init(&e->follow, false);
-    engine_coh_init(e, e->front);
-    return e;
-}
-
-Engine *engine_new(const EngineConfig *config, Mem *mem,
-                   TransportNew *transport_new,
-                   const EngineListener *listener, void *opaque,
-                   Error **errp)
-{
-    Engine *all[LANES_MAX] = { NULL };
-
-    for (unsigned lane = 0; lane < config->lanes.n; lane++) {
-        all[lane] = lane_new(config, lane, all[0], mem, transport_new,
-                             listener, opaque, errp);
-        if (!all[lane]) {
-            while (lane--) {
-                lane_free(all[lane]);
-            }
-            mem_free(mem);
-            return NULL;
-        }
-    }
-    memcpy(all[0]->all, all, sizeof(all));
-    all[0]->address = g_byte_array_new();
-    engine_collect_addresses(all[0]);
-    return all[0];
-}
-
-void engine_start(Engine *e)
-{
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
-        qemu_thread_create(&e->all[lane]->thread, "distkvm-engine",
-                           engine_thread, e->all[lane], QEMU_THREAD_JOINABLE);
+    size->home_bytes = stats_resident_bytes(
+        t->node.entries, coh_node_home_bytes(map, t->node.id));
+    size->page_bytes = stats_resident_bytes(t->node.peer,
+                                            coh_node_peer_bytes(map)) +
+                       stats_resident_bytes(t->page_faults,
+                                            map->pages *
+                                            sizeof(*t->page_faults));
+    size->snapshot_bytes = 0;
+    for (unsigned n = 0; n < e->lanes; n++) {
+        size->snapshot_bytes += codec_bytes(&e->lane[n]->codec);
     }
 }
 
-void engine_free(Engine *e)
+unsigned engine_hot_pages(Engine *e, EngineHotPage *hot, unsigned max)
 {
-    Engine *all[LANES_MAX];
-    unsigned lanes = e->config.lanes.n;
+    unsigned n = 0;
 
-    memcpy(all, e->all, sizeof(all));
-    for (unsigned lane = 0; lane < lanes; lane++) {
-        qatomic_set(&all[lane]->stop, true);
-        event_notifier_set(&all[lane]->kick);
-        qemu_thread_join(&all[lane]->thread);
+    max = MIN(max, ENGINE_HOT_MAX);
+    memset(hot, 0, max * sizeof(*hot));
+    for (unsigned lane = 0; lane < e->lanes; lane++) {
+        n = heat_merge(&e->lane[lane]->heat, hot, max, n);
     }
-    mem_free(e->mem);
-    g_byte_array_unref(e->address);
-    for (CohNodeId n = 0; n < COH_NODES_MAX; n++) {
-        g_free(e->path[n]);
-    }
-    while (lanes--) {
-        lane_free(all[lanes]);
-    }
+    return n;
 }

@@ -1,27 +1,15 @@
 /*
- * distkvm: a node's share of memory, and no more
- *
- * Above its cap a node asks the homes to relieve it of pages: copies that
- * others hold too are dropped, what only this node holds goes home.  These
- * are hints, which a home may ignore, so they are repeated while they are
- * needed.  Faults on new pages wait at the cap; a little above it a home
- * takes no pages back either.
- *
- * No deadlock: consider nodes that are all full and wait for each other.
- * Copies that another node has too are dropped without asking for room, so
- * count the others: each such page is held once and its home is one of these
- * nodes.  They are no more than the sum of the slices, which is less than the
- * sum of the caps: one of the nodes has room.
+ * distkvm: the part of a lane that keeps it to its share of memory
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
 #include "qemu/timer.h"
-#include "engine-internal.h"
 #include "accel/distkvm/trace.h"
+#include "evict.h"
 
-/* Start to make room so many pages before the cap. */
-#define EVICT_AHEAD 128
+/* Start to make room this many pages before the cap. */
+#define EVICT_HEADROOM 128
 /* Pages looked at, and given up, in one pass. */
 #define EVICT_SCAN 4096
 #define EVICT_BATCH 64
@@ -33,66 +21,39 @@
 #define EVICT_IN_RING 0x80
 #define EVICT_ASKED 0x40
 
-static uint64_t held_pages(const Engine *e)
+/* With those that were asked for and have not come. */
+static uint64_t expected_pages(const Evict *evict)
 {
-    /* With what was asked for and has not come. */
-    return e->stats.pages_resident + g_hash_table_size(e->waiting) +
-           g_hash_table_size(e->adopting);
+    return evict->ctx->stats.pages_resident + waiters_count(evict->waiters) +
+           g_hash_table_size(evict->adopting);
 }
 
-static uint64_t slack_pages(const Engine *e)
+static uint64_t slack_pages(const Evict *evict)
 {
-    return ENGINE_CAP_SLACK / e->config.lanes.n;
+    return ENGINE_CAP_SLACK / evict->ctx->config->lanes.n;
 }
 
-bool engine_may_fetch(const Engine *e, CohPage page)
+bool evict_is_below_cap(const Evict *evict)
 {
-    bool own = cluster_map_home(e->config.map, page) == e->node.id;
-
-    /* A pin lets nobody take pages meanwhile, and needs two at most. */
-    return !e->config.cap_pages || e->pinned ||
-           held_pages(e) < e->config.cap_pages + (own ? slack_pages(e) : 0);
+    return expected_pages(evict) < evict->cap_pages;
 }
 
-bool engine_may_adopt(Engine *e, CohPage page)
+bool evict_has_room(const Evict *evict, CohPage page)
 {
-    if (e->node.peer[page].state != COH_PEER_I ||
-        (e->config.cap_pages &&
-         held_pages(e) >= e->config.cap_pages + slack_pages(e))) {
-        return false;
-    }
-    g_hash_table_add(e->adopting, g_memdup2(&page, sizeof(page)));
-    return true;
+    const LaneCtx *ctx = evict->ctx;
+    bool own = lane_directory(ctx, page);
+
+    /* During a pin no node takes pages from here, and it needs two at most. */
+    return !evict->cap_pages || ctx->pinned ||
+           expected_pages(evict) <
+           evict->cap_pages + (own ? slack_pages(evict) : 0);
 }
 
-void engine_defer(Engine *e, const MemFault *fault)
-{
-    g_array_append_val(e->deferred, *fault);
-}
-
-/* Try again what waited for room. */
-static bool run_deferred(Engine *e)
-{
-    g_autoptr(GArray) deferred = NULL;
-
-    if (!e->deferred->len || held_pages(e) >= e->config.cap_pages) {
-        return false;
-    }
-    deferred = e->deferred;
-    e->deferred = g_array_new(false, false, sizeof(MemFault));
-    for (guint i = 0; i < deferred->len; i++) {
-        engine_fault(e, &g_array_index(deferred, MemFault, i));
-    }
-    return true;
-}
-
-/* ------------------------------------------------- in order of arrival */
+/* -------------------------------------------------- in order of arrival */
 
 /* Each page is in the ring once at most. */
-static void ring_push(Engine *e, CohPage page)
+static void ring_push(EvictRing *r, CohPage page)
 {
-    EvictRing *r = &e->ring;
-
     if (!(r->flags[page] & EVICT_IN_RING)) {
         r->flags[page] |= EVICT_IN_RING;
         r->page[r->tail] = page;
@@ -101,9 +62,8 @@ static void ring_push(Engine *e, CohPage page)
     }
 }
 
-static CohPage ring_pop(Engine *e)
+static CohPage ring_pop(EvictRing *r)
 {
-    EvictRing *r = &e->ring;
     CohPage page = r->page[r->head];
 
     r->head = r->head + 1 < r->size ? r->head + 1 : 0;
@@ -113,14 +73,14 @@ static CohPage ring_pop(Engine *e)
 }
 
 /* How many pages are of this lane; of those that are @own, or of all. */
-static uint64_t lane_pages(const Engine *e, bool own)
+static uint64_t lane_pages(const LaneCtx *ctx, bool own)
 {
-    const ClusterMap *map = e->config.map;
+    const ClusterMap *map = ctx->config->map;
     uint64_t pages = 0;
 
     for (uint64_t s = 0; s < cluster_map_stretches(map); s++) {
-        if (engine_is_mine(e, s << map->bits) &&
-            (!own || map->home[s] == e->node.id)) {
+        if (lane_owns(ctx, s << map->bits) &&
+            (!own || map->home[s] == ctx->node->id)) {
             pages += cluster_map_stretch_pages(map, s);
         }
     }
@@ -128,122 +88,161 @@ static uint64_t lane_pages(const Engine *e, bool own)
 }
 
 /*
- * A lane's part of the cap is its part of this node's slice and an even part
- * of the reserve, so each lane by itself has room for what it is home of.
+ * A lane's part of the cap is its part of this node's share and an even part
+ * of the reserve, so each lane by itself has room for the pages it is home of.
  */
-static void divide_cap(Engine *e)
+static uint64_t divide_cap(const LaneCtx *ctx)
 {
-    CohPage share = e->config.map->share[e->node.id];
+    const EngineConfig *config = ctx->config;
+    CohPage share = config->map->share[ctx->node->id];
 
-    e->config.cap_pages = lane_pages(e, true) +
-                          (e->config.cap_pages - share) / e->config.lanes.n;
+    return lane_pages(ctx, true) +
+           (config->cap_pages - share) / config->lanes.n;
 }
 
-void engine_evict_init(Engine *e, Engine *front)
+size_t evict_flags_bytes(const EngineConfig *config)
 {
-    EvictRing *r = &e->ring;
+    return config->cap_pages ? config->map->pages : 0;
+}
 
-    e->deferred = g_array_new(false, false, sizeof(MemFault));
-    e->adopting = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
-                                        NULL);
-    e->evict_due_ns = INT64_MAX;
-    if (e->config.cap_pages) {
-        CohPage pages = e->config.map->pages;
+static void evict_init(void *part, LaneCtx *ctx)
+{
+    Evict *evict = part;
 
-        divide_cap(e);
-        r->size = lane_pages(e, false);
-        r->page = g_new(uint32_t, r->size);
-        r->flags = e == front ? g_new0(uint8_t, pages) : front->ring.flags;
+    evict->ctx = ctx;
+    evict->adopting = g_hash_table_new_full(g_int64_hash, g_int64_equal,
+                                            g_free, NULL);
+    evict->due_ns = INT64_MAX;
+    if (ctx->config->cap_pages) {
+        evict->cap_pages = divide_cap(ctx);
+        evict->ring.size = lane_pages(ctx, false);
+        evict->ring.page = g_new(uint32_t, evict->ring.size);
     }
 }
 
-void engine_evict_free(Engine *e)
+static void evict_free(void *part)
 {
-    g_array_unref(e->deferred);
-    g_hash_table_unref(e->adopting);
-    g_free(e->ring.page);
-    if (!e->lane) {
-        g_free(e->ring.flags);
+    Evict *evict = part;
+
+    g_hash_table_unref(evict->adopting);
+    g_free(evict->ring.page);
+}
+
+static void evict_fail(void *part)
+{
+    Evict *evict = part;
+    GHashTableIter iter;
+    gpointer page;
+
+    /* A thread may have faulted on a page that was coming home anyway. */
+    g_hash_table_iter_init(&iter, evict->adopting);
+    while (g_hash_table_iter_next(&iter, &page, NULL)) {
+        lane_release(evict->ctx, *(CohPage *)page);
     }
 }
 
-void engine_evict_changed(Engine *e, CohPage page)
+/* ----------------------------------------------------------------- hooks */
+
+static bool evict_adopt(void *part, CohPage page)
 {
-    if (e->config.cap_pages) {
-        ring_push(e, page);
+    Evict *evict = part;
+
+    if (evict->ctx->node->peer[page].state != COH_PEER_I ||
+        (evict->cap_pages &&
+         expected_pages(evict) >= evict->cap_pages + slack_pages(evict))) {
+        return false;
+    }
+    g_hash_table_add(evict->adopting, g_memdup2(&page, sizeof(page)));
+    return true;
+}
+
+static void evict_changed(void *part, CohPage page)
+{
+    Evict *evict = part;
+
+    if (evict->cap_pages) {
+        ring_push(&evict->ring, page);
     }
 }
 
-void engine_evict_installed(Engine *e, CohPage page)
+static void evict_installed(void *part, CohPage page)
 {
+    Evict *evict = part;
     uint8_t *flags;
 
-    if (!e->config.cap_pages) {
+    g_hash_table_remove(evict->adopting, &page);
+    if (!evict->cap_pages) {
         return;
     }
-    flags = &e->ring.flags[page];
+    flags = &evict->ring.flags[page];
     /* Given up, and wanted again: it stays longer next time. */
     if (*flags & EVICT_ASKED) {
         *flags &= ~EVICT_ASKED;
         *flags += (*flags & EVICT_LIVES) < EVICT_LIVES;
     }
-    ring_push(e, page);
+    ring_push(&evict->ring, page);
 }
+
+const PageHooks evict_hooks = {
+    .installed = evict_installed,
+    .changed = evict_changed,
+    .adopt = evict_adopt,
+};
 
 /* -------------------------------------------------------------- evicting */
 
-/* An own page can only be dropped, and only while others have it too. */
-static bool is_evictable(Engine *e, CohPage page)
+/* An own page can only be dropped, and only while other nodes have it too. */
+static bool is_evictable(const LaneCtx *ctx, CohPage page)
 {
-    uint8_t state = e->node.peer[page].state;
-    const CohHome *home;
+    uint8_t state = ctx->node->peer[page].state;
+    const CohHome *home = lane_directory(ctx, page);
 
-    if (cluster_map_home(e->config.map, page) != e->node.id) {
+    if (!home) {
         return state == COH_PEER_S || state == COH_PEER_M;
     }
-    home = coh_node_home(&e->node, page);
     return state == COH_PEER_S && home->state == COH_HOME_S &&
-           !coh_set_is_only(&home->sharers, e->node.id);
+           !coh_set_is_only(&home->sharers, ctx->node->id);
 }
 
 /* Neither here nor on its way: nothing will make it evictable. */
-static bool is_absent(Engine *e, CohPage page)
+static bool is_absent(const LaneCtx *ctx, CohPage page)
 {
-    return e->node.peer[page].state == COH_PEER_I;
+    return ctx->node->peer[page].state == COH_PEER_I;
 }
 
-static void evict(Engine *e, CohPage page)
+static void evict_page(Evict *evict, CohPage page)
 {
     CohEvent ev = {
-        .type = COH_EV_EVICT, .from = e->node.id, .page = page,
+        .type = COH_EV_EVICT, .from = evict->ctx->node->id, .page = page,
     };
 
     trace_distkvm_evict(page);
-    STAT_ADD(e, evictions_asked, 1);
-    e->ring.flags[page] |= EVICT_ASKED;
-    engine_event(e, &ev, NULL);
+    STAT_ADD(evict->ctx, evictions_asked, 1);
+    evict->ring.flags[page] |= EVICT_ASKED;
+    executor_event(evict->executor, &ev, NULL);
 }
 
 /* The oldest pages that may go now; how many were found. */
-static unsigned oldest_pages(Engine *e, CohPage *page, unsigned max)
+static unsigned oldest_pages(Evict *evict, CohPage *page, unsigned max)
 {
+    EvictRing *r = &evict->ring;
     int64_t now = get_clock();
-    uint64_t looks = MIN(e->ring.len, EVICT_SCAN);
+    uint64_t looks = MIN(r->len, EVICT_SCAN);
     unsigned n = 0;
 
     while (looks-- && n < max) {
-        CohPage oldest = ring_pop(e);
+        CohPage oldest = ring_pop(r);
 
-        if (is_absent(e, oldest)) {
+        if (is_absent(evict->ctx, oldest)) {
             continue;
         }
-        ring_push(e, oldest);
-        if (!is_evictable(e, oldest)) {
+        ring_push(r, oldest);
+        if (!is_evictable(evict->ctx, oldest)) {
             continue;
         }
-        if (e->ring.flags[oldest] & EVICT_LIVES) {
-            e->ring.flags[oldest]--;
-        } else if (hold_until(&e->hold, oldest) <= now) {
+        if (r->flags[oldest] & EVICT_LIVES) {
+            r->flags[oldest]--;
+        } else if (hold_until(evict->hold, oldest) <= now) {
             page[n++] = oldest;
         }
     }
@@ -254,44 +253,61 @@ static unsigned oldest_pages(Engine *e, CohPage *page, unsigned max)
  * Clean copies first, then pages that only this node has; but some of these
  * always, since the homes of the others may have no room.
  */
-static void evict_some(Engine *e, unsigned wanted)
+static void evict_some(Evict *evict, unsigned wanted)
 {
+    const CohPeer *peer = evict->ctx->node->peer;
     CohPage page[2 * EVICT_BATCH];
-    unsigned n = oldest_pages(e, page, 2 * wanted), clean = 0, owned = 0;
+    unsigned n = oldest_pages(evict, page, 2 * wanted), clean = 0, owned = 0;
 
     for (unsigned i = 0; i < n && clean < wanted; i++) {
-        if (e->node.peer[page[i]].state == COH_PEER_S) {
-            evict(e, page[i]);
+        if (peer[page[i]].state == COH_PEER_S) {
+            evict_page(evict, page[i]);
             clean++;
         }
     }
     for (unsigned i = 0; i < n && (clean + owned < wanted ||
                                    owned < wanted / 4 + 1); i++) {
-        if (e->node.peer[page[i]].state == COH_PEER_M) {
-            evict(e, page[i]);
+        if (peer[page[i]].state == COH_PEER_M) {
+            evict_page(evict, page[i]);
             owned++;
         }
     }
 }
 
-bool engine_run_evictions(Engine *e)
+static bool evict_run(void *part)
 {
-    bool any = run_deferred(e);
-    uint64_t held = held_pages(e) + EVICT_AHEAD;
+    Evict *evict = part;
+    uint64_t needed = expected_pages(evict) + EVICT_HEADROOM;
+    bool any = false;
     int64_t now;
 
-    e->evict_due_ns = INT64_MAX;
-    if (!e->config.cap_pages || e->failed || !e->joined ||
-        held <= e->config.cap_pages) {
-        return any;
+    evict->due_ns = INT64_MAX;
+    if (!evict->cap_pages || evict->ctx->phase != LANE_JOINED ||
+        needed <= evict->cap_pages) {
+        return false;
     }
     now = get_clock();
-    if (now - e->evicted_ns >= EVICT_PAUSE_NS) {
-        e->evicted_ns = now;
-        evict_some(e, MIN(held - e->config.cap_pages, EVICT_BATCH));
+    if (now - evict->evicted_ns >= EVICT_PAUSE_NS) {
+        evict->evicted_ns = now;
+        evict_some(evict, MIN(needed - evict->cap_pages, EVICT_BATCH));
         any = true;
     }
-    /* Whether it helped is seen by then. */
-    e->evict_due_ns = e->evicted_ns + EVICT_PAUSE_NS;
+    /* By then it is seen whether it helped. */
+    evict->due_ns = evict->evicted_ns + EVICT_PAUSE_NS;
     return any;
 }
+
+static int64_t evict_due_ns(void *part)
+{
+    Evict *evict = part;
+
+    return evict->due_ns;
+}
+
+const LanePart evict_part = {
+    .init = evict_init,
+    .free = evict_free,
+    .run = evict_run,
+    .due_ns = evict_due_ns,
+    .fail = evict_fail,
+};

@@ -1,276 +1,306 @@
 /*
- * distkvm: the engine's part that performs the protocol's actions
- *
- * Engine thread only, no locks: actions of one page happen in step order.
- * Touches guest RAM only where the protocol says the page is present.
- * Spec: docs/protocol.rst.
+ * distkvm: the part of a lane that performs the protocol's actions
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "qemu/cutils.h"
-#include "qemu/timer.h"
-#include "engine-internal.h"
-#include "accel/distkvm/clock.h"
 #include "accel/distkvm/trace.h"
+#include "executor.h"
 
-/*
- * Of fewer pages the first is wanted too soon for it to wait for the next; but
- * a walk needs all its tables.
- */
-#define CORK_PAGES 16
-
-static guint page_hash(gconstpointer key)
+static void executor_init(void *part, LaneCtx *ctx)
 {
-    return g_int64_hash(key);
+    Executor *x = part;
+
+    x->ctx = ctx;
+    x->pending_data = g_hash_table_new_full(g_int64_hash, g_int64_equal,
+                                            g_free, g_free);
 }
 
-void engine_coh_init(Engine *e, Engine *front)
+static void executor_free(void *part)
 {
-    const ClusterMap *map = e->config.map;
-    CohHome **index, *entries;
+    Executor *x = part;
 
-    e->node = front->node;
-    e->heat = front->heat;
-    if (e == front) {
-        e->node.id = e->config.id;
-        e->node.map = map;
-        e->node.peer = g_malloc0(coh_node_peer_bytes(map));
-        /* One block: the host gives memory only where an entry is written. */
-        entries = g_malloc0(coh_node_home_bytes(map, e->node.id));
-        index = g_malloc(coh_node_index_bytes(map));
-        coh_node_set_homes(&e->node, index, entries);
-        e->heat = g_new0(uint16_t, map->pages);
-        e->stats.pages_home = map->share[e->node.id];
-    }
-    g_queue_init(&e->local);
-    e->stalled = g_hash_table_new_full(page_hash, g_int64_equal, g_free, NULL);
-    e->kept = g_hash_table_new_full(page_hash, g_int64_equal, g_free, g_free);
-    e->waiting = g_hash_table_new_full(page_hash, g_int64_equal, g_free,
-                                       g_free);
-    e->wishes = g_hash_table_new_full(page_hash, g_int64_equal, g_free,
-                                      (GDestroyNotify)g_queue_free);
-    e->wish_due_ns = INT64_MAX;
-    engine_held_init(e);
-    engine_run_init(e);
-    engine_evict_init(e, front);
-    QEMU_BUILD_BUG_ON(COH_NODES_MAX * LANES_MAX >= 1 << DELTA_AUTHOR_BITS);
-    e->delta = delta_new(e->node.id * LANES_MAX + e->lane,
-                         e->config.incarnation, e->config.delta_pages);
-    e->early = g_array_new(false, false, sizeof(CohPage));
-    engine_late_init(e);
-    e->lent = g_hash_table_new(NULL, NULL);
+    g_hash_table_unref(x->pending_data);
 }
 
-void engine_coh_free(Engine *e)
-{
-    GHashTableIter iter;
-    gpointer queue;
+/* ----------------------------------------------------------------- hooks */
 
-    g_hash_table_iter_init(&iter, e->stalled);
-    while (g_hash_table_iter_next(&iter, NULL, &queue)) {
-        g_queue_free_full(queue, g_free);
-    }
-    g_hash_table_unref(e->stalled);
-    g_hash_table_unref(e->kept);
-    g_hash_table_unref(e->waiting);
-    g_hash_table_unref(e->wishes);
-    engine_held_free(e);
-    engine_run_free(e);
-    g_array_unref(e->early);
-    engine_late_free(e);
-    g_hash_table_unref(e->lent);
-    engine_evict_free(e);
-    delta_free(e->delta);
-    g_queue_clear_full(&e->local, g_free);
-    if (!e->lane) {
-        g_free(e->node.peer);
-        g_free(e->node.home);
-        g_free(e->node.entries);
-        g_free(e->heat);
+static void hook_installed(Executor *x, CohPage page)
+{
+    for (const ExecutorHooks *h = x->hook; h->hooks; h++) {
+        if (h->hooks->installed) {
+            h->hooks->installed(h->part, page);
+        }
     }
 }
 
-static gpointer page_key(CohPage page)
+static void hook_changed(Executor *x, CohPage page)
 {
-    return g_memdup2(&page, sizeof(page));
+    for (const ExecutorHooks *h = x->hook; h->hooks; h++) {
+        if (h->hooks->changed) {
+            h->hooks->changed(h->part, page);
+        }
+    }
 }
 
-/* ------------------------------------------------------------- actions */
-
-/* What is done with a word goes along, and what it held comes back. */
-static bool carries_op(unsigned msg)
+static void hook_moved(Executor *x, CohPage page)
 {
-    return msg == COH_EV_GETV || msg == COH_EV_FWD_GETV || msg == COH_EV_VALUE;
+    for (const ExecutorHooks *h = x->hook; h->hooks; h++) {
+        if (h->hooks->moved) {
+            h->hooks->moved(h->part, page);
+        }
+    }
 }
 
-static void send_message(Engine *e, const CohEvent *ev, const CohDo *d)
+static bool hook_answered(Executor *x, const CohEvent *ev, uint64_t value)
 {
+    for (const ExecutorHooks *h = x->hook; h->hooks; h++) {
+        if (h->hooks->answered && h->hooks->answered(h->part, ev, value)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool hook_refused(Executor *x, const CohEvent *ev)
+{
+    for (const ExecutorHooks *h = x->hook; h->hooks; h++) {
+        if (h->hooks->refused && h->hooks->refused(h->part, ev)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool hook_adopt(Executor *x, CohPage page)
+{
+    for (const ExecutorHooks *h = x->hook; h->hooks; h++) {
+        if (h->hooks->adopt && h->hooks->adopt(h->part, page)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* -------------------------------------------------------------- messages */
+
+/* A request names an operation, and the answer the value that it found. */
+bool executor_carries_op(uint8_t type)
+{
+    return type == COH_EV_GETV || type == COH_EV_FWD_GETV ||
+           type == COH_EV_VALUE;
+}
+
+static void submit_to_self(Executor *x, const WireFrame *frame,
+                           const CohOp *op)
+{
+    CohEvent self = {
+        .type = frame->sub, .from = x->ctx->node->id,
+        .requester = frame->requester, .acks = frame->acks,
+        .page = frame->addr, .have = frame->id, .op = *op,
+    };
+
+    lane_submit(x->ctx, &self);
+}
+
+static void send_message(Executor *x, const CohEvent *ev, const CohDo *d)
+{
+    LaneCtx *ctx = x->ctx;
     uint8_t bytes[COH_OP_BYTES];
     CohOp op = ev->op;
     CohNodeId to = coh_set_next(&d->to, 0);
     WireFrame frame = {
-        .type = WIRE_COH,
-        .sub = d->msg,
-        .requester = d->requester,
-        .acks = d->acks,
-        .addr = ev->page,
+        .type = WIRE_COH, .sub = d->msg, .requester = d->requester,
+        .acks = d->acks, .addr = ev->page,
     };
 
     if (d->data) {
-        engine_put_page(e, &frame);
+        codec_put_page(x->codec, &frame);
     } else if (d->msg == COH_EV_GETS || d->msg == COH_EV_GETM) {
-        frame.id = delta_promise(e->delta, ev->page);
+        frame.id = codec_pin_version(x->codec, ev->page);
     } else {
         frame.id = ev->have;
     }
-    if (carries_op(d->msg)) {
-        op.operand = d->msg == COH_EV_VALUE ? e->value : op.operand;
+    if (executor_carries_op(d->msg)) {
+        op.operand = d->msg == COH_EV_VALUE ? x->value : op.operand;
         coh_op_encode(&op, bytes);
         frame.payload = bytes;
         frame.len = sizeof(bytes);
     }
     for (; to != COH_NODE_NONE; to = coh_set_next(&d->to, to + 1)) {
-        if (to == e->node.id) {
-            CohEvent self = {
-                .type = d->msg, .from = e->node.id,
-                .requester = d->requester, .acks = d->acks, .page = ev->page,
-                .have = frame.id, .op = op,
-            };
-            g_queue_push_tail(&e->local, g_memdup2(&self, sizeof(self)));
+        if (to == ctx->node->id) {
+            submit_to_self(x, &frame, &op);
         } else {
-            STAT_ADD(e, sent_by_type[d->msg], 1);
-            if (!engine_gather(e, to, &frame)) {
-                engine_send(e, to, &frame);
-            }
+            STAT_ADD(ctx, sent_by_type[d->msg], 1);
+            outbox_send_request(x->outbox, to, &frame);
         }
     }
 }
 
-static void page_gone(Engine *e, CohPage page, bool owned)
+/* ---------------------------------------------------------------- memory */
+
+/*
+ * A direct call and no hook, because its order is correctness: the page is gone,
+ * then translations to it are outdated, then the requester is answered.
+ */
+static void page_gone(Executor *x, CohPage page, bool owned)
 {
-    STAT_ADD(e, pages_resident, -1);
-    STAT_ADD(e, pages_owned, -(uint64_t)owned);
-    STAT_ADD(e, invalidations, 1);
-    /* Order of effects: gone, then translations outdated, then answered. */
-    e->listener->revoked(e->opaque, page);
+    LaneCtx *ctx = x->ctx;
+
+    STAT_ADD(ctx, pages_resident, -1);
+    STAT_ADD(ctx, pages_owned, -(uint64_t)owned);
+    STAT_ADD(ctx, invalidations, 1);
+    ctx->host->revoked(ctx->opaque, page);
 }
 
-static int take_away(Engine *e, const CohEvent *ev, bool owned)
+static int take_away(Executor *x, const CohEvent *ev, bool owned)
 {
-    int ret = mem_take(e->mem, ev->page, owned, e->copy);
+    int ret = mem_take(x->ctx->mem, ev->page, owned, x->codec->copy);
 
     if (!ret) {
-        page_gone(e, ev->page, owned);
-        engine_copied(e, ev, owned);
+        page_gone(x, ev->page, owned);
+        codec_copied(x->codec, ev, owned);
     }
     return ret;
 }
 
-static int install(Engine *e, CohPage page, const void *data, bool writable)
+static int zap(Executor *x, CohPage page)
 {
-    int ret = mem_install(e->mem, page, data, writable);
+    int ret = mem_zap(x->ctx->mem, page);
+
+    page_gone(x, page, false);
+    return ret;
+}
+
+static int install(Executor *x, CohPage page, const void *data, bool writable)
+{
+    LaneCtx *ctx = x->ctx;
+    int ret = mem_install(ctx->mem, page, data, writable);
 
     if (!ret) {
-        STAT_ADD(e, pages_resident, 1);
-        if (e->stats.pages_resident > e->stats.pages_resident_max) {
-            qatomic_set(&e->stats.pages_resident_max,
-                        e->stats.pages_resident);
+        STAT_ADD(ctx, pages_resident, 1);
+        if (ctx->stats.pages_resident > ctx->stats.pages_resident_max) {
+            qatomic_set(&ctx->stats.pages_resident_max,
+                        ctx->stats.pages_resident);
         }
-        STAT_ADD(e, pages_owned, writable);
-        engine_evict_installed(e, page);
+        STAT_ADD(ctx, pages_owned, writable);
+        hook_installed(x, page);
     }
     return ret;
 }
+
+static int install_pending(Executor *x, CohPage page)
+{
+    int ret = install(x, page, g_hash_table_lookup(x->pending_data, &page),
+                      true);
+
+    g_hash_table_remove(x->pending_data, &page);
+    return ret;
+}
+
+static int protect(Executor *x, CohPage page, bool writable)
+{
+    LaneCtx *ctx = x->ctx;
+
+    STAT_ADD(ctx, pages_owned, writable ? 1 : -1);
+    hook_changed(x, page);
+    if (!writable && preprotect_has(x->preprotect, page)) {
+        return 0;
+    }
+    return mem_protect(ctx->mem, page, 1, writable);
+}
+
+/* ------------------------------------------------------------ operations */
 
 /* Order of effects: written, then translations outdated, then answered. */
-static void operate(Engine *e, const CohEvent *ev)
+static void operate(Executor *x, const CohEvent *ev)
 {
-    if (engine_is_ahead(e, ev->page)) {
-        /* Else this thread waits for itself. */
-        engine_ahead_end(e);
+    LaneCtx *ctx = x->ctx;
+
+    if (preprotect_has(x->preprotect, ev->page)) {
+        /* Else this thread would wait for itself. */
+        preprotect_end(x->preprotect);
     }
-    e->value = coh_op_perform(&ev->op, mem_host(e->mem, ev->page));
-    STAT_ADD(e, operations, 1);
+    x->value = coh_op_perform(&ev->op, mem_host(ctx->mem, ev->page));
+    STAT_ADD(ctx, operations, 1);
     if (coh_op_writes(&ev->op)) {
-        e->listener->revoked(e->opaque, ev->page);
+        ctx->host->revoked(ctx->opaque, ev->page);
     }
 }
 
-static void not_asked(Engine *e, const CohEvent *ev)
+static void unsolicited(Executor *x, const CohEvent *ev)
 {
-    if (ev->from != e->node.id) {
-        e->listener->lost(e->opaque, ev->from,
-                          "it answers an operation that nobody asked for");
+    if (ev->from != x->ctx->node->id) {
+        lane_lose(x->ctx, ev->from,
+                  "it answers an operation that nobody asked for");
     }
 }
 
-static int perform_memory(Engine *e, const CohEvent *ev, const void *data,
+static void answer(Executor *x, const CohEvent *ev)
+{
+    uint64_t value = ev->type == COH_EV_VALUE ? ev->op.operand : x->value;
+
+    if (!hook_answered(x, ev, value)) {
+        unsolicited(x, ev);
+    }
+}
+
+/* --------------------------------------------------------------- actions */
+
+/* @state: the peer state of @ev's page before this step.  0 or -errno. */
+static int perform_memory(Executor *x, const CohEvent *ev, const void *data,
                           uint8_t state, CohAct act)
 {
     CohPage page = ev->page;
     CohEvent adopt = {
-        .type = COH_EV_STORE, .from = e->node.id, .page = page,
+        .type = COH_EV_STORE, .from = x->ctx->node->id, .page = page,
     };
-    int ret = 0;
 
     switch (act) {
     case COH_ACT_INSTALL_RO:
-        return install(e, page, data, false);
+        return install(x, page, data, false);
     case COH_ACT_INSTALL_RW:
-        return install(e, page, data, true);
+        return install(x, page, data, true);
     case COH_ACT_INSTALL_ZERO:
-        return install(e, page, NULL, true);
+        return install(x, page, NULL, true);
     case COH_ACT_INSTALL_KEPT:
-        ret = install(e, page, g_hash_table_lookup(e->kept, &page), true);
-        g_hash_table_remove(e->kept, &page);
-        return ret;
+        return install_pending(x, page);
     case COH_ACT_KEEP:
-        g_hash_table_insert(e->kept, page_key(page),
+        g_hash_table_insert(x->pending_data, g_memdup2(&page, sizeof(page)),
                             data ? g_memdup2(data, COH_PAGE_SIZE) : NULL);
         return 0;
     case COH_ACT_UNPROTECT:
-        STAT_ADD(e, pages_owned, 1);
-        engine_evict_changed(e, page);
-        return mem_protect(e->mem, page, 1, true);
+        return protect(x, page, true);
     case COH_ACT_PROTECT:
-        STAT_ADD(e, pages_owned, -1);
-        engine_evict_changed(e, page);
-        return engine_is_ahead(e, page) ? 0
-               : mem_protect(e->mem, page, 1, false);
+        return protect(x, page, false);
     case COH_ACT_COPY:
-        memcpy(e->copy, mem_host(e->mem, page), COH_PAGE_SIZE);
-        engine_copied(e, ev, state == COH_PEER_M);
+        memcpy(x->codec->copy, mem_host(x->ctx->mem, page), COH_PAGE_SIZE);
+        codec_copied(x->codec, ev, state == COH_PEER_M);
         return 0;
     case COH_ACT_TAKE:
-        return take_away(e, ev, state == COH_PEER_M);
+        return take_away(x, ev, state == COH_PEER_M);
     case COH_ACT_OPERATE:
-        operate(e, ev);
+        operate(x, ev);
         return 0;
     case COH_ACT_ANSWER:
-        if (!engine_wish_answered(e, ev, ev->type == COH_EV_VALUE
-                                         ? ev->op.operand : e->value)) {
-            not_asked(e, ev);
-        }
+        answer(x, ev);
         return 0;
     case COH_ACT_FETCH:
-        if (!engine_wish_refused(e, ev)) {
-            not_asked(e, ev);
+        if (!hook_refused(x, ev)) {
+            unsolicited(x, ev);
         }
         return 0;
     case COH_ACT_ZAP:
-        ret = mem_zap(e->mem, page);
-        page_gone(e, page, false);
-        return ret;
+        return zap(x, page);
     case COH_ACT_WAKE:
-        /* Whoever faults on it unseen is woken when that is seen. */
-        if (ev->type != COH_EV_INSTALLED || e->awaited) {
-            engine_wake(e, page);
+        /* A fault not yet read from the userfaultfd is woken when it is read. */
+        if (ev->type != COH_EV_INSTALLED || x->has_waiter) {
+            wakeup_page(x->wakeup, page);
         }
         return 0;
     case COH_ACT_ADOPT:
-        if (engine_may_adopt(e, page)) {
-            engine_event(e, &adopt, NULL);
+        if (hook_adopt(x, page)) {
+            executor_event(x, &adopt, NULL);
         }
         return 0;
     default:
@@ -285,283 +315,118 @@ static bool is_installation(CohAct act)
            act == COH_ACT_UNPROTECT;
 }
 
-static void count_wait(Engine *e, const EngineWait *wait, int64_t ns)
+static void installed(Executor *x, CohPage page)
 {
-    if (wait->state == COH_PEER_S) {
-        STAT_ADD(e, wait_upgrade_ns, ns);
-    } else if (wait->write) {
-        STAT_ADD(e, wait_write_ns, ns);
-    } else {
-        STAT_ADD(e, wait_read_ns, ns);
-    }
-}
-
-static void installed(Engine *e, CohPage page)
-{
-    EngineWait *wait = g_hash_table_lookup(e->waiting, &page);
-    int64_t now = get_clock();
     CohEvent ev = {
-        .type = COH_EV_INSTALLED, .from = e->node.id, .page = page,
+        .type = COH_EV_INSTALLED, .from = x->ctx->node->id, .page = page,
     };
 
-    g_hash_table_remove(e->adopting, &page);
-    engine_run_installed(e, page);
-    /* Or by somebody whose fault waits for room. */
-    e->awaited = (wait && wait->blocked) || e->deferred->len;
-    delta_settle(e->delta, page);
-    if (wait) {
-        trace_distkvm_fetched(page, wait->write, wait->remote,
-                              now - wait->since_ns);
-        hold_installed(&e->hold, page, wait->tid, now);
-        if (!wait->along) {
-            count_wait(e, wait, now - wait->since_ns);
-        }
-        if (wait->remote) {
-            hold_fetched(&e->hold, now - wait->since_ns);
-        }
-        g_hash_table_remove(e->waiting, &page);
-    }
-    engine_event(e, &ev, NULL);
+    wakeup_installed(x->wakeup, page);
+    x->has_waiter = waiters_installed(x->waiters, page);
+    codec_unpin_version(x->codec, page);
+    executor_event(x, &ev, NULL);
 }
 
-static void perform(Engine *e, const CohEvent *ev, const void *data,
+/* Since when a page is awaited, and from which node: late.h. */
+static void note_begin(Executor *x, const CohEvent *ev,
+                       const CohActions *acts)
+{
+    if (acts->home && coh_home_is_busy(acts->next) &&
+        !coh_home_is_busy(acts->state)) {
+        late_service_begins(x->late, ev->page, ev->from);
+    } else if (!acts->home && lane_is_fetching(acts->next) &&
+               !lane_is_fetching(acts->state)) {
+        late_fetch_begins(x->late, ev->page);
+    }
+}
+
+static void break_at(Executor *x, const CohEvent *ev, CohAct act, int ret)
+{
+    g_autofree char *why = g_strdup_printf("page 0x%" PRIx64 ": %s: %s",
+                                           ev->page, coh_act_name(act),
+                                           strerror(-ret));
+
+    codec_drop_copy(x->codec);
+    lane_break(x->ctx, why);
+}
+
+static void perform(Executor *x, const CohEvent *ev, const void *data,
                     const CohActions *acts)
 {
     bool complete = false;
 
-    if (acts->home && coh_home_is_busy(acts->next) &&
-        !coh_home_is_busy(acts->state)) {
-        engine_service_begins(e, ev->page, ev->from);
-    } else if (!acts->home && engine_is_fetching(acts->next) &&
-               !engine_is_fetching(acts->state)) {
-        engine_fetch_begins(e, ev->page);
-    }
+    note_begin(x, ev, acts);
     for (unsigned i = 0; i < acts->n; i++) {
         const CohDo *d = &acts->act[i];
         int ret;
 
         if (d->act == COH_ACT_NONE) {
-            if (acts->home && engine_sets_to_work(d->msg)) {
-                engine_asked(e, ev->page, &d->to);
+            if (acts->home && lane_is_for_holder(d->msg)) {
+                late_asked(x->late, ev->page, &d->to);
             }
-            send_message(e, ev, d);
+            send_message(x, ev, d);
             continue;
         }
-        ret = perform_memory(e, ev, data, acts->state, d->act);
+        ret = perform_memory(x, ev, data, acts->state, d->act);
         if (ret < 0) {
-            g_autofree char *why =
-                g_strdup_printf("page 0x%" PRIx64 ": %s: %s", ev->page,
-                                coh_act_name(d->act), strerror(-ret));
-            e->copy_is_new = false;
-            engine_break(e, why);
+            break_at(x, ev, d->act, ret);
             return;
         }
         complete |= is_installation(d->act);
     }
-    engine_keep_copied(e, ev->page);
+    codec_store_sent(x->codec, ev->page);
     if (complete) {
-        installed(e, ev->page);
+        installed(x, ev->page);
     }
 }
 
-/* -------------------------------------------------------------- events */
+/* ---------------------------------------------------------------- events */
 
-static gint by_sender(gconstpointer a, gconstpointer b)
+static void trace_step(const Executor *x, const CohEvent *ev,
+                       const CohActions *acts, CohStatus status)
 {
-    const CohEvent *x = a, *y = b;
-
-    return x->from != y->from ||
-           (x->type == COH_EV_GETV) != (y->type == COH_EV_GETV);
-}
-
-/*
- * A node asks once for a page, and for one operation on it, and waits: the
- * queue is short.
- */
-static void stall(Engine *e, const CohEvent *ev)
-{
-    GQueue *queue = g_hash_table_lookup(e->stalled, &ev->page);
-
-    if (queue && g_queue_find_custom(queue, ev, by_sender)) {
-        e->listener->lost(e->opaque, ev->from,
-                          "it asked twice for the same page");
-        return;
-    }
-    if (!queue) {
-        queue = g_queue_new();
-        g_hash_table_insert(e->stalled, page_key(ev->page), queue);
-    }
-    g_queue_push_tail(queue, g_memdup2(ev, sizeof(*ev)));
-}
-
-/* The home of @page serves nobody: the oldest stalled request is next. */
-static void unstall(Engine *e, CohPage page)
-{
-    GQueue *queue = g_hash_table_lookup(e->stalled, &page);
-
-    if (queue) {
-        g_queue_push_tail(&e->local, g_queue_pop_head(queue));
-        if (g_queue_is_empty(queue)) {
-            g_queue_free(queue);
-            g_hash_table_remove(e->stalled, &page);
-        }
-    }
-}
-
-void engine_event(Engine *e, const CohEvent *ev, const void *data)
-{
-    CohActions acts;
-    CohStatus status = coh_step(&e->node, ev, &acts);
-
-    trace_distkvm_coh_step(e->node.id, ev->page, coh_event_name(ev->type),
-                           ev->from, ev->requester, ev->acks,
-                           acts.home ? coh_home_state_name(acts.state)
-                                     : coh_peer_state_name(acts.state),
-                           acts.home ? coh_home_state_name(acts.next)
-                                     : coh_peer_state_name(acts.next),
+    trace_distkvm_coh_step(x->ctx->node->id, ev->page,
+                           coh_event_name(ev->type), ev->from, ev->requester,
+                           ev->acks,
+                           acts->home ? coh_home_state_name(acts->state)
+                                      : coh_peer_state_name(acts->state),
+                           acts->home ? coh_home_state_name(acts->next)
+                                      : coh_peer_state_name(acts->next),
                            status);
+}
+
+void executor_event(Executor *x, const CohEvent *ev, const void *data)
+{
+    LaneCtx *ctx = x->ctx;
+    CohActions acts;
+    CohStatus status = coh_step(ctx->node, ev, &acts);
+
+    trace_step(x, ev, &acts, status);
     switch (status) {
     case COH_OK:
-        perform(e, ev, data, &acts);
+        perform(x, ev, data, &acts);
         if (!acts.home) {
-            engine_pursue_wishes(e, ev->page);
+            hook_moved(x, ev->page);
         } else if (ev->type == COH_EV_DONE ||
                    (ev->type == COH_EV_GETV &&
                     !coh_home_is_busy(acts.next))) {
-            unstall(e, ev->page);
+            stalled_next(x->stalled, ev->page);
         }
         break;
     case COH_STALLED:
-        stall(e, ev);
+        stalled_add(x->stalled, ev);
         break;
     case COH_BROKEN:
-        if (ev->from != e->node.id && ev->from < e->config.map->nodes) {
-            e->listener->lost(e->opaque, ev->from, acts.why);
+        if (ev->from != ctx->node->id && ev->from < ctx->config->map->nodes) {
+            lane_lose(ctx, ev->from, acts.why);
         } else {
-            engine_break(e, acts.why);
+            lane_break(ctx, acts.why);
         }
         break;
     }
 }
 
-bool engine_run_local(Engine *e)
-{
-    CohEvent *ev = g_queue_pop_head(&e->local);
-
-    if (!ev) {
-        return false;
-    }
-    do {
-        engine_event_or_hold(e, ev, NULL);
-        g_free(ev);
-    } while ((ev = g_queue_pop_head(&e->local)));
-    return true;
-}
-
-static bool is_page(Engine *e, CohPage page, const char **why)
-{
-    if (page < e->config.map->pages && engine_is_mine(e, page)) {
-        return true;
-    }
-    *why = "named a page that does not exist, or of another lane";
-    return false;
-}
-
-/* A list of requests: each as if it had come alone. */
-static bool several_pages(Engine *e, const WireFrame *frame, CohEvent *ev,
-                          const char **why)
-{
-    bool cork = e->config.walks_write || frame->arg >= CORK_PAGES;
-    bool valid = false;
-
-    if (!engine_gather_is_valid(frame)) {
-        *why = "sent a list of pages that cannot be read";
-        return false;
-    }
-    cluster_clock_observe(frame->clock_ns);
-    if (cork) {
-        engine_cork(e);
-    }
-    /* What is under way may write to these pages: that first. */
-    engine_run_local(e);
-    engine_protect_ahead(e, frame);
-    for (unsigned n = 0; is_page(e, ev->page, why); n++) {
-        engine_event(e, ev, NULL);
-        if (n == frame->arg) {
-            valid = true;
-            break;
-        }
-        engine_gathered(frame, n, ev);
-    }
-    engine_run_local(e);
-    engine_ahead_end(e);
-    if (cork) {
-        engine_uncork(e);
-    }
-    return valid;
-}
-
-/*
- * Until what came is kept, nothing may be promised of it: else two contents
- * would go by one version.
- */
-static void take_page(Engine *e, const WireFrame *frame, const CohEvent *ev,
-                      const void *page)
-{
-    e->pursuing = true;
-    engine_event_or_hold(e, ev, page);
-    engine_keep_got(e, frame, page);
-    e->pursuing = false;
-    engine_pursue_wishes(e, ev->page);
-}
-
-static bool answers_request(uint8_t type)
-{
-    return type == COH_EV_DATA_S || type == COH_EV_DATA_M ||
-           type == COH_EV_ZERO || type == COH_EV_GRANT || type == COH_EV_ACK;
-}
-
-bool engine_coh_frame(Engine *e, const WireFrame *frame, const char **why)
-{
-    CohEvent ev = {
-        .type = frame->sub,
-        .from = frame->from,
-        .requester = frame->requester,
-        .acks = frame->acks,
-        .page = frame->addr,
-        .have = frame->id,
-    };
-    const void *page = NULL;
-    bool data = ev.type == COH_EV_DATA_S || ev.type == COH_EV_DATA_M;
-
-    if (!coh_event_is_message(ev.type)) {
-        *why = "sent an unknown message";
-        return false;
-    }
-    if (frame->arg) {
-        return several_pages(e, frame, &ev, why);
-    }
-    if (!is_page(e, ev.page, why)) {
-        return false;
-    }
-    if (data ? !engine_get_page(e, frame, &page) :
-        carries_op(ev.type) ? !coh_op_decode(frame->payload, frame->len,
-                                             &ev.op) : frame->len > 0) {
-        *why = "sent a page or an operation that cannot be put together";
-        return false;
-    }
-    /*
-     * The guest must not see the effects of this before its clock has
-     * reached what the sender saw.
-     */
-    cluster_clock_observe(frame->clock_ns);
-    if (answers_request(ev.type)) {
-        engine_heard(e, ev.page, ev.from);
-    }
-    if (data) {
-        take_page(e, frame, &ev, page);
-    } else {
-        engine_event_or_hold(e, &ev, NULL);
-    }
-    return true;
-}
+const LanePart executor_part = {
+    .init = executor_init,
+    .free = executor_free,
+};

@@ -17,8 +17,8 @@ static bool is_class_b(const WireFrame *frame)
 void frame_count_sent(FrameCount *count, CohNodeId to, const WireFrame *frame)
 {
     if (is_class_b(frame)) {
-        trace_distkvm_class_b_sent(
-            to, qatomic_fetch_inc(&count->sent[to]) + 1);
+        qatomic_fetch_inc(&count->sent[to]);
+        trace_distkvm_class_b_sent(to, qatomic_read(&count->sent[to]));
     }
 }
 

@@ -1,207 +1,205 @@
 /*
- * distkvm: the engine's part for pages that do not come
- *
- * A node may answer pings and still keep a page.  The requester knows since
- * when it waits, and which nodes have done their part; the page's home knows
- * which it has asked.  So the requester tells the home that it misses the page;
- * the home answers that it is at it, and knows which node owes.  After
- * dead-after-ms that is named, after twice as long it is a loss.  A requester
- * blames the home if that does not answer; nobody else sees the home's part.
- * Engine thread only.  Spec: docs/architecture.rst, "Loss of a node".
+ * distkvm: the part of a lane for pages that do not come
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "qemu/atomic.h"
 #include "qemu/bswap.h"
 #include "qemu/timer.h"
-#include "engine-internal.h"
 #include "accel/distkvm/say.h"
 #include "accel/distkvm/trace.h"
+#include "late.h"
 
-/* A requester says that it misses a page by then, after its time. */
+/* After the limit a requester has this long to say that it misses a page. */
 #define COMPLAIN_NS (400 * SCALE_MS)
-/* A page's keeper is lost after so many limits. */
+/* A page's keeper is named after one limit, and lost after this many. */
 #define LOSS_LIMITS 2
-/* A home that only says that it is at it is to blame after so many. */
+/* A home that only says that it is serving is to blame after this many. */
 #define EXCUSED_LIMITS 4
-/* Looks at one page: this process may have been stopped between two. */
+/*
+ * A page is late if this many looks find it so: this process may have been
+ * stopped before the first.
+ */
 #define LOOKS_MIN 2
 
-/* ------------------------------------------------------------ what pends */
+/* --------------------------------------------------------- pending pages */
 
-static const CohHome *own_entry(Engine *e, CohPage page)
+static bool is_pending(Late *late, const LateTable *table,
+                       const LateEntry *entry)
 {
-    return page < e->config.map->pages ? coh_node_home(&e->node, page) : NULL;
-}
-
-static bool is_pending(Engine *e, const EngineLates *lates,
-                       const EngineLate *late)
-{
-    if (!late->since_ns) {
+    if (!entry->since_ns) {
         return false;
     }
-    return lates == &e->serving
-           ? coh_home_is_busy(own_entry(e, late->page)->state)
-           : engine_is_fetching(e->node.peer[late->page].state);
+    return table == &late->serving
+           ? coh_home_is_busy(lane_directory(late->ctx, entry->page)->state)
+           : lane_is_fetching(late->ctx->node->peer[entry->page].state);
 }
 
 /* NULL if nothing is known of @page. */
-static EngineLate *find(Engine *e, EngineLates *lates, CohPage page)
+static LateEntry *find(Late *late, LateTable *table, CohPage page)
 {
-    EngineLate *late = &lates->slot[page % ENGINE_LATES];
+    LateEntry *entry = &table->slot[page % LATE_SLOTS];
 
-    if (late->since_ns && late->page == page) {
-        return late;
+    if (entry->since_ns && entry->page == page) {
+        return entry;
     }
-    return g_hash_table_size(lates->more)
-           ? g_hash_table_lookup(lates->more, &page) : NULL;
+    return g_hash_table_size(table->more)
+           ? g_hash_table_lookup(table->more, &page) : NULL;
 }
 
 /*
- * Something begins for @page: nothing of an earlier time counts.  Most pages
- * find their slot free, as few are under way at a time.
+ * A fetch, or a service, of @page begins: nothing of an earlier one counts.
+ * Most pages find their slot free, as few are under way at a time.
  */
-static EngineLate *begin(Engine *e, EngineLates *lates, CohPage page)
+static LateEntry *begin(Late *late, LateTable *table, CohPage page)
 {
-    EngineLate *late = &lates->slot[page % ENGINE_LATES];
+    LateEntry *entry = &table->slot[page % LATE_SLOTS];
 
-    if (late->page != page && is_pending(e, lates, late)) {
-        late = g_new(EngineLate, 1);
-        g_hash_table_insert(lates->more, g_memdup2(&page, sizeof(page)), late);
-    } else if (g_hash_table_size(lates->more)) {
-        g_hash_table_remove(lates->more, &page);
+    if (entry->page != page && is_pending(late, table, entry)) {
+        entry = g_new(LateEntry, 1);
+        g_hash_table_insert(table->more, g_memdup2(&page, sizeof(page)),
+                            entry);
+    } else if (g_hash_table_size(table->more)) {
+        g_hash_table_remove(table->more, &page);
     }
-    *late = (EngineLate) { .page = page, .since_ns = get_clock() };
-    return late;
+    *entry = (LateEntry) { .page = page, .since_ns = get_clock() };
+    return entry;
 }
 
-void engine_late_init(Engine *e)
+static GHashTable *new_more(void)
 {
-    e->serving.more = g_hash_table_new_full(g_int64_hash, g_int64_equal,
-                                            g_free, g_free);
-    e->fetching.more = g_hash_table_new_full(g_int64_hash, g_int64_equal,
-                                             g_free, g_free);
+    return g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
 }
 
-void engine_late_free(Engine *e)
+static void late_init(void *part, LaneCtx *ctx)
 {
-    g_hash_table_unref(e->serving.more);
-    g_hash_table_unref(e->fetching.more);
+    Late *late = part;
+
+    late->ctx = ctx;
+    late->serving.more = new_more();
+    late->fetching.more = new_more();
 }
 
-void engine_fetch_begins(Engine *e, CohPage page)
+static void late_free(void *part)
 {
-    begin(e, &e->fetching, page);
+    Late *late = part;
+
+    g_hash_table_unref(late->serving.more);
+    g_hash_table_unref(late->fetching.more);
 }
 
-void engine_heard(Engine *e, CohPage page, CohNodeId from)
+void late_fetch_begins(Late *late, CohPage page)
 {
-    EngineLate *late = find(e, &e->fetching, page);
+    begin(late, &late->fetching, page);
+}
 
-    if (late) {
-        coh_set_add(&late->nodes, from);
+void late_heard(Late *late, CohPage page, CohNodeId from)
+{
+    LateEntry *entry = find(late, &late->fetching, page);
+
+    if (entry) {
+        coh_set_add(&entry->nodes, from);
     }
 }
 
-void engine_service_begins(Engine *e, CohPage page, CohNodeId requester)
+void late_service_begins(Late *late, CohPage page, CohNodeId requester)
 {
-    begin(e, &e->serving, page)->requester = requester;
+    begin(late, &late->serving, page)->requester = requester;
 }
 
-void engine_asked(Engine *e, CohPage page, const CohNodeSet *asked)
+void late_asked(Late *late, CohPage page, const CohNodeSet *asked)
 {
-    EngineLate *late = find(e, &e->serving, page);
+    LateEntry *entry = find(late, &late->serving, page);
 
-    for (unsigned w = 0; late && w < COH_SET_WORDS; w++) {
-        late->nodes.word[w] |= asked->word[w];
+    for (unsigned w = 0; entry && w < COH_SET_WORDS; w++) {
+        entry->nodes.word[w] |= asked->word[w];
     }
 }
 
 /* ------------------------------------------------------ naming and blaming */
 
-static int64_t age_ns(const EngineLate *late)
+static int64_t age_ns(const LateEntry *entry)
 {
-    return get_clock() - late->since_ns;
+    return get_clock() - entry->since_ns;
 }
 
-/* Once for each page and time that it is awaited. */
-static void name(Engine *e, EngineLate *late, CohNodeId node, const char *role)
+/* Once for each fetch or service of a page. */
+static void name(LateEntry *entry, CohNodeId node, const char *role)
 {
-    if (!late->named) {
-        late->named = true;
-        trace_distkvm_late(late->page, node, age_ns(late));
+    if (!entry->named) {
+        entry->named = true;
+        trace_distkvm_late(entry->page, node, age_ns(entry));
         say_warning("distkvm: page 0x%" PRIx64 " has been awaited for %" PRId64
-                    " ms from node %u, %s", late->page,
-                    age_ns(late) / SCALE_MS, node, role);
+                    " ms from node %u, %s", entry->page,
+                    age_ns(entry) / SCALE_MS, node, role);
     }
 }
 
-static void blame(Engine *e, const EngineLate *late, CohNodeId node)
+static void blame(Late *late, const LateEntry *entry, CohNodeId node)
 {
     g_autofree char *why = g_strdup_printf(
-        "page 0x%" PRIx64 " has been awaited for %" PRId64 " ms", late->page,
-        age_ns(late) / SCALE_MS);
+        "page 0x%" PRIx64 " has been awaited for %" PRId64 " ms", entry->page,
+        age_ns(entry) / SCALE_MS);
 
-    trace_distkvm_late(late->page, node, age_ns(late));
-    if (node == e->node.id) {
-        engine_break(e, why);
+    trace_distkvm_late(entry->page, node, age_ns(entry));
+    if (node == late->ctx->node->id) {
+        lane_break(late->ctx, why);
     } else {
-        e->listener->lost(e->opaque, node, why);
+        lane_lose(late->ctx, node, why);
     }
 }
 
-/* A node that was asked, and that @heard has not heard of; else none. */
-static CohNodeId who_owes(Engine *e, const EngineLate *serving,
-                          const CohNodeSet *heard)
+/* A node that was asked, and that is not in @heard; else COH_NODE_NONE. */
+static CohNodeId find_debtor(Late *late, const LateEntry *serving,
+                             const CohNodeSet *heard)
 {
     for (CohNodeId n = coh_set_next(&serving->nodes, 0); n != COH_NODE_NONE;
          n = coh_set_next(&serving->nodes, n + 1)) {
-        if (n != e->node.id && !coh_set_has(heard, n)) {
+        if (n != late->ctx->node->id && !coh_set_has(heard, n)) {
             return n;
         }
     }
     return COH_NODE_NONE;
 }
 
-/* As the page's home: its requester has told what it has heard of. */
-static void requester_misses(Engine *e, EngineLate *serving,
+/* As the page's home: its requester misses it, and has told @heard. */
+static void requester_misses(Late *late, LateEntry *serving,
                              const CohNodeSet *heard, int64_t limit_ns)
 {
-    CohNodeId owes = who_owes(e, serving, heard);
+    CohNodeId owes = find_debtor(late, serving, heard);
 
     serving->complained = true;
     if (owes == COH_NODE_NONE || age_ns(serving) < limit_ns) {
         return;
     }
-    name(e, serving, owes, "which its home has asked for it");
+    name(serving, owes, "which its home has asked for it");
     if (age_ns(serving) > LOSS_LIMITS * limit_ns) {
-        blame(e, serving, owes);
+        blame(late, serving, owes);
     }
 }
 
 /* ---------------------------------------------------------------- frames */
 
-static void send_late(Engine *e, CohNodeId to, WireLate what, CohPage page,
+static void send_late(Late *late, CohNodeId to, WireLate sub, CohPage page,
                       const CohNodeSet *heard)
 {
     uint8_t bytes[sizeof(CohNodeSet)];
     WireFrame frame = {
-        .type = WIRE_LATE, .sub = what, .addr = page, .len = sizeof(bytes),
+        .type = WIRE_LATE, .sub = sub, .addr = page, .len = sizeof(bytes),
         .payload = bytes,
     };
 
     for (unsigned w = 0; w < COH_SET_WORDS; w++) {
         stq_le_p(bytes + 8 * w, heard->word[w]);
     }
-    engine_send(e, to, &frame);
+    outbox_send(late->outbox, to, &frame);
 }
 
-void engine_late_frame(Engine *e, const WireFrame *frame)
+void late_frame(Late *late, const WireFrame *frame)
 {
-    int64_t limit_ns = qatomic_read(&e->alive.limit_ns);
-    EngineLate *serving = find(e, &e->serving, frame->addr);
-    EngineLate *fetching = find(e, &e->fetching, frame->addr);
+    int64_t limit_ns = late->limit_ns;
+    LateEntry *serving = find(late, &late->serving, frame->addr);
+    LateEntry *fetching = find(late, &late->fetching, frame->addr);
     CohNodeSet heard;
 
     for (unsigned w = 0; w < COH_SET_WORDS; w++) {
@@ -209,44 +207,45 @@ void engine_late_frame(Engine *e, const WireFrame *frame)
     }
     if (frame->sub == WIRE_LATE_AT_IT) {
         if (fetching && frame->from ==
-            cluster_map_home(e->config.map, frame->addr)) {
+            cluster_map_home(late->ctx->config->map, frame->addr)) {
             fetching->excused_ns = get_clock();
         }
         return;
     }
-    /* Served to another first, or to it: either way not forgotten. */
-    if (serving && limit_ns && is_pending(e, &e->serving, serving)) {
+    /* It may be served to another node first: @frame->from is not forgotten. */
+    if (serving && limit_ns && is_pending(late, &late->serving, serving)) {
         if (serving->requester == frame->from) {
-            requester_misses(e, serving, &heard, limit_ns);
+            requester_misses(late, serving, &heard, limit_ns);
         }
-        send_late(e, frame->from, WIRE_LATE_AT_IT, frame->addr, &heard);
+        send_late(late, frame->from, WIRE_LATE_AT_IT, frame->addr, &heard);
     }
 }
 
 /* ----------------------------------------------------------------- looks */
 
 /* A page that another home, or a node that this one asked, does not give. */
-static void look_at_fetch(Engine *e, EngineLate *late, int64_t limit_ns)
+static void look_at_fetch(Late *late, LateEntry *entry, int64_t limit_ns)
 {
-    CohNodeId home = cluster_map_home(e->config.map, late->page);
-    EngineLate *serving = find(e, &e->serving, late->page);
-    int64_t last_word = MAX(late->since_ns, late->excused_ns);
+    CohNodeId home = cluster_map_home(late->ctx->config->map, entry->page);
+    LateEntry *serving = find(late, &late->serving, entry->page);
+    int64_t last_word = MAX(entry->since_ns, entry->excused_ns);
 
-    if (home != e->node.id) {
-        name(e, late, home, "its home");
-        send_late(e, home, WIRE_LATE_MISSED, late->page, &late->nodes);
-        if ((age_ns(late) > LOSS_LIMITS * limit_ns + COMPLAIN_NS &&
+    if (home != late->ctx->node->id) {
+        name(entry, home, "its home");
+        send_late(late, home, WIRE_LATE_MISSED, entry->page, &entry->nodes);
+        if ((age_ns(entry) > LOSS_LIMITS * limit_ns + COMPLAIN_NS &&
              get_clock() - last_word > limit_ns) ||
-            age_ns(late) > EXCUSED_LIMITS * limit_ns) {
-            blame(e, late, home);
+            age_ns(entry) > EXCUSED_LIMITS * limit_ns) {
+            blame(late, entry, home);
         }
-    } else if (serving && is_pending(e, &e->serving, serving) &&
-               serving->requester == e->node.id) {
-        requester_misses(e, serving, &late->nodes, limit_ns);
+    } else if (serving && is_pending(late, &late->serving, serving) &&
+               serving->requester == late->ctx->node->id) {
+        requester_misses(late, serving, &entry->nodes, limit_ns);
     }
     /* A request behind another's is looked at in look_at_service(). */
-    if (home == e->node.id && age_ns(late) > EXCUSED_LIMITS * limit_ns) {
-        blame(e, late, home);
+    if (home == late->ctx->node->id &&
+        age_ns(entry) > EXCUSED_LIMITS * limit_ns) {
+        blame(late, entry, home);
     }
 }
 
@@ -254,56 +253,62 @@ static void look_at_fetch(Engine *e, EngineLate *late, int64_t limit_ns)
  * A requester that neither misses its page nor says that it is done; of an
  * operation, the page's owner.
  */
-static void look_at_service(Engine *e, EngineLate *late, int64_t limit_ns)
+static void look_at_service(Late *late, LateEntry *entry, int64_t limit_ns)
 {
-    CohNodeId owes = own_entry(e, late->page)->requester;
+    CohNodeId owes = lane_directory(late->ctx, entry->page)->requester;
 
-    if (late->complained || age_ns(late) < limit_ns + COMPLAIN_NS ||
-        owes >= e->config.map->nodes || owes == e->node.id) {
+    if (entry->complained || age_ns(entry) < limit_ns + COMPLAIN_NS ||
+        owes >= late->ctx->config->map->nodes || owes == late->ctx->node->id) {
         return;
     }
-    name(e, late, owes, "which has not said that it is done with it");
-    if (age_ns(late) > LOSS_LIMITS * limit_ns + COMPLAIN_NS) {
-        blame(e, late, owes);
+    name(entry, owes, "which has not said that it is done with it");
+    if (age_ns(entry) > LOSS_LIMITS * limit_ns + COMPLAIN_NS) {
+        blame(late, entry, owes);
     }
 }
 
-static void look_at(Engine *e, EngineLates *lates, EngineLate *late,
+static void look_at(Late *late, LateTable *table, LateEntry *entry,
                     int64_t limit_ns)
 {
-    if (!is_pending(e, lates, late) || age_ns(late) < limit_ns ||
-        ++late->looks < LOOKS_MIN) {
+    if (!is_pending(late, table, entry) || age_ns(entry) < limit_ns ||
+        ++entry->looks < LOOKS_MIN) {
         return;
     }
-    if (lates == &e->serving) {
-        look_at_service(e, late, limit_ns);
+    if (table == &late->serving) {
+        look_at_service(late, entry, limit_ns);
     } else {
-        look_at_fetch(e, late, limit_ns);
+        look_at_fetch(late, entry, limit_ns);
     }
 }
 
-static void look_at_all(Engine *e, EngineLates *lates, int64_t limit_ns)
+static void look_at_all(Late *late, LateTable *table, int64_t limit_ns)
 {
     GHashTableIter iter;
-    gpointer late;
+    gpointer entry;
 
-    for (unsigned i = 0; i < ENGINE_LATES && !e->failed; i++) {
-        look_at(e, lates, &lates->slot[i], limit_ns);
+    for (unsigned i = 0; i < LATE_SLOTS; i++) {
+        look_at(late, table, &table->slot[i], limit_ns);
     }
-    g_hash_table_iter_init(&iter, lates->more);
-    while (g_hash_table_iter_next(&iter, NULL, &late)) {
-        if (is_pending(e, lates, late)) {
-            look_at(e, lates, late, limit_ns);
+    g_hash_table_iter_init(&iter, table->more);
+    while (g_hash_table_iter_next(&iter, NULL, &entry)) {
+        if (is_pending(late, table, entry)) {
+            look_at(late, table, entry, limit_ns);
         } else {
             g_hash_table_iter_remove(&iter);
         }
     }
 }
 
-void engine_look_for_late(Engine *e, int64_t limit_ns)
+void late_look(Late *late, int64_t limit_ns)
 {
-    if (!e->failed) {
-        look_at_all(e, &e->fetching, limit_ns);
-        look_at_all(e, &e->serving, limit_ns);
+    late->limit_ns = limit_ns;
+    if (late->ctx->phase != LANE_FAILED) {
+        look_at_all(late, &late->fetching, limit_ns);
+        look_at_all(late, &late->serving, limit_ns);
     }
 }
+
+const LanePart late_part = {
+    .init = late_init,
+    .free = late_free,
+};

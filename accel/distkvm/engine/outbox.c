@@ -1,79 +1,143 @@
 /*
- * distkvm: requests for several pages in one message
- *
- * Pages that are wanted together (a run that is read in order, the tables of a
- * walk, a range for DMA) are asked for together: requests of one kind to one
- * home become one frame, with a list of pages behind the first.  At the home
- * each is a request of its own, so the protocol knows nothing of it.
- * Spec: docs/wire-format.rst, "Several pages".
+ * distkvm: the part of a lane that sends frames
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "qemu/bswap.h"
-#include "engine-internal.h"
+#include "accel/distkvm/clock.h"
+#include "accel/distkvm/trace.h"
+#include "outbox.h"
 
-/* A page, and which version of it the requester has. */
-#define ITEM_BYTES 16
-
-void engine_gather_begin(Engine *e)
+static void outbox_init(void *part, LaneCtx *ctx)
 {
-    e->gather.on = true;
+    Outbox *outbox = part;
+
+    outbox->ctx = ctx;
 }
 
-static void flush(Engine *e)
+void outbox_send(Outbox *outbox, CohNodeId to, WireFrame *frame)
 {
-    Gather *g = &e->gather;
+    LaneCtx *ctx = outbox->ctx;
+    Transport *transport = ctx->transport;
+    uint8_t head[WIRE_HEAD_BYTES];
 
-    if (g->n) {
-        g->frame.arg = g->n - 1;
-        g->frame.len = (g->n - 1) * ITEM_BYTES;
-        g->frame.payload = g->items;
-        engine_send(e, g->to, &g->frame);
-        g->n = 0;
+    frame->from = ctx->node->id;
+    frame->clock_ns = cluster_clock_ns();
+    wire_encode_head(frame, head);
+    trace_distkvm_send(to, frame->type, frame->sub, frame->addr, frame->len);
+    STAT_ADD(ctx, frames_sent, 1);
+    STAT_ADD(ctx, bytes_sent, WIRE_HEAD_BYTES + frame->len);
+    transport->ops->send(transport, to, head, sizeof(head), frame->payload,
+                         frame->len);
+    if (outbox->single_frame && frame->type == WIRE_COH &&
+        lane_is_for_holder(frame->sub)) {
+        transport->ops->push(transport, to);
     }
 }
 
-void engine_gather_end(Engine *e)
+/* --------------------------------------------------------------- batches */
+
+static void flush(Outbox *outbox)
 {
-    flush(e);
-    e->gather.on = false;
+    unsigned others = outbox->n_batched - 1;
+
+    if (outbox->n_batched) {
+        outbox->first.arg = others;
+        outbox->first.len = others * PAGE_LIST_ITEM_BYTES;
+        outbox->first.payload = outbox->others;
+        outbox_send(outbox, outbox->to, &outbox->first);
+        outbox->n_batched = 0;
+    }
 }
 
-bool engine_gather(Engine *e, CohNodeId to, const WireFrame *frame)
+void outbox_begin_batch(Outbox *outbox)
 {
-    Gather *g = &e->gather;
-    uint8_t *item;
+    outbox->batching = true;
+}
 
-    if (!g->on || (frame->sub != COH_EV_GETS && frame->sub != COH_EV_GETM)) {
-        return false;
+void outbox_end_batch(Outbox *outbox)
+{
+    flush(outbox);
+    outbox->batching = false;
+}
+
+void outbox_send_request(Outbox *outbox, CohNodeId to, WireFrame *frame)
+{
+    if (!outbox->batching ||
+        (frame->sub != COH_EV_GETS && frame->sub != COH_EV_GETM)) {
+        outbox_send(outbox, to, frame);
+        return;
     }
-    if (g->n && (g->to != to || g->frame.sub != frame->sub ||
-                 g->n == GATHER_MAX)) {
-        flush(e);
+    if (outbox->n_batched &&
+        (outbox->to != to || outbox->first.sub != frame->sub ||
+         outbox->n_batched == PAGE_LIST_MAX)) {
+        flush(outbox);
     }
-    if (!g->n) {
-        g->to = to;
-        g->frame = *frame;
+    if (!outbox->n_batched) {
+        outbox->to = to;
+        outbox->first = *frame;
     } else {
-        item = g->items + (g->n - 1) * ITEM_BYTES;
-        stq_le_p(item, frame->addr);
-        stq_le_p(item + 8, frame->id);
+        PageListItem item = { .page = frame->addr, .version = frame->id };
+
+        page_list_put(outbox->others, outbox->n_batched - 1, &item);
     }
-    g->n++;
-    return true;
+    outbox->n_batched++;
 }
 
-void engine_gathered(const WireFrame *frame, unsigned n, CohEvent *ev)
+/* ----------------------------------------------------------------- corks */
+
+void outbox_cork(Outbox *outbox)
 {
-    const uint8_t *item = (const uint8_t *)frame->payload + n * ITEM_BYTES;
+    Transport *transport = outbox->ctx->transport;
 
-    ev->page = ldq_le_p(item);
-    ev->have = ldq_le_p(item + 8);
+    if (!outbox->corks++) {
+        transport->ops->cork(transport, true);
+    }
 }
 
-bool engine_gather_is_valid(const WireFrame *frame)
+void outbox_uncork(Outbox *outbox)
 {
-    return (frame->sub == COH_EV_GETS || frame->sub == COH_EV_GETM) &&
-           frame->arg < GATHER_MAX && frame->len == frame->arg * ITEM_BYTES;
+    Transport *transport = outbox->ctx->transport;
+
+    if (!--outbox->corks) {
+        outbox->single_frame = false;
+        transport->ops->cork(transport, false);
+    }
 }
+
+void outbox_answer_single(Outbox *outbox)
+{
+    outbox->single_frame = true;
+}
+
+static bool run_cork(void *part)
+{
+    Outbox *outbox = part;
+
+    if (outbox->ctx->config->walks_write) {
+        outbox_cork(outbox);
+    }
+    return false;
+}
+
+static bool run_uncork(void *part)
+{
+    Outbox *outbox = part;
+
+    if (outbox->ctx->config->walks_write) {
+        outbox_uncork(outbox);
+    }
+    return false;
+}
+
+const LanePart outbox_part = {
+    .init = outbox_init,
+};
+
+const LanePart outbox_cork_pass = {
+    .run = run_cork,
+};
+
+const LanePart outbox_uncork_pass = {
+    .run = run_uncork,
+};

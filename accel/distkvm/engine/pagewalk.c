@@ -6,7 +6,7 @@
 #include "qemu/osdep.h"
 #include "pagewalk.h"
 
-static unsigned find(const Walks *w, CohPage page)
+static unsigned find(const Pagewalk *w, CohPage page)
 {
     unsigned i = 0;
 
@@ -16,12 +16,12 @@ static unsigned find(const Walks *w, CohPage page)
     return i;
 }
 
-bool walks_has(const Walks *w, CohPage page)
+bool pagewalk_has(const Pagewalk *w, CohPage page)
 {
     return find(w, page) < w->n;
 }
 
-void walks_lost(Walks *w, CohPage page, bool unchanged)
+void pagewalk_left(Pagewalk *w, CohPage page, bool unchanged)
 {
     unsigned at = find(w, page);
 
@@ -31,7 +31,7 @@ void walks_lost(Walks *w, CohPage page, bool unchanged)
         w->n--;
     }
     if (unchanged) {
-        w->n = MIN(w->n, WALKS_PAGES - 1);
+        w->n = MIN(w->n, PAGEWALK_PAGES - 1);
         memmove(&w->page[1], &w->page[0], w->n * sizeof(w->page[0]));
         w->page[0] = page;
         w->n++;

@@ -3,28 +3,28 @@
  *
  * Where a walk of the guest's page tables counts as a write, CPUs of two nodes
  * that use the same tables take them from each other, one page after another:
- * four or five for one access.  A page that is given away as it had come was
- * fetched for a walk; when the next walk misses one such page, it will miss the
- * others, so they are asked for together.  Engine thread only.
+ * four or five for one access.  A page that leaves with the bytes it came with
+ * was fetched for a walk.  When the next walk misses one such page, it will miss
+ * the others, so they are asked for together.  The lane's thread only.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#ifndef DISTKVM_WALKS_H
-#define DISTKVM_WALKS_H
+#ifndef DISTKVM_PAGEWALK_H
+#define DISTKVM_PAGEWALK_H
 
 #include "accel/distkvm/core/coh-types.h"
 
 /* Two walks of four levels, and what a nested access adds. */
-#define WALKS_PAGES 12
+#define PAGEWALK_PAGES 12
 
-typedef struct Walks {
-    CohPage page[WALKS_PAGES];  /* the latest first */
+typedef struct Pagewalk {
+    CohPage page[PAGEWALK_PAGES];  /* the latest first */
     unsigned n;
-} Walks;
+} Pagewalk;
 
-/* @page left, @unchanged or not, after this node had owned it. */
-void walks_lost(Walks *w, CohPage page, bool unchanged);
-/* Did @page leave unchanged the last time, and not long ago? */
-bool walks_has(const Walks *w, CohPage page);
+/* @page left this node, which owned it; @unchanged: as it had come. */
+void pagewalk_left(Pagewalk *w, CohPage page, bool unchanged);
+/* Did @page leave unchanged the last time, among the latest that did? */
+bool pagewalk_has(const Pagewalk *w, CohPage page);
 
 #endif

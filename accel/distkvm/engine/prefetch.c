@@ -1,118 +1,173 @@
 /*
- * distkvm: the engine's part for threads that go through memory in order
- *
- * A thread that has shown that it reads page by page gets the pages after the
- * one it waits for along with it, and more before it has used those up.  It is
- * woken when what has arrived is in place: woken after its first page it takes
- * the CPU from the engine, and faults on the second, which lies there already.
- * Nobody waits for pages that come along, so they are not held either.  Engine
- * thread only.
- * Spec: docs/architecture.rst, "Engine".
+ * distkvm: the part of a lane that fetches pages before a thread wants them
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "engine-internal.h"
+#include "prefetch.h"
 
-/* Nobody sleeps longer than it takes to install so many pages. */
-#define WAKE_AFTER 16
+/* Own pages come in groups of this many, naturally aligned. */
+#define GROUP_PAGES 16
 
-void engine_run_init(Engine *e)
+static void prefetch_init(void *part, LaneCtx *ctx)
 {
-    e->along = g_hash_table_new(NULL, NULL);
-    e->asleep = g_array_new(false, false, sizeof(CohPage));
+    Prefetch *prefetch = part;
+
+    prefetch->ctx = ctx;
 }
 
-void engine_run_free(Engine *e)
+static bool may_prefetch(const Prefetch *prefetch, CohPage page)
 {
-    g_hash_table_unref(e->along);
-    g_array_unref(e->asleep);
+    const LaneCtx *ctx = prefetch->ctx;
+
+    /* Below a cap a page not asked for would push out one that is used. */
+    return !ctx->config->cap_pages && lane_owns(ctx, page) &&
+           page < lane_page_end(ctx) &&
+           ctx->node->peer[page].state == COH_PEER_I &&
+           !prejoin_has(prefetch->prejoin, page);
 }
 
-static gpointer page_key(CohPage page)
+static void fetch(Prefetch *prefetch, CohPage page, uint8_t type)
 {
-    return GSIZE_TO_POINTER(page);
+    CohEvent ev = {
+        .type = type, .from = prefetch->ctx->node->id, .page = page,
+    };
+
+    STAT_ADD(prefetch->ctx, readahead_pages, 1);
+    executor_event(prefetch->executor, &ev, NULL);
 }
 
-/* ------------------------------------------------------------ readahead */
+/* ------------------------------------------------------- untouched pages */
 
-static void fetch_run(Engine *e, CohPage first, unsigned pages, uint8_t type)
+void prefetch_untouched(Prefetch *prefetch, const MemFault *fault)
 {
-    engine_gather_begin(e);
-    for (CohPage page = first; page < first + pages; page++) {
-        if (engine_may_come_along(e, page)) {
-            g_hash_table_add(e->along, page_key(page));
-            engine_fetch_along(e, page, type);
+    CohPage first = fault->page & ~(CohPage)(GROUP_PAGES - 1);
+
+    if (!prefetch->ctx->config->readahead) {
+        return;
+    }
+    for (CohPage page = first; page < first + GROUP_PAGES; page++) {
+        if (page != fault->page && may_prefetch(prefetch, page) &&
+            lane_is_untouched(prefetch->ctx, page)) {
+            fetch(prefetch, page, COH_EV_LOAD);
         }
     }
-    engine_gather_end(e);
 }
 
-static bool may_read_ahead(Engine *e)
-{
-    return e->config.readahead && e->joined && !e->pinned;
-}
+/* ------------------------------------------------------------ page walks */
 
-void engine_read_ahead(Engine *e, const MemFault *fault, uint8_t type)
+/*
+ * A page walk needs all its tables at once, so all are held as if the thread
+ * had waited for each.
+ */
+static void fetch_walk(Prefetch *prefetch, const MemFault *fault)
 {
-    EngineRun *run = &e->run[fault->tid % ENGINE_RUNS];
-    bool goes_on = run->tid == fault->tid && run->next == fault->page;
+    Pagewalk walk;
 
-    if (!may_read_ahead(e)) {
+    if (!prefetch->ctx->config->walks_write ||
+        !pagewalk_has(prefetch->pagewalk, fault->page)) {
         return;
     }
-    run->tid = fault->tid;
-    run->pages = goes_on ? MIN(run->pages * 2 + 1, e->config.readahead) : 0;
-    run->next = fault->page + 1 + run->pages;
-    fetch_run(e, fault->page + 1, run->pages, type);
+    /* A copy: pages that leave meanwhile change the other. */
+    walk = *prefetch->pagewalk;
+    outbox_begin_batch(prefetch->outbox);
+    for (unsigned i = 0; i < walk.n; i++) {
+        MemFault other = {
+            .page = walk.page[i], .write = true, .tid = fault->tid,
+        };
+
+        if (may_prefetch(prefetch, other.page)) {
+            waiters_add(prefetch->waiters, &other, COH_PEER_I, true);
+            fetch(prefetch, other.page, COH_EV_STORE);
+        }
+    }
+    outbox_end_batch(prefetch->outbox);
 }
 
-void engine_read_on(Engine *e, const MemFault *fault, uint8_t type)
-{
-    EngineRun *run = &e->run[fault->tid % ENGINE_RUNS];
-    CohPage next = run->next;
+/* --------------------------------------------------------------- streams */
 
-    if (!may_read_ahead(e) || run->tid != fault->tid ||
-        next - fault->page > run->pages / 2) {
+static void fetch_stream(Prefetch *prefetch, CohPage first, unsigned pages,
+                         uint8_t type)
+{
+    outbox_begin_batch(prefetch->outbox);
+    for (CohPage page = first; page < first + pages; page++) {
+        if (may_prefetch(prefetch, page)) {
+            wakeup_expect(prefetch->wakeup, page);
+            fetch(prefetch, page, type);
+        }
+    }
+    outbox_end_batch(prefetch->outbox);
+}
+
+static bool may_read_ahead(const LaneCtx *ctx)
+{
+    return ctx->config->readahead && ctx->phase == LANE_JOINED && !ctx->pinned;
+}
+
+static PrefetchStream *stream_of(Prefetch *prefetch, uint32_t tid)
+{
+    return &prefetch->stream[tid % PREFETCH_STREAMS];
+}
+
+static unsigned more_pages(const Prefetch *prefetch,
+                           const PrefetchStream *stream)
+{
+    return MIN(stream->pages * 2 + 1, prefetch->ctx->config->readahead);
+}
+
+void prefetch_absent(Prefetch *prefetch, const MemFault *fault, uint8_t type)
+{
+    PrefetchStream *stream = stream_of(prefetch, fault->tid);
+    bool goes_on = stream->tid == fault->tid && stream->next == fault->page;
+
+    fetch_walk(prefetch, fault);
+    if (!may_read_ahead(prefetch->ctx)) {
         return;
     }
-    run->pages = MIN(run->pages * 2 + 1, e->config.readahead);
-    run->next += run->pages;
-    fetch_run(e, next, run->pages, type);
+    stream->tid = fault->tid;
+    stream->pages = goes_on ? more_pages(prefetch, stream) : 0;
+    stream->next = fault->page + 1 + stream->pages;
+    fetch_stream(prefetch, fault->page + 1, stream->pages, type);
 }
 
-/* --------------------------------------------------------------- wakes */
-
-void engine_run_wakes(Engine *e)
+void prefetch_pending(Prefetch *prefetch, const MemFault *fault, uint8_t type)
 {
-    for (guint i = 0; i < e->asleep->len; i++) {
-        mem_wake(e->mem, g_array_index(e->asleep, CohPage, i));
-        /* It may have run, on this CPU, and faulted again. */
-        e->told = true;
+    PrefetchStream *stream = stream_of(prefetch, fault->tid);
+    CohPage next = stream->next;
+
+    /* In the second half of the pages prefetched last: time for more. */
+    if (!may_read_ahead(prefetch->ctx) || stream->tid != fault->tid ||
+        next - fault->page > stream->pages / 2) {
+        return;
     }
-    g_array_set_size(e->asleep, 0);
-    e->installed_since = 0;
+    stream->pages = more_pages(prefetch, stream);
+    stream->next += stream->pages;
+    fetch_stream(prefetch, next, stream->pages, type);
 }
 
-void engine_wake(Engine *e, CohPage page)
+/* ---------------------------------------------------------------- ranges */
+
+void prefetch_range(Prefetch *prefetch, CohPage first, unsigned pages,
+                    bool write, uint32_t tid)
 {
-    g_array_append_val(e->asleep, page);
-    /* A walk needs all its tables, and who walks is woken for each. */
-    if (!g_hash_table_size(e->along) || e->config.walks_write) {
-        engine_run_wakes(e);
+    const LaneCtx *ctx = prefetch->ctx;
+
+    outbox_begin_batch(prefetch->outbox);
+    for (CohPage page = first; page < first + pages; page++) {
+        MemFault fault = { .page = page, .write = write, .tid = tid };
+        uint8_t state = ctx->node->peer[page].state;
+
+        /* One request for each; a page that is on its way comes anyway. */
+        if (lane_owns(ctx, page) && evict_has_room(prefetch->evict, page) &&
+            !prejoin_has(prefetch->prejoin, page) &&
+            (state == COH_PEER_I || (state == COH_PEER_S && write))) {
+            waiters_add(prefetch->waiters, &fault, state, true);
+            fetch(prefetch, page, write ? COH_EV_STORE : COH_EV_LOAD);
+        }
     }
+    outbox_end_batch(prefetch->outbox);
 }
 
-void engine_run_installed(Engine *e, CohPage page)
-{
-    g_hash_table_remove(e->along, page_key(page));
-    if (e->asleep->len && ++e->installed_since >= WAKE_AFTER) {
-        engine_run_wakes(e);
-    }
-}
-
-void engine_run_drop(Engine *e)
-{
-    g_hash_table_remove_all(e->along);
-    engine_run_wakes(e);
-}
+const LanePart prefetch_part = {
+    .init = prefetch_init,
+};

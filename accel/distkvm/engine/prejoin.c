@@ -1,81 +1,75 @@
 /*
- * distkvm: pages touched before the cluster is complete
- *
- * Firmware and loaders write into RAM while this node is still alone, and the
- * homes of some of it cannot be asked yet.  Such a page is lent, outside the
- * protocol: zeroes at first, as for every page nobody has touched.  Once all
- * nodes are there, and before the guest starts, what it holds now is taken
- * aside, the page is given back, and the contents are written again in the
- * ordinary way.  Until then it is present while the protocol takes it for
- * absent, so it must not come along with others.  Node 0's contents count; what
- * others found is dropped.
+ * distkvm: the part of a lane for pages touched before the cluster is complete
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
-#include "engine-internal.h"
 #include "accel/distkvm/trace.h"
+#include "prejoin.h"
 
-/* Taken from one lent page; in order of being touched. */
-typedef struct EarlyPage {
-    CohPage page;
-    uint8_t data[COH_PAGE_SIZE];
-} EarlyPage;
-
-void engine_early_fault(Engine *e, CohPage page)
+static void prejoin_init(void *part, LaneCtx *ctx)
 {
-    int ret = mem_install(e->mem, page, NULL, true);
+    Prejoin *prejoin = part;
+
+    prejoin->ctx = ctx;
+    prejoin->order = g_array_new(false, false, sizeof(CohPage));
+    prejoin->lent = g_hash_table_new(NULL, NULL);
+}
+
+static void prejoin_free(void *part)
+{
+    Prejoin *prejoin = part;
+
+    g_array_unref(prejoin->order);
+    g_hash_table_unref(prejoin->lent);
+}
+
+void prejoin_fault(Prejoin *prejoin, CohPage page)
+{
+    LaneCtx *ctx = prejoin->ctx;
+    int ret = mem_install(ctx->mem, page, NULL, true);
 
     trace_distkvm_early(page);
     if (!ret) {
-        g_array_append_val(e->early, page);
-        g_hash_table_add(e->lent, GSIZE_TO_POINTER(page));
+        g_array_append_val(prejoin->order, page);
+        g_hash_table_add(prejoin->lent, GSIZE_TO_POINTER(page));
     } else if (ret != -EEXIST) {
-        engine_break(e, "no memory for a page of another node");
+        lane_break(ctx, "no memory for a page of another node");
         return;
     }
-    mem_wake(e->mem, page);
+    mem_wake(ctx->mem, page);
 }
 
-bool engine_is_lent(Engine *e, CohPage page)
+bool prejoin_has(const Prejoin *prejoin, CohPage page)
 {
-    return g_hash_table_contains(e->lent, GSIZE_TO_POINTER(page));
+    return g_hash_table_contains(prejoin->lent, GSIZE_TO_POINTER(page));
 }
 
-static void call_take_back(Engine *e, void *opaque)
+void prejoin_give_back(Prejoin *prejoin, GQueue *taken)
 {
-    GQueue *taken = opaque;
+    LaneCtx *ctx = prejoin->ctx;
 
-    for (guint i = 0; i < e->early->len; i++) {
-        CohPage page = g_array_index(e->early, CohPage, i);
-        const void *host = mem_host(e->mem, page);
+    for (guint i = 0; i < prejoin->order->len; i++) {
+        CohPage page = g_array_index(prejoin->order, CohPage, i);
+        const void *host = mem_host(ctx->mem, page);
 
         if (!buffer_is_zero(host, COH_PAGE_SIZE)) {
-            EarlyPage *early = g_new(EarlyPage, 1);
+            PrejoinPage *copy = g_new(PrejoinPage, 1);
 
-            early->page = page;
-            memcpy(early->data, host, COH_PAGE_SIZE);
-            g_queue_push_tail(taken, early);
+            copy->page = page;
+            memcpy(copy->data, host, COH_PAGE_SIZE);
+            g_queue_push_tail(taken, copy);
         }
-        mem_zap(e->mem, page);
+        if (mem_zap(ctx->mem, page)) {
+            lane_break(ctx, "a page touched before the join stays");
+        }
     }
-    g_array_set_size(e->early, 0);
-    g_hash_table_remove_all(e->lent);
+    g_array_set_size(prejoin->order, 0);
+    g_hash_table_remove_all(prejoin->lent);
 }
 
-void engine_settle_early(Engine *e, bool keep)
-{
-    GQueue taken = G_QUEUE_INIT;
-    EarlyPage *early;
-
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
-        engine_call(e->all[lane], call_take_back, &taken);
-    }
-    while ((early = g_queue_pop_head(&taken))) {
-        if (keep) {
-            memcpy(mem_host(e->mem, early->page), early->data, COH_PAGE_SIZE);
-        }
-        g_free(early);
-    }
-}
+const LanePart prejoin_part = {
+    .init = prejoin_init,
+    .free = prejoin_free,
+};

@@ -1,70 +1,79 @@
 /*
- * distkvm: protecting a run of pages at once
- *
- * When a peer is going to read pages that only this node has, each of them must
- * be write-protected before it is copied.  That is a system call, which costs
- * more than the network; one for the whole run costs as much.  Those that the
- * protocol does not give after all may be written again.  Engine thread only.
+ * distkvm: the part of a lane that protects several pages at once
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "engine-internal.h"
+#include "preprotect.h"
 
-static bool is_ours_alone(const Engine *e, CohPage page)
+static void preprotect_init(void *part, LaneCtx *ctx)
 {
-    return page < e->config.map->pages &&
-           engine_is_mine(e, page) && e->node.peer[page].state == COH_PEER_M;
+    Preprotect *protect = part;
+
+    protect->ctx = ctx;
 }
 
-void engine_protect_ahead(Engine *e, const WireFrame *frame)
+static bool is_owned(const LaneCtx *ctx, CohPage page)
 {
-    CohEvent ev = { .page = frame->addr };
-    const uint8_t *first;
-    unsigned n = 0;
+    return page < lane_page_end(ctx) && lane_owns(ctx, page) &&
+           ctx->node->peer[page].state == COH_PEER_M;
+}
 
-    /* What is pinned is being written. */
-    if (frame->sub != COH_EV_GETS || e->pinned ||
-        !is_ours_alone(e, frame->addr)) {
+/* Is @page next to the @n pages from @first on, here as in the guest? */
+static bool continues(LaneCtx *ctx, CohPage first, unsigned n, CohPage page)
+{
+    const uint8_t *host = mem_host(ctx->mem, first);
+
+    return page == first + n && is_owned(ctx, page) &&
+           mem_host(ctx->mem, page) == host + ((size_t)n << COH_PAGE_BITS);
+}
+
+void preprotect_begin(Preprotect *protect, const WireFrame *frame)
+{
+    LaneCtx *ctx = protect->ctx;
+    CohPage first = frame->addr;
+    unsigned n = 1;
+
+    /* Pinned pages are being written. */
+    if (frame->sub != COH_EV_GETS || ctx->pinned || !is_owned(ctx, first)) {
         return;
     }
-    first = mem_host(e->mem, frame->addr);
-    do {
+    while (n <= frame->arg &&
+           continues(ctx, first, n, page_list_get(frame, n - 1).page)) {
         n++;
-        if (n > frame->arg) {
-            break;
-        }
-        engine_gathered(frame, n - 1, &ev);
-    } while (ev.page == frame->addr + n && is_ours_alone(e, ev.page) &&
-             mem_host(e->mem, ev.page) ==
-             first + ((size_t)n << COH_PAGE_BITS));
+    }
     if (n > 1) {
-        e->ahead = frame->addr;
-        e->ahead_pages = n;
-        if (mem_protect(e->mem, frame->addr, n, false)) {
-            /* Perhaps some are: one by one, then. */
-            engine_ahead_end(e);
+        protect->first = first;
+        protect->pages = n;
+        if (mem_protect(ctx->mem, first, n, false)) {
+            /* Perhaps some are protected: one by one, then. */
+            preprotect_end(protect);
         }
     }
 }
 
-bool engine_is_ahead(const Engine *e, CohPage page)
+bool preprotect_has(const Preprotect *protect, CohPage page)
 {
-    return page - e->ahead < e->ahead_pages;
+    return page - protect->first < protect->pages;
 }
 
-void engine_ahead_end(Engine *e)
+void preprotect_end(Preprotect *protect)
 {
-    CohPage end = e->ahead + e->ahead_pages;
+    LaneCtx *ctx = protect->ctx;
+    CohPage end = protect->first + protect->pages;
 
-    for (CohPage page = e->ahead; page < end; page++) {
-        /* Held, or its home serves somebody else. */
-        if (e->node.peer[page].state == COH_PEER_M) {
-            if (mem_protect(e->mem, page, 1, true)) {
-                engine_break(e, "a page stays write-protected");
+    for (CohPage page = protect->first; page < end; page++) {
+        /* Its revocation is delayed, or its home serves another node. */
+        if (ctx->node->peer[page].state == COH_PEER_M) {
+            if (mem_protect(ctx->mem, page, 1, true)) {
+                lane_break(ctx, "a page stays write-protected");
             }
-            mem_wake(e->mem, page);
+            mem_wake(ctx->mem, page);
         }
     }
-    e->ahead_pages = 0;
+    protect->pages = 0;
 }
+
+const LanePart preprotect_part = {
+    .init = preprotect_init,
+};

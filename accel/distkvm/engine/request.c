@@ -1,339 +1,354 @@
 /*
- * distkvm: what threads of this node ask of the engine, page by page
- *
- * A page fault asks by touching; these ask in words: let me read or write the
- * page, do an operation on a word of it wherever it is, give it up.  Wishes for
- * one page are served in order.  An operation goes to the page's owner; where
- * nobody owns it, the page comes here and the operation is done as soon as it
- * has, so it cannot be taken away before.
+ * distkvm: the part of a lane that serves requests of this node's threads
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "qemu/atomic.h"
 #include "qemu/timer.h"
-#include "engine-internal.h"
-#include "accel/distkvm/trace.h"
+#include "request.h"
 
-/* Homes may ignore that somebody would rather not hold a page. */
+/* A home may ignore a hint to take a page: it is repeated after this... */
 #define GIVE_UP_RETRY_NS (500 * SCALE_US)
+/* ...for this long. */
 #define GIVE_UP_END_NS (500 * SCALE_MS)
 
-typedef enum {
-    WISH_VALID,             /* the page, to read or write it                */
-    WISH_OPERATE,           /* an operation on a word                       */
-    WISH_GIVE_UP,           /* to hold the page no more                     */
-} WishKind;
-
-/* The asking thread's, until it is queued and again when @done is set. */
-typedef struct EngineWish {
-    WishKind kind;
-    CohPage page;
-    bool write;
-    CohOp op;
-    uint32_t tid;
-    uint64_t id;            /* of an operation under way; 0: none           */
-    bool here;              /* nobody else can do it                        */
-    int64_t since_ns, due_ns;
-    int result;
-    uint64_t value;
-    QemuSemaphore done;
-} EngineWish;
-
-static EngineWish *first_wish(Engine *e, CohPage page)
+static void queue_free(gpointer queue)
 {
-    GQueue *queue = g_hash_table_lookup(e->wishes, &page);
+    g_queue_free(queue);
+}
+
+static void requests_init(void *part, LaneCtx *ctx)
+{
+    Requests *requests = part;
+
+    requests->ctx = ctx;
+    requests->queues = g_hash_table_new_full(g_int64_hash, g_int64_equal,
+                                             g_free, queue_free);
+    requests->moved = g_array_new(false, false, sizeof(CohPage));
+    requests->due_ns = INT64_MAX;
+}
+
+static void requests_free(void *part)
+{
+    Requests *requests = part;
+
+    g_hash_table_unref(requests->queues);
+    g_array_unref(requests->moved);
+}
+
+/* -------------------------------------------------------------- one request */
+
+static Request *first_request(Requests *requests, CohPage page)
+{
+    GQueue *queue = g_hash_table_lookup(requests->queues, &page);
 
     return queue ? g_queue_peek_head(queue) : NULL;
 }
 
-/* The first wish of its page is fulfilled, or never will be. */
-static void finish(Engine *e, EngineWish *w, int result)
+/* @r, the first of its page, is served, or never will be. */
+static void finish(Requests *requests, Request *r, int result)
 {
-    CohPage page = w->page;
-    GQueue *queue = g_hash_table_lookup(e->wishes, &page);
+    CohPage page = r->page;
+    GQueue *queue = g_hash_table_lookup(requests->queues, &page);
 
     g_queue_pop_head(queue);
     if (g_queue_is_empty(queue)) {
-        g_hash_table_remove(e->wishes, &page);
+        g_hash_table_remove(requests->queues, &page);
     }
-    w->result = result;
+    r->result = result;
     /* From here on it is the asking thread's again. */
-    qemu_sem_post(&w->done);
+    qemu_sem_post(&r->done);
 }
 
-static void fetch(Engine *e, EngineWish *w)
+static void fetch(Requests *requests, const Request *r)
 {
-    MemFault fault = { .page = w->page, .write = w->write, .tid = w->tid };
+    MemFault fault = { .page = r->page, .write = r->write, .tid = r->tid };
 
-    engine_fault(e, &fault);
+    faults_take(requests->faults, &fault);
 }
 
-static void operate(Engine *e, EngineWish *w)
+static bool is_readable(uint8_t state)
+{
+    return state == COH_PEER_M || state == COH_PEER_S;
+}
+
+/* No message is under way for the page. */
+static bool is_settled(uint8_t state)
+{
+    return is_readable(state) || state == COH_PEER_I;
+}
+
+static void try_valid(Requests *requests, Request *r, uint8_t state)
+{
+    if (r->write ? state == COH_PEER_M : is_readable(state)) {
+        finish(requests, r, 0);
+    } else if (is_settled(state)) {
+        fetch(requests, r);
+    }
+}
+
+static void operate(Requests *requests, Request *r)
 {
     CohEvent ev = {
-        .type = COH_EV_OPERATE, .from = e->node.id, .page = w->page,
-        .op = w->op,
+        .type = COH_EV_OPERATE, .from = requests->ctx->node->id,
+        .page = r->page, .op = r->op,
     };
 
-    w->id = ev.have = ++e->wish_id;
-    engine_event(e, &ev, NULL);
+    r->id = ev.have = ++requests->last_id;
+    r->here = false;
+    executor_event(requests->executor, &ev, NULL);
 }
 
-static void give_up(Engine *e, EngineWish *w, int64_t now)
+static void try_operate(Requests *requests, Request *r, uint8_t state)
 {
+    LaneCtx *ctx = requests->ctx;
+
+    if (state == COH_PEER_S && !r->write && (!r->id || r->here)) {
+        r->value = coh_op_perform(&r->op, mem_host(ctx->mem, r->page));
+        finish(requests, r, 0);
+    } else if (state == COH_PEER_M && ctx->pinned) {
+        /* A misaligned LOCK is between its load and its store. */
+        return;
+    } else if (!r->id || (r->here && state == COH_PEER_M)) {
+        operate(requests, r);
+    } else if (r->here && is_settled(state)) {
+        fetch(requests, r);
+    }
+}
+
+static void try_give_up(Requests *requests, Request *r, uint8_t state)
+{
+    int64_t now = get_clock();
     CohEvent ev = {
-        .type = COH_EV_EVICT, .from = e->node.id, .page = w->page,
+        .type = COH_EV_EVICT, .from = requests->ctx->node->id,
+        .page = r->page,
     };
 
-    if (now >= w->due_ns) {
-        w->due_ns = now + GIVE_UP_RETRY_NS;
-        engine_event(e, &ev, NULL);
-    }
-    e->wish_due_ns = MIN(e->wish_due_ns, w->due_ns);
-}
-
-/* Do what can be done for it now. */
-static void pursue(Engine *e, EngineWish *w)
-{
-    uint8_t state = e->node.peer[w->page].state;
-    bool readable = state == COH_PEER_M || state == COH_PEER_S;
-    bool valid = w->write ? state == COH_PEER_M : readable;
-    bool settled = readable || state == COH_PEER_I;
-    int64_t now;
-
-    switch (w->kind) {
-    case WISH_VALID:
-        if (valid) {
-            finish(e, w, 0);
-        } else if (settled) {
-            fetch(e, w);
-        }
-        break;
-    case WISH_OPERATE:
-        if (state == COH_PEER_S && !w->write && (!w->id || w->here)) {
-            w->value = coh_op_perform(&w->op, mem_host(e->mem, w->page));
-            finish(e, w, 0);
-        } else if (state == COH_PEER_M && e->pinned) {
-            /* A misaligned LOCK is between its load and its store. */
-            break;
-        } else if (!w->id || (w->here && state == COH_PEER_M)) {
-            operate(e, w);
-        } else if (w->here && settled) {
-            fetch(e, w);
-        }
-        break;
-    case WISH_GIVE_UP:
-        now = get_clock();
-        w->since_ns = w->since_ns ?: now;
-        if (state == COH_PEER_I) {
-            finish(e, w, 0);
-        } else if (now - w->since_ns > GIVE_UP_END_NS) {
-            finish(e, w, -EBUSY);
-        } else {
-            give_up(e, w, now);
-        }
-        break;
-    }
-}
-
-void engine_pursue_wishes(Engine *e, CohPage page)
-{
-    EngineWish *w;
-    uint8_t state;
-
-    /* What is done for one may complete it, and makes the next possible. */
-    if (e->pursuing) {
+    r->since_ns = r->since_ns ?: now;
+    if (state == COH_PEER_I) {
+        finish(requests, r, 0);
         return;
     }
-    e->pursuing = true;
-    while ((w = first_wish(e, page))) {
-        state = e->node.peer[page].state;
-        pursue(e, w);
-        if (w == first_wish(e, page) && state == e->node.peer[page].state) {
+    if (now - r->since_ns > GIVE_UP_END_NS) {
+        finish(requests, r, -EBUSY);
+        return;
+    }
+    if (now >= r->due_ns) {
+        r->due_ns = now + GIVE_UP_RETRY_NS;
+        executor_event(requests->executor, &ev, NULL);
+    }
+    requests->due_ns = MIN(requests->due_ns, r->due_ns);
+}
+
+/* Do what is possible for @r now. */
+static void try_request(Requests *requests, Request *r)
+{
+    uint8_t state = requests->ctx->node->peer[r->page].state;
+
+    switch (r->kind) {
+    case REQUEST_VALID:
+        try_valid(requests, r, state);
+        break;
+    case REQUEST_OPERATE:
+        try_operate(requests, r, state);
+        break;
+    case REQUEST_GIVE_UP:
+        try_give_up(requests, r, state);
+        break;
+    }
+}
+
+/* ---------------------------------------------------- requests of one page */
+
+/* A request served, or a state changed, makes more possible. */
+static void retry(Requests *requests, CohPage page)
+{
+    const CohPeer *peer = &requests->ctx->node->peer[page];
+    Request *r;
+
+    while ((r = first_request(requests, page))) {
+        uint8_t state = peer->state;
+
+        try_request(requests, r);
+        if (r == first_request(requests, page) && state == peer->state) {
             break;
         }
     }
-    e->pursuing = false;
 }
 
-/* All pages whose first wish is of a kind. */
-static void pursue_kind(Engine *e, WishKind kind)
+void requests_add(Requests *requests, Request *r)
 {
-    g_autofree gpointer *pages = NULL;
-    guint n;
+    GQueue *queue = g_hash_table_lookup(requests->queues, &r->page);
 
-    if (!g_hash_table_size(e->wishes)) {
-        return;
-    }
-    pages = g_hash_table_get_keys_as_array(e->wishes, &n);
-    for (guint i = 0; i < n; i++) {
-        pages[i] = g_memdup2(pages[i], sizeof(CohPage));
-    }
-    for (guint i = 0; i < n; i++) {
-        EngineWish *w = first_wish(e, *(CohPage *)pages[i]);
-
-        if (w && w->kind == kind) {
-            engine_pursue_wishes(e, w->page);
-        }
-        g_free(pages[i]);
-    }
-}
-
-bool engine_run_wishes(Engine *e)
-{
-    if (e->wish_due_ns == INT64_MAX || get_clock() < e->wish_due_ns) {
-        return false;
-    }
-    e->wish_due_ns = INT64_MAX;
-    pursue_kind(e, WISH_GIVE_UP);
-    return true;
-}
-
-void engine_wishes_unpinned(Engine *e)
-{
-    pursue_kind(e, WISH_OPERATE);
-}
-
-bool engine_wish_answered(Engine *e, const CohEvent *ev, uint64_t value)
-{
-    EngineWish *w = first_wish(e, ev->page);
-
-    if (!w || !w->id || w->id != ev->have) {
-        return false;
-    }
-    w->value = value;
-    finish(e, w, 0);
-    return true;
-}
-
-bool engine_wish_refused(Engine *e, const CohEvent *ev)
-{
-    EngineWish *w = first_wish(e, ev->page);
-
-    if (!w || !w->id || w->id != ev->have) {
-        return false;
-    }
-    w->here = true;
-    return true;
-}
-
-void engine_wishes_fail(Engine *e)
-{
-    GHashTableIter iter;
-    gpointer queue;
-    EngineWish *w;
-
-    g_hash_table_iter_init(&iter, e->wishes);
-    while (g_hash_table_iter_next(&iter, NULL, &queue)) {
-        while ((w = g_queue_pop_head(queue))) {
-            w->result = -EIO;
-            qemu_sem_post(&w->done);
-        }
-        g_hash_table_iter_remove(&iter);
-    }
-}
-
-/* ---------------------------------------------------- the asking thread */
-
-bool engine_has(Engine *e, CohPage page, bool write)
-{
-    uint8_t state = qatomic_read(&e->node.peer[page].state);
-
-    return state == COH_PEER_M || (state == COH_PEER_S && !write);
-}
-
-void *engine_host(Engine *e, CohPage page)
-{
-    return mem_host(e->mem, page);
-}
-
-static void call_wish(Engine *e, void *opaque)
-{
-    EngineWish *w = opaque;
-    GQueue *queue = g_hash_table_lookup(e->wishes, &w->page);
-
-    if (e->failed) {
-        w->result = -EIO;
-        qemu_sem_post(&w->done);
+    if (requests->ctx->phase == LANE_FAILED) {
+        r->result = -EIO;
+        qemu_sem_post(&r->done);
         return;
     }
     if (!queue) {
         queue = g_queue_new();
-        g_hash_table_insert(e->wishes,
-                            g_memdup2(&w->page, sizeof(CohPage)), queue);
+        g_hash_table_insert(requests->queues,
+                            g_memdup2(&r->page, sizeof(r->page)), queue);
     }
-    g_queue_push_tail(queue, w);
-    /* Those before it are under way, and go on when the page moves. */
-    if (g_queue_peek_head(queue) == w) {
-        engine_pursue_wishes(e, w->page);
-    }
-}
-
-static int wish(Engine *e, EngineWish *w)
-{
-    w->tid = qemu_get_thread_id();
-    qemu_sem_init(&w->done, 0);
-    engine_call(engine_of(e, w->page), call_wish, w);
-    qemu_sem_wait(&w->done);
-    qemu_sem_destroy(&w->done);
-    return w->result;
-}
-
-int engine_validate(Engine *e, CohPage page, bool write)
-{
-    EngineWish w = { .kind = WISH_VALID, .page = page, .write = write };
-
-    return wish(e, &w);
-}
-
-typedef struct RangeCall {
-    CohPage first;
-    unsigned pages;
-    bool write;
-    uint32_t tid;
-} RangeCall;
-
-static void call_range(Engine *e, void *opaque)
-{
-    RangeCall *c = opaque;
-
-    if (!e->failed && e->joined) {
-        engine_fetch_range(e, c->first, c->pages, c->write, c->tid);
+    g_queue_push_tail(queue, r);
+    /* The requests before it are under way, and go on when the page moves. */
+    if (g_queue_peek_head(queue) == r) {
+        retry(requests, r->page);
+        requests_run_moved(requests);
     }
 }
 
-int engine_validate_range(Engine *e, CohPage first, unsigned pages,
-                          bool write)
+/* All pages whose first request is of @kind. */
+static void retry_kind(Requests *requests, RequestKind kind)
 {
-    RangeCall c = { first, pages, write, qemu_get_thread_id() };
-    int ret = 0;
+    g_autoptr(GArray) pages = g_array_new(false, false, sizeof(CohPage));
+    GHashTableIter iter;
+    gpointer page, queue;
 
-    for (unsigned lane = 0; lane < e->config.lanes.n; lane++) {
-        engine_call(e->all[lane], call_range, &c);
+    g_hash_table_iter_init(&iter, requests->queues);
+    while (g_hash_table_iter_next(&iter, &page, &queue)) {
+        Request *r = g_queue_peek_head(queue);
+
+        if (r->kind == kind) {
+            g_array_append_val(pages, r->page);
+        }
     }
-    for (CohPage page = first; !ret && page < first + pages; page++) {
-        ret = engine_has(e, page, write) ? 0
-              : engine_validate(e, page, write);
+    for (guint i = 0; i < pages->len; i++) {
+        retry(requests, g_array_index(pages, CohPage, i));
     }
-    return ret;
+    requests_run_moved(requests);
 }
 
-int engine_operate(Engine *e, CohPage page, const CohOp *op, uint64_t *old)
+void requests_unpinned(Requests *requests)
 {
-    EngineWish w = {
-        .kind = WISH_OPERATE, .page = page, .op = *op,
-        .write = coh_op_writes(op),
-    };
-    int ret = wish(e, &w);
-
-    *old = w.value;
-    return ret;
+    retry_kind(requests, REQUEST_OPERATE);
 }
 
-int engine_give_up(Engine *e, CohPage page)
+/* ----------------------------------------------------------------- hooks */
+
+static void requests_moved(void *part, CohPage page)
 {
-    EngineWish w = { .kind = WISH_GIVE_UP, .page = page };
+    Requests *requests = part;
 
-    return wish(e, &w);
+    if (g_hash_table_size(requests->queues) &&
+        g_hash_table_contains(requests->queues, &page)) {
+        g_array_append_val(requests->moved, page);
+    }
 }
+
+/* The first request of its page, if its operation is that of @ev. */
+static Request *operation_of(Requests *requests, const CohEvent *ev)
+{
+    Request *r = first_request(requests, ev->page);
+
+    return r && r->id && r->id == ev->have ? r : NULL;
+}
+
+static bool requests_answered(void *part, const CohEvent *ev, uint64_t value)
+{
+    Requests *requests = part;
+    Request *r = operation_of(requests, ev);
+
+    if (r) {
+        r->value = value;
+        finish(requests, r, 0);
+    }
+    return r;
+}
+
+static bool requests_refused(void *part, const CohEvent *ev)
+{
+    Request *r = operation_of(part, ev);
+
+    if (r) {
+        r->here = true;
+    }
+    return r;
+}
+
+const PageHooks requests_hooks = {
+    .moved = requests_moved,
+    .answered = requests_answered,
+    .refused = requests_refused,
+};
+
+/* ------------------------------------------------------------------- passes */
+
+void requests_run_moved(Requests *requests)
+{
+    /* A retry may move pages, of which it is told at the end. */
+    for (guint i = 0; i < requests->moved->len; i++) {
+        retry(requests, g_array_index(requests->moved, CohPage, i));
+    }
+    g_array_set_size(requests->moved, 0);
+}
+
+bool requests_run_events(Requests *requests)
+{
+    GQueue *events = &requests->ctx->events;
+    bool any = false;
+    CohEvent *ev;
+
+    requests_run_moved(requests);
+    while ((ev = g_queue_pop_head(events))) {
+        deliver_event(requests->deliver, ev, NULL);
+        g_free(ev);
+        requests_run_moved(requests);
+        any = true;
+    }
+    return any;
+}
+
+static bool requests_run(void *part)
+{
+    Requests *requests = part;
+
+    if (requests->due_ns == INT64_MAX || get_clock() < requests->due_ns) {
+        return false;
+    }
+    requests->due_ns = INT64_MAX;
+    retry_kind(requests, REQUEST_GIVE_UP);
+    return true;
+}
+
+static bool run_events(void *part)
+{
+    return requests_run_events(part);
+}
+
+static int64_t requests_due_ns(void *part)
+{
+    Requests *requests = part;
+
+    return requests->due_ns;
+}
+
+static void requests_fail(void *part)
+{
+    Requests *requests = part;
+    GHashTableIter iter;
+    gpointer queue;
+    Request *r;
+
+    g_hash_table_iter_init(&iter, requests->queues);
+    while (g_hash_table_iter_next(&iter, NULL, &queue)) {
+        while ((r = g_queue_pop_head(queue))) {
+            r->result = -EIO;
+            qemu_sem_post(&r->done);
+        }
+        g_hash_table_iter_remove(&iter);
+    }
+    g_array_set_size(requests->moved, 0);
+}
+
+const LanePart requests_part = {
+    .init = requests_init,
+    .free = requests_free,
+    .run = requests_run,
+    .due_ns = requests_due_ns,
+    .fail = requests_fail,
+};
+
+const LanePart requests_events_pass = {
+    .run = run_events,
+};

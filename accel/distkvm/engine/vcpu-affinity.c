@@ -6,43 +6,43 @@
 #include "qemu/osdep.h"
 #include "vcpu-affinity.h"
 
-void keep_init(Keep *keep)
+void vcpu_affinity_init(VcpuAffinity *vcpu)
 {
-    memset(keep, 0, sizeof(*keep));
-    keep->fd = -1;
-    keep->rest_ns = KEEP_REST_NS;
+    memset(vcpu, 0, sizeof(*vcpu));
+    vcpu->fd = -1;
+    vcpu->backoff_ns = VCPU_BACKOFF_NS;
 }
 
-void keep_free(Keep *keep)
+void vcpu_affinity_free(VcpuAffinity *vcpu)
 {
-    keep_end(keep);
-    if (keep->fd >= 0) {
-        close(keep->fd);
+    vcpu_affinity_release(vcpu);
+    if (vcpu->fd >= 0) {
+        close(vcpu->fd);
     }
-    keep_init(keep);
+    vcpu_affinity_init(vcpu);
 }
 
-void keep_end(Keep *keep)
+void vcpu_affinity_release(VcpuAffinity *vcpu)
 {
-    bool usual = CPU_EQUAL(&keep->had, &keep->usual);
+    bool usual = CPU_EQUAL(&vcpu->had, &vcpu->usual);
     cpu_set_t now;
 
-    /* What somebody else has set in between is what it shall be. */
-    if (keep->tid && !sched_getaffinity(keep->tid, sizeof(now), &now) &&
-        CPU_COUNT(&now) == 1 && CPU_ISSET(keep->cpu, &now)) {
-        sched_setaffinity(keep->tid, sizeof(now),
-                          usual ? &keep->whole : &keep->had);
+    /* If anybody has changed the affinity meanwhile, theirs wins. */
+    if (vcpu->tid && !sched_getaffinity(vcpu->tid, sizeof(now), &now) &&
+        CPU_COUNT(&now) == 1 && CPU_ISSET(vcpu->cpu, &now)) {
+        sched_setaffinity(vcpu->tid, sizeof(now),
+                          usual ? &vcpu->whole : &vcpu->had);
     }
-    keep->tid = 0;
+    vcpu->tid = 0;
 }
 
-bool keep_crowded(const KeepTimes *before, const KeepTimes *now)
+bool vcpu_affinity_is_crowded(const VcpuTimes *before, const VcpuTimes *now)
 {
     return 2 * (now->delayed_ns - before->delayed_ns) >
            now->ran_ns - before->ran_ns;
 }
 
-void keep_open(int *fd, uint32_t tid, const char *name)
+void vcpu_affinity_open(int *fd, uint32_t tid, const char *name)
 {
     g_autofree char *path = g_strdup_printf("/proc/self/task/%u/%s", tid,
                                             name);
@@ -53,11 +53,11 @@ void keep_open(int *fd, uint32_t tid, const char *name)
     *fd = open(path, O_RDONLY | O_CLOEXEC);
 }
 
-static bool read_times(Keep *keep, KeepTimes *times)
+static bool read_times(VcpuAffinity *vcpu, VcpuTimes *times)
 {
     char text[96], *at;
-    ssize_t len = keep->fd < 0 ? -1
-                               : pread(keep->fd, text, sizeof(text) - 1, 0);
+    ssize_t len = vcpu->fd < 0 ? -1
+                               : pread(vcpu->fd, text, sizeof(text) - 1, 0);
 
     if (len <= 0) {
         return false;
@@ -65,51 +65,51 @@ static bool read_times(Keep *keep, KeepTimes *times)
     text[len] = '\0';
     times->ran_ns = g_ascii_strtoll(text, &at, 10);
     times->delayed_ns = g_ascii_strtoll(at, NULL, 10);
-    /* Kernels that do not count say that it never ran. */
+    /* Kernels that do not count say 0. */
     return times->ran_ns > 0;
 }
 
-static void rest(Keep *keep, int64_t now_ns)
+static void back_off(VcpuAffinity *vcpu, int64_t now_ns)
 {
-    keep->rest_until_ns = now_ns + keep->rest_ns;
-    keep->rest_ns = MIN(2 * keep->rest_ns, KEEP_REST_MAX_NS);
+    vcpu->backoff_until_ns = now_ns + vcpu->backoff_ns;
+    vcpu->backoff_ns = MIN(2 * vcpu->backoff_ns, VCPU_BACKOFF_MAX_NS);
 }
 
-/* Whether @tid may be kept, as far as the others on its CPU go. */
-static bool has_room(Keep *keep, uint32_t tid, int64_t now_ns)
+/* May @tid be bound, as far as the other threads on its CPU go? */
+static bool has_room(VcpuAffinity *vcpu, uint32_t tid, int64_t now_ns)
 {
-    KeepTimes times;
+    VcpuTimes times;
     bool lately, crowded;
 
-    if (keep->watched != tid) {
-        keep_open(&keep->fd, tid, "schedstat");
-        keep->watched = tid;
-        keep->looked_ns = 0;
-    } else if (now_ns - keep->looked_ns < KEEP_LOOK_NS) {
+    if (vcpu->watched != tid) {
+        vcpu_affinity_open(&vcpu->fd, tid, "schedstat");
+        vcpu->watched = tid;
+        vcpu->looked_ns = 0;
+    } else if (now_ns - vcpu->looked_ns < VCPU_LOOK_NS) {
         return true;
     }
-    if (!read_times(keep, &times)) {
+    if (!read_times(vcpu, &times)) {
         /* It has ended, perhaps; a new one may have its number. */
-        keep->watched = 0;
+        vcpu->watched = 0;
         return false;
     }
-    /* What was while it rested, or slept, says nothing. */
-    lately = keep->looked_ns && now_ns - keep->looked_ns < 2 * KEEP_LOOK_NS;
-    crowded = lately && keep_crowded(&keep->times, &times);
+    /* Times from before a backoff, or a sleep, say nothing. */
+    lately = vcpu->looked_ns && now_ns - vcpu->looked_ns < 2 * VCPU_LOOK_NS;
+    crowded = lately && vcpu_affinity_is_crowded(&vcpu->times, &times);
     if (lately && !crowded) {
-        keep->rest_ns = KEEP_REST_NS;
+        vcpu->backoff_ns = VCPU_BACKOFF_NS;
     }
-    keep->looked_ns = now_ns;
-    keep->times = times;
+    vcpu->looked_ns = now_ns;
+    vcpu->times = times;
     return !crowded;
 }
 
-static bool bind_to(Keep *keep, uint32_t tid, int cpu)
+static bool bind_to(VcpuAffinity *vcpu, uint32_t tid, int cpu)
 {
     cpu_set_t one;
 
-    if (sched_getaffinity(tid, sizeof(keep->had), &keep->had) ||
-        CPU_COUNT(&keep->had) == 1 || !CPU_ISSET(cpu, &keep->had)) {
+    if (sched_getaffinity(tid, sizeof(vcpu->had), &vcpu->had) ||
+        CPU_COUNT(&vcpu->had) == 1 || !CPU_ISSET(cpu, &vcpu->had)) {
         return false;
     }
     CPU_ZERO(&one);
@@ -117,26 +117,27 @@ static bool bind_to(Keep *keep, uint32_t tid, int cpu)
     if (sched_setaffinity(tid, sizeof(one), &one)) {
         return false;
     }
-    keep->tid = tid;
-    keep->cpu = cpu;
+    vcpu->tid = tid;
+    vcpu->cpu = cpu;
     return true;
 }
 
-bool keep_near(Keep *keep, uint32_t tid, int cpu, int64_t now_ns)
+bool vcpu_affinity_bind(VcpuAffinity *vcpu, uint32_t tid, int cpu,
+                        int64_t now_ns)
 {
-    bool kept = keep->tid == tid && keep->cpu == cpu;
+    bool bound = vcpu->tid == tid && vcpu->cpu == cpu;
 
-    if (now_ns < keep->rest_until_ns) {
+    if (now_ns < vcpu->backoff_until_ns) {
         return false;
     }
-    if (!kept) {
-        keep_end(keep);
+    if (!bound) {
+        vcpu_affinity_release(vcpu);
     }
-    if (!has_room(keep, tid, now_ns) || (!kept && !bind_to(keep, tid, cpu))) {
-        /* Nor will it be different at its next fault. */
-        rest(keep, now_ns);
+    if (!has_room(vcpu, tid, now_ns) || (!bound && !bind_to(vcpu, tid, cpu))) {
+        /* It would be no different at its next fault. */
+        back_off(vcpu, now_ns);
         return false;
     }
-    keep->since_ns = now_ns;
+    vcpu->since_ns = now_ns;
     return true;
 }

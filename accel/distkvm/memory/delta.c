@@ -11,7 +11,7 @@
 typedef struct Snapshot {
     CohPage page;
     uint64_t version;       /* 0: the slot is free                          */
-    bool promised;
+    bool pinned;
     uint8_t data[COH_PAGE_SIZE];
 } Snapshot;
 
@@ -78,27 +78,27 @@ bool delta_is_same(const Delta *d, CohPage page, const void *data)
     return s && s->version && !memcmp(s->data, data, COH_PAGE_SIZE);
 }
 
-uint64_t delta_promise(Delta *d, CohPage page)
+uint64_t delta_pin(Delta *d, CohPage page)
 {
     Snapshot *s = find(d, page);
 
     if (!s) {
         return DELTA_ZERO_VERSION;
     }
-    s->promised = true;
+    s->pinned = true;
     return s->version;
 }
 
-void delta_settle(Delta *d, CohPage page)
+void delta_unpin(Delta *d, CohPage page)
 {
     Snapshot *s = find(d, page);
 
     if (s) {
-        s->promised = false;
+        s->pinned = false;
     }
 }
 
-void delta_keep(Delta *d, CohPage page, uint64_t version, const void *data)
+void delta_store(Delta *d, CohPage page, uint64_t version, const void *data)
 {
     Snapshot **slot, *s;
 
@@ -107,13 +107,13 @@ void delta_keep(Delta *d, CohPage page, uint64_t version, const void *data)
     }
     slot = &d->slot[page % d->slots];
     s = *slot;
-    if (s && s->promised) {
+    if (s && s->pinned) {
         return;
     }
     if (!s) {
         s = *slot = g_new(Snapshot, 1);
         __atomic_fetch_add(&d->used, 1, __ATOMIC_RELAXED);
-        s->promised = false;
+        s->pinned = false;
     }
     s->page = page;
     s->version = version;

@@ -7,12 +7,12 @@
  * node), 8 bits for its incarnation (which of the processes that have had this
  * node's id, one after another), and a counter of 45 bits, which lasts 400 days
  * at a million pages a second.  After that a node sends whole pages.  A requester
- * tells which version it has; a supplier that has a snapshot of the same
+ * names the version it has; a supplier that has a snapshot of the same version
  * sends the blocks that differ from it.  Everybody has version 0, a page of
  * zeroes.  (Diffs against twins: Munin, Carter, Bennett and Zwaenepoel 1991.)
  *
  * The snapshots are a direct-mapped cache.  Losing one costs bytes, nothing
- * else; but what was promised in a request is kept until its answer came.
+ * else; but one that a request has named is pinned until the answer came.
  *
  * No locks: one thread.
  *
@@ -27,7 +27,7 @@
 #define DELTA_BLOCKS (COH_PAGE_SIZE / DELTA_BLOCK)
 /* Version of the base and the map of blocks, then the blocks. */
 #define DELTA_HEAD 16
-/* A longer one is not worth it. */
+/* A longer encoding is not worth it: the page goes whole. */
 #define DELTA_BYTES_MAX (COH_PAGE_SIZE * 7 / 8)
 
 #define DELTA_ZERO_VERSION 0
@@ -51,23 +51,23 @@ size_t delta_bytes(const Delta *d);
 uint64_t delta_new_version(Delta *d);
 /* The version of @page that there is a snapshot of, or 0. */
 uint64_t delta_version(const Delta *d, CohPage page);
-/* Are these the bytes that @page had when its version was kept? */
+/* Are these the bytes that @page had when its version was stored? */
 bool delta_is_same(const Delta *d, CohPage page, const void *data);
-/* The same, and it stays until delta_settle(). */
-uint64_t delta_promise(Delta *d, CohPage page);
-void delta_settle(Delta *d, CohPage page);
+/* The same, and the snapshot stays until delta_unpin(). */
+uint64_t delta_pin(Delta *d, CohPage page);
+void delta_unpin(Delta *d, CohPage page);
 /* @page's content under @version is @data. */
-void delta_keep(Delta *d, CohPage page, uint64_t version, const void *data);
+void delta_store(Delta *d, CohPage page, uint64_t version, const void *data);
 
 /*
- * Encode @data for somebody who has version @have of @page.  Bytes of @out
+ * Encode @data for a node that has version @have of @page.  Bytes of @out
  * used, or 0 if the whole page had better be sent.
  */
 size_t delta_encode(const Delta *d, CohPage page, uint64_t have,
                     const void *data, uint8_t out[DELTA_BYTES_MAX]);
 /*
  * The opposite, from @len bytes of a peer.  False if they are malformed or
- * build on something that is not here.
+ * build on a version that is not here.
  */
 bool delta_decode(const Delta *d, CohPage page, const void *in, size_t len,
                   uint8_t out[COH_PAGE_SIZE]);

@@ -25,7 +25,7 @@
 #include "accel/distkvm/wire/credentials.h"
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/cluster/door.h"
-#include "accel/distkvm/engine/engine-internal.h"
+#include "accel/distkvm/wire/page-list.h"
 
 #define BATCH_BYTES (48 * 1024)
 #define PEER 1
@@ -64,12 +64,9 @@ static void read_frame(const WireFrame *frame)
     uint64_t sum = rules_frame(frame, below(3), below(PHASE_FORMED + 1)) != 0;
 
     if (frame->type == WIRE_COH && frame->arg &&
-        engine_gather_is_valid(frame)) {
+        page_list_is_valid(frame)) {
         for (unsigned n = 0; n < frame->arg; n++) {
-            CohEvent ev;
-
-            engine_gathered(frame, n, &ev);
-            sum += ev.page;
+            sum += page_list_get(frame, n).page;
         }
     } else if (frame->type == WIRE_COH) {
         CohOp op;

@@ -1,6 +1,6 @@
 /*
- * The engine follows one CPU that faults, and no more than one; who faults alone
- * is kept there
+ * A lane's thread goes to the CPU that faults, if it is one; a thread that faults
+ * alone is bound to it
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -8,31 +8,31 @@
 #include <sys/syscall.h>
 #include "accel/distkvm/engine/affinity.h"
 
-static int faults(Follow *f, int cpu, int n)
+static int faults(Affinity *f, int cpu, int n)
 {
     int where = f->cpu;
 
     while (n--) {
-        where = f->cpu = follow_decide(f, cpu);
+        where = f->cpu = affinity_decide(f, cpu);
     }
     return where;
 }
 
 static void test_one_cpu(void)
 {
-    Follow f;
+    Affinity f;
 
-    follow_init(&f, false);
-    g_assert_cmpint(faults(&f, 3, FOLLOW_FAULTS - 1), ==, -1);
+    affinity_start(&f, false);
+    g_assert_cmpint(faults(&f, 3, AFFINITY_FAULTS - 1), ==, -1);
     g_assert_cmpint(faults(&f, 3, 1), ==, 3);
     g_assert_cmpint(faults(&f, 3, 100), ==, 3);
 }
 
 static void test_several_cpus(void)
 {
-    Follow f;
+    Affinity f;
 
-    follow_init(&f, false);
+    affinity_start(&f, false);
     for (int n = 0; n < 1000; n++) {
         g_assert_cmpint(faults(&f, n % 2, 1), ==, -1);
     }
@@ -41,38 +41,38 @@ static void test_several_cpus(void)
 /* The vCPU has moved: the engine comes along, but is in less of a hurry. */
 static void test_moved(void)
 {
-    Follow f;
+    Affinity f;
 
-    follow_init(&f, false);
-    g_assert_cmpint(faults(&f, 0, FOLLOW_FAULTS), ==, 0);
+    affinity_start(&f, false);
+    g_assert_cmpint(faults(&f, 0, AFFINITY_FAULTS), ==, 0);
     g_assert_cmpint(faults(&f, 1, 1), ==, -1);
-    g_assert_cmpint(faults(&f, 1, 2 * FOLLOW_FAULTS - 2), ==, -1);
+    g_assert_cmpint(faults(&f, 1, 2 * AFFINITY_FAULTS - 2), ==, -1);
     g_assert_cmpint(faults(&f, 1, 1), ==, 1);
     for (int n = 0; n < 100; n++) {
-        faults(&f, n % 2, FOLLOW_FAULTS_MAX);
+        faults(&f, n % 2, AFFINITY_FAULTS_MAX);
     }
-    g_assert_cmpint(f.needed, ==, FOLLOW_FAULTS_MAX);
+    g_assert_cmpint(f.n_needed, ==, AFFINITY_FAULTS_MAX);
 }
 
 /* For real: this thread faults, and this thread is the engine too. */
 static void test_affinity(void)
 {
     cpu_set_t before, now;
-    Follow f;
+    Affinity f;
 
     g_assert_cmpint(sched_getaffinity(0, sizeof(before), &before), ==, 0);
     if (CPU_COUNT(&before) == 1) {
         g_test_skip("needs two CPUs");
         return;
     }
-    follow_init(&f, true);
-    for (int n = 0; n < 2 * FOLLOW_FAULTS; n++) {
-        follow_fault(&f, syscall(SYS_gettid), true, 1 + n);
+    affinity_start(&f, true);
+    for (int n = 0; n < 2 * AFFINITY_FAULTS; n++) {
+        affinity_fault(&f, syscall(SYS_gettid), true, 1 + n);
     }
     g_assert_cmpint(sched_getaffinity(0, sizeof(now), &now), ==, 0);
     g_assert_cmpint(CPU_COUNT(&now), ==, 1);
     g_assert_true(CPU_ISSET(f.cpu, &now));
-    follow_free(&f);
+    affinity_part.free(&f);
     sched_setaffinity(0, sizeof(before), &before);
 }
 
@@ -100,7 +100,7 @@ static void *other_thread(void *opaque)
     return NULL;
 }
 
-/* Does the kernel say how long thread @tid ran and waited?  Else it is not kept. */
+/* Are the run times of thread @tid known?  Else it is not bound. */
 static bool counts(int tid)
 {
     g_autofree char *path = g_strdup_printf("/proc/self/task/%d/schedstat",
@@ -172,62 +172,63 @@ static int only_cpu(const Other *o)
     return -1;
 }
 
-static void test_keep(void)
+static void test_bind(void)
 {
-    Keep keep;
+    VcpuAffinity vcpu;
     Other o;
 
     if (!other_start(&o, false)) {
         return;
     }
-    keep_init(&keep);
+    vcpu_affinity_init(&vcpu);
     for (int n = 0; n < 2; n++) {
-        g_assert_true(keep_near(&keep, o.tid, o.cpu[n], 1 + n));
+        g_assert_true(vcpu_affinity_bind(&vcpu, o.tid, o.cpu[n], 1 + n));
         g_assert_cmpint(only_cpu(&o), ==, o.cpu[n]);
     }
-    keep_end(&keep);
+    vcpu_affinity_release(&vcpu);
     g_assert_cmpint(only_cpu(&o), ==, -1);
     /* Somebody else says where it runs, while it is kept, and before. */
-    g_assert_true(keep_near(&keep, o.tid, o.cpu[0], 3));
+    g_assert_true(vcpu_affinity_bind(&vcpu, o.tid, o.cpu[0], 3));
     set_one(o.tid, o.cpu[1]);
-    keep_end(&keep);
+    vcpu_affinity_release(&vcpu);
     g_assert_cmpint(only_cpu(&o), ==, o.cpu[1]);
-    g_assert_false(keep_near(&keep, o.tid, o.cpu[1], 4));
+    g_assert_false(vcpu_affinity_bind(&vcpu, o.tid, o.cpu[1], 4));
     g_assert_cmpint(only_cpu(&o), ==, o.cpu[1]);
     /* It is not tried again at once. */
     g_assert_cmpint(sched_setaffinity(o.tid, sizeof(o.mine), &o.mine), ==, 0);
-    g_assert_false(keep_near(&keep, o.tid, o.cpu[1], 5));
-    g_assert_true(keep_near(&keep, o.tid, o.cpu[1], 5 + KEEP_REST_NS));
-    keep_end(&keep);
+    g_assert_false(vcpu_affinity_bind(&vcpu, o.tid, o.cpu[1], 5));
+    g_assert_true(vcpu_affinity_bind(&vcpu, o.tid, o.cpu[1],
+                                     5 + VCPU_BACKOFF_NS));
+    vcpu_affinity_release(&vcpu);
     g_assert_cmpint(only_cpu(&o), ==, -1);
-    keep_free(&keep);
+    vcpu_affinity_free(&vcpu);
     other_end(&o);
 }
 
 /* Who had all that its cpuset has gets what the cpuset may gain, too. */
-static void test_keep_whole(void)
+static void test_bind_whole(void)
 {
-    Keep keep;
+    VcpuAffinity vcpu;
     Other o;
 
     if (!other_start(&o, false)) {
         return;
     }
-    keep_init(&keep);
-    keep.usual = o.mine;
-    CPU_ZERO(&keep.whole);
-    CPU_SET(o.cpu[1], &keep.whole);
-    g_assert_true(keep_near(&keep, o.tid, o.cpu[0], 1));
-    keep_end(&keep);
+    vcpu_affinity_init(&vcpu);
+    vcpu.usual = o.mine;
+    CPU_ZERO(&vcpu.whole);
+    CPU_SET(o.cpu[1], &vcpu.whole);
+    g_assert_true(vcpu_affinity_bind(&vcpu, o.tid, o.cpu[0], 1));
+    vcpu_affinity_release(&vcpu);
     g_assert_cmpint(only_cpu(&o), ==, o.cpu[1]);
-    keep_free(&keep);
+    vcpu_affinity_free(&vcpu);
     other_end(&o);
 }
 
 /* Two lanes' engines, in every order: in the end it may run anywhere. */
-static void test_keep_lanes(void)
+static void test_bind_lanes(void)
 {
-    Keep keep[2];
+    VcpuAffinity vcpu[2];
     Other o;
 
     if (!other_start(&o, false)) {
@@ -235,12 +236,13 @@ static void test_keep_lanes(void)
     }
     for (int order = 0; order < 4; order++) {
         for (int n = 0; n < 2; n++) {
-            keep_init(&keep[n]);
-            g_assert_cmpint(keep_near(&keep[n], o.tid, o.cpu[order / 2 ^ n], 1),
+            vcpu_affinity_init(&vcpu[n]);
+            g_assert_cmpint(vcpu_affinity_bind(&vcpu[n], o.tid,
+                                               o.cpu[order / 2 ^ n], 1),
                             ==, !n);
         }
-        keep_free(&keep[order % 2]);
-        keep_free(&keep[!(order % 2)]);
+        vcpu_affinity_free(&vcpu[order % 2]);
+        vcpu_affinity_free(&vcpu[!(order % 2)]);
         g_assert_cmpint(only_cpu(&o), ==, -1);
     }
     other_end(&o);
@@ -248,93 +250,93 @@ static void test_keep_lanes(void)
 
 static void test_crowded(void)
 {
-    KeepTimes before = { 1000, 500 }, now = { 1200, 600 };
+    VcpuTimes before = { 1000, 500 }, now = { 1200, 600 };
 
-    g_assert_false(keep_crowded(&before, &now));
+    g_assert_false(vcpu_affinity_is_crowded(&before, &now));
     now.delayed_ns++;
-    g_assert_true(keep_crowded(&before, &now));
+    g_assert_true(vcpu_affinity_is_crowded(&before, &now));
 }
 
 /* For real: this thread and another one spin on one CPU. */
-static void test_rests(void)
+static void test_backs_off(void)
 {
     int64_t now = 1, until;
-    Keep keep;
+    VcpuAffinity vcpu;
     Other o;
 
     if (!other_start(&o, true)) {
         return;
     }
-    keep_init(&keep);
+    vcpu_affinity_init(&vcpu);
     set_one(0, o.cpu[0]);
-    g_assert_true(keep_near(&keep, o.tid, o.cpu[0], now));
+    g_assert_true(vcpu_affinity_bind(&vcpu, o.tid, o.cpu[0], now));
     until = g_get_monotonic_time() + 100 * G_TIME_SPAN_MILLISECOND;
     while (g_get_monotonic_time() < until) {
         /* As the other one does. */
     }
-    now += KEEP_LOOK_NS;
-    g_assert_false(keep_near(&keep, o.tid, o.cpu[0], now));
-    keep_end(&keep);
+    now += VCPU_LOOK_NS;
+    g_assert_false(vcpu_affinity_bind(&vcpu, o.tid, o.cpu[0], now));
+    vcpu_affinity_release(&vcpu);
     g_assert_cmpint(only_cpu(&o), ==, -1);
-    until = keep.rest_until_ns;
-    g_assert_cmpint(until, >=, now + KEEP_REST_NS);
-    g_assert_false(keep_near(&keep, o.tid, o.cpu[0], until - 1));
-    g_assert_true(keep_near(&keep, o.tid, o.cpu[0], until));
-    keep_free(&keep);
+    until = vcpu.backoff_until_ns;
+    g_assert_cmpint(until, >=, now + VCPU_BACKOFF_NS);
+    g_assert_false(vcpu_affinity_bind(&vcpu, o.tid, o.cpu[0], until - 1));
+    g_assert_true(vcpu_affinity_bind(&vcpu, o.tid, o.cpu[0], until));
+    vcpu_affinity_free(&vcpu);
     other_end(&o);
 }
 
-/* All of it: who faults alone is kept, not who takes turns with another. */
+/* All of it: a thread that faults alone is bound, not one of two in turns. */
 static void test_alone(void)
 {
-    Follow f;
+    Affinity f;
     Other o;
 
     if (!other_start(&o, false)) {
         return;
     }
-    follow_init(&f, true);
-    for (int n = 0; n < FOLLOW_FAULTS; n++) {
+    affinity_start(&f, true);
+    for (int n = 0; n < AFFINITY_FAULTS; n++) {
         g_assert_cmpint(only_cpu(&o), ==, -1);
-        follow_fault(&f, o.tid, true, 1 + n);
+        affinity_fault(&f, o.tid, true, 1 + n);
     }
     g_assert_cmpint(only_cpu(&o), ==, f.cpu);
-    follow_rest(&f);
+    affinity_idle(&f);
     g_assert_cmpint(only_cpu(&o), ==, -1);
-    follow_fault(&f, o.tid, false, 99);
+    affinity_fault(&f, o.tid, false, 99);
     g_assert_cmpint(only_cpu(&o), ==, -1);
-    follow_fault(&f, o.tid, true, 100);
+    affinity_fault(&f, o.tid, true, 100);
     g_assert_cmpint(only_cpu(&o), ==, f.cpu);
-    follow_fault(&f, syscall(SYS_gettid), true, 101);
+    affinity_fault(&f, syscall(SYS_gettid), true, 101);
     g_assert_cmpint(only_cpu(&o), ==, -1);
     for (int n = 0; n < 100; n++) {
-        follow_fault(&f, n % 2 ? o.tid : syscall(SYS_gettid), true, 102 + n);
+        affinity_fault(&f, n % 2 ? o.tid : syscall(SYS_gettid), true, 102 + n);
         g_assert_cmpint(only_cpu(&o), ==, -1);
     }
-    /* An engine that never sleeps keeps nobody for long. */
-    for (int n = 0; n < FOLLOW_FAULTS; n++) {
-        follow_fault(&f, o.tid, true, 300);
+    /* A lane that never sleeps binds no thread for long. */
+    for (int n = 0; n < AFFINITY_FAULTS; n++) {
+        affinity_fault(&f, o.tid, true, 300);
     }
-    follow_pass(&f, 300 + KEEP_NS);
+    affinity_pass(&f, 300 + VCPU_BOUND_NS);
     g_assert_cmpint(only_cpu(&o), ==, f.cpu);
-    follow_pass(&f, 301 + KEEP_NS);
+    affinity_pass(&f, 301 + VCPU_BOUND_NS);
     g_assert_cmpint(only_cpu(&o), ==, -1);
-    follow_free(&f);
+    affinity_part.free(&f);
     other_end(&o);
 }
 
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/follow/one-cpu", test_one_cpu);
-    g_test_add_func("/follow/several-cpus", test_several_cpus);
-    g_test_add_func("/follow/moved", test_moved);
-    g_test_add_func("/follow/affinity", test_affinity);
-    g_test_add_func("/follow/alone", test_alone);
-    g_test_add_func("/keep/near", test_keep);
-    g_test_add_func("/keep/whole", test_keep_whole);
-    g_test_add_func("/keep/lanes", test_keep_lanes);
-    g_test_add_func("/keep/crowded", test_crowded);
-    g_test_add_func("/keep/rests", test_rests);
+    g_test_add_func("/affinity/one-cpu", test_one_cpu);
+    g_test_add_func("/affinity/several-cpus", test_several_cpus);
+    g_test_add_func("/affinity/moved", test_moved);
+    g_test_add_func("/affinity/moves", test_affinity);
+    g_test_add_func("/affinity/alone", test_alone);
+    g_test_add_func("/vcpu-affinity/bind", test_bind);
+    g_test_add_func("/vcpu-affinity/whole", test_bind_whole);
+    g_test_add_func("/vcpu-affinity/lanes", test_bind_lanes);
+    g_test_add_func("/vcpu-affinity/crowded", test_crowded);
+    g_test_add_func("/vcpu-affinity/backs-off", test_backs_off);
     return g_test_run();
 }

@@ -1,0 +1,55 @@
+/*
+ * distkvm: the part of a lane that fetches pages before a thread wants them
+ *
+ * Of a node's own pages that no node has touched the neighbours, which cost no
+ * message; the other tables of a page walk; the pages that follow for a thread
+ * that goes through memory in order: some along with the page it waits for, and
+ * more before it has used those up (Linux: the readahead window).  No thread
+ * waits for prefetched pages, so they are not held (hold.h), but for the tables
+ * of a walk.  Spec: docs/architecture.rst, "Engine".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_PREFETCH_H
+#define DISTKVM_PREFETCH_H
+
+#include "evict.h"
+#include "executor.h"
+#include "pagewalk.h"
+#include "prejoin.h"
+
+/* A thread that goes through memory page by page. */
+typedef struct PrefetchStream {
+    uint32_t tid;
+    unsigned pages;             /* prefetched the last time                 */
+    CohPage next;               /* first page that was not                  */
+} PrefetchStream;
+
+#define PREFETCH_STREAMS 64
+
+typedef struct Prefetch {
+    LaneCtx *ctx;
+    const Evict *evict;
+    Executor *executor;
+    Outbox *outbox;
+    const Pagewalk *pagewalk;
+    const Prejoin *prejoin;
+    Waiters *waiters;
+    Wakeup *wakeup;
+    PrefetchStream stream[PREFETCH_STREAMS];    /* by tid; a collision forgets */
+} Prefetch;
+
+/* The three after the page of @fault, which a thread waits for, was asked for. */
+/* No node had touched that page, and this node is its home. */
+void prefetch_untouched(Prefetch *prefetch, const MemFault *fault);
+/* It was absent, and asked for by an event of @type. */
+void prefetch_absent(Prefetch *prefetch, const MemFault *fault, uint8_t type);
+/* It was on its way already. */
+void prefetch_pending(Prefetch *prefetch, const MemFault *fault, uint8_t type);
+/* Fetch the @pages of a range that are missing, for @tid. */
+void prefetch_range(Prefetch *prefetch, CohPage first, unsigned pages,
+                    bool write, uint32_t tid);
+
+extern const LanePart prefetch_part;
+
+#endif

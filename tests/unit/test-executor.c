@@ -1,0 +1,351 @@
+/*
+ * What the protocol says is done, and in this order
+ *
+ * The core is the real one; the parts below are fakes that say their names.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "accel/distkvm/engine/executor.h"
+#include "lane-fake.h"
+
+static Executor executor;
+static Codec codec;
+static bool answers, adopts, has_waiter;
+static uint8_t page_data[COH_PAGE_SIZE];
+
+/* ----------------------------------------------------- the parts below */
+
+void codec_copied(Codec *to, const CohEvent *ev, bool owned)
+{
+    fake_do("copied%s", owned ? " owned" : "");
+}
+
+void codec_put_page(Codec *to, WireFrame *frame)
+{
+    frame->id = 33;
+}
+
+void codec_drop_copy(Codec *to)
+{
+    fake_do("drop copy");
+}
+
+void codec_store_sent(Codec *to, CohPage page)
+{
+}
+
+uint64_t codec_pin_version(Codec *to, CohPage page)
+{
+    return 44;
+}
+
+void codec_unpin_version(Codec *to, CohPage page)
+{
+}
+
+void late_fetch_begins(Late *late, CohPage page)
+{
+    fake_do("fetch begins");
+}
+
+void late_service_begins(Late *late, CohPage page, CohNodeId requester)
+{
+    fake_do("service of %d begins", requester);
+}
+
+void late_asked(Late *late, CohPage page, const CohNodeSet *asked)
+{
+    fake_do("asked %d", coh_set_next(asked, 0));
+}
+
+void outbox_send_request(Outbox *outbox, CohNodeId to, WireFrame *frame)
+{
+    fake_do("%s to %d, version %d", coh_event_name(frame->sub), to,
+            (int)frame->id);
+}
+
+bool preprotect_has(const Preprotect *protect, CohPage page)
+{
+    return page == protect->first;
+}
+
+void preprotect_end(Preprotect *protect)
+{
+    fake_do("end of preprotect");
+}
+
+void stalled_add(Stalled *stalled, const CohEvent *ev)
+{
+    fake_do("stalled");
+}
+
+void stalled_next(Stalled *stalled, CohPage page)
+{
+    fake_do("next");
+}
+
+bool waiters_installed(Waiters *waiters, CohPage page)
+{
+    fake_do("arrived");
+    return has_waiter;
+}
+
+void wakeup_installed(Wakeup *wakeup, CohPage page)
+{
+}
+
+void wakeup_page(Wakeup *wakeup, CohPage page)
+{
+    fake_do("wake-up");
+}
+
+/* ----------------------------------------------------- the parts above */
+
+static void above_installed(void *part, CohPage page)
+{
+    fake_do("installed");
+}
+
+static void above_changed(void *part, CohPage page)
+{
+    fake_do("changed");
+}
+
+static void above_moved(void *part, CohPage page)
+{
+    fake_do("moved");
+}
+
+static bool above_answered(void *part, const CohEvent *ev, uint64_t value)
+{
+    fake_do("answered %d", (int)value);
+    return answers;
+}
+
+static bool above_refused(void *part, const CohEvent *ev)
+{
+    fake_do("refused");
+    return answers;
+}
+
+static bool above_adopt(void *part, CohPage page)
+{
+    fake_do("adopt?");
+    return adopts;
+}
+
+static const PageHooks all_hooks = {
+    .installed = above_installed, .changed = above_changed,
+    .moved = above_moved, .answered = above_answered,
+    .refused = above_refused, .adopt = above_adopt,
+};
+static const PageHooks no_hooks;
+
+static void setup(void)
+{
+    static Late late;
+    static Outbox outbox;
+    static Preprotect preprotect;
+    static Stalled stalled;
+    static Waiters waiters;
+    static Wakeup wakeup;
+
+    fake_init();
+    preprotect.first = UINT64_MAX;
+    executor = (Executor) {
+        .codec = &codec, .late = &late, .outbox = &outbox,
+        .preprotect = &preprotect, .stalled = &stalled, .waiters = &waiters,
+        .wakeup = &wakeup, .hook = { { &no_hooks }, { &all_hooks } },
+    };
+    executor_part.init(&executor, &fake.ctx);
+    answers = adopts = has_waiter = false;
+}
+
+static void event(uint8_t type, CohNodeId from, CohPage page)
+{
+    CohEvent ev = fake_event(type, from, page);
+
+    ev.requester = 2;
+    ev.have = 7;
+    executor_event(&executor, &ev, page_data);
+}
+
+static void test_fetch(void)
+{
+    setup();
+    has_waiter = true;
+    event(COH_EV_LOAD, FAKE_SELF, FAKE_FAR);
+    fake_did("fetch begins; GETS to 0, version 44; moved");
+    event(COH_EV_DATA_S, 2, FAKE_FAR);
+    fake_did("install 3 ro; installed; arrived; wake-up; "
+             "DONE to 0, version 0; moved; moved");
+    g_assert_cmpint(fake.ctx.stats.pages_resident, ==, 1);
+    g_assert_cmpint(fake.ctx.stats.pages_owned, ==, 0);
+    g_assert_cmpint(fake.ctx.stats.sent_by_type[COH_EV_GETS], ==, 1);
+    executor_part.free(&executor);
+}
+
+/* No thread waits for a page that came along. */
+static void test_not_woken(void)
+{
+    setup();
+    event(COH_EV_LOAD, FAKE_SELF, FAKE_FAR);
+    fake_did("fetch begins; GETS to 0, version 44; moved");
+    event(COH_EV_DATA_S, 2, FAKE_FAR);
+    fake_did("install 3 ro; installed; arrived; DONE to 0, version 0; "
+             "moved; moved");
+    executor_part.free(&executor);
+}
+
+/* Gone, then translations outdated, then answered. */
+static void test_order_of_leaving(void)
+{
+    setup();
+    fake_state(FAKE_FAR, COH_PEER_M);
+    fake.ctx.stats.pages_resident = fake.ctx.stats.pages_owned = 1;
+    event(COH_EV_FWD_GETM, 0, FAKE_FAR);
+    fake_did("take 3 owned; revoked 3; copied owned; "
+             "DATA_M to 2, version 33; moved");
+    g_assert_cmpint(fake.ctx.stats.pages_resident, ==, 0);
+    g_assert_cmpint(fake.ctx.stats.pages_owned, ==, 0);
+    g_assert_cmpint(fake.ctx.stats.invalidations, ==, 1);
+    fake_state(FAKE_FAR, COH_PEER_S);
+    event(COH_EV_INV, 0, FAKE_FAR);
+    fake_did("zap 3; revoked 3; ACK to 2, version 7; moved");
+    executor_part.free(&executor);
+}
+
+static void test_shares(void)
+{
+    setup();
+    fake_state(FAKE_FAR, COH_PEER_M);
+    event(COH_EV_FWD_GETS, 0, FAKE_FAR);
+    fake_did("changed; protect 3+1 ro; copied owned; "
+             "DATA_S to 2, version 33; moved");
+    /* It is protected already. */
+    fake_state(FAKE_FAR, COH_PEER_M);
+    executor.preprotect->first = FAKE_FAR;
+    event(COH_EV_FWD_GETS, 0, FAKE_FAR);
+    fake_did("changed; copied owned; DATA_S to 2, version 33; moved");
+    executor_part.free(&executor);
+}
+
+/* A home that serves lets others wait, and goes on when it is done. */
+static void test_home(void)
+{
+    setup();
+    fake.home[0].state = COH_HOME_M;
+    fake.home[0].owner = 0;
+    event(COH_EV_GETM, 2, FAKE_OWN);
+    fake_did("service of 2 begins; asked 0; FWD_GETM to 0, version 7");
+    event(COH_EV_GETM, 0, FAKE_OWN);
+    fake_did("stalled");
+    event(COH_EV_DONE, 2, FAKE_OWN);
+    fake_did("next");
+    executor_part.free(&executor);
+}
+
+/* A message to this node goes no way. */
+static void test_to_self(void)
+{
+    setup();
+    event(COH_EV_STORE, FAKE_SELF, FAKE_OWN);
+    fake_did("fetch begins; moved");
+    fake_events();
+    fake_did("GETM 64");
+    executor_part.free(&executor);
+}
+
+static void test_operation(void)
+{
+    CohEvent ev = fake_event(COH_EV_FWD_GETV, 0, FAKE_FAR);
+
+    setup();
+    ev.op = (CohOp) {
+        .code = COH_OP_ADD, .size = 4, .offset = 8, .operand = 5,
+    };
+    ev.requester = 2;
+    ev.have = 9;
+    fake.ram[FAKE_FAR][8] = 3;
+    fake_state(FAKE_FAR, COH_PEER_M);
+    executor.preprotect->first = FAKE_FAR;
+    executor_event(&executor, &ev, NULL);
+    fake_did("end of preprotect; revoked 3; VALUE to 2, version 9; "
+             "DONE to 0, version 9; moved");
+    g_assert_cmpint(fake.ram[FAKE_FAR][8], ==, 8);
+    g_assert_cmpint(executor.value, ==, 3);
+    g_assert_cmpint(fake.ctx.stats.operations, ==, 1);
+    executor_part.free(&executor);
+}
+
+/* An answer that nobody asked for is a lie. */
+static void test_unsolicited(void)
+{
+    CohEvent ev = fake_event(COH_EV_VALUE, 2, FAKE_FAR);
+
+    setup();
+    ev.op.operand = 77;
+    executor_event(&executor, &ev, NULL);
+    fake_did("answered 77; lost 2: it answers an operation that nobody asked "
+             "for; moved");
+    answers = true;
+    executor_event(&executor, &ev, NULL);
+    fake_did("answered 77; moved");
+    ev.type = COH_EV_REFUSE;
+    ev.from = 0;
+    executor_event(&executor, &ev, NULL);
+    fake_did("refused; moved");
+    answers = false;
+    executor_event(&executor, &ev, NULL);
+    fake_did("refused; lost 0: it answers an operation that nobody asked "
+             "for; moved");
+    executor_part.free(&executor);
+}
+
+/* The home may take a page back that only another node has, or not. */
+static void test_adopts(void)
+{
+    setup();
+    fake.home[0].state = COH_HOME_M;
+    fake.home[0].owner = 2;
+    event(COH_EV_PUT, 2, FAKE_OWN);
+    fake_did("adopt?");
+    adopts = true;
+    event(COH_EV_PUT, 2, FAKE_OWN);
+    fake_did("adopt?; fetch begins; moved");
+    fake_events();
+    fake_did("GETM 64");
+    executor_part.free(&executor);
+}
+
+static void test_broken(void)
+{
+    setup();
+    event(COH_EV_DATA_M, 2, FAKE_FAR);
+    g_assert_true(g_str_has_prefix(fake.did->str, "lost 2: "));
+    g_string_truncate(fake.did, 0);
+    event(COH_EV_LOAD, FAKE_SELF, FAKE_FAR);
+    fake_did("fetch begins; GETS to 0, version 44; moved");
+    fake.mem_result = -ENOMEM;
+    event(COH_EV_DATA_S, 2, FAKE_FAR);
+    g_assert_true(g_str_has_prefix(fake.did->str,
+                                   "install 3 ro; drop copy; broken: page"));
+    executor_part.free(&executor);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/executor/fetch", test_fetch);
+    g_test_add_func("/executor/not-woken", test_not_woken);
+    g_test_add_func("/executor/order-of-leaving", test_order_of_leaving);
+    g_test_add_func("/executor/shares", test_shares);
+    g_test_add_func("/executor/home", test_home);
+    g_test_add_func("/executor/to-self", test_to_self);
+    g_test_add_func("/executor/operation", test_operation);
+    g_test_add_func("/executor/unsolicited", test_unsolicited);
+    g_test_add_func("/executor/adopts", test_adopts);
+    g_test_add_func("/executor/broken", test_broken);
+    return g_test_run();
+}

@@ -1,0 +1,75 @@
+/*
+ * Requests that wait for a busy home
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "accel/distkvm/engine/stalled.h"
+#include "lane-fake.h"
+
+static Stalled stalled;
+
+static void setup(void)
+{
+    fake_init();
+    memset(&stalled, 0, sizeof(stalled));
+    stalled_part.init(&stalled, &fake.ctx);
+}
+
+static void add(uint8_t type, CohNodeId from, CohPage page)
+{
+    CohEvent ev = fake_event(type, from, page);
+
+    stalled_add(&stalled, &ev);
+}
+
+static void test_order(void)
+{
+    setup();
+    add(COH_EV_GETM, 2, 70);
+    add(COH_EV_GETS, 0, 70);
+    add(COH_EV_GETS, 0, 71);
+    fake_events();
+    fake_did("");
+    stalled_next(&stalled, 70);
+    fake_events();
+    fake_did("GETM 70");
+    stalled_next(&stalled, 70);
+    fake_events();
+    fake_did("GETS 70");
+    stalled_next(&stalled, 70);
+    fake_events();
+    fake_did("");
+    stalled_next(&stalled, 71);
+    fake_events();
+    fake_did("GETS 71");
+    stalled_part.free(&stalled);
+}
+
+/* Once for the page and once for an operation is fair. */
+static void test_twice(void)
+{
+    setup();
+    add(COH_EV_GETM, 2, 70);
+    add(COH_EV_GETV, 2, 70);
+    add(COH_EV_GETS, 2, 71);
+    fake_did("");
+    add(COH_EV_GETS, 2, 70);
+    fake_did("lost 2: it asked twice for the same page");
+    add(COH_EV_GETV, 2, 70);
+    fake_did("lost 2: it asked twice for the same page");
+    stalled_next(&stalled, 70);
+    stalled_next(&stalled, 70);
+    stalled_next(&stalled, 70);
+    fake_events();
+    fake_did("GETM 70; GETV 70");
+    stalled_part.free(&stalled);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/stalled/order", test_order);
+    g_test_add_func("/stalled/twice", test_twice);
+    return g_test_run();
+}
