@@ -276,10 +276,10 @@ static void start_affinity(Lane *lane)
 {
     const LaneCtx *ctx = &lane->ctx;
 
-    affinity_start(&lane->affinity, ctx->config->follow);
+    affinity_start(&lane->affinity, ctx->config->affinity);
     if (lane->affinity.denied && !ctx->lane) {
         say_info("distkvm: node %d: this host, or a sandbox, lets no thread"
-                 " choose its CPU: follow=1 has no effect", ctx->node->id);
+                 " choose its CPU: affinity=on has no effect", ctx->node->id);
     }
 }
 

@@ -18,7 +18,7 @@
 #include "pagewalk.h"
 #include "prejoin.h"
 
-/* A thread that goes through memory page by page. */
+/* A read stream: a thread goes through memory page by page. */
 typedef struct PrefetchStream {
     uint32_t tid;
     unsigned pages;             /* prefetched the last time                 */
