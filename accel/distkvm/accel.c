@@ -130,7 +130,9 @@ static void local_handle_interrupt(CPUState *cpu, int mask)
 static bool distkvm_cpu_thread_is_idle(CPUState *cpu)
 {
     if (distkvm->engine && qemu_cpu_is_self(cpu)) {
-        /* A thread that sees the effect of engine_thread_idle() sees the halt. */
+        /*
+         * A thread that sees the effect of engine_thread_idle() sees the halt.
+         */
         smp_mb();
         engine_thread_idle(distkvm->engine);
     }

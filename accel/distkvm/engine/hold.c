@@ -22,7 +22,9 @@ void hold_fetched(Hold *hold, int64_t ns)
     if (!hold->asked_ns) {
         return;
     }
-    /* Slow fetches waited for another node's window: no reason to widen ours. */
+    /*
+     * Slow fetches waited for another node's window: no reason to widen ours.
+     */
     hold->fastest_ns = hold->fastest_ns
                        ? MIN(hold->fastest_ns + hold->fastest_ns / 64, ns)
                        : ns;

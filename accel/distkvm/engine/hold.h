@@ -59,9 +59,9 @@ int64_t hold_bound(const Hold *hold, CohPage page);
 /* End of the hold if its thread is idle: no longer than was asked. */
 int64_t hold_until_idle(const Hold *hold, CohPage page);
 /*
- * End of the hold if its thread waits for another page: as if idle, but up to the
- * bound on the node that @has_turn.  Two threads may wait for each other's pages,
- * and as long as both nodes hold theirs neither goes on.
+ * End of the hold if its thread waits for another page: as if idle, but up to
+ * the bound on the node that @has_turn.  Two threads may wait for each other's
+ * pages, and as long as both nodes hold theirs neither goes on.
  */
 int64_t hold_until_waiting(const Hold *hold, CohPage page, bool has_turn);
 /* One of @nodes has the turn, by guest time: all agree without a message. */

@@ -2,8 +2,8 @@
  * distkvm: a lane is a list of parts
  *
  * A pass of the thread runs the parts in the order of the table.  The thread
- * spins briefly when it runs dry, because a wake-up costs more than the network,
- * then sleeps.  It never takes the BQL and never waits for a peer.
+ * spins briefly when it runs dry, because a wake-up costs more than the
+ * network, then sleeps.  It never takes the BQL and never waits for a peer.
  * Spec: docs/architecture.rst, "Engine".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -122,7 +122,9 @@ void lane_fail(Lane *lane)
     }
 }
 
-/* ---------------------------------------------- which part uses which others */
+/*
+ * ---------------------------------------------- which part uses which others
+ */
 
 static void wire_executor(Lane *lane)
 {
