@@ -28,9 +28,13 @@
 #include "system/system.h"
 #include "clock.h"
 #include "accel/distkvm/wire/credentials.h"
+#include "accel/distkvm/wire/dispatch.h"
 #include "node.h"
+#include "accel/distkvm/machine/io.h"
+#include "accel/distkvm/machine/irq.h"
 #include "accel/distkvm/vmi/fault-guard.h"
 #include "accel/distkvm/vmi/kvm.h"
+#include "accel/distkvm/vmi/tcg-lock.h"
 #include "accel/distkvm/vmi/tsc.h"
 
 #define TYPE_DISTKVM_ACCEL ACCEL_CLASS_NAME("distkvm")
@@ -164,6 +168,11 @@ static void start_membership(void *unused)
     member_start();
 }
 
+static const DispatchHost dispatch_host = {
+    .queue = service_queue,
+    .expel = member_expel,
+};
+
 static bool machine_done(Error **errp)
 {
     if (!credentials_load(creds_option, authz_option, insecure_option,
@@ -179,7 +188,10 @@ static bool machine_done(Error **errp)
     }
     code_init();
     service_start();
+    dispatch_start(&dispatch_host);
+    irq_init();
     io_init();
+    tcg_lock_init();
     control_init();
     fault_guard_init();
     /* After the first reset, when the firmware is in place. */

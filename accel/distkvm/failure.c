@@ -32,7 +32,7 @@ void distkvm_release_waiters(void)
     engine_fail(distkvm->engine);
     io_fail();
     mirror_fail();
-    token_fail();
+    tcg_lock_fail();
 }
 
 typedef struct LostNode {

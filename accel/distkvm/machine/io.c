@@ -22,6 +22,8 @@
 #include "qemu/thread.h"
 #include "qemu/timer.h"
 #include "accel/distkvm/node.h"
+#include "accel/distkvm/wire/dispatch.h"
+#include "io.h"
 #include "memmap.h"
 #include "accel/distkvm/memory/ram.h"
 #include "accel/distkvm/trace.h"
@@ -208,24 +210,24 @@ static bool is_for_device(hwaddr addr, unsigned size)
            !memory_region_is_ram(mr) || !distkvm_ram_is_coherent(mr);
 }
 
-static void serve_in_service(void *opaque)
+static const char *io_serve(const WireFrame *frame)
 {
-    IoRequest *req = opaque;
-    bool write = req->frame.sub & WIRE_IO_WRITE;
-    AddressSpace *as = req->frame.sub & WIRE_IO_PORT ? &address_space_io
-                                                     : &address_space_memory;
+    IoRequest *req = g_new(IoRequest, 1);
+    bool write = frame->sub & WIRE_IO_WRITE;
+    AddressSpace *as = frame->sub & WIRE_IO_PORT ? &address_space_io
+                                                 : &address_space_memory;
     CPUState *saved = current_cpu;
     MemTxResult result = MEMTX_OK;
 
-    bool to_ram = !(req->frame.sub & (WIRE_IO_PORT | WIRE_IO_ACK)) &&
-                  !is_for_device(req->frame.addr, req->frame.acks);
+    bool to_ram = !(frame->sub & (WIRE_IO_PORT | WIRE_IO_ACK)) &&
+                  !is_for_device(frame->addr, frame->acks);
 
-    if (to_ram && mirror_has_settled(req->frame.from)) {
-        member_expel(req->frame.from, "it sent a device access to RAM or a"
-                     " local APIC");
+    if (to_ram && mirror_has_settled(frame->from)) {
         g_free(req);
-        return;
+        return "a device access to RAM or a local APIC";
     }
+    req->frame = *frame;
+    memcpy(req->bytes, frame->payload, IO_SIZE_MAX);
     trace_distkvm_io_serve(req->frame.from, req->frame.addr, req->frame.acks,
                            write);
     /* Some devices ask who accesses them. */
@@ -244,12 +246,11 @@ static void serve_in_service(void *opaque)
     req->frame.type = WIRE_IO_REPLY;
     req->frame.arg = result;
     mirror_then(mirror_last(), answer, req);
+    return NULL;
 }
 
-static void io_request(const WireFrame *frame)
+static const char *io_check(const WireFrame *frame)
 {
-    IoRequest *req;
-
     bool named = frame->arg != IO_NO_CPU;
     bool ack = frame->sub & WIRE_IO_ACK;
 
@@ -259,16 +260,12 @@ static void io_request(const WireFrame *frame)
         (ack && (frame->sub != WIRE_IO_ACK || !isa_pic)) ||
         (named && distkvm_cpu_node(frame->arg) !=
                   frame->from)) {
-        member_expel(frame->from, "it sent a malformed device access");
-        return;
+        return "a malformed device access";
     }
-    req = g_new(IoRequest, 1);
-    req->frame = *frame;
-    memcpy(req->bytes, frame->payload, IO_SIZE_MAX);
-    service_queue(serve_in_service, req);
+    return NULL;
 }
 
-static void io_reply(const WireFrame *frame)
+static const char *io_reply(const WireFrame *frame)
 {
     IoWait *wait;
 
@@ -283,19 +280,20 @@ static void io_reply(const WireFrame *frame)
         wait->data = ldq_le_p(frame->payload);
         wait->result = frame->arg;
         qemu_sem_post(&wait->done);
-    } else if (!io.failed) {
-        member_expel(frame->from, "it sent an answer nobody asked for");
+        return NULL;
     }
+    return io.failed ? NULL : "an answer nobody asked for";
 }
 
-void io_frame(const WireFrame *frame)
-{
-    if (frame->type == WIRE_IO) {
-        io_request(frame);
-    } else {
-        io_reply(frame);
-    }
-}
+static const FrameService io_service = {
+    .name = "device access", .context = FRAME_BQL,
+    .check = io_check, .serve = io_serve,
+};
+
+static const FrameService io_reply_service = {
+    .name = "device access's answer", .context = FRAME_NOW,
+    .serve = io_reply,
+};
 
 int64_t io_waits_since_ns(void)
 {
@@ -331,6 +329,8 @@ static void __attribute__((constructor)) io_construct(void)
 /* A follower's own chipset stays in place, out of reach. */
 void io_init(void)
 {
+    dispatch_register(WIRE_IO, &io_service);
+    dispatch_register(WIRE_IO_REPLY, &io_reply_service);
     if (distkvm_is_boot_node()) {
         return;
     }

@@ -17,6 +17,8 @@
 #include "system/cpus.h"
 #include "system/distkvm.h"
 #include "accel/distkvm/node.h"
+#include "accel/distkvm/wire/dispatch.h"
+#include "irq.h"
 #include "accel/distkvm/trace.h"
 
 #define IRQ_LEVEL 0x100
@@ -99,6 +101,12 @@ bool distkvm_ioapic_eoi(int vector)
 
 /* ------------------------------------------------------------ receiving */
 
+/* Was @frame sent before a reset of the guest that it arrived after? */
+static bool is_stale(const WireFrame *frame)
+{
+    return frame->epoch != qatomic_read(&distkvm->epoch);
+}
+
 static void deliver(const WireFrame *frame)
 {
     CPUState *cpu = qemu_get_cpu(frame->arg);
@@ -130,42 +138,56 @@ static void deliver(const WireFrame *frame)
     }
 }
 
-static void irq_in_service(void *opaque)
+static const char *irq_serve(const WireFrame *frame)
 {
-    g_autofree WireFrame *frame = opaque;
-
-    if (frame->type == WIRE_IRQ && frame->sub == WIRE_IRQ_PIC) {
+    if (frame->sub == WIRE_IRQ_PIC) {
         pic_frame_in_service(frame);
-        return;
+        return NULL;
     }
-    /* Sent before a reset, arrived after it: stale. */
-    if (frame->epoch != qatomic_read(&distkvm->epoch)) {
-        return;
+    if (is_stale(frame)) {
+        return NULL;
     }
     trace_distkvm_irq_deliver(frame->from, frame->type, frame->arg,
                               frame->sub, frame->addr);
-    if (frame->type == WIRE_EOI) {
-        ioapic_eoi_broadcast(frame->arg & 0xff);
-    } else {
-        deliver(frame);
-    }
+    deliver(frame);
+    return NULL;
 }
 
-/* Is it for a CPU of this node, as its sender knows all CPUs' nodes? */
-static bool is_for_us(const WireFrame *frame)
+static const char *irq_check(const WireFrame *frame)
 {
-    if (frame->type == WIRE_EOI) {
-        return frame->arg <= UINT8_MAX;
-    }
+    /* Its sender knows the node of every CPU. */
     return frame->sub == WIRE_IRQ_PIC ||
-           distkvm_cpu_node(frame->arg) == distkvm->id;
+           distkvm_cpu_node(frame->arg) == distkvm->id
+           ? NULL : "an interrupt for another node";
 }
 
-void irq_frame(const WireFrame *frame)
+static const char *eoi_serve(const WireFrame *frame)
 {
-    if (!is_for_us(frame)) {
-        member_expel(frame->from, "it sent an interrupt for another node");
-        return;
+    if (!is_stale(frame)) {
+        trace_distkvm_irq_deliver(frame->from, frame->type, frame->arg,
+                                  frame->sub, frame->addr);
+        ioapic_eoi_broadcast(frame->arg);
     }
-    service_queue(irq_in_service, g_memdup2(frame, sizeof(*frame)));
+    return NULL;
+}
+
+static const char *eoi_check(const WireFrame *frame)
+{
+    return frame->arg <= UINT8_MAX ? NULL : "an end of no interrupt";
+}
+
+static const FrameService irq_service = {
+    .name = "interrupt", .context = FRAME_BQL,
+    .check = irq_check, .serve = irq_serve,
+};
+
+static const FrameService eoi_service = {
+    .name = "end of interrupt", .context = FRAME_BQL,
+    .check = eoi_check, .serve = eoi_serve,
+};
+
+void irq_init(void)
+{
+    dispatch_register(WIRE_IRQ, &irq_service);
+    dispatch_register(WIRE_EOI, &eoi_service);
 }

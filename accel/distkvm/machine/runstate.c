@@ -23,6 +23,7 @@
 #include "accel/distkvm/clock.h"
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/vmi/lease.h"
+#include "accel/distkvm/vmi/tcg-lock.h"
 #include "accel/distkvm/say.h"
 #include "accel/distkvm/vmi/tsc.h"
 #include "accel/distkvm/trace.h"
@@ -527,7 +528,7 @@ void control_watch(int64_t limit_ms)
     static bool said_io, said_token, said_mirror;
     CohNodeId node = 0, holder;
     int64_t since = mirror_waits_since_ns(&node);
-    int64_t token_since = token_waits_since_ns(&holder);
+    int64_t token_since = tcg_lock_waits_since_ns(&holder);
 
     name_wait(&said_mirror, since, limit_ms, node,
               "acknowledged a change of the memory map or of a local APIC");

@@ -20,6 +20,8 @@
 #include "qemu/timer.h"
 #include "system/distkvm.h"
 #include "accel/distkvm/node.h"
+#include "accel/distkvm/wire/dispatch.h"
+#include "tcg-lock.h"
 
 static struct {
     QemuMutex lock;
@@ -133,7 +135,7 @@ static void tell_ledger(WireToken what)
     }
 }
 
-void token_frame(const WireFrame *frame)
+static const char *serve(const WireFrame *frame)
 {
     bool asked;
 
@@ -143,12 +145,19 @@ void token_frame(const WireFrame *frame)
         QEMU_LOCK_GUARD(ledger_lock());
         asked = ledger(frame->from, frame->sub);
     }
-    if (!asked) {
-        member_expel(frame->from, "it sent a token's message out of turn");
-    }
+    return asked ? NULL : "a token's message out of turn";
 }
 
-int64_t token_waits_since_ns(CohNodeId *node)
+static const FrameService token_service = {
+    .name = "split-lock token", .context = FRAME_NOW, .serve = serve,
+};
+
+void tcg_lock_init(void)
+{
+    dispatch_register(WIRE_TOKEN, &token_service);
+}
+
+int64_t tcg_lock_waits_since_ns(CohNodeId *node)
 {
     /* Node 0 knows which node has it; others ask node 0. */
     *node = 0;
@@ -160,7 +169,7 @@ int64_t token_waits_since_ns(CohNodeId *node)
     return token.asked_ns;
 }
 
-void token_fail(void)
+void tcg_lock_fail(void)
 {
     QEMU_LOCK_GUARD(&token.lock);
     token.failed = true;

@@ -170,3 +170,13 @@ const char *rules_message(const char *type, size_t len, CohNodeId from,
     }
     return "a message of an unknown type";
 }
+
+bool rules_know_frame(uint8_t type)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(rules); i++) {
+        if (!rules[i].message && rules[i].type == type) {
+            return true;
+        }
+    }
+    return false;
+}
