@@ -32,6 +32,8 @@
 #include "node.h"
 #include "accel/distkvm/machine/io.h"
 #include "accel/distkvm/machine/irq.h"
+#include "accel/distkvm/machine/pic.h"
+#include "accel/distkvm/machine/rpc.h"
 #include "accel/distkvm/vmi/fault-guard.h"
 #include "accel/distkvm/vmi/kvm.h"
 #include "accel/distkvm/vmi/tcg-lock.h"
@@ -173,8 +175,19 @@ static const DispatchHost dispatch_host = {
     .expel = member_expel,
 };
 
+/* Before the engine runs: a loss may fail them from then on. */
+static void start_frame_services(void)
+{
+    dispatch_start(&dispatch_host);
+    rpc_init();
+    irq_init();
+    pic_init();
+    tcg_lock_init();
+}
+
 static bool machine_done(Error **errp)
 {
+    start_frame_services();
     if (!credentials_load(creds_option, authz_option, insecure_option,
                           distkvm_over_unix(distkvm), errp) ||
         !distkvm_refuse_devices(errp) ||
@@ -188,10 +201,7 @@ static bool machine_done(Error **errp)
     }
     code_init();
     service_start();
-    dispatch_start(&dispatch_host);
-    irq_init();
     io_init();
-    tcg_lock_init();
     control_init();
     fault_guard_init();
     /* After the first reset, when the firmware is in place. */

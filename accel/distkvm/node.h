@@ -242,20 +242,10 @@ int64_t mirror_waits_since_ns(CohNodeId *node);
 
 void apic_mirror_apply(CohNodeId from, const QDict *message);
 
-/* -------------------------------------- machine/pic.c: the 8259.  BQL held. */
+/* ------------------------------------------------ machine/memmap.c: devices */
 
-void pic_frame_in_service(const WireFrame *frame);
-/* Node 0: take the interrupt for a vCPU of another node. */
-uint64_t pic_serve_acknowledge(void);
-
-/* ---------------------------------- machine/io.c, machine/memmap.c: devices */
-
-/* Ask node 0's 8259 for its vector; false if nobody answers.  vCPU thread. */
-bool io_acknowledge(uint64_t *answer);
-/* Wake whoever waits for an answer that will not come. */
-void io_fail(void);
-/* Since when has the oldest access waited, by get_clock()?  0: none waits. */
-int64_t io_waits_since_ns(void);
+/* A node is lost: no call is answered any more (machine/rpc.c). */
+void rpc_fail(void);
 
 void map_init(void);
 void map_apply(const QDict *message);

@@ -36,7 +36,7 @@ void engine_ping_frame(Engine *e, const WireFrame *frame)
     EngineAlive *a = &e->alive;
     WireFrame answer = {
         .type = WIRE_PING, .sub = WIRE_PING_ANSWER,
-        .arg = a->woken || e->config.spin_ns > SPINS_NS,
+        .ping.woke = a->woken || e->config.spin_ns > SPINS_NS,
         .len = frame->len, .payload = frame->payload,
     };
 
@@ -45,7 +45,7 @@ void engine_ping_frame(Engine *e, const WireFrame *frame)
         return;
     }
     qatomic_set(&a->answered_ns[frame->from], host_boottime_ns());
-    if (frame->arg && frame->len == sizeof(ping_payload)) {
+    if (frame->ping.woke && frame->len == sizeof(ping_payload)) {
         qatomic_set(&a->reached[frame->from], true);
     }
 }

@@ -17,15 +17,17 @@
 
 void engine_send(Engine *e, CohNodeId to, WireFrame *frame)
 {
-    uint8_t head[WIRE_HEAD_BYTES];
+    uint8_t head[WIRE_FRONT_MAX];
+    size_t head_len;
 
     frame->from = e->node.id;
     frame->clock_ns = cluster_clock_ns();
-    wire_encode_head(frame, head);
-    trace_distkvm_send(to, frame->type, frame->sub, frame->addr, frame->len);
+    head_len = wire_encode(frame, head);
+    trace_distkvm_send(to, frame->type, frame->sub, wire_address(frame),
+                       frame->len);
     STAT_ADD(e, frames_sent, 1);
-    STAT_ADD(e, bytes_sent, WIRE_HEAD_BYTES + frame->len);
-    e->transport->ops->send(e->transport, to, head, sizeof(head),
+    STAT_ADD(e, bytes_sent, head_len + frame->len);
+    e->transport->ops->send(e->transport, to, head, head_len,
                             frame->payload, frame->len);
     if (e->alone && frame->type == WIRE_COH &&
         engine_sets_to_work(frame->sub)) {
@@ -69,8 +71,8 @@ static bool engine_frame(Engine *e, const WireFrame *frame)
     const char *why = rules_frame(frame, e->node.id, phase);
 
     STAT_ADD(e, frames_received, 1);
-    trace_distkvm_recv(frame->from, frame->type, frame->sub, frame->addr,
-                       frame->len);
+    trace_distkvm_recv(frame->from, frame->type, frame->sub,
+                       wire_address(frame), frame->len);
     if (!cluster_clock_may_be(frame->clock_ns)) {
         blame(e, frame->from, "its clock is absurd");
         return false;

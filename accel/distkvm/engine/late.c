@@ -13,7 +13,6 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
-#include "qemu/bswap.h"
 #include "qemu/timer.h"
 #include "engine-internal.h"
 #include "accel/distkvm/say.h"
@@ -182,18 +181,13 @@ static void requester_misses(Engine *e, EngineLate *serving,
 
 /* ---------------------------------------------------------------- frames */
 
-static void send_late(Engine *e, CohNodeId to, WireLate what, CohPage page,
+static void send_late(Engine *e, CohNodeId to, WireLateKind what, CohPage page,
                       const CohNodeSet *heard)
 {
-    uint8_t bytes[sizeof(CohNodeSet)];
     WireFrame frame = {
-        .type = WIRE_LATE, .sub = what, .addr = page, .len = sizeof(bytes),
-        .payload = bytes,
+        .type = WIRE_LATE, .sub = what, .late = { page, *heard },
     };
 
-    for (unsigned w = 0; w < COH_SET_WORDS; w++) {
-        stq_le_p(bytes + 8 * w, heard->word[w]);
-    }
     engine_send(e, to, &frame);
 }
 
@@ -202,11 +196,8 @@ void engine_late_frame(Engine *e, const WireFrame *frame)
     int64_t limit_ns = qatomic_read(&e->alive.limit_ns);
     EngineLate *serving = find(e, &e->serving, frame->addr);
     EngineLate *fetching = find(e, &e->fetching, frame->addr);
-    CohNodeSet heard;
+    CohNodeSet heard = frame->late.heard;
 
-    for (unsigned w = 0; w < COH_SET_WORDS; w++) {
-        heard.word[w] = ldq_le_p((const uint8_t *)frame->payload + 8 * w);
-    }
     if (frame->sub == WIRE_LATE_AT_IT) {
         if (fetching && frame->from ==
             cluster_map_home(e->config.map, frame->addr)) {

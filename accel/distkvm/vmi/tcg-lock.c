@@ -57,7 +57,7 @@ static void __attribute__((constructor)) token_construct(void)
 
 /* ------------------------------------------------------- node 0's ledger */
 
-static void token_send(CohNodeId to, WireToken what);
+static void token_send(CohNodeId to, WireTokenKind what);
 
 static void grant_next(void)
 {
@@ -71,7 +71,7 @@ static void grant_next(void)
  * A node asks once, waits, and gives back what it got: else false.  It may ask
  * anew before it gives back: two of its vCPUs do so, and frames may overtake.
  */
-static bool ledger(CohNodeId from, WireToken what)
+static bool ledger(CohNodeId from, WireTokenKind what)
 {
     if (what == WIRE_TOKEN_TAKE) {
         if (g_queue_find(&token.waiting, GUINT_TO_POINTER(from))) {
@@ -114,7 +114,7 @@ static QemuMutex *ledger_lock(void)
     return &lock;
 }
 
-static void token_send(CohNodeId to, WireToken what)
+static void token_send(CohNodeId to, WireTokenKind what)
 {
     WireFrame frame = { .type = WIRE_TOKEN, .sub = what };
 
@@ -125,7 +125,7 @@ static void token_send(CohNodeId to, WireToken what)
     }
 }
 
-static void tell_ledger(WireToken what)
+static void tell_ledger(WireTokenKind what)
 {
     if (distkvm_is_boot_node()) {
         QEMU_LOCK_GUARD(ledger_lock());

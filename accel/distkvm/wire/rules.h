@@ -34,4 +34,16 @@ const char *rules_message(const char *type, size_t len, CohNodeId from,
 /* Is there a rule for frames of @type? */
 bool rules_know_frame(uint8_t type);
 
+/* A rule for frames, for the documentation. */
+typedef struct FrameRule {
+    uint8_t type;
+    uint8_t kind_min, kind_max;
+    const char *from, *to;      /* B, the boot node; F, a follower; A, any  */
+    const char *phase;
+    uint32_t len_min, len_max;  /* bytes of payload                         */
+} FrameRule;
+
+/* Rule @n, counted from 0; false: there are no more. */
+bool rules_frame_row(unsigned n, FrameRule *row);
+
 #endif
