@@ -166,7 +166,7 @@ static void take_frame(World *w, const WireFrame *frame)
     }
     if (page_list_is_valid(frame)) {
         for (unsigned n = 0; n < frame->coh.more; n++) {
-            page_list_get(frame, n, &ev.page, &ev.have);
+            ev.have = page_list_get(frame, n).version;
         }
     }
     if (coh_event_is_message(ev.type) &&

@@ -239,23 +239,23 @@ static void test_tables(void)
 
 static void test_list(void)
 {
-    uint8_t list[PAGE_LIST_BYTES_MAX];
+    uint8_t list[(PAGE_LIST_MAX - 1) * PAGE_LIST_ITEM_BYTES];
     WireFrame frame = {
         .type = WIRE_COH, .sub = COH_EV_GETM, .payload = list,
-        .coh = { .more = PAGE_LIST_MAX }, .len = sizeof(list),
+        .coh = { .more = PAGE_LIST_MAX - 1 }, .len = sizeof(list),
     };
 
-    for (unsigned n = 0; n < PAGE_LIST_MAX; n++) {
-        page_list_put(list, n, n + 0x1000000000000, ~(uint64_t)n);
+    for (unsigned n = 0; n < PAGE_LIST_MAX - 1; n++) {
+        const PageListItem item = { n + 0x1000000000000, ~(uint64_t)n };
+
+        page_list_put(list, n, &item);
     }
     g_assert_true(page_list_is_valid(&frame));
-    for (unsigned n = 0; n < PAGE_LIST_MAX; n++) {
-        CohPage page;
-        uint64_t version;
+    for (unsigned n = 0; n < PAGE_LIST_MAX - 1; n++) {
+        const PageListItem item = page_list_get(&frame, n);
 
-        page_list_get(&frame, n, &page, &version);
-        g_assert_cmphex(page, ==, n + 0x1000000000000);
-        g_assert_cmphex(version, ==, ~(uint64_t)n);
+        g_assert_cmphex(item.page, ==, n + 0x1000000000000);
+        g_assert_cmphex(item.version, ==, ~(uint64_t)n);
     }
     g_assert_cmphex(list[16], ==, 1);
     g_assert_cmphex(list[16 + 8], ==, 0xfe);
@@ -278,7 +278,7 @@ static void test_wrong_list(void)
                         sub == COH_EV_GETS || sub == COH_EV_GETM);
     }
     frame.sub = COH_EV_GETS;
-    frame.coh.more = PAGE_LIST_MAX + 1;
+    frame.coh.more = PAGE_LIST_MAX;
     frame.len = frame.coh.more * PAGE_LIST_ITEM_BYTES;
     g_assert_false(page_list_is_valid(&frame));
 }

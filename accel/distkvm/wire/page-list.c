@@ -1,51 +1,43 @@
 /*
- * distkvm: lists of pages in a frame
- *
- * Pure.  Spec: docs/wire-format.rst, "Several pages".
+ * distkvm: requests for several pages in one frame
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
 #include "accel/distkvm/core/coh-node.h"
-#include "pack.h"
 #include "page-list.h"
 
-typedef struct Item {
-    CohPage page;
-    uint64_t version;
-} Item;
-
-static const WireField fields[] = {
-    { .name = "page", .bytes = 8, .count = 1, .at = offsetof(Item, page),
-      .max = UINT64_MAX, .text = "number of the page in coherent RAM" },
-    { .name = "version", .bytes = 8, .count = 1, .at = offsetof(Item, version),
-      .max = UINT64_MAX, .text = "of what the requester has" },
-};
-
-void page_list_put(uint8_t *list, unsigned n, CohPage page, uint64_t version)
+static void put(uint8_t *at, uint64_t value)
 {
-    const Item item = { page, version };
-
-    wire_pack(fields, G_N_ELEMENTS(fields), &item,
-              list + n * PAGE_LIST_ITEM_BYTES);
+    value = GUINT64_TO_LE(value);
+    memcpy(at, &value, sizeof(value));
 }
 
-void page_list_get(const WireFrame *frame, unsigned n, CohPage *page,
-                   uint64_t *version)
+static uint64_t get(const uint8_t *at)
 {
-    const uint8_t *list = frame->payload;
-    Item item;
-    size_t used;
+    uint64_t value;
 
-    wire_unpack(fields, G_N_ELEMENTS(fields), list + n * PAGE_LIST_ITEM_BYTES,
-                PAGE_LIST_ITEM_BYTES, &used, &item);
-    *page = item.page;
-    *version = item.version;
+    memcpy(&value, at, sizeof(value));
+    return GUINT64_FROM_LE(value);
+}
+
+void page_list_put(uint8_t *list, unsigned n, const PageListItem *item)
+{
+    put(list + n * PAGE_LIST_ITEM_BYTES, item->page);
+    put(list + n * PAGE_LIST_ITEM_BYTES + 8, item->version);
 }
 
 bool page_list_is_valid(const WireFrame *frame)
 {
     return (frame->sub == COH_EV_GETS || frame->sub == COH_EV_GETM) &&
-           frame->coh.more <= PAGE_LIST_MAX &&
-           frame->len == frame->coh.more * PAGE_LIST_ITEM_BYTES;
+           frame->arg < PAGE_LIST_MAX &&
+           frame->len == frame->arg * PAGE_LIST_ITEM_BYTES;
+}
+
+PageListItem page_list_get(const WireFrame *frame, unsigned n)
+{
+    const uint8_t *at = (const uint8_t *)frame->payload +
+                        n * PAGE_LIST_ITEM_BYTES;
+
+    return (PageListItem) { .page = get(at), .version = get(at + 8) };
 }

@@ -1,9 +1,9 @@
 /*
- * distkvm: lists of pages in a frame
+ * distkvm: requests for several pages in one frame
  *
- * A request for several pages of one home names the first page in its body
- * (WireCoh) and the others in its payload, each with the version that the
- * requester has of it.  Pure.
+ * A COH_EV_GETS or COH_EV_GETM frame whose @arg is not 0 asks for that many
+ * more pages: its payload lists each with the version that the requester has.
+ * Pure.  Spec: docs/wire-format.rst, "Several pages".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -12,17 +12,21 @@
 
 #include "wire.h"
 
-/* Pages in a list, besides the one in the body. */
-#define PAGE_LIST_MAX 127
+/* Pages of one frame, that of its head included. */
+#define PAGE_LIST_MAX 128
+/* A page number and a version of it. */
 #define PAGE_LIST_ITEM_BYTES 16
-#define PAGE_LIST_BYTES_MAX (PAGE_LIST_MAX * PAGE_LIST_ITEM_BYTES)
 
-/* Write item @n, below PAGE_LIST_MAX, of the list at @list. */
-void page_list_put(uint8_t *list, unsigned n, CohPage page, uint64_t version);
-/* Read item @n, below more of WireCoh, of a frame whose list is valid. */
-void page_list_get(const WireFrame *frame, unsigned n, CohPage *page,
-                   uint64_t *version);
-/* Is the payload of @frame the list that its body announces? */
+typedef struct PageListItem {
+    CohPage page;
+    uint64_t version;       /* that the requester has; 0: a page of zeroes  */
+} PageListItem;
+
+/* Write @item as number @n, from 0, of the list at @list. */
+void page_list_put(uint8_t *list, unsigned n, const PageListItem *item);
+/* Is the list behind @frame's first page as long as @frame says? */
 bool page_list_is_valid(const WireFrame *frame);
+/* Number @n, from 0, of the valid list of @frame. */
+PageListItem page_list_get(const WireFrame *frame, unsigned n);
 
 #endif

@@ -67,11 +67,7 @@ static void read_frame(const WireFrame *frame)
     if (frame->type == WIRE_COH && frame->coh.more &&
         page_list_is_valid(frame)) {
         for (unsigned n = 0; n < frame->coh.more; n++) {
-            CohPage page;
-            uint64_t version;
-
-            page_list_get(frame, n, &page, &version);
-            sum += page + version;
+            sum += page_list_get(frame, n).page;
         }
     } else if (frame->type == WIRE_COH) {
         CohOp op;
