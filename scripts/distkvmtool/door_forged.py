@@ -166,7 +166,7 @@ CASES = {
                                 payload=bytes(99)),
     'a token granted': frame(NOT_ITS, TOKEN, 2),
     'a token released that it had not': frame(
-        "a token's message out of turn", TOKEN, 3),
+        "a split-lock token out of turn", TOKEN, 3),
     'no such token': frame(UNKNOWN_KIND, TOKEN, 9),
     'an interrupt of no kind': frame(UNKNOWN_KIND, IRQ, 99),
     'an interrupt for no CPU': frame(NOT_ITS_CPU, IRQ, 1, cpu=999,
