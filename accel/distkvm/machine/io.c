@@ -24,7 +24,7 @@
 
 #define IO_PORTS 0x10000
 
-/* What a follower's vCPUs see in place of its own devices. */
+/* Regions that a follower's vCPUs see in place of its own devices. */
 static struct {
     MemoryRegion ports, memory;
 } window;

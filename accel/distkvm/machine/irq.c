@@ -2,7 +2,7 @@
  * distkvm: interrupts between nodes
  *
  * Every node holds all local APICs, so destinations are matched where an
- * interrupt arises; what is for a vCPU elsewhere leaves as a frame, under the
+ * interrupt arises; one for a vCPU elsewhere leaves as a frame, under the
  * BQL and without waiting.  At the receiver it is as if the interrupt had
  * arisen there.  Spec: docs/architecture.rst, "Interrupts".
  *
@@ -130,7 +130,7 @@ static void deliver(WireIrqKind kind, const WireIrq *irq)
         cpu_interrupt(cpu, CPU_INTERRUPT_NMI);
         break;
     case WIRE_IRQ_SMI:
-        /* SMM is off: nobody sends it. */
+        /* SMM is off: no node sends it. */
         break;
     case WIRE_IRQ_MCE:
         cpu_interrupt(cpu, CPU_INTERRUPT_MCE);

@@ -32,7 +32,7 @@ static struct {
     QLIST_HEAD(, Call) calls;           /* the newest is first */
 } rpc;
 
-/* False: a node is lost, and nobody would answer. */
+/* False: a node is lost, and no answer would come. */
 static bool begin(Call *call)
 {
     QEMU_LOCK_GUARD(&rpc.lock);
@@ -90,7 +90,7 @@ void rpc_answer(const WireFrame *request, WireFrame *answer)
     engine_post(distkvm->engine, request->from, answer);
 }
 
-/* Only the node that was asked may answer, and with what was asked for. */
+/* The answer must come from the node that was asked, and be of its type. */
 static const char *serve_answer(const WireFrame *frame)
 {
     Call *call;

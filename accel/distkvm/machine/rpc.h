@@ -4,8 +4,8 @@
  * A call is a frame whose body begins with the call's number, and a frame that
  * comes back with the same number.  The thread that calls waits with the BQL
  * dropped; any number of threads may do so at once.  After Birrell and Nelson,
- * "Implementing Remote Procedure Calls" (1984), without what TCP or UCX give:
- * a call is sent once, and is answered once or never.
+ * "Implementing Remote Procedure Calls" (1984), without its retries: TCP
+ * or UCX lose no frame, so a call is sent once, and answered once or never.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

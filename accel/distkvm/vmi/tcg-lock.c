@@ -34,7 +34,7 @@ static struct {
     /* this node's part */
     bool busy;              /* a vCPU of this node asks, or is in its step  */
     bool granted;
-    bool failed;            /* a node is lost: nobody grants any more       */
+    bool failed;            /* a node is lost: no grant will come           */
     int64_t asked_ns;       /* when it was asked for, by get_clock(), or 0  */
     /* node 0's ledger */
     CohNodeId holder;

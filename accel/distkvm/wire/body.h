@@ -149,7 +149,7 @@ typedef struct WireKind {
     const char *text;
 } WireKind;
 
-/* What frames of one type look like, or the head of all of them. */
+/* The layout of the bodies of one type, or of every head. */
 typedef struct WireLayout {
     const char *name;
     const char *text;

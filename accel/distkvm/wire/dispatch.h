@@ -2,10 +2,10 @@
  * distkvm: frames and their services
  *
  * A service registers for a type of frames of class B: interrupts, device
- * accesses, the split-lock token, and what is to come.  Sender, receiver,
- * phase and length are in wire/rules.c, and are checked before a frame gets
- * here, so a service may rely on them.  What a service refuses expels the
- * frame's sender with one message; no service warns and goes on.  After the
+ * accesses, the split-lock token.  Sender, receiver, phase and length are in
+ * wire/rules.c, and are checked before a frame gets here, so a service may rely
+ * on them.  A frame that its service refuses expels its sender with one
+ * message; no service warns and goes on.  After the
  * Linux kernel's dev_add_pack(): the lower layer learns of the upper one by
  * registration.  Pure.
  *
@@ -34,7 +34,7 @@ typedef struct FrameService {
     const char *(*serve)(const WireFrame *frame);
 } FrameService;
 
-/* What dispatch needs of the node around it; any thread may call these. */
+/* The node around dispatch; any thread may call these. */
 typedef struct DispatchHost {
     /* Run @fn(@opaque) on the service thread, BQL held, in order. */
     void (*queue)(void (*fn)(void *opaque), void *opaque);

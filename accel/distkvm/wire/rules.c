@@ -1,5 +1,5 @@
 /*
- * distkvm: who may say what
+ * distkvm: the rules of which node may send which frame or message
  *
  * Pure.  Spec: docs/wire-format.rst, "Rules".
  *

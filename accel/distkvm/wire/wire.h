@@ -1,9 +1,9 @@
 /*
  * distkvm: frames, the bytes between nodes
  *
- * A frame is a head that all have, a body that its type has (body.h), and what
- * is left as payload.  Decoding checks every bound and trusts nothing.  Knows
- * neither sockets nor UCX nor what a page means.
+ * A frame is a head, which all have, a body, which its type has (body.h), and a
+ * payload.  Decoding checks every bound and trusts nothing.  Knows neither
+ * sockets nor UCX nor the meaning of a page.
  * Spec: docs/wire-format.rst, docs/wire-frames.rst.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -13,7 +13,7 @@
 
 #include "body.h"
 
-/* Raised by any change of frames or of what they mean. */
+/* Raised by any change of frames or of their meaning. */
 #define WIRE_VERSION 6
 #define WIRE_HEAD_BYTES 24
 #define WIRE_PAYLOAD_MAX COH_PAGE_SIZE
@@ -43,7 +43,7 @@ typedef struct WireFrame {
         WirePic pic;
         WirePicAck pic_ack;
         WirePicVector pic_vector;
-        uint64_t call;      /* of a call, and of what ends it               */
+        uint64_t call;      /* of a call, and of its answer                 */
         /* The engine's names for WireCoh's members, until it uses those. */
         struct {
             uint64_t addr;
