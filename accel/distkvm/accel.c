@@ -28,9 +28,15 @@
 #include "system/system.h"
 #include "clock.h"
 #include "accel/distkvm/wire/credentials.h"
+#include "accel/distkvm/wire/dispatch.h"
 #include "node.h"
+#include "accel/distkvm/machine/io.h"
+#include "accel/distkvm/machine/irq.h"
+#include "accel/distkvm/machine/pic.h"
+#include "accel/distkvm/machine/rpc.h"
 #include "accel/distkvm/vmi/fault-guard.h"
 #include "accel/distkvm/vmi/kvm.h"
+#include "accel/distkvm/vmi/tcg-lock.h"
 #include "accel/distkvm/vmi/tsc.h"
 
 #define TYPE_DISTKVM_ACCEL ACCEL_CLASS_NAME("distkvm")
@@ -166,8 +172,24 @@ static void start_membership(void *unused)
     member_start();
 }
 
+static const DispatchHost dispatch_host = {
+    .queue = service_queue,
+    .expel = member_expel,
+};
+
+/* Before the engine runs: a loss may fail them from then on. */
+static void start_frame_services(void)
+{
+    dispatch_start(&dispatch_host);
+    rpc_init();
+    irq_init();
+    pic_init();
+    tcg_lock_init();
+}
+
 static bool machine_done(Error **errp)
 {
+    start_frame_services();
     if (!credentials_load(creds_option, authz_option, insecure_option,
                           distkvm_over_unix(distkvm), errp) ||
         !distkvm_refuse_devices(errp) ||

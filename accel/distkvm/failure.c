@@ -30,9 +30,9 @@ void distkvm_release_waiters(void)
     /* Pairs with the copies that ask distkvm_fenced() afterwards. */
     smp_mb();
     engine_fail(distkvm->engine);
-    io_fail();
+    rpc_fail();
     mirror_fail();
-    token_fail();
+    tcg_lock_fail();
 }
 
 typedef struct LostNode {

@@ -238,30 +238,14 @@ void mirror_fail(void);
  */
 int64_t mirror_waits_since_ns(CohNodeId *node);
 
-/* ----------------------------------------- machine/irq.c, machine/apic-id.c */
+/* ------------------------------------------------------ machine/apic-id.c */
 
-/* In place of the accelerator's handle_interrupt.  BQL held. */
-void irq_handle_interrupt(CPUState *cpu, int mask);
-void irq_set_local_handler(void (*handler)(CPUState *cpu, int mask));
-void irq_frame(const WireFrame *frame);
 void apic_mirror_apply(CohNodeId from, const QDict *message);
 
-/* -------------------------------------- machine/pic.c: the 8259.  BQL held. */
+/* ------------------------------------------------ machine/memmap.c: devices */
 
-void pic_frame_in_service(const WireFrame *frame);
-/* Node 0: take the interrupt for a vCPU of another node. */
-uint64_t pic_serve_acknowledge(void);
-
-/* ---------------------------------- machine/io.c, machine/memmap.c: devices */
-
-void io_init(void);
-void io_frame(const WireFrame *frame);
-/* Ask node 0's 8259 for its vector; false if nobody answers.  vCPU thread. */
-bool io_acknowledge(uint64_t *answer);
-/* Wake whoever waits for an answer that will not come. */
-void io_fail(void);
-/* Since when has the oldest access waited, by get_clock()?  0: none waits. */
-int64_t io_waits_since_ns(void);
+/* A node is lost: no call is answered any more (machine/rpc.c). */
+void rpc_fail(void);
 
 void map_init(void);
 void map_apply(const QDict *message);
@@ -275,12 +259,7 @@ void code_init(void);
 void code_page_revoked(CohPage page);
 /* Local vCPUs leave their loop soon.  Any thread, any lock. */
 void code_kick_all(void);
-void token_frame(const WireFrame *frame);
-void token_fail(void);
-/*
- * Since when has this node waited for the token, by get_clock(), and for which
- * node, as far as it is known?  0: it does not wait.
- */
-int64_t token_waits_since_ns(CohNodeId *node);
+/* A node is lost: nobody waits for the split-lock token any more. */
+void tcg_lock_fail(void);
 
 #endif

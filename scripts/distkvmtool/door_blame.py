@@ -39,11 +39,11 @@ def keeps_a_page():
     page = 5
     with cluster_with_forger('keeps-a-page') as (cluster, member):
         granted = (DATA_S, DATA_M, ZERO, GRANT)
-        member.send(0, member.frame(COH, GETM, addr=page))
+        member.send(0, member.frame(COH, GETM, page=page))
         until('it gets the page', lambda: any(
-            f.type == COH and f.sub in granted and f.addr == page
+            f.type == COH and f.sub in granted and f.body['page'] == page
             for f in member.heard))
-        member.send(0, member.frame(COH, DONE, addr=page))
+        member.send(0, member.frame(COH, DONE, page=page))
         # A reader in node 0's main loop, which waits until the loss.
         cluster.qmp(0).send('pmemsave', val=page * 4096, size=4096,
                             filename='/dev/null')
@@ -58,7 +58,7 @@ def keeps_done():
         # So that node 1 has something to give.
         cluster.qmp(1).execute('pmemsave', val=page * 4096, size=4096,
                                filename='/dev/null')
-        member.send(1, member.frame(COH, GETM, addr=page))
+        member.send(1, member.frame(COH, GETM, page=page))
         time.sleep(0.5)
         cluster.qmp(0).send('pmemsave', val=page * 4096, size=4096,
                             filename='/dev/null')
@@ -80,7 +80,7 @@ def pushes():
             ahead = LEAP - 2_000_000 + int(passed * 1_700_000)
             page += 1
             member.send(1, member.frame(
-                COH, GETS, addr=page,
+                COH, GETS, page=page,
                 clock=base + int(passed * SECOND) + ahead))
             time.sleep(0.05)
         for node in (0, 1):

@@ -12,7 +12,8 @@ from .common import Problem
 from .door_common import (PATIENCE, listens, log_of, qtest_cluster,
                           real_hello, start_waiting, until, wait_said)
 from .door_member import Member
-from .wire import COH, EOI, IO, IO_REPLY, IRQ, PAGE, PING, TOKEN
+from .wire import (COH, EOI, IO, IO_REPLY, IRQ, PAGE, PIC, PIC_ACK,
+                   PIC_VECTOR, PING, TOKEN)
 
 NODES = 3
 # What takes no time; a machine under load takes some.
@@ -101,8 +102,7 @@ def future(member, to):
 
 def access(why, addr, size=8, cpu=FORGER):
     """A case: a well-formed write to a device, in the name of a CPU."""
-    why, forge = frame(why, IO, 1, addr=addr, acks=size, arg=cpu,
-                       payload=bytes(8))
+    why, forge = frame(why, IO, wire.IO_WRITE, addr=addr, size=size, cpu=cpu)
 
     def later(member, to):
         # For a second it might be from before there was a map.
@@ -131,10 +131,10 @@ CASES = {
     "the receiver's number": frame('it sent a frame as node 0', PING, 1,
                                    sender=0),
     'an answer nobody asked for': frame(
-        "another node's to send", IO_REPLY, 0, id=12345, payload=bytes(8)),
+        "another node's to send", IO_REPLY, 0, call=12345),
     "an operation's answer nobody asked for": frame(
         'it answers an operation that nobody asked for', COH, VALUE,
-        addr=SHARE + 10, id=12345, payload=OP),
+        page=SHARE + 10, version=12345, payload=OP),
     'a device access to RAM': access(TO_RAM, 2 << 20),
     'a device access to RAM below 1 MiB': access(TO_RAM, 0x10000),
     'a device access to the local APIC': access(TO_RAM, 0xfee00000, 4),
@@ -142,7 +142,10 @@ CASES = {
         TO_RAM, (64 << 20) - 4),
     "a device access of another node's CPU": access(
         MALFORMED_ACCESS, 0xfed00000, 4, 1),
-    'a device access of no size': access(MALFORMED_ACCESS, 0xfed00000, 0),
+    'a device access of no size': access(UNREADABLE, 0xfed00000, 0),
+    'a device access of too large a size': access(UNREADABLE, 0xfed00000, 9),
+    'a device access to no space': frame(
+        UNREADABLE, IO, wire.IO_READ, addr=0xfed00000, size=4, space=2),
     'a clock in the future': ('its clock is absurd', future),
     'a clock at the end of time': frame('its clock is absurd', PING, 1,
                                         clock=(1 << 63) - 1),
@@ -151,54 +154,68 @@ CASES = {
     'no such type': frame(UNREADABLE, 200),
     'no such ping': frame(UNKNOWN_KIND, PING, 9),
     'a ping of another length': frame(WRONG_LENGTH, PING, 1, payload=bytes(5)),
-    'an access too long': frame(WRONG_LENGTH, IO, 1, addr=0xfed00000,
-                                payload=bytes(9)),
+    'an access too long': frame(WRONG_LENGTH, IO, wire.IO_WRITE,
+                                addr=0xfed00000, size=8, payload=bytes(1)),
     'an access of no bytes': frame(
-        WRONG_LENGTH, IO, 1, addr=0xfed00000, payload=b''),
+        UNREADABLE, IO, wire.IO_WRITE, addr=0xfed00000, size=8, cut=38),
+    'an access that is cut off': frame(
+        UNREADABLE, IO, wire.IO_WRITE, addr=0xfed00000, size=8, cut=1),
     'an access of no kind': frame(UNKNOWN_KIND, IO, 0xf0, addr=0xfed00000,
-                                  payload=bytes(4)),
-    'an answer too long': frame(NOT_ITS, IO_REPLY, 0, id=1, payload=bytes(99)),
+                                  size=4),
+    'an answer too long': frame(NOT_ITS, IO_REPLY, 0, call=1,
+                                payload=bytes(99)),
     'a token granted': frame(NOT_ITS, TOKEN, 2),
     'a token released that it had not': frame(
-        "a token's message out of turn", TOKEN, 3),
+        "a split-lock token out of turn", TOKEN, 3),
     'no such token': frame(UNKNOWN_KIND, TOKEN, 9),
     'an interrupt of no kind': frame(UNKNOWN_KIND, IRQ, 99),
-    'an interrupt for no CPU': frame(NOT_ITS_CPU, IRQ, 1, arg=999, addr=0x30),
+    'an interrupt for no CPU': frame(NOT_ITS_CPU, IRQ, 1, cpu=999,
+                                     vector=0x30),
     'an interrupt for a CPU of its own': frame(
-        NOT_ITS_CPU, IRQ, 1, arg=2, addr=0x30),
-    'the 8259, which it has not': frame(NOT_ITS, IRQ, 7, arg=1, addr=0x30),
+        NOT_ITS_CPU, IRQ, 1, cpu=2, vector=0x30),
+    'an interrupt of half a level': frame(UNREADABLE, IRQ, 1, vector=0x30,
+                                          level=2),
+    'the 8259, which it has not': frame(NOT_ITS, PIC, 0, level=1, seq=0x30),
+    "the 8259's vector, which it has not": frame(NOT_ITS, PIC_VECTOR, 0,
+                                                 call=1, vector=0x30),
+    'an acknowledge of no kind': frame(UNKNOWN_KIND, PIC_ACK, 1, call=1),
     'an interrupt with a payload': frame(
-        WRONG_LENGTH, IRQ, 1, arg=0, addr=0x30, payload=bytes(8)),
-    'an end of interrupt with a payload': frame(WRONG_LENGTH, EOI, 0, arg=0x30,
-                                                payload=bytes(8)),
-    'a page that nobody asked for': frame(NOT_ASKED, COH, DATA_M, addr=3,
+        WRONG_LENGTH, IRQ, 1, vector=0x30, payload=bytes(8)),
+    'an end of interrupt with a payload': frame(
+        WRONG_LENGTH, EOI, 0, vector=0x30, payload=bytes(8)),
+    'a page that nobody asked for': frame(NOT_ASKED, COH, DATA_M, page=3,
                                           payload=DATA),
-    'half a page': frame(NOT_PUT, COH, DATA_S, addr=3, payload=bytes(100)),
+    'half a page': frame(NOT_PUT, COH, DATA_S, page=3, payload=bytes(100)),
     'a page beyond the end': frame(
-        'a page that does not exist', COH, GETS, addr=1 << 40),
+        'a page that does not exist', COH, GETS, page=1 << 40),
     'a request to whom is not its home': frame(
-        "not the page's home", COH, GETS, addr=SHARE + 10),
+        "not the page's home", COH, GETS, page=SHARE + 10),
     'a request with a payload that is no list': frame(
-        NOT_PUT, COH, GETS, addr=3, payload=bytes(7)),
+        NOT_PUT, COH, GETS, page=3, payload=bytes(7)),
     'a list longer than it says': frame(
-        UNREADABLE, COH, GETM, addr=3, arg=200, payload=bytes(16 * 200)),
+        UNREADABLE, COH, GETM, page=3, more=200, payload=bytes(16 * 200)),
+    'a list longer than its payload': frame(
+        'a list of pages that cannot be read', COH, GETM, page=3, more=20,
+        payload=bytes(16)),
+    'a list longer than may be': frame(
+        UNREADABLE, COH, GETM, page=3, more=128, payload=bytes(16 * 128)),
     'a forwarded request for nobody': frame(
-        HOME_ONLY, COH, FWD_GETM, addr=SHARE + 10, requester=77),
+        HOME_ONLY, COH, FWD_GETM, page=SHARE + 10, requester=77),
     'a home that is none': frame(
-        HOME_ONLY, COH, FWD_GETS, addr=3, requester=1),
+        HOME_ONLY, COH, FWD_GETS, page=3, requester=1),
     'an invalidation from no home': frame(
-        HOME_ONLY, COH, INV, addr=3, requester=1),
+        HOME_ONLY, COH, INV, page=3, requester=1),
     'done, what was not begun': frame(
-        'nobody was granted the page', COH, DONE, addr=3),
-    'a grant from nowhere': frame(HOME_ONLY, COH, GRANT, addr=3),
-    'acknowledged, what nobody asked': frame(NOT_ASKED, COH, ACK, addr=3),
-    'an operation of no kind': frame(NOT_PUT, COH, GETV, addr=3,
+        'nobody was granted the page', COH, DONE, page=3),
+    'a grant from nowhere': frame(HOME_ONLY, COH, GRANT, page=3),
+    'acknowledged, what nobody asked': frame(NOT_ASKED, COH, ACK, page=3),
+    'an operation of no kind': frame(NOT_PUT, COH, GETV, page=3,
                                      payload=b'\xff' + OP[1:]),
     'an operation over the end of a page': frame(
-        NOT_PUT, COH, GETV, addr=3, payload=OP[:2] + b'\xff\x0f' + OP[4:]),
-    'half an operation': frame(NOT_PUT, COH, GETV, addr=3, payload=OP[:11]),
-    'no such message of coherence': frame(UNKNOWN_KIND, COH, 99, addr=3),
-    'an event that is no message': frame(UNKNOWN_KIND, COH, 1, addr=3),
+        NOT_PUT, COH, GETV, page=3, payload=OP[:2] + b'\xff\x0f' + OP[4:]),
+    'half an operation': frame(NOT_PUT, COH, GETV, page=3, payload=OP[:11]),
+    'no such message of coherence': frame(UNKNOWN_KIND, COH, 99, page=3),
+    'an event that is no message': frame(UNKNOWN_KIND, COH, 1, page=3),
     'a bunch of no bytes': raw(GARBAGE, struct.pack('<I', 0)),
     'a bunch too long': raw(GARBAGE, struct.pack('<I', 1 << 30) + bytes(64)),
     'a bunch of garbage': raw(
@@ -223,7 +240,8 @@ CASES = {
 # The same to node 1, which is no boot node.
 TO_NODE_1 = ('another\'s number', 'an answer nobody asked for',
              'a clock in the future', 'half a page', 'a token granted',
-             'the 8259, which it has not', 'a bunch of garbage')
+             'the 8259, which it has not', 'an interrupt of no kind',
+             'an interrupt of half a level', 'a bunch of garbage')
 
 
 def joins():

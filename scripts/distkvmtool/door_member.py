@@ -149,14 +149,17 @@ class Member:
                     not self.deaf:
                 # It woke us: a thread that reads does nothing else.
                 link.send(wire.bunch(self.frame(
-                    wire.PING, wire.PING_ANSWER, epoch=frame.epoch, arg=1,
+                    wire.PING, wire.PING_ANSWER, epoch=frame.epoch, woke=1,
                     payload=frame.payload)))
 
     # ------------------------------------------------------------- saying
 
     def frame(self, kind, sub=0, **fields):
+        """A frame; fields are of the head, or of the body of its type."""
+        _, names = wire.body_of(kind)
+        body = {n: fields.pop(n) for n in names if n in fields}
         fields = {'sender': self.number, 'clock': self.clock, **fields}
-        return Frame(kind, sub, **fields)
+        return Frame(kind, sub, body=body, **fields)
 
     def send(self, to, *frames, lane=0):
         """Frames, or bytes that are none, in one bunch."""

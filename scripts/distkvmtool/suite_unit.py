@@ -74,6 +74,8 @@ def recorded():
 def run(results, full):
     results.run('unit: the protocol tables in the docs are fresh', same_as,
                 'docs/protocol-tables.rst', 'coh-print', 'tables')
+    results.run('unit: the frames in the docs are fresh', same_as,
+                'docs/wire-frames.rst', 'wire-print')
     results.run('unit: golden traces', same_as, 'tests/sim/traces.txt',
                 'coh-print', 'traces')
     # Seeds, each with a shape, network and workload of its own.

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .common import Problem
 
@@ -20,13 +20,28 @@ SECURITY = {'insecure': 0, 'psk': 1, 'x509': 2, 'unix': 3}
 LENGTH = struct.Struct('>I')
 MESSAGE_MAX = 1 << 20
 
-HEAD = struct.Struct('<2sBBBBHHhIQQqII')
+HEAD = struct.Struct('<2sBBBBHIIq')
 BUNCH_LENGTH = struct.Struct('<I')
 FRAME_MAGIC = b'DK'
-FRAME_VERSION = 5
+FRAME_VERSION = 6
 NODE_NONE = 0xffff
-COH, IRQ, EOI, IO, IO_REPLY, TOKEN, PING = range(1, 8)
+(COH, IRQ, EOI, IO, IO_REPLY, TOKEN, PING, LATE, PIC, PIC_ACK,
+ PIC_VECTOR) = range(1, 12)
+# Bodies, by type: docs/wire-frames.rst.
+BODY = {
+    COH: ('<QQHHhBx', 'page version more requester acks zero'),
+    IRQ: ('<IBB', 'cpu vector level'),
+    EOI: ('<B', 'vector'),
+    IO: ('<QQQIBB', 'call addr data cpu space size'),
+    IO_REPLY: ('<QQI', 'call data result'),
+    PING: ('<B', 'woke'),
+    LATE: ('<QQ', 'page heard'),
+    PIC: ('<IB', 'seq level'),
+    PIC_ACK: ('<Q', 'call'),
+    PIC_VECTOR: ('<QIBB', 'call seq vector level'),
+}
 PING_ASK, PING_ANSWER = 1, 2
+IO_READ, IO_WRITE = 1, 2
 PAGE = 4096
 
 
@@ -73,28 +88,35 @@ def read_message(stream):
     return json.loads(take(stream, length))
 
 
+def body_of(kind):
+    """What packs a type's body, and the names of its members."""
+    layout, names = BODY.get(kind, ('<', ''))
+    return struct.Struct(layout), names.split()
+
+
 @dataclass
 class Frame:
-    """One frame, by default one that harms nobody."""
+    """One frame, by default one that harms nobody.  What `body` does not say
+    is zero; `cut` bytes of the packed body are left out."""
     type: int = PING
     sub: int = PING_ASK
     sender: int = 0
-    requester: int = NODE_NONE
-    acks: int = 0
-    addr: int = 0
-    id: int = 0
     clock: int = 0
     epoch: int = 0
-    arg: int = 0
-    flags: int = 0
+    spare: int = 0
     payload: bytes = b''
+    body: dict = field(default_factory=dict)
+    cut: int = 0
 
     def pack(self):
+        layout, names = body_of(self.type)
+        default = {'requester': NODE_NONE}
+        said = layout.pack(*(self.body.get(name, default.get(name, 0))
+                             for name in names))
+        rest = said[:len(said) - self.cut] + self.payload
         return HEAD.pack(
-            FRAME_MAGIC, FRAME_VERSION, self.type, self.sub, self.flags,
-            self.sender, self.requester, self.acks, len(self.payload),
-            self.addr, self.id, self.clock, self.epoch,
-            self.arg) + self.payload
+            FRAME_MAGIC, FRAME_VERSION, self.type, self.sub, self.spare,
+            self.sender, len(rest), self.epoch, self.clock) + rest
 
 
 def bunch(*frames):
@@ -107,12 +129,14 @@ def read_bunch(stream):
     length, = BUNCH_LENGTH.unpack(take(stream, BUNCH_LENGTH.size))
     data, frames = take(stream, length), []
     while data:
-        (_, _, kind, sub, flags, sender, requester, acks, size, addr, number,
-         clock, epoch, arg) = HEAD.unpack(data[:HEAD.size])
-        frames.append(Frame(kind, sub, sender, requester, acks, addr, number,
-                            clock, epoch, arg, flags,
-                            data[HEAD.size:HEAD.size + size]))
-        data = data[HEAD.size + size:]
+        (_, _, kind, sub, spare, sender, size, epoch,
+         clock) = HEAD.unpack(data[:HEAD.size])
+        rest, data = (data[HEAD.size:HEAD.size + size],
+                      data[HEAD.size + size:])
+        layout, names = body_of(kind)
+        body = dict(zip(names, layout.unpack(rest[:layout.size])))
+        frames.append(Frame(kind, sub, sender, clock, epoch, spare,
+                            rest[layout.size:], body))
     return frames
 
 

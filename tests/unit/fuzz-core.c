@@ -10,7 +10,7 @@
  */
 #include "qemu/osdep.h"
 #include "accel/distkvm/core/coh-node.h"
-#include "accel/distkvm/wire/wire.h"
+#include "accel/distkvm/wire/page-list.h"
 
 #define NODES 3
 #define PAGES 6
@@ -108,33 +108,44 @@ static CohOp make_op(void)
 static size_t make_frame(uint8_t *buf)
 {
     WireFrame frame = {
-        .type = below(8) ? WIRE_COH : below(256),
+        .type = WIRE_COH,
         .sub = below(16) ? below(COH_EV__MAX) : below(256),
-        .from = below(NODES), .requester = below(4) ? below(NODES) : 0xffff,
-        .acks = below(8) ? below(4) : g_rand_int(chance),
-        .zero = below(2), .addr = below(PAGES + 1),
+        .from = below(NODES),
         .len = below(2) ? COH_PAGE_SIZE : below(COH_PAGE_SIZE + 1),
-        .epoch = g_rand_int(chance), .arg = g_rand_int(chance),
+        .epoch = g_rand_int(chance),
         .clock_ns = below(2) ? 0 : g_rand_int(chance),
+        .coh = {
+            .page = below(PAGES + 1), .zero = below(2),
+            .requester = below(4) ? below(NODES) : 0xffff,
+            .acks = below(8) ? below(4) : g_rand_int(chance),
+            .more = below(8) ? 0 : g_rand_int(chance),
+        },
     };
+    size_t front;
 
+    if (!below(8)) {
+        /* The rest of the body is what a page's was. */
+        frame.type = below(WIRE__MAX);
+    }
+    front = wire_encode(&frame, buf);
     if (carries_op(frame.sub) && below(8)) {
         CohOp op = make_op();
 
-        frame.zero = false;
+        frame.coh.zero = false;
         frame.len = COH_OP_BYTES;
-        coh_op_encode(&op, buf + WIRE_HEAD_BYTES);
-    } else if (frame.zero) {
+        front = wire_encode(&frame, buf);
+        coh_op_encode(&op, buf + front);
+    } else if (frame.coh.zero) {
         frame.len = 0;
+        front = wire_encode(&frame, buf);
     }
-    wire_encode_head(&frame, buf);
-    return WIRE_HEAD_BYTES + frame.len;
+    return front + frame.len;
 }
 
 static void damage(uint8_t *buf, size_t *len)
 {
     for (unsigned n = below(4); n; n--) {
-        buf[below(WIRE_HEAD_BYTES)] ^= 1 << below(8);
+        buf[below(MIN(*len, WIRE_FRONT_MAX))] ^= 1 << below(8);
     }
     if (!below(4)) {
         *len = below(*len + 1);
@@ -145,11 +156,19 @@ static void take_frame(World *w, const WireFrame *frame)
 {
     CohEvent ev = {
         .type = frame->sub, .from = frame->from,
-        .requester = frame->requester, .acks = frame->acks,
-        .page = frame->addr,
+        .requester = frame->coh.requester, .acks = frame->coh.acks,
+        .page = frame->coh.page,
     };
 
     decoded++;
+    if (frame->type != WIRE_COH) {
+        return;
+    }
+    if (page_list_is_valid(frame)) {
+        for (unsigned n = 0; n < frame->coh.more; n++) {
+            ev.have = page_list_get(frame, n).version;
+        }
+    }
     if (coh_event_is_message(ev.type) &&
         (!carries_op(ev.type) ||
          coh_op_decode(frame->payload, frame->len, &ev.op))) {

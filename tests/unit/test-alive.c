@@ -15,7 +15,7 @@ void outbox_send(Outbox *to_use, CohNodeId to, WireFrame *frame)
     g_assert_true(to_use == &outbox);
     fake_do("%s of %u to %d%s",
             frame->sub == WIRE_PING_ANSWER ? "answer" : "question",
-            frame->len, to, frame->arg ? ", woken" : "");
+            frame->len, to, frame->ping.woke ? ", woken" : "");
 }
 
 static void setup(void)
@@ -35,7 +35,7 @@ static void ping(uint8_t sub, CohNodeId from, uint32_t arg, uint32_t len)
     g_assert_cmpint(frame.len, ==, WIRE_PAYLOAD_MAX);
     frame.sub = sub;
     frame.from = from;
-    frame.arg = arg;
+    frame.ping.woke = arg;
     frame.len = len;
     alive_frame(&alive, &frame);
 }

@@ -37,7 +37,7 @@ static void teardown(void)
 static uint32_t move(Codec *from, Codec *to, const uint8_t *page, bool owned)
 {
     CohEvent ev = fake_event(COH_EV_FWD_GETM, 0, PAGE);
-    WireFrame frame = { .addr = PAGE };
+    WireFrame frame = { .coh.page = PAGE };
     const void *data;
 
     ev.have = codec_pin_version(to, PAGE);
@@ -45,7 +45,7 @@ static uint32_t move(Codec *from, Codec *to, const uint8_t *page, bool owned)
     codec_copied(from, &ev, owned);
     codec_put_page(from, &frame);
     g_assert_true(codec_get_page(to, &frame, &data));
-    g_assert_true(frame.zero == !data);
+    g_assert_true(frame.coh.zero == !data);
     if (data) {
         g_assert_cmpmem(data, COH_PAGE_SIZE, page, COH_PAGE_SIZE);
     }
@@ -168,7 +168,7 @@ static void test_malformed(void)
 {
     static const uint8_t junk[DELTA_HEAD + 3] = { 1, 2, 3 };
     WireFrame frame = {
-        .addr = PAGE, .payload = junk, .len = sizeof(junk),
+        .coh.page = PAGE, .payload = junk, .len = sizeof(junk),
     };
     const void *data;
 

@@ -23,7 +23,7 @@ void codec_copied(Codec *to, const CohEvent *ev, bool owned)
 
 void codec_put_page(Codec *to, WireFrame *frame)
 {
-    frame->id = 33;
+    frame->coh.version = 33;
 }
 
 void codec_drop_copy(Codec *to)
@@ -62,7 +62,7 @@ void late_asked(Late *late, CohPage page, const CohNodeSet *asked)
 void outbox_send_request(Outbox *outbox, CohNodeId to, WireFrame *frame)
 {
     fake_do("%s to %d, version %d", coh_event_name(frame->sub), to,
-            (int)frame->id);
+            (int)frame->coh.version);
 }
 
 bool preprotect_has(const Preprotect *protect, CohPage page)

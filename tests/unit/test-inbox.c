@@ -26,7 +26,7 @@ bool codec_get_page(Codec *to, const WireFrame *frame, const void **data)
 
 void codec_store_received(Codec *to, const WireFrame *frame, const void *data)
 {
-    fake_do("store %d", (int)frame->addr);
+    fake_do("store %d", (int)frame->coh.page);
 }
 
 void deliver_event(Deliver *to, const CohEvent *ev, const void *data)
@@ -119,8 +119,7 @@ static void setup(void)
 static void add(WireFrame frame)
 {
     frame.from = frame.from ?: 2;
-    wire_encode_head(&frame, buffer + filled);
-    filled += WIRE_HEAD_BYTES;
+    filled += wire_encode(&frame, buffer + filled);
     if (frame.len) {
         memcpy(buffer + filled, frame.payload, frame.len);
     }
@@ -135,7 +134,7 @@ static void receive(CohNodeId peer)
 
 static WireFrame coh(uint8_t type, CohPage page)
 {
-    return (WireFrame) { .type = WIRE_COH, .sub = type, .addr = page };
+    return (WireFrame) { .type = WIRE_COH, .sub = type, .coh.page = page };
 }
 
 static void test_alone(void)
@@ -175,8 +174,8 @@ static WireFrame list(uint8_t *items, unsigned n, CohPage first)
 {
     WireFrame frame = coh(COH_EV_GETS, first);
 
-    frame.id = first;
-    frame.arg = n - 1;
+    frame.coh.version = first;
+    frame.coh.more = n - 1;
     frame.payload = items;
     frame.len = (n - 1) * PAGE_LIST_ITEM_BYTES;
     for (unsigned i = 1; i < n; i++) {
@@ -263,7 +262,6 @@ static void test_nonsense(void)
 
 static void test_other_types(void)
 {
-    static const uint8_t heard[sizeof(CohNodeSet)];
     static const uint8_t zeroes[WIRE_PAYLOAD_MAX];
     WireFrame ping = {
         .type = WIRE_PING, .sub = WIRE_PING_ASK, .len = sizeof(zeroes),
@@ -273,8 +271,7 @@ static void test_other_types(void)
     setup();
     add(ping);
     add((WireFrame) {
-        .type = WIRE_LATE, .sub = WIRE_LATE_MISSED, .addr = FAKE_OWN,
-        .len = sizeof(heard), .payload = heard,
+        .type = WIRE_LATE, .sub = WIRE_LATE_MISSED, .late.page = FAKE_OWN,
     });
     add((WireFrame) { .type = WIRE_IRQ, .sub = WIRE_IRQ_NMI });
     receive(2);

@@ -21,7 +21,7 @@ void outbox_send(Outbox *to_use, CohNodeId to, WireFrame *frame)
     g_assert_cmpint(frame->type, ==, WIRE_LATE);
     fake_do("%s to %d, heard 0x%x",
             frame->sub == WIRE_LATE_MISSED ? "missed" : "at it", to,
-            (unsigned)ldq_le_p(frame->payload));
+            (unsigned)frame->late.heard.word[0]);
 }
 
 static void setup(void)
@@ -54,13 +54,11 @@ static void serve(CohPage page, CohNodeId requester)
 
 static void tell(uint8_t sub, CohNodeId from, CohPage page, uint64_t heard)
 {
-    uint8_t bytes[sizeof(CohNodeSet)] = { 0 };
     WireFrame frame = {
-        .type = WIRE_LATE, .sub = sub, .from = from, .addr = page,
-        .len = sizeof(bytes), .payload = bytes,
+        .type = WIRE_LATE, .sub = sub, .from = from,
+        .late = { .page = page, .heard.word[0] = heard },
     };
 
-    stq_le_p(bytes, heard);
     late_frame(&late, &frame);
 }
 

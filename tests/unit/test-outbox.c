@@ -23,8 +23,8 @@ static void fake_send(Transport *t, CohNodeId peer, const void *head,
     g_assert_true(wire_decode(bytes, head_len + len, &last));
     memcpy(payload, last.payload, last.len);
     last.payload = payload;
-    fake_do("%s %d+%u to %d", coh_event_name(last.sub), (int)last.addr,
-            last.arg, peer);
+    fake_do("%s %d+%u to %d", coh_event_name(last.sub), (int)last.coh.page,
+            last.coh.more, peer);
 }
 
 static void fake_cork(Transport *t, bool cork)
@@ -53,7 +53,7 @@ static void setup(void)
 static void request(uint8_t type, CohNodeId to, CohPage page)
 {
     WireFrame frame = {
-        .type = WIRE_COH, .sub = type, .addr = page, .id = 1000 + page,
+        .type = WIRE_COH, .sub = type, .coh = { .page = page, .version = 1000 + page },
     };
 
     outbox_send_request(&outbox, to, &frame);
@@ -67,7 +67,7 @@ static void test_stamps(void)
     fake_did("GETS 5+0 to 0");
     g_assert_cmpint(last.from, ==, FAKE_SELF);
     g_assert_cmpint(last.clock_ns, ==, 77);
-    g_assert_cmpint(last.id, ==, 1005);
+    g_assert_cmpint(last.coh.version, ==, 1005);
     g_assert_cmpint(fake.ctx.stats.frames_sent, ==, 1);
     g_assert_cmpint(fake.ctx.stats.bytes_sent, ==, WIRE_HEAD_BYTES);
 }
@@ -154,7 +154,7 @@ static void test_lists(void)
 {
     uint8_t list[2 * PAGE_LIST_ITEM_BYTES];
     WireFrame frame = {
-        .sub = COH_EV_GETM, .arg = 2, .len = sizeof(list), .payload = list,
+        .sub = COH_EV_GETM, .coh.more = 2, .len = sizeof(list), .payload = list,
     };
     PageListItem item = { .page = UINT64_MAX, .version = 0x0102030405060708 };
 
@@ -165,11 +165,11 @@ static void test_lists(void)
     g_assert_cmpint(list[PAGE_LIST_ITEM_BYTES + 8], ==, 8);
     frame.len--;
     g_assert_false(page_list_is_valid(&frame));
-    frame.arg = PAGE_LIST_MAX;
-    frame.len = frame.arg * PAGE_LIST_ITEM_BYTES;
+    frame.coh.more = PAGE_LIST_MAX;
+    frame.len = frame.coh.more * PAGE_LIST_ITEM_BYTES;
     g_assert_false(page_list_is_valid(&frame));
-    frame.arg--;
-    frame.len = frame.arg * PAGE_LIST_ITEM_BYTES;
+    frame.coh.more--;
+    frame.len = frame.coh.more * PAGE_LIST_ITEM_BYTES;
     g_assert_true(page_list_is_valid(&frame));
     frame.sub = COH_EV_PUT;
     g_assert_false(page_list_is_valid(&frame));

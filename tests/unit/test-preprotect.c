@@ -18,7 +18,7 @@ static void setup(CohPage first, unsigned n)
     memset(&protect, 0, sizeof(protect));
     preprotect_part.init(&protect, &fake.ctx);
     frame = (WireFrame) {
-        .sub = COH_EV_GETS, .addr = first, .arg = n - 1, .payload = list,
+        .sub = COH_EV_GETS, .coh = { .page = first, .more = n - 1 }, .payload = list,
         .len = (n - 1) * PAGE_LIST_ITEM_BYTES,
     };
     for (unsigned i = 0; i < n; i++) {
@@ -97,11 +97,11 @@ static void test_absurd(void)
     setup(70, 3);
     page_list_put(list, 0, &absurd);
     preprotect_begin(&protect, &frame);
-    frame.addr = UINT64_MAX;
+    frame.coh.page = UINT64_MAX;
     preprotect_begin(&protect, &frame);
     setup(FAKE_PAGES - 2, 2);
     absurd.page = FAKE_PAGES;
-    frame.arg = 2;
+    frame.coh.more = 2;
     page_list_put(list, 1, &absurd);
     preprotect_begin(&protect, &frame);
     fake_did("protect 190+2 ro");

@@ -34,7 +34,7 @@ void alive_frame(Alive *alive, const WireFrame *frame)
 {
     WireFrame answer = {
         .type = WIRE_PING, .sub = WIRE_PING_ANSWER,
-        .arg = alive->woken || alive->ctx->config->spin_ns > SPINS_NS,
+        .ping.woke = alive->woken || alive->ctx->config->spin_ns > SPINS_NS,
         .len = frame->len, .payload = frame->payload,
     };
 
@@ -43,7 +43,7 @@ void alive_frame(Alive *alive, const WireFrame *frame)
         return;
     }
     qatomic_set(&alive->answered_ns[frame->from], host_boottime_ns());
-    if (frame->arg && frame->len == sizeof(ping_payload)) {
+    if (frame->ping.woke && frame->len == sizeof(ping_payload)) {
         qatomic_set(&alive->reached[frame->from], true);
     }
 }

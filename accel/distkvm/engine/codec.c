@@ -56,9 +56,9 @@ void codec_put_page(Codec *codec, WireFrame *frame)
 {
     LaneCtx *ctx = codec->ctx;
 
-    frame->id = codec->copy_version;
-    frame->zero = codec->copy_is_zero;
-    if (frame->zero) {
+    frame->coh.version = codec->copy_version;
+    frame->coh.zero = codec->copy_is_zero;
+    if (frame->coh.zero) {
         STAT_ADD(ctx, zero_pages_sent, 1);
         return;
     }
@@ -90,26 +90,26 @@ void codec_store_sent(Codec *codec, CohPage page)
 bool codec_get_page(Codec *codec, const WireFrame *frame, const void **data)
 {
     *data = NULL;
-    if (frame->zero) {
+    if (frame->coh.zero) {
         /* Nothing to decode. */
     } else if (frame->len == COH_PAGE_SIZE) {
         *data = frame->payload;
-    } else if (delta_decode(codec->delta, frame->addr, frame->payload,
+    } else if (delta_decode(codec->delta, frame->coh.page, frame->payload,
                             frame->len, codec->rebuilt)) {
         *data = codec->rebuilt;
     } else {
         return false;
     }
     /* The request that named a version is answered. */
-    delta_unpin(codec->delta, frame->addr);
+    delta_unpin(codec->delta, frame->coh.page);
     return true;
 }
 
 void codec_store_received(Codec *codec, const WireFrame *frame,
                           const void *data)
 {
-    delta_store(codec->delta, frame->addr,
-                data ? frame->id : DELTA_ZERO_VERSION, data);
+    delta_store(codec->delta, frame->coh.page,
+                data ? frame->coh.version : DELTA_ZERO_VERSION, data);
 }
 
 uint64_t codec_pin_version(Codec *codec, CohPage page)

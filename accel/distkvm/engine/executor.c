@@ -96,8 +96,8 @@ static void submit_to_self(Executor *x, const WireFrame *frame,
 {
     CohEvent self = {
         .type = frame->sub, .from = x->ctx->node->id,
-        .requester = frame->requester, .acks = frame->acks,
-        .page = frame->addr, .have = frame->id, .op = *op,
+        .requester = frame->coh.requester, .acks = frame->coh.acks,
+        .page = frame->coh.page, .have = frame->coh.version, .op = *op,
     };
 
     lane_submit(x->ctx, &self);
@@ -110,16 +110,18 @@ static void send_message(Executor *x, const CohEvent *ev, const CohDo *d)
     CohOp op = ev->op;
     CohNodeId to = coh_set_next(&d->to, 0);
     WireFrame frame = {
-        .type = WIRE_COH, .sub = d->msg, .requester = d->requester,
-        .acks = d->acks, .addr = ev->page,
+        .type = WIRE_COH, .sub = d->msg,
+        .coh = {
+            .page = ev->page, .requester = d->requester, .acks = d->acks,
+        },
     };
 
     if (d->data) {
         codec_put_page(x->codec, &frame);
     } else if (d->msg == COH_EV_GETS || d->msg == COH_EV_GETM) {
-        frame.id = codec_pin_version(x->codec, ev->page);
+        frame.coh.version = codec_pin_version(x->codec, ev->page);
     } else {
-        frame.id = ev->have;
+        frame.coh.version = ev->have;
     }
     if (executor_carries_op(d->msg)) {
         op.operand = d->msg == COH_EV_VALUE ? x->value : op.operand;

@@ -62,7 +62,7 @@ static bool take_list(Inbox *inbox, const WireFrame *frame, CohEvent *ev,
 {
     const LaneCtx *ctx = inbox->ctx;
     /* A page walk needs all its tables. */
-    bool cork = ctx->config->walks_write || frame->arg >= CORK_PAGES;
+    bool cork = ctx->config->walks_write || frame->coh.more >= CORK_PAGES;
     bool valid = false;
 
     if (!page_list_is_valid(frame)) {
@@ -80,7 +80,7 @@ static bool take_list(Inbox *inbox, const WireFrame *frame, CohEvent *ev,
         PageListItem item;
 
         executor_event(inbox->executor, ev, NULL);
-        if (n == frame->arg) {
+        if (n == frame->coh.more) {
             valid = true;
             break;
         }
@@ -137,10 +137,10 @@ static bool take_coh(Inbox *inbox, const WireFrame *frame, const char **why)
     CohEvent ev = {
         .type = frame->sub,
         .from = frame->from,
-        .requester = frame->requester,
-        .acks = frame->acks,
-        .page = frame->addr,
-        .have = frame->id,
+        .requester = frame->coh.requester,
+        .acks = frame->coh.acks,
+        .page = frame->coh.page,
+        .have = frame->coh.version,
     };
     const void *page = NULL;
 
@@ -148,7 +148,7 @@ static bool take_coh(Inbox *inbox, const WireFrame *frame, const char **why)
         *why = "sent an unknown message";
         return false;
     }
-    if (frame->arg) {
+    if (frame->coh.more) {
         return take_list(inbox, frame, &ev, why);
     }
     if (!is_page(inbox->ctx, ev.page, why)) {
@@ -184,8 +184,8 @@ static bool take_frame(Inbox *inbox, const WireFrame *frame)
     const char *why = rules_frame(frame, ctx->node->id, phase);
 
     STAT_ADD(ctx, frames_received, 1);
-    trace_distkvm_recv(frame->from, frame->type, frame->sub, frame->addr,
-                       frame->len);
+    trace_distkvm_recv(frame->from, frame->type, frame->sub,
+                       wire_address(frame), frame->len);
     if (!cluster_clock_may_be(frame->clock_ns)) {
         blame(inbox, frame->from, "its clock is absurd");
         return false;
@@ -258,7 +258,7 @@ static void inbox_frames(void *opaque, CohNodeId peer, const void *buf,
         return;
     }
     while (len && next_frame(inbox, peer, &at, &len, &frame)) {
-        if (!corked && (len || !frame.arg)) {
+        if (!corked && (len || !frame.coh.more)) {
             corked = true;
             outbox_cork(inbox->outbox);
             if (!len) {

@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "qemu/bswap.h"
+#include "qemu/atomic.h"
 #include "qemu/timer.h"
 #include "accel/distkvm/say.h"
 #include "accel/distkvm/trace.h"
@@ -180,34 +180,26 @@ static void requester_misses(Late *late, LateEntry *serving,
 
 /* ---------------------------------------------------------------- frames */
 
-static void send_late(Late *late, CohNodeId to, WireLate sub, CohPage page,
+static void send_late(Late *late, CohNodeId to, WireLateKind kind, CohPage page,
                       const CohNodeSet *heard)
 {
-    uint8_t bytes[sizeof(CohNodeSet)];
     WireFrame frame = {
-        .type = WIRE_LATE, .sub = sub, .addr = page, .len = sizeof(bytes),
-        .payload = bytes,
+        .type = WIRE_LATE, .sub = kind, .late = { page, *heard },
     };
 
-    for (unsigned w = 0; w < COH_SET_WORDS; w++) {
-        stq_le_p(bytes + 8 * w, heard->word[w]);
-    }
     outbox_send(late->outbox, to, &frame);
 }
 
 void late_frame(Late *late, const WireFrame *frame)
 {
     int64_t limit_ns = late->limit_ns;
-    LateEntry *serving = find(late, &late->serving, frame->addr);
-    LateEntry *fetching = find(late, &late->fetching, frame->addr);
-    CohNodeSet heard;
+    LateEntry *serving = find(late, &late->serving, frame->late.page);
+    LateEntry *fetching = find(late, &late->fetching, frame->late.page);
+    CohNodeSet heard = frame->late.heard;
 
-    for (unsigned w = 0; w < COH_SET_WORDS; w++) {
-        heard.word[w] = ldq_le_p((const uint8_t *)frame->payload + 8 * w);
-    }
     if (frame->sub == WIRE_LATE_AT_IT) {
         if (fetching && frame->from ==
-            cluster_map_home(late->ctx->config->map, frame->addr)) {
+            cluster_map_home(late->ctx->config->map, frame->late.page)) {
             fetching->excused_ns = get_clock();
         }
         return;
@@ -217,7 +209,7 @@ void late_frame(Late *late, const WireFrame *frame)
         if (serving->requester == frame->from) {
             requester_misses(late, serving, &heard, limit_ns);
         }
-        send_late(late, frame->from, WIRE_LATE_AT_IT, frame->addr, &heard);
+        send_late(late, frame->from, WIRE_LATE_AT_IT, frame->late.page, &heard);
     }
 }
 

@@ -19,15 +19,17 @@ void outbox_send(Outbox *outbox, CohNodeId to, WireFrame *frame)
 {
     LaneCtx *ctx = outbox->ctx;
     Transport *transport = ctx->transport;
-    uint8_t head[WIRE_HEAD_BYTES];
+    uint8_t head[WIRE_FRONT_MAX];
+    size_t head_len;
 
     frame->from = ctx->node->id;
     frame->clock_ns = cluster_clock_ns();
-    wire_encode_head(frame, head);
-    trace_distkvm_send(to, frame->type, frame->sub, frame->addr, frame->len);
+    head_len = wire_encode(frame, head);
+    trace_distkvm_send(to, frame->type, frame->sub, wire_address(frame),
+                       frame->len);
     STAT_ADD(ctx, frames_sent, 1);
-    STAT_ADD(ctx, bytes_sent, WIRE_HEAD_BYTES + frame->len);
-    transport->ops->send(transport, to, head, sizeof(head), frame->payload,
+    STAT_ADD(ctx, bytes_sent, head_len + frame->len);
+    transport->ops->send(transport, to, head, head_len, frame->payload,
                          frame->len);
     if (outbox->single_frame && frame->type == WIRE_COH &&
         lane_is_for_holder(frame->sub)) {
@@ -42,7 +44,7 @@ static void flush(Outbox *outbox)
     unsigned others = outbox->n_batched - 1;
 
     if (outbox->n_batched) {
-        outbox->first.arg = others;
+        outbox->first.coh.more = others;
         outbox->first.len = others * PAGE_LIST_ITEM_BYTES;
         outbox->first.payload = outbox->others;
         outbox_send(outbox, outbox->to, &outbox->first);
@@ -77,7 +79,9 @@ void outbox_send_request(Outbox *outbox, CohNodeId to, WireFrame *frame)
         outbox->to = to;
         outbox->first = *frame;
     } else {
-        PageListItem item = { .page = frame->addr, .version = frame->id };
+        PageListItem item = {
+            .page = frame->coh.page, .version = frame->coh.version,
+        };
 
         page_list_put(outbox->others, outbox->n_batched - 1, &item);
     }

@@ -31,14 +31,14 @@ static bool continues(LaneCtx *ctx, CohPage first, unsigned n, CohPage page)
 void preprotect_begin(Preprotect *protect, const WireFrame *frame)
 {
     LaneCtx *ctx = protect->ctx;
-    CohPage first = frame->addr;
+    CohPage first = frame->coh.page;
     unsigned n = 1;
 
     /* Pinned pages are being written. */
     if (frame->sub != COH_EV_GETS || ctx->pinned || !is_owned(ctx, first)) {
         return;
     }
-    while (n <= frame->arg &&
+    while (n <= frame->coh.more &&
            continues(ctx, first, n, page_list_get(frame, n - 1).page)) {
         n++;
     }

@@ -2,7 +2,7 @@
  * distkvm: interrupts between nodes
  *
  * Every node holds all local APICs, so destinations are matched where an
- * interrupt arises; what is for a vCPU elsewhere leaves as a frame, under the
+ * interrupt arises; one for a vCPU elsewhere leaves as a frame, under the
  * BQL and without waiting.  At the receiver it is as if the interrupt had
  * arisen there.  Spec: docs/architecture.rst, "Interrupts".
  *
@@ -17,9 +17,9 @@
 #include "system/cpus.h"
 #include "system/distkvm.h"
 #include "accel/distkvm/node.h"
+#include "accel/distkvm/wire/dispatch.h"
+#include "irq.h"
 #include "accel/distkvm/trace.h"
-
-#define IRQ_LEVEL 0x100
 
 static void (*local_handler)(CPUState *cpu, int mask);
 
@@ -28,14 +28,14 @@ void irq_set_local_handler(void (*handler)(CPUState *cpu, int mask))
     local_handler = handler;
 }
 
-static void irq_send(CPUState *cpu, WireIrq kind, uint64_t vector)
+static void irq_send(CPUState *cpu, WireIrqKind kind, uint8_t vector,
+                     bool level)
 {
     WireFrame frame = {
         .type = WIRE_IRQ,
         .sub = kind,
-        .arg = cpu->cpu_index,
-        .addr = vector,
         .epoch = qatomic_read(&distkvm->epoch),
+        .irq = { .cpu = cpu->cpu_index, .vector = vector, .level = level },
     };
 
     trace_distkvm_irq_send(cpu->cpu_index, kind, vector);
@@ -50,8 +50,8 @@ static void send_vectors(CPUState *cpu, APICCommonState *apic)
         while (apic->irr[i]) {
             int vector = i * 32 + ctz32(apic->irr[i]);
 
-            irq_send(cpu, WIRE_IRQ_FIXED, vector |
-                     (apic_get_bit(apic->tmr, vector) ? IRQ_LEVEL : 0));
+            irq_send(cpu, WIRE_IRQ_FIXED, vector,
+                     apic_get_bit(apic->tmr, vector));
             apic->irr[i] &= apic->irr[i] - 1;
         }
     }
@@ -72,22 +72,22 @@ void irq_handle_interrupt(CPUState *cpu, int mask)
     /* HARD by itself: the 8259 tells other nodes on its own, pic.c. */
     send_vectors(cpu, apic);
     if (mask & CPU_INTERRUPT_INIT) {
-        irq_send(cpu, WIRE_IRQ_INIT, 0);
+        irq_send(cpu, WIRE_IRQ_INIT, 0, false);
     }
     if (mask & CPU_INTERRUPT_SIPI) {
-        irq_send(cpu, WIRE_IRQ_SIPI, apic->sipi_vector);
+        irq_send(cpu, WIRE_IRQ_SIPI, apic->sipi_vector, false);
     }
     if (mask & CPU_INTERRUPT_NMI) {
-        irq_send(cpu, WIRE_IRQ_NMI, 0);
+        irq_send(cpu, WIRE_IRQ_NMI, 0, false);
     }
     if (mask & CPU_INTERRUPT_MCE) {
-        irq_send(cpu, WIRE_IRQ_MCE, 0);
+        irq_send(cpu, WIRE_IRQ_MCE, 0, false);
     }
 }
 
 bool distkvm_ioapic_eoi(int vector)
 {
-    WireFrame frame = { .type = WIRE_EOI, .arg = vector };
+    WireFrame frame = { .type = WIRE_EOI, .eoi = { .vector = vector } };
 
     if (!distkvm || distkvm_is_boot_node() || !control_is_formed()) {
         return false;
@@ -99,30 +99,38 @@ bool distkvm_ioapic_eoi(int vector)
 
 /* ------------------------------------------------------------ receiving */
 
-static void deliver(const WireFrame *frame)
+/* Was @frame sent before a reset of the guest that it arrived after? */
+static bool is_stale(const WireFrame *frame)
 {
-    CPUState *cpu = qemu_get_cpu(frame->arg);
+    return frame->epoch != qatomic_read(&distkvm->epoch);
+}
+
+static void deliver(WireIrqKind kind, const WireIrq *irq)
+{
+    CPUState *cpu = qemu_get_cpu(irq->cpu);
     APICCommonState *apic;
 
     if (!cpu || !distkvm_cpu_is_local(cpu)) {
         return;
     }
     apic = APIC_COMMON(X86_CPU(cpu)->apic_state);
-    switch (frame->sub) {
+    switch (kind) {
     case WIRE_IRQ_FIXED:
-        apic_set_irq(apic, frame->addr & 0xff,
-                     frame->addr & IRQ_LEVEL ? APIC_TRIGGER_LEVEL
-                                             : APIC_TRIGGER_EDGE);
+        apic_set_irq(apic, irq->vector, irq->level ? APIC_TRIGGER_LEVEL
+                                                   : APIC_TRIGGER_EDGE);
         break;
     case WIRE_IRQ_INIT:
         cpu_interrupt(cpu, CPU_INTERRUPT_INIT);
         break;
     case WIRE_IRQ_SIPI:
-        apic->sipi_vector = frame->addr & 0xff;
+        apic->sipi_vector = irq->vector;
         cpu_interrupt(cpu, CPU_INTERRUPT_SIPI);
         break;
     case WIRE_IRQ_NMI:
         cpu_interrupt(cpu, CPU_INTERRUPT_NMI);
+        break;
+    case WIRE_IRQ_SMI:
+        /* SMM is off: no node sends it. */
         break;
     case WIRE_IRQ_MCE:
         cpu_interrupt(cpu, CPU_INTERRUPT_MCE);
@@ -130,42 +138,44 @@ static void deliver(const WireFrame *frame)
     }
 }
 
-static void irq_in_service(void *opaque)
+static const char *irq_serve(const WireFrame *frame)
 {
-    g_autofree WireFrame *frame = opaque;
-
-    if (frame->type == WIRE_IRQ && frame->sub == WIRE_IRQ_PIC) {
-        pic_frame_in_service(frame);
-        return;
+    if (!is_stale(frame)) {
+        trace_distkvm_irq_deliver(frame->from, frame->type, frame->irq.cpu,
+                                  frame->sub, frame->irq.vector);
+        deliver(frame->sub, &frame->irq);
     }
-    /* Sent before a reset, arrived after it: stale. */
-    if (frame->epoch != qatomic_read(&distkvm->epoch)) {
-        return;
-    }
-    trace_distkvm_irq_deliver(frame->from, frame->type, frame->arg,
-                              frame->sub, frame->addr);
-    if (frame->type == WIRE_EOI) {
-        ioapic_eoi_broadcast(frame->arg & 0xff);
-    } else {
-        deliver(frame);
-    }
+    return NULL;
 }
 
-/* Is it for a CPU of this node, as its sender knows all CPUs' nodes? */
-static bool is_for_us(const WireFrame *frame)
+/* The sender knows the node of every CPU. */
+static const char *irq_check(const WireFrame *frame)
 {
-    if (frame->type == WIRE_EOI) {
-        return frame->arg <= UINT8_MAX;
-    }
-    return frame->sub == WIRE_IRQ_PIC ||
-           distkvm_cpu_node(frame->arg) == distkvm->id;
+    return distkvm_cpu_node(frame->irq.cpu) == distkvm->id
+           ? NULL : "an interrupt for another node";
 }
 
-void irq_frame(const WireFrame *frame)
+static const char *eoi_serve(const WireFrame *frame)
 {
-    if (!is_for_us(frame)) {
-        member_expel(frame->from, "it sent an interrupt for another node");
-        return;
+    if (!is_stale(frame)) {
+        trace_distkvm_irq_deliver(frame->from, frame->type,
+                                  frame->eoi.vector, 0, frame->eoi.vector);
+        ioapic_eoi_broadcast(frame->eoi.vector);
     }
-    service_queue(irq_in_service, g_memdup2(frame, sizeof(*frame)));
+    return NULL;
+}
+
+static const FrameService irq_service = {
+    .name = "interrupt", .context = FRAME_BQL,
+    .check = irq_check, .serve = irq_serve,
+};
+
+static const FrameService eoi_service = {
+    .name = "end of interrupt", .context = FRAME_BQL, .serve = eoi_serve,
+};
+
+void irq_init(void)
+{
+    dispatch_register(WIRE_IRQ, &irq_service);
+    dispatch_register(WIRE_EOI, &eoi_service);
 }

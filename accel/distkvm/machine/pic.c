@@ -1,9 +1,9 @@
 /*
  * distkvm: the 8259's one output line
  *
- * The interrupt controller of the PC's first days sits on node 0.  Any vCPU
- * may listen to it (LINT0 as ExtINT), so followers mirror its output, and
- * whoever takes the interrupt asks node 0 for the vector.  Changes are
+ * The interrupt controller of the first PCs sits on node 0.  Any vCPU may
+ * listen to it (LINT0 as ExtINT), so followers keep a copy of its output, and
+ * a vCPU that takes the interrupt asks node 0 for the vector.  Changes are
  * numbered: the answer to an acknowledge may overtake the change it caused.
  * Spec: docs/architecture.rst, "Interrupts".
  *
@@ -16,12 +16,8 @@
 #include "hw/intc/i8259.h"
 #include "system/distkvm.h"
 #include "accel/distkvm/node.h"
-#include "accel/distkvm/trace.h"
-
-/* The answer to an acknowledge: vector, level and number of the change. */
-#define ACK_VECTOR(answer)  ((answer) & 0xff)
-#define ACK_LEVEL(answer)   (((answer) >> 8) & 1)
-#define ACK_SEQ(answer)     ((uint32_t)((answer) >> 32))
+#include "pic.h"
+#include "rpc.h"
 
 /* Under the BQL. */
 static struct {
@@ -33,7 +29,7 @@ static struct {
 
 bool distkvm_pic_changed(int level)
 {
-    WireFrame frame = { .type = WIRE_IRQ, .sub = WIRE_IRQ_PIC, .arg = level };
+    WireFrame frame = { .type = WIRE_PIC, .pic = { .level = level } };
     CohNodeSet followers;
     CohNodeId n;
 
@@ -45,7 +41,7 @@ bool distkvm_pic_changed(int level)
         return true;
     }
     if (control_is_formed() && pic.level != level) {
-        frame.addr = ++pic.seq;
+        frame.pic.seq = ++pic.seq;
         followers = distkvm_members();
         coh_set_remove(&followers, distkvm->id);
         COH_SET_FOREACH(n, &followers) {
@@ -56,11 +52,20 @@ bool distkvm_pic_changed(int level)
     return false;
 }
 
-uint64_t pic_serve_acknowledge(void)
+static const char *ack_check(const WireFrame *frame)
 {
-    uint64_t vector = pic_read_irq(isa_pic);
+    return isa_pic ? NULL : "an acknowledge of an 8259 that there is not";
+}
 
-    return vector | (uint64_t)pic.level << 8 | (uint64_t)pic.seq << 32;
+static const char *ack_serve(const WireFrame *frame)
+{
+    WireFrame answer = { .type = WIRE_PIC_VECTOR };
+
+    answer.pic_vector.vector = pic_read_irq(isa_pic);
+    answer.pic_vector.level = pic.level;
+    answer.pic_vector.seq = pic.seq;
+    rpc_answer(frame, &answer);
+    return NULL;
 }
 
 /* ------------------------------------------------------------- followers */
@@ -80,11 +85,12 @@ static void output_is(uint32_t seq, bool level)
     }
 }
 
-void pic_frame_in_service(const WireFrame *frame)
+static const char *output_serve(const WireFrame *frame)
 {
-    if (frame->from == 0 && (int32_t)(frame->addr - pic.seq) > 0) {
-        output_is(frame->addr, frame->arg & 1);
+    if ((int32_t)(frame->pic.seq - pic.seq) > 0) {
+        output_is(frame->pic.seq, frame->pic.level);
     }
+    return NULL;
 }
 
 bool distkvm_pic_output(int *level)
@@ -98,21 +104,37 @@ bool distkvm_pic_output(int *level)
 
 bool distkvm_pic_acknowledge(int *vector)
 {
-    uint64_t answer;
+    WireFrame answer, request = { .type = WIRE_PIC_ACK };
 
     if (!distkvm || distkvm_is_boot_node()) {
         return false;
     }
-    if (!io_acknowledge(&answer)) {
+    if (!rpc_call(0, &request, WIRE_PIC_VECTOR, &answer)) {
         /* A node is lost, and the guest stops here. */
         *vector = APIC_COMMON(X86_CPU(current_cpu)->apic_state)->spurious_vec &
                   0xff;
         return true;
     }
-    *vector = ACK_VECTOR(answer);
+    *vector = answer.pic_vector.vector;
     /* No change since: still high means that another one waits. */
-    if ((int32_t)(ACK_SEQ(answer) - pic.seq) >= 0) {
-        output_is(ACK_SEQ(answer), ACK_LEVEL(answer));
+    if ((int32_t)(answer.pic_vector.seq - pic.seq) >= 0) {
+        output_is(answer.pic_vector.seq, answer.pic_vector.level);
     }
     return true;
+}
+
+static const FrameService output_service = {
+    .name = "8259's output", .context = FRAME_BQL, .serve = output_serve,
+};
+
+static const FrameService ack_service = {
+    .name = "8259's acknowledge", .context = FRAME_BQL,
+    .check = ack_check, .serve = ack_serve,
+};
+
+void pic_init(void)
+{
+    dispatch_register(WIRE_PIC, &output_service);
+    dispatch_register(WIRE_PIC_ACK, &ack_service);
+    rpc_register_answer(WIRE_PIC_VECTOR);
 }

@@ -23,8 +23,10 @@
 #include "accel/distkvm/clock.h"
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/vmi/lease.h"
+#include "accel/distkvm/vmi/tcg-lock.h"
 #include "accel/distkvm/say.h"
 #include "accel/distkvm/vmi/tsc.h"
+#include "rpc.h"
 #include "accel/distkvm/trace.h"
 
 typedef enum {
@@ -525,13 +527,14 @@ static void name_wait(bool *said, int64_t since_ns, int64_t limit_ms,
 void control_watch(int64_t limit_ms)
 {
     static bool said_io, said_token, said_mirror;
-    CohNodeId node = 0, holder;
+    CohNodeId node = 0, callee = 0, holder;
     int64_t since = mirror_waits_since_ns(&node);
-    int64_t token_since = token_waits_since_ns(&holder);
+    int64_t call_since = rpc_waits_since_ns(&callee);
+    int64_t token_since = tcg_lock_waits_since_ns(&holder);
 
     name_wait(&said_mirror, since, limit_ms, node,
               "acknowledged a change of the memory map or of a local APIC");
-    name_wait(&said_io, io_waits_since_ns(), limit_ms, 0,
+    name_wait(&said_io, call_since, limit_ms, callee,
               "answered a device access");
     name_wait(&said_token, token_since, limit_ms, holder,
               "let go of, or granted, a misaligned LOCK");

@@ -13,6 +13,7 @@
 #include "exec/ramlist.h"
 #include "system/hostmem.h"
 #include "accel/distkvm/node.h"
+#include "accel/distkvm/wire/dispatch.h"
 #include "ram.h"
 
 typedef struct CoherentBlock {
@@ -142,19 +143,7 @@ static bool add_blocks(Mem *mem, Error **errp)
 
 static void frame_in_engine(void *opaque, const WireFrame *frame)
 {
-    switch (frame->type) {
-    case WIRE_IRQ:
-    case WIRE_EOI:
-        irq_frame(frame);
-        break;
-    case WIRE_IO:
-    case WIRE_IO_REPLY:
-        io_frame(frame);
-        break;
-    case WIRE_TOKEN:
-        token_frame(frame);
-        break;
-    }
+    dispatch_frame(frame);
 }
 
 static void peer_lost_in_engine(void *opaque, CohNodeId peer, const char *why)

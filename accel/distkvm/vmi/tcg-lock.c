@@ -1,11 +1,12 @@
 /*
- * distkvm: one misaligned LOCK at a time
+ * distkvm: the split-lock token
  *
- * TCG executes a misaligned locked instruction as a load and a store, with
- * only this node's vCPUs stopped.  A token, kept by node 0, lets one node at
- * a time do so; meanwhile the pages that node owns stay with it, because
- * another node's aligned atomics do not ask for the token.  Waits on vCPU
- * threads only, without the BQL.  Spec: docs/architecture.rst, "LOCK".
+ * TCG executes a misaligned locked instruction (x86's split lock) as a load and
+ * a store, with only this node's vCPUs stopped.  The split-lock token, kept by
+ * node 0, lets one node at a time do so.  Meanwhile the pages that this node
+ * owns stay with it, because another node's aligned atomics do not ask for the
+ * token.  Waits on vCPU threads only, without the BQL.
+ * Spec: docs/architecture.rst, "LOCK".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -20,21 +21,27 @@
 #include "qemu/timer.h"
 #include "system/distkvm.h"
 #include "accel/distkvm/node.h"
+#include "accel/distkvm/wire/dispatch.h"
+#include "tcg-lock.h"
 
+/*
+ * One mutex for all members.  vCPU threads, the engine's thread and the member
+ * thread take it, and hold it while they post a frame, which never waits.
+ */
 static struct {
     QemuMutex lock;
-    QemuCond cond;
-    /* this node; under lock */
-    bool busy;              /* a vCPU of this node is in the step */
+    QemuCond changed;       /* busy, granted or failed                      */
+    /* this node's part */
+    bool busy;              /* a vCPU of this node asks, or is in its step  */
     bool granted;
-    bool failed;
-    int64_t asked_ns;       /* since when it is waited for; 0: it is not */
-    /* node 0; engine thread */
+    bool failed;            /* a node is lost: no grant will come           */
+    int64_t asked_ns;       /* when it was asked for, by get_clock(), or 0  */
+    /* node 0's ledger */
     CohNodeId holder;
-    GQueue waiting;         /* CohNodeId */
+    GQueue waiting;         /* CohNodeId, in the order of their frames      */
 } token;
 
-/* What made the vCPU of this thread step. */
+/* The access that made the vCPU of this thread step. */
 static __thread uint64_t hint_addr;
 static __thread int hint_size;
 static __thread bool pinned;
@@ -45,33 +52,49 @@ void distkvm_atomic_hint(uint64_t addr, int size)
     hint_size = size;
 }
 
-static void __attribute__((constructor)) token_construct(void)
-{
-    qemu_mutex_init(&token.lock);
-    qemu_cond_init(&token.cond);
-    g_queue_init(&token.waiting);
-    token.holder = COH_NODE_NONE;
-}
-
 /* ------------------------------------------------------- node 0's ledger */
 
-static void token_send(CohNodeId to, WireToken what);
+static void token_send(CohNodeId to, WireTokenKind kind)
+{
+    WireFrame frame = { .type = WIRE_TOKEN, .sub = kind };
 
+    engine_post(distkvm->engine, to, &frame);
+}
+
+/* Lock held.  False: no vCPU of this node waits for the token. */
+static bool granted_here(void)
+{
+    if (!token.busy || token.granted) {
+        return token.failed;
+    }
+    token.granted = true;
+    token.asked_ns = 0;
+    qemu_cond_broadcast(&token.changed);
+    return true;
+}
+
+/* Lock held. */
 static void grant_next(void)
 {
-    if (token.holder == COH_NODE_NONE && !g_queue_is_empty(&token.waiting)) {
-        token.holder = GPOINTER_TO_UINT(g_queue_pop_head(&token.waiting));
+    if (token.holder != COH_NODE_NONE || g_queue_is_empty(&token.waiting)) {
+        return;
+    }
+    token.holder = GPOINTER_TO_UINT(g_queue_pop_head(&token.waiting));
+    if (token.holder == distkvm->id) {
+        granted_here();
+    } else {
         token_send(token.holder, WIRE_TOKEN_GRANT);
     }
 }
 
 /*
- * A node asks once, waits, and gives back what it got: else false.  It may ask
- * anew before it gives back: two of its vCPUs do so, and frames may overtake.
+ * A node asks once, waits, and gives back the token that it got: else false.
+ * It may seem to ask anew before it gives back, as frames may overtake each
+ * other.  Lock held.
  */
-static bool ledger(CohNodeId from, WireToken what)
+static bool ledger(CohNodeId from, WireTokenKind kind)
 {
-    if (what == WIRE_TOKEN_TAKE) {
+    if (kind == WIRE_TOKEN_TAKE) {
         if (g_queue_find(&token.waiting, GUINT_TO_POINTER(from))) {
             return false;
         }
@@ -86,91 +109,59 @@ static bool ledger(CohNodeId from, WireToken what)
     return true;
 }
 
-/* False: nobody here waits for it. */
-static bool granted_here(void)
-{
-    QEMU_LOCK_GUARD(&token.lock);
-    if (!token.busy || token.granted) {
-        return token.failed;
-    }
-    token.granted = true;
-    token.asked_ns = 0;
-    qemu_cond_broadcast(&token.cond);
-    return true;
-}
-
-/* The ledger's own node takes part like any other, without a frame. */
-static QemuMutex *ledger_lock(void)
-{
-    static QemuMutex lock;
-    static gsize once;
-
-    if (g_once_init_enter(&once)) {
-        qemu_mutex_init(&lock);
-        g_once_init_leave(&once, 1);
-    }
-    return &lock;
-}
-
-static void token_send(CohNodeId to, WireToken what)
-{
-    WireFrame frame = { .type = WIRE_TOKEN, .sub = what };
-
-    if (to == distkvm->id) {
-        granted_here();
-    } else {
-        engine_post(distkvm->engine, to, &frame);
-    }
-}
-
-static void tell_ledger(WireToken what)
+/* Node 0 takes part like any other node, without a frame.  Lock held. */
+static void tell_ledger(WireTokenKind kind)
 {
     if (distkvm_is_boot_node()) {
-        QEMU_LOCK_GUARD(ledger_lock());
-        ledger(0, what);
+        ledger(distkvm->id, kind);
     } else {
-        token_send(0, what);
+        token_send(0, kind);
     }
 }
 
-void token_frame(const WireFrame *frame)
+static const char *serve(const WireFrame *frame)
 {
-    bool asked;
+    bool in_turn;
 
-    if (frame->sub == WIRE_TOKEN_GRANT) {
-        asked = granted_here();
-    } else {
-        QEMU_LOCK_GUARD(ledger_lock());
-        asked = ledger(frame->from, frame->sub);
-    }
-    if (!asked) {
-        member_expel(frame->from, "it sent a token's message out of turn");
-    }
-}
-
-int64_t token_waits_since_ns(CohNodeId *node)
-{
-    /* Node 0 knows which node has it; others ask node 0. */
-    *node = 0;
-    if (distkvm_is_boot_node()) {
-        QEMU_LOCK_GUARD(ledger_lock());
-        *node = token.holder == COH_NODE_NONE ? 0 : token.holder;
-    }
     QEMU_LOCK_GUARD(&token.lock);
+    in_turn = frame->sub == WIRE_TOKEN_GRANT ? granted_here()
+                                             : ledger(frame->from, frame->sub);
+    return in_turn ? NULL : "a split-lock token out of turn";
+}
+
+static const FrameService token_service = {
+    .name = "split-lock token", .context = FRAME_NOW, .serve = serve,
+};
+
+int64_t tcg_lock_waits_since_ns(CohNodeId *node)
+{
+    /* Node 0 knows which node has the token; others ask node 0. */
+    QEMU_LOCK_GUARD(&token.lock);
+    *node = distkvm_is_boot_node() && token.holder != COH_NODE_NONE
+            ? token.holder : 0;
     return token.asked_ns;
 }
 
-void token_fail(void)
+void tcg_lock_fail(void)
 {
     QEMU_LOCK_GUARD(&token.lock);
     token.failed = true;
     token.asked_ns = 0;
-    qemu_cond_broadcast(&token.cond);
+    qemu_cond_broadcast(&token.changed);
+}
+
+void tcg_lock_init(void)
+{
+    qemu_mutex_init(&token.lock);
+    qemu_cond_init(&token.changed);
+    g_queue_init(&token.waiting);
+    token.holder = COH_NODE_NONE;
+    dispatch_register(WIRE_TOKEN, &token_service);
 }
 
 /* ------------------------------------------------------------- the step */
 
-/* Where the RAM is that an access touches at @addr, or NULL. */
+/* The host address of guest RAM at @addr, or NULL. */
 static uint8_t *ram_at(CPUState *cpu, uint64_t addr)
 {
     void *host = NULL;
@@ -206,18 +197,15 @@ void distkvm_atomic_begin(CPUState *cpu)
     if (!distkvm || !control_is_formed()) {
         return;
     }
-    WITH_QEMU_LOCK_GUARD(&token.lock) {
-        while (token.busy && !token.failed) {
-            qemu_cond_wait(&token.cond, &token.lock);
-        }
-        token.busy = true;
-        token.asked_ns = token.failed ? 0 : get_clock();
+    QEMU_LOCK_GUARD(&token.lock);
+    while (token.busy && !token.failed) {
+        qemu_cond_wait(&token.changed, &token.lock);
     }
+    token.busy = true;
+    token.asked_ns = token.failed ? 0 : get_clock();
     tell_ledger(WIRE_TOKEN_TAKE);
-    WITH_QEMU_LOCK_GUARD(&token.lock) {
-        while (!token.granted && !token.failed) {
-            qemu_cond_wait(&token.cond, &token.lock);
-        }
+    while (!token.granted && !token.failed) {
+        qemu_cond_wait(&token.changed, &token.lock);
     }
 }
 
@@ -231,10 +219,9 @@ void distkvm_atomic_end(CPUState *cpu)
         pinned = false;
         engine_pin(distkvm->engine, false);
     }
-    WITH_QEMU_LOCK_GUARD(&token.lock) {
-        token.granted = false;
-        token.busy = false;
-        qemu_cond_broadcast(&token.cond);
-    }
+    QEMU_LOCK_GUARD(&token.lock);
+    token.granted = false;
+    token.busy = false;
+    qemu_cond_broadcast(&token.changed);
     tell_ledger(WIRE_TOKEN_RELEASE);
 }

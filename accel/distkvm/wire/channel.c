@@ -14,7 +14,7 @@
 
 #define LENGTH_BYTES 4
 #define READ_BYTES 16384
-/* Of what is sent and not taken: more than all ROMs of a machine. */
+/* Bytes of messages that wait to be sent: more than all ROMs of a machine. */
 #define OUT_BYTES_MAX (256u << 20)
 
 struct Channel {
@@ -213,7 +213,7 @@ Channel *channel_new(QIOChannel *ioc, GMainContext *context,
     return c;
 }
 
-/* No source of it runs any more; what carried the messages is the caller's. */
+/* No source of it runs any more; its QIOChannel is the caller's. */
 static void channel_stop(Channel *c)
 {
     c->freed = true;

@@ -2,7 +2,7 @@
  * distkvm: JSON messages over a QIOChannel
  *
  * A message is a JSON object of at most CHANNEL_MESSAGE_MAX bytes behind its
- * length, four bytes, big-endian.  Knows nothing of what messages mean.
+ * length, four bytes, big-endian.  Knows nothing of the meaning of messages.
  * Callbacks run in the context given at creation.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -33,9 +33,10 @@ Channel *channel_new(QIOChannel *ioc, GMainContext *context,
 /* In the context's thread, also from within a callback. */
 void channel_free(Channel *c);
 /*
- * From within a callback: give back what carries the messages, at the end of
- * one.  The channel is gone then.  NULL if there is more behind that message,
- * or what was sent has not left yet; the channel still must be freed.
+ * From within a callback, at the end of a message: give back the QIOChannel that
+ * carries the messages.  The channel is gone then.  NULL if there are bytes
+ * behind that message, or messages that have not left yet; the channel still
+ * must be freed.
  */
 QIOChannel *channel_steal(Channel *c);
 /* Messages are handled before those of other channels. */
@@ -45,7 +46,7 @@ void channel_send(Channel *c, const QDict *message);
 /* The peer is proved: full-sized messages from now on. */
 void channel_set_trusted(Channel *c);
 void channel_set_opaque(Channel *c, void *opaque);
-/* What a peer said, as it may be shown: it cannot command a terminal; g_free. */
+/* Text of a peer, made fit to be shown: no terminal obeys it; g_free. */
 char *channel_printable(const char *text);
 
 #endif

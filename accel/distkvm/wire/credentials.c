@@ -1,5 +1,5 @@
 /*
- * distkvm: what this node proves itself with, and asks of others
+ * distkvm: credentials, this node's own and those it asks for
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -1,5 +1,5 @@
 /*
- * distkvm: what this node proves itself with, and asks of others
+ * distkvm: credentials, this node's own and those it asks for
  *
  * QEMU's own credentials (tls-creds-psk, tls-creds-x509), as migration and NBD
  * take them.  A node dials some peers and is dialed by others, so it needs

@@ -30,8 +30,8 @@ void page_list_put(uint8_t *list, unsigned n, const PageListItem *item)
 bool page_list_is_valid(const WireFrame *frame)
 {
     return (frame->sub == COH_EV_GETS || frame->sub == COH_EV_GETM) &&
-           frame->arg < PAGE_LIST_MAX &&
-           frame->len == frame->arg * PAGE_LIST_ITEM_BYTES;
+           frame->coh.more < PAGE_LIST_MAX &&
+           frame->len == frame->coh.more * PAGE_LIST_ITEM_BYTES;
 }
 
 PageListItem page_list_get(const WireFrame *frame, unsigned n)

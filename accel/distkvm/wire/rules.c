@@ -1,5 +1,5 @@
 /*
- * distkvm: who may say what
+ * distkvm: the rules of which node may send which frame or message
  *
  * Pure.  Spec: docs/wire-format.rst, "Rules".
  *
@@ -16,8 +16,6 @@
 
 #define KIB (1u << 10)
 #define MIB (1u << 20)
-#define IO_BYTES 8
-#define IO_SUB_MAX (WIRE_IO_WRITE | WIRE_IO_PORT | WIRE_IO_ACK)
 
 typedef struct Rule {
     const char *message;        /* a control message's type; NULL: a frame */
@@ -39,13 +37,13 @@ static const Rule rules[] = {
           0, WIRE_PAYLOAD_MAX),
     FRAME(WIRE_IRQ, WIRE_IRQ_FIXED, WIRE_IRQ_MCE, ANY, ANY, PHASE_JOINED,
           0, 0),
-    FRAME(WIRE_IRQ, WIRE_IRQ_PIC, WIRE_IRQ_PIC, BOOT, FOLLOWER,
-          PHASE_JOINED, 0, 0),
     FRAME(WIRE_EOI, 0, 0, FOLLOWER, BOOT, PHASE_FORMED, 0, 0),
-    FRAME(WIRE_IO, 0, IO_SUB_MAX, FOLLOWER, BOOT, PHASE_JOINED,
-          IO_BYTES, IO_BYTES),
-    FRAME(WIRE_IO_REPLY, 0, IO_SUB_MAX, BOOT, FOLLOWER, PHASE_JOINED,
-          IO_BYTES, IO_BYTES),
+    FRAME(WIRE_IO, WIRE_IO_READ, WIRE_IO_WRITE, FOLLOWER, BOOT, PHASE_JOINED,
+          0, 0),
+    FRAME(WIRE_IO_REPLY, 0, 0, BOOT, FOLLOWER, PHASE_JOINED, 0, 0),
+    FRAME(WIRE_PIC, 0, 0, BOOT, FOLLOWER, PHASE_JOINED, 0, 0),
+    FRAME(WIRE_PIC_ACK, 0, 0, FOLLOWER, BOOT, PHASE_JOINED, 0, 0),
+    FRAME(WIRE_PIC_VECTOR, 0, 0, BOOT, FOLLOWER, PHASE_JOINED, 0, 0),
     FRAME(WIRE_TOKEN, WIRE_TOKEN_TAKE, WIRE_TOKEN_TAKE, FOLLOWER, BOOT,
           PHASE_FORMED, 0, 0),
     FRAME(WIRE_TOKEN, WIRE_TOKEN_GRANT, WIRE_TOKEN_GRANT, BOOT, FOLLOWER,
@@ -55,7 +53,7 @@ static const Rule rules[] = {
     FRAME(WIRE_PING, WIRE_PING_ASK, WIRE_PING_ANSWER, ANY, ANY, PHASE_KNOWN,
           WIRE_PAYLOAD_MAX, WIRE_PAYLOAD_MAX),
     FRAME(WIRE_LATE, WIRE_LATE_MISSED, WIRE_LATE_AT_IT, ANY, ANY,
-          PHASE_JOINED, sizeof(CohNodeSet), sizeof(CohNodeSet)),
+          PHASE_JOINED, 0, 0),
 
     /* joining */
     { "hello", .from = ANY, .to = ANY, .too_late = PHASE_KNOWN,
@@ -169,4 +167,40 @@ const char *rules_message(const char *type, size_t len, CohNodeId from,
         }
     }
     return "a message of an unknown type";
+}
+
+bool rules_know_frame(uint8_t type)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(rules); i++) {
+        if (!rules[i].message && rules[i].type == type) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool rules_frame_row(unsigned n, FrameRule *row)
+{
+    static const char *const roles[] = {
+        [BOOT] = "B", [FOLLOWER] = "F", [ANY] = "A",
+    };
+    static const char *const phases[] = {
+        [PHASE_GREETING] = "greeting", [PHASE_KNOWN] = "known",
+        [PHASE_JOINED] = "joined", [PHASE_FORMED] = "formed",
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rules); i++) {
+        const Rule *rule = &rules[i];
+
+        if (!rule->message && !n--) {
+            *row = (FrameRule) {
+                .type = rule->type, .kind_min = rule->sub_min,
+                .kind_max = rule->sub_max, .from = roles[rule->from],
+                .to = roles[rule->to], .phase = phases[rule->phase],
+                .len_min = rule->len_min, .len_max = rule->len_max,
+            };
+            return true;
+        }
+    }
+    return false;
 }

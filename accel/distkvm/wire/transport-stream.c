@@ -4,9 +4,9 @@
  * One connection for each pair of nodes and lane, of TCP or of a Unix socket,
  * with TLS inside or without; membership has made it and proved its other end.
  * Frames that leave together are a bunch, behind its length of four bytes,
- * little-endian.  What arrives is read in large pieces, and what leaves goes
- * with one system call for each bunch, also under TLS, whose records are
- * gathered here.  Engine thread only, no locks.
+ * little-endian.  Bytes are read in large pieces, and leave with one system
+ * call for each bunch, also under TLS, whose records are gathered here.  Engine
+ * thread only, no locks.
  * Spec: docs/architecture.rst, "Transport"; docs/wire-format.rst.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -55,7 +55,7 @@ typedef struct StreamPeer {
     size_t in_len;
     uint8_t *bunch;             /* to be sent, behind its length */
     size_t bunch_len;           /* with LENGTH_BYTES; 0: nothing */
-    GByteArray *out;            /* what the socket has not taken yet */
+    GByteArray *out;            /* bytes that the socket has not taken */
 } StreamPeer;
 
 struct TransportStream {
@@ -98,7 +98,7 @@ static void set_interest(StreamPeer *peer, bool writes_wait)
 
 /* -------------------------------------------------------------- sending */
 
-/* What the socket takes of @buf now; 0 if nothing, -1 if it is gone. */
+/* Bytes of @buf that the socket takes now; 0: none, -1: it is gone. */
 static ssize_t socket_send(StreamPeer *peer, const void *buf, size_t len)
 {
     ssize_t sent = RETRY_ON_EINTR(send(peer->fd, buf, len,
@@ -111,7 +111,7 @@ static ssize_t socket_send(StreamPeer *peer, const void *buf, size_t len)
     return MAX(sent, 0);
 }
 
-/* Send what waits; what still waits goes when there is room. */
+/* Send bytes that wait; the rest goes when there is room. */
 static void flush_out(StreamPeer *peer)
 {
     ssize_t sent;
@@ -279,7 +279,7 @@ static ssize_t tls_pull(char *buf, size_t len, void *opaque, Error **errp)
     return len;
 }
 
-/* As socket_receive(), of what TLS has decrypted. */
+/* As socket_receive(), of decrypted bytes. */
 static ssize_t tls_receive(StreamPeer *peer, uint8_t *buf, size_t len)
 {
     size_t have = 0;
@@ -304,7 +304,7 @@ static ssize_t tls_receive(StreamPeer *peer, uint8_t *buf, size_t len)
     return have;
 }
 
-/* Hand on what is whole; what is not waits for the rest. */
+/* Hand on whole bunches; an incomplete one waits for its rest. */
 static bool take_bunches(StreamPeer *peer)
 {
     size_t at = 0;

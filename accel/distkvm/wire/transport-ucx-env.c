@@ -1,5 +1,5 @@
 /*
- * distkvm: what UCX finds in its environment
+ * distkvm: the environment that UCX finds
  *
  * UCX reads most of its settings there, once, while it is being loaded.  So
  * they are made before threads run: setenv() and getenv() of two threads
@@ -121,8 +121,8 @@ bool transport_ucx_prepare(const char *host, Error **errp)
 }
 
 /*
- * UCX gives its group the right to open a segment, and tells nobody which it
- * has made; the kernel lists them.
+ * UCX gives its group the right to open a segment, and has no call that lists
+ * its segments; the kernel has.
  */
 void transport_shm_guard(void)
 {

@@ -350,7 +350,7 @@ static ucs_status_t ucx_received(void *arg, const void *header,
         t->listener->frames(t->opaque, peer->id, (uint8_t *)data + HEAD_BYTES,
                             len - HEAD_BYTES);
     } else {
-        /* Nobody can be blamed for it. */
+        /* No node can be blamed for it. */
         trace_distkvm_bad_frame(len);
     }
     return UCS_OK;
@@ -499,7 +499,7 @@ static ucs_status_t ucx_open(TransportUcx *t)
     return status;
 }
 
-/* @tls: what UCX may use; NULL: as it or its environment chooses. */
+/* @tls: transports that UCX may use; NULL: as it or its environment chooses. */
 static Transport *ucx_new(const char *tls, const TransportListener *listener,
                           void *opaque, Error **errp)
 {

@@ -1,12 +1,12 @@
 /*
  * distkvm: how frames travel
  *
- * An ops table, so that nobody above knows UCX or sockets.  Frames to one peer
+ * An ops table, so that no part above knows UCX or sockets.  Frames to one peer
  * may overtake one another; none is lost or repeated while the peer lives.
- * What arrives is known to come from the peer it is said to come from: by the
- * connection, or by a cookie that only that peer was given.
+ * The sender of a frame is proved by its connection, or by a cookie that only
+ * that peer was given.
  * Every call but transport creation is made by the engine thread; no locks.
- * Knows nothing of what a frame means.
+ * Knows nothing of the meaning of a frame.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -18,7 +18,7 @@
 
 typedef struct Transport Transport;
 
-/* Bytes that prove to a node who sends to it; random, for each ordered pair. */
+/* Bytes that prove the sender to a node; random, for each ordered pair. */
 #define COOKIE_BYTES 16
 
 typedef struct Cookie {
@@ -60,16 +60,16 @@ typedef struct TransportOps {
      * to go in one message.
      */
     void (*cork)(Transport *t, bool cork);
-    /* What waits for @peer goes now. */
+    /* Send now the frames that wait for @peer. */
     void (*push)(Transport *t, CohNodeId peer);
-    /* Receive and send what is ready; true if there was anything. */
+    /* Receive and send whatever is ready; true if there was any. */
     bool (*poll)(Transport *t);
     /* A descriptor that becomes readable when poll() has work, once armed. */
     int (*wait_fd)(Transport *t);
     /* False if there is work already: poll again instead of sleeping. */
     bool (*arm)(Transport *t);
     void (*disconnect)(Transport *t, CohNodeId peer);
-    /* What leads to @peer, as "shm", "tls", "stream" or "tcp"; g_free. */
+    /* The way to @peer, as "shm", "tls", "stream" or "tcp"; g_free. */
     char *(*describe)(Transport *t, CohNodeId peer);
     void (*destroy)(Transport *t);
 } TransportOps;
@@ -89,16 +89,16 @@ TransportNew transport_shm_new;
 TransportNew transport_stream_new;
 
 /*
- * What UCX is told through the environment, and is told only once: before
- * threads run.  @host: this node's own address, of "ucx" (NULL: of "shm").  False
- * and @errp if no interface has it.
+ * Set the environment that UCX reads once: before threads run.  @host: this
+ * node's own address, of "ucx" (NULL: of "shm").  False and @errp if no
+ * interface has it.
  */
 bool transport_ucx_prepare(const char *host, Error **errp);
-/* "none" if UCX is not loaded; others than the same do not go together. */
+/* "none" if UCX is not loaded.  Nodes need the same version. */
 const char *transport_ucx_version(void);
 /*
- * Leave this process's segments to its user alone, which UCX does not.  From
- * time to time, as it makes more of them.  Any thread.
+ * Take the group's right to open this process's segments, which UCX gives.
+ * To be called again and again, as UCX makes more of them.  Any thread.
  */
 void transport_shm_guard(void);
 

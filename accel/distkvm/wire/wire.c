@@ -6,110 +6,110 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "pack.h"
 #include "wire.h"
 
 #define WIRE_MAGIC 0x4b44 /* "DK" */
-#define WIRE_FLAG_ZERO 0x01
+#define BEHIND_HEAD_MAX (WIRE_BODY_MAX + WIRE_PAYLOAD_MAX)
 
-/* Offsets in the head; docs/wire-format.rst has the same table. */
-enum {
-    AT_MAGIC = 0,       /* 2 */
-    AT_VERSION = 2,     /* 1 */
-    AT_TYPE = 3,        /* 1 */
-    AT_SUB = 4,         /* 1 */
-    AT_FLAGS = 5,       /* 1 */
-    AT_FROM = 6,        /* 2 */
-    AT_REQUESTER = 8,   /* 2 */
-    AT_ACKS = 10,       /* 2 */
-    AT_LEN = 12,        /* 4 */
-    AT_ADDR = 16,       /* 8 */
-    AT_ID = 24,         /* 8 */
-    AT_CLOCK = 32,      /* 8 */
-    AT_EPOCH = 40,      /* 4 */
-    AT_ARG = 44,        /* 4 */
+/* As on the wire: the head is written and read for every frame. */
+typedef struct Head {
+    uint16_t magic;
+    uint8_t version;
+    uint8_t type;
+    uint8_t kind;
+    uint8_t zero;
+    uint16_t from;
+    uint32_t len;
+    uint32_t epoch;
+    uint64_t clock;
+} Head;
+
+G_STATIC_ASSERT(sizeof(Head) == WIRE_HEAD_BYTES);
+
+#define BOUND(member, least, most, text_) \
+    { .name = #member, .bytes = sizeof(((Head *)0)->member), .count = 1, \
+      .at = offsetof(Head, member), .min = least, .max = most, .text = text_ }
+
+static const WireField head_fields[] = {
+    BOUND(magic, WIRE_MAGIC, WIRE_MAGIC, "\"DK\""),
+    BOUND(version, WIRE_VERSION, WIRE_VERSION, "raised by any change"),
+    BOUND(type, WIRE_INVALID + 1, WIRE__MAX - 1, "of the body, see below"),
+    BOUND(kind, 0, UINT64_MAX, "by the type"),
+    { .bytes = 1, .count = 1 },
+    BOUND(from, 0, COH_NODES_MAX - 1, "number of the sending node"),
+    BOUND(len, 0, BEHIND_HEAD_MAX, "bytes of body and payload"),
+    BOUND(epoch, 0, UINT64_MAX, "guest resets so far"),
+    BOUND(clock, 0, UINT64_MAX, "the sender's guest time in ns, signed"),
 };
 
-static void put(uint8_t *at, unsigned bytes, uint64_t value)
+static const WireLayout head_layout = {
+    .name = "head", .text = "Begins every frame.", .fields = head_fields,
+    .n = G_N_ELEMENTS(head_fields),
+};
+
+const WireLayout *wire_head_layout(void)
 {
-    for (unsigned i = 0; i < bytes; i++) {
-        at[i] = value >> (8 * i);
-    }
+    return &head_layout;
 }
 
-static uint64_t get(const uint8_t *at, unsigned bytes)
+size_t wire_encode(const WireFrame *frame, uint8_t front[WIRE_FRONT_MAX])
 {
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < bytes; i++) {
-        value |= (uint64_t)at[i] << (8 * i);
-    }
-    return value;
-}
-
-void wire_encode_head(const WireFrame *frame, uint8_t head[WIRE_HEAD_BYTES])
-{
-    put(head + AT_MAGIC, 2, WIRE_MAGIC);
-    put(head + AT_VERSION, 1, WIRE_VERSION);
-    put(head + AT_TYPE, 1, frame->type);
-    put(head + AT_SUB, 1, frame->sub);
-    put(head + AT_FLAGS, 1, frame->zero ? WIRE_FLAG_ZERO : 0);
-    put(head + AT_FROM, 2, frame->from);
-    put(head + AT_REQUESTER, 2, frame->requester);
-    put(head + AT_ACKS, 2, (uint16_t)frame->acks);
-    put(head + AT_LEN, 4, frame->len);
-    put(head + AT_ADDR, 8, frame->addr);
-    put(head + AT_ID, 8, frame->id);
-    put(head + AT_CLOCK, 8, frame->clock_ns);
-    put(head + AT_EPOCH, 4, frame->epoch);
-    put(head + AT_ARG, 4, frame->arg);
-}
-
-bool wire_decode(const void *buf, size_t len, WireFrame *frame)
-{
-    const uint8_t *head = buf;
-    uint8_t flags;
-
-    if (len < WIRE_HEAD_BYTES || len > WIRE_FRAME_MAX) {
-        return false;
-    }
-    flags = get(head + AT_FLAGS, 1);
-    *frame = (WireFrame) {
-        .type = get(head + AT_TYPE, 1),
-        .sub = get(head + AT_SUB, 1),
-        .from = get(head + AT_FROM, 2),
-        .requester = get(head + AT_REQUESTER, 2),
-        .acks = (int16_t)get(head + AT_ACKS, 2),
-        .zero = flags & WIRE_FLAG_ZERO,
-        .len = get(head + AT_LEN, 4),
-        .addr = get(head + AT_ADDR, 8),
-        .id = get(head + AT_ID, 8),
-        .clock_ns = get(head + AT_CLOCK, 8),
-        .epoch = get(head + AT_EPOCH, 4),
-        .arg = get(head + AT_ARG, 4),
-        .payload = head + WIRE_HEAD_BYTES,
+    size_t body = wire_pack_body(frame, front + WIRE_HEAD_BYTES);
+    const Head head = {
+        .magic = WIRE_MAGIC, .version = WIRE_VERSION, .type = frame->type,
+        .kind = frame->sub, .from = frame->from, .len = body + frame->len,
+        .epoch = frame->epoch, .clock = frame->clock_ns,
     };
-    return get(head + AT_MAGIC, 2) == WIRE_MAGIC &&
-           get(head + AT_VERSION, 1) == WIRE_VERSION &&
-           frame->type > WIRE_INVALID && frame->type < WIRE__MAX &&
-           !(flags & ~WIRE_FLAG_ZERO) &&
-           frame->from < COH_NODES_MAX &&
-           frame->len == len - WIRE_HEAD_BYTES;
+
+    wire_pack(head_fields, G_N_ELEMENTS(head_fields), &head, front);
+    return WIRE_HEAD_BYTES + body;
 }
 
 bool wire_next(const uint8_t **buf, size_t *len, WireFrame *frame)
 {
-    size_t payload, whole;
+    size_t at = 0, body = 0;
+    Head head;
 
-    if (*len < WIRE_HEAD_BYTES) {
+    if (!wire_unpack(head_fields, G_N_ELEMENTS(head_fields), *buf, *len, &at,
+                     &head) ||
+        head.len > *len - at) {
         return false;
     }
-    payload = get(*buf + AT_LEN, 4);
-    whole = WIRE_HEAD_BYTES + payload;
-    if (payload > WIRE_PAYLOAD_MAX || whole > *len ||
-        !wire_decode(*buf, whole, frame)) {
+    *frame = (WireFrame) {
+        .type = head.type, .sub = head.kind, .from = head.from,
+        .epoch = head.epoch, .clock_ns = head.clock,
+    };
+    if (!wire_unpack_body(frame, *buf + at, head.len, &body) ||
+        head.len - body > WIRE_PAYLOAD_MAX) {
         return false;
     }
-    *buf += whole;
-    *len -= whole;
+    frame->len = head.len - body;
+    frame->payload = *buf + at + body;
+    *buf += at + head.len;
+    *len -= at + head.len;
     return true;
+}
+
+bool wire_decode(const void *buf, size_t len, WireFrame *frame)
+{
+    const uint8_t *at = buf;
+
+    return wire_next(&at, &len, frame) && !len;
+}
+
+uint64_t wire_address(const WireFrame *frame)
+{
+    switch (frame->type) {
+    case WIRE_COH:
+        return frame->coh.page;
+    case WIRE_LATE:
+        return frame->late.page;
+    case WIRE_IO:
+        return frame->io.addr;
+    case WIRE_IRQ:
+        return frame->irq.vector;
+    default:
+        return 0;
+    }
 }

@@ -1,91 +1,59 @@
 /*
  * distkvm: frames, the bytes between nodes
  *
- * A frame is a fixed little-endian head and an optional payload.  Decoding
- * checks every bound and trusts nothing.  Knows neither sockets nor UCX nor
- * what a page means.  Spec: docs/wire-format.rst.
+ * A frame is a head, which all have, a body, which its type has (body.h), and a
+ * payload.  Decoding checks every bound and trusts nothing.  Knows neither
+ * sockets nor UCX nor the meaning of a page.
+ * Spec: docs/wire-format.rst, docs/wire-frames.rst.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #ifndef DISTKVM_WIRE_H
 #define DISTKVM_WIRE_H
 
-#include "accel/distkvm/core/coh-types.h"
+#include "body.h"
 
-/* Raised by any change of frames or of what they mean. */
-#define WIRE_VERSION 5
-#define WIRE_HEAD_BYTES 48
+/* Raised by any change of frames or of their meaning. */
+#define WIRE_VERSION 6
+#define WIRE_HEAD_BYTES 24
 #define WIRE_PAYLOAD_MAX COH_PAGE_SIZE
-#define WIRE_FRAME_MAX (WIRE_HEAD_BYTES + WIRE_PAYLOAD_MAX)
+/* A head and a body, and with them a payload: as much as can be. */
+#define WIRE_FRONT_MAX (WIRE_HEAD_BYTES + WIRE_BODY_MAX)
+#define WIRE_FRAME_MAX (WIRE_FRONT_MAX + WIRE_PAYLOAD_MAX)
 /*
- * Frames that travel together, one behind the other: four pages.  Twice what
- * UCX's transports send at once, unless told otherwise, but over TCP a message
- * costs more than a page; of more the first would wait too long for the last.
+ * Bytes of frames that travel together: four pages.  More than UCX's default
+ * segment, yet cheaper over TCP; with more, the first page waits too long.
  */
 #define WIRE_BUNCH_MAX 16600
 
-typedef enum {
-    WIRE_INVALID,
-    WIRE_COH,       /* @sub: CohEventType; @addr: page                      */
-    WIRE_IRQ,       /* @sub: WireIrq; @arg: vCPU index; @addr: vector       */
-    WIRE_EOI,       /* @arg: vector of a level interrupt                    */
-    WIRE_IO,        /* access to a device: @addr, @sub flags, @arg vCPU     */
-    WIRE_IO_REPLY,  /* @id of the access, @arg MemTxResult, data in payload */
-    WIRE_TOKEN,     /* @sub: WireToken, of misaligned LOCKs                 */
-    WIRE_PING,      /* @sub: WirePing; shows that frames pass this lane     */
-    WIRE_LATE,      /* @sub: WireLate; @addr: page; the payload names the   */
-                    /* nodes that have done their part                      */
-    WIRE__MAX
-} WireType;
-
-typedef enum {
-    WIRE_IRQ_FIXED = 1, /* @addr: vector, bit 8 set if level-triggered      */
-    WIRE_IRQ_INIT,
-    WIRE_IRQ_SIPI,      /* @addr: start-up vector                           */
-    WIRE_IRQ_NMI,
-    WIRE_IRQ_SMI,
-    WIRE_IRQ_MCE,
-    WIRE_IRQ_PIC,       /* the 8259's output: @arg: level, @addr: its number */
-} WireIrq;
-
-typedef enum {
-    WIRE_TOKEN_TAKE = 1,
-    WIRE_TOKEN_GRANT,
-    WIRE_TOKEN_RELEASE,
-} WireToken;
-
-typedef enum {
-    WIRE_PING_ASK = 1,
-    WIRE_PING_ANSWER,   /* with the same payload; @arg: 1 if it woke the lane */
-} WirePing;
-
-typedef enum {
-    WIRE_LATE_MISSED = 1,   /* to its home: the page does not come          */
-    WIRE_LATE_AT_IT,        /* back: it is being served                     */
-} WireLate;
-
-#define WIRE_IO_WRITE   0x01
-#define WIRE_IO_PORT    0x02
-#define WIRE_IO_ACK     0x04    /* interrupt acknowledge; nothing else set */
-
 typedef struct WireFrame {
     uint8_t type;           /* WireType                                     */
-    uint8_t sub;
+    uint8_t sub;            /* kind, by the type                            */
     CohNodeId from;
-    CohNodeId requester;
-    int16_t acks;
-    bool zero;              /* the payload, a page, is all zero: left out   */
     uint32_t epoch;         /* counts resets of the guest                   */
-    uint32_t arg;
-    uint64_t addr;
-    uint64_t id;
     int64_t clock_ns;       /* the sender's guest time                      */
+    union {                 /* body, by the type                            */
+        WireCoh coh;
+        WireIrq irq;
+        WireEoi eoi;
+        WireIo io;
+        WireIoReply io_reply;
+        WirePing ping;
+        WireLate late;
+        WirePic pic;
+        WirePicAck pic_ack;
+        WirePicVector pic_vector;
+        uint64_t call;      /* of a call, and of its answer                 */
+    };
     uint32_t len;           /* bytes of payload                             */
     const void *payload;    /* into the caller's buffer                     */
 } WireFrame;
 
-/* Write the head of @frame; the payload, if any, follows it on the wire. */
-void wire_encode_head(const WireFrame *frame, uint8_t head[WIRE_HEAD_BYTES]);
+/*
+ * Write head and body of @frame, and return their bytes; the payload, if any,
+ * follows them on the wire.
+ */
+size_t wire_encode(const WireFrame *frame, uint8_t front[WIRE_FRONT_MAX]);
 
 /*
  * Read a frame of @len bytes at @buf.  False if it is malformed; @frame then
@@ -95,8 +63,17 @@ bool wire_decode(const void *buf, size_t len, WireFrame *frame);
 
 /*
  * Read the first of the frames in the *@len bytes at *@buf, and move both
- * behind it.  False if it is malformed; what follows cannot be found then.
+ * behind it.  False if it is malformed; the frames behind it are unknown then.
  */
 bool wire_next(const uint8_t **buf, size_t *len, WireFrame *frame);
+
+/* The page, address, or vector that @frame is about, else 0: for traces. */
+uint64_t wire_address(const WireFrame *frame);
+/* The body of @frame alone, by its type; for wire.c. */
+size_t wire_pack_body(const WireFrame *frame, uint8_t *bytes);
+bool wire_unpack_body(WireFrame *frame, const uint8_t *bytes, size_t len,
+                      size_t *used);
+/* Of every frame. */
+const WireLayout *wire_head_layout(void);
 
 #endif

@@ -21,11 +21,13 @@
 #include "qemu/bswap.h"
 #include "qemu/module.h"
 #include "qom/object_interfaces.h"
+#include "accel/distkvm/wire/page-list.h"
 #include "accel/distkvm/wire/rules.h"
 #include "accel/distkvm/wire/credentials.h"
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/cluster/door.h"
 #include "accel/distkvm/wire/page-list.h"
+#include "accel/distkvm/engine/engine.h"
 
 #define BATCH_BYTES (48 * 1024)
 #define PEER 1
@@ -63,9 +65,9 @@ static void read_frame(const WireFrame *frame)
 {
     uint64_t sum = rules_frame(frame, below(3), below(PHASE_FORMED + 1)) != 0;
 
-    if (frame->type == WIRE_COH && frame->arg &&
+    if (frame->type == WIRE_COH && frame->coh.more &&
         page_list_is_valid(frame)) {
-        for (unsigned n = 0; n < frame->arg; n++) {
+        for (unsigned n = 0; n < frame->coh.more; n++) {
             sum += page_list_get(frame, n).page;
         }
     } else if (frame->type == WIRE_COH) {
@@ -118,17 +120,25 @@ static size_t put_frame(uint8_t *at)
 {
     static const unsigned lengths[] = { 0, 0, 0, 8, 16, 24, 32, 300, 4096 };
     WireFrame frame = {
-        .type = 1 + below(WIRE__MAX), .sub = below(24), .from = below(3),
-        .requester = below(3), .acks = below(9), .arg = below(4) ? 0 : below(6),
-        .addr = below(1 << 20), .id = any(), .len = lengths[below(9)],
+        .type = 1 + below(WIRE__MAX - 1), .sub = below(24), .from = below(3),
+        .len = lengths[below(9)],
     };
+    size_t front;
 
-    frame.len = frame.arg ? frame.arg * 16 : frame.len;
-    wire_encode_head(&frame, at);
-    for (unsigned i = 0; i < frame.len; i += 4) {
-        stl_le_p(at + WIRE_HEAD_BYTES + i, any());
+    /* Any body; members with bounds are mostly within them. */
+    for (unsigned i = 0; i < sizeof(frame.io); i++) {
+        ((uint8_t *)&frame.io)[i] = below(4) ? below(2) : any();
     }
-    return WIRE_HEAD_BYTES + frame.len;
+    if (frame.type == WIRE_COH) {
+        frame.coh.more = below(4) ? 0 : below(6);
+        frame.len = frame.coh.more ? frame.coh.more * PAGE_LIST_ITEM_BYTES
+                                   : frame.len;
+    }
+    front = wire_encode(&frame, at);
+    for (unsigned i = 0; i < frame.len; i += 4) {
+        stl_le_p(at + front + i, any());
+    }
+    return front + frame.len;
 }
 
 static size_t put_bunch(uint8_t *at)

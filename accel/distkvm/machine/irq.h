@@ -1,0 +1,18 @@
+/*
+ * distkvm: interrupts between nodes
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_IRQ_H
+#define DISTKVM_IRQ_H
+
+#include "hw/core/cpu.h"
+
+/* Serve frames of interrupts.  Main thread, before membership starts. */
+void irq_init(void);
+/* In place of the accelerator's handle_interrupt.  BQL held. */
+void irq_handle_interrupt(CPUState *cpu, int mask);
+/* The accelerator's own @handler, for local vCPUs.  Main thread. */
+void irq_set_local_handler(void (*handler)(CPUState *cpu, int mask));
+
+#endif
