@@ -31,7 +31,7 @@ void distkvm_release_waiters(void)
     smp_mb();
     engine_fail(distkvm->engine);
     io_fail();
-    mirror_fail();
+    replica_fail();
     token_fail();
 }
 

@@ -205,23 +205,23 @@ void control_watch(int64_t limit_ms);
  * Tell all others of a change and count acknowledgements.  BQL held.
  * Returns the change's number.
  */
-uint64_t mirror_broadcast(QDict *message);
-uint64_t mirror_last(void);
+uint64_t replica_publish(QDict *message);
+uint64_t replica_last(void);
 /* Run @fn under no lock when change @seq is acknowledged by all. */
-void mirror_then(uint64_t seq, void (*fn)(void *opaque), void *opaque);
+void replica_then(uint64_t seq, void (*fn)(void *opaque), void *opaque);
 /* The running vCPU waits for its changes before it executes on.  BQL held. */
-void mirror_wait_on_cpu(CPUState *cpu);
-void mirror_acked(CohNodeId from, uint64_t seq);
+void replica_wait_on_cpu(CPUState *cpu);
+void replica_acked(CohNodeId from, uint64_t seq);
 /* Has @node had a map for a while, so that no older access is under way? */
-bool mirror_has_settled(CohNodeId node);
+bool replica_has_settled(CohNodeId node);
 /* Service thread: a change from a peer. */
-void mirror_apply(CohNodeId from, const QDict *message);
-void mirror_fail(void);
+void replica_apply(CohNodeId from, const QDict *message);
+void replica_fail(void);
 /*
  * Since when has the oldest change waited, by get_clock(), and for which node?
  * 0: all is acknowledged.
  */
-int64_t mirror_waits_since_ns(CohNodeId *node);
+int64_t replica_waits_since_ns(CohNodeId *node);
 
 /* ----------------------------------------- machine/irq.c, machine/apic-id.c */
 
@@ -229,7 +229,7 @@ int64_t mirror_waits_since_ns(CohNodeId *node);
 void irq_handle_interrupt(CPUState *cpu, int mask);
 void irq_set_local_handler(void (*handler)(CPUState *cpu, int mask));
 void irq_frame(const WireFrame *frame);
-void apic_mirror_apply(CohNodeId from, const QDict *message);
+void apic_id_apply(CohNodeId from, const QDict *message);
 
 /* -------------------------------------- machine/pic.c: the 8259.  BQL held. */
 
@@ -248,11 +248,11 @@ void io_fail(void);
 /* Since when has the oldest access waited, by get_clock()?  0: none waits. */
 int64_t io_waits_since_ns(void);
 
-void map_init(void);
-void map_apply(const QDict *message);
+void memmap_init(void);
+void memmap_apply(const QDict *message);
 /* Node 0: tell everyone the map as it is. */
-void map_announce(void);
-void map_rom_message(CohNodeId from, const QDict *message);
+void memmap_announce(void);
+void memmap_rom_message(CohNodeId from, const QDict *message);
 
 /* ------------------------------ vmi/tcg-code.c, vmi/tcg-lock.c: TCG's needs */
 

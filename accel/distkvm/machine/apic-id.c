@@ -66,13 +66,13 @@ void distkvm_apic_changed(void *opaque)
     qdict_put_int(message, "svr", now.svr);
     qdict_put_int(message, "lint0", now.lint0);
     qdict_put_int(message, "lint1", now.lint1);
-    mirror_broadcast(message);
+    replica_publish(message);
     if (cpu == current_cpu) {
-        mirror_wait_on_cpu(cpu);
+        replica_wait_on_cpu(cpu);
     }
 }
 
-void apic_mirror_apply(CohNodeId from, const QDict *message)
+void apic_id_apply(CohNodeId from, const QDict *message)
 {
     CPUState *cpu = qemu_get_cpu(qdict_get_try_int(message, "cpu", -1));
     APICCommonState *s;

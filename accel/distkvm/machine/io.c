@@ -220,7 +220,7 @@ static void serve_in_service(void *opaque)
     bool to_ram = !(req->frame.sub & (WIRE_IO_PORT | WIRE_IO_ACK)) &&
                   !is_for_device(req->frame.addr, req->frame.acks);
 
-    if (to_ram && mirror_has_settled(req->frame.from)) {
+    if (to_ram && replica_has_settled(req->frame.from)) {
         member_expel(req->frame.from, "it sent a device access to RAM or a"
                      " local APIC");
         g_free(req);
@@ -243,7 +243,7 @@ static void serve_in_service(void *opaque)
 
     req->frame.type = WIRE_IO_REPLY;
     req->frame.arg = result;
-    mirror_then(mirror_last(), answer, req);
+    replica_then(replica_last(), answer, req);
 }
 
 static void io_request(const WireFrame *frame)
@@ -342,6 +342,6 @@ void io_init(void)
     memory_region_init_io(&io.memory, NULL, &memory_ops, NULL,
                           "distkvm-devices", UINT64_MAX);
     io.memory.disable_reentrancy_guard = true;
-    map_init();
-    map_add_devices(&io.memory);
+    memmap_init();
+    memmap_add_devices(&io.memory);
 }

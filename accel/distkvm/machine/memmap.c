@@ -24,20 +24,20 @@
 #include "accel/distkvm/trace.h"
 
 /* Above a follower's own devices, below its local APIC (0x1000). */
-#define MAP_PRIORITY 0x800
+#define MEMMAP_PRIORITY 0x800
 #define ROM_CHUNK_BYTES (256u << 10)
 #define ROM_BYTES_MAX (64u << 20)
 
-typedef struct MapSection {
+typedef struct MemmapSection {
     uint64_t addr, size, offset;
     char *block;
     bool rom, readonly;
-} MapSection;
+} MemmapSection;
 
 static struct {
     /* node 0 */
     MemoryListener listener;
-    GArray *sections;           /* MapSection */
+    GArray *sections;           /* MemmapSection */
     bool collecting, changed;   /* within a commit */
     GHashTable *roms_sent;      /* set of block names */
     bool announced;
@@ -46,39 +46,39 @@ static struct {
     GPtrArray *regions;         /* MemoryRegion, in the container */
     GHashTable *roms;           /* block name -> MemoryRegion */
     GHashTable *roms_refused;   /* set of block names */
-} map;
+} memmap;
 
 /* ---------------------------------------------------- node 0: telling it */
 
 static void section_clear(gpointer opaque)
 {
-    MapSection *s = opaque;
+    MemmapSection *s = opaque;
 
     g_free(s->block);
 }
 
-static void map_begin(MemoryListener *listener)
+static void memmap_begin(MemoryListener *listener)
 {
-    map.collecting = map.changed = false;
+    memmap.collecting = memmap.changed = false;
 }
 
 /*
  * Called for every section of a view that is built anew, and for none of a
  * view that is kept.
  */
-static void map_section(MemoryListener *listener, MemoryRegionSection *mrs)
+static void memmap_section(MemoryListener *listener, MemoryRegionSection *mrs)
 {
     MemoryRegion *mr = mrs->mr;
-    MapSection s = {
+    MemmapSection s = {
         .addr = mrs->offset_within_address_space,
         .size = int128_get64(mrs->size),
         .offset = mrs->offset_within_region,
         .readonly = mrs->readonly,
     };
 
-    if (!map.collecting) {
-        map.collecting = true;
-        g_array_set_size(map.sections, 0);
+    if (!memmap.collecting) {
+        memmap.collecting = true;
+        g_array_set_size(memmap.sections, 0);
     }
     if (!memory_region_is_ram(mr) || memory_region_is_ram_device(mr)) {
         return;
@@ -89,18 +89,18 @@ static void map_section(MemoryListener *listener, MemoryRegionSection *mrs)
         return;
     }
     s.block = g_strdup(mr->ram_block->idstr);
-    g_array_append_val(map.sections, s);
+    g_array_append_val(memmap.sections, s);
 }
 
-static void map_added(MemoryListener *listener, MemoryRegionSection *mrs)
+static void memmap_added(MemoryListener *listener, MemoryRegionSection *mrs)
 {
-    map.changed = true;
-    map_section(listener, mrs);
+    memmap.changed = true;
+    memmap_section(listener, mrs);
 }
 
-static void map_deleted(MemoryListener *listener, MemoryRegionSection *mrs)
+static void memmap_deleted(MemoryListener *listener, MemoryRegionSection *mrs)
 {
-    map.changed = true;
+    memmap.changed = true;
 }
 
 static void send_rom(const char *block)
@@ -135,16 +135,16 @@ static void send_rom(const char *block)
     }
 }
 
-static void tell_map(void)
+static void tell_memmap(void)
 {
     QDict *message = member_message("map");
     QList *list = qlist_new();
 
-    for (guint i = 0; i < map.sections->len; i++) {
-        const MapSection *s = &g_array_index(map.sections, MapSection, i);
+    for (guint i = 0; i < memmap.sections->len; i++) {
+        const MemmapSection *s = &g_array_index(memmap.sections, MemmapSection, i);
         QDict *section = qdict_new();
 
-        if (s->rom && g_hash_table_add(map.roms_sent, g_strdup(s->block))) {
+        if (s->rom && g_hash_table_add(memmap.roms_sent, g_strdup(s->block))) {
             send_rom(s->block);
         }
         qdict_put_int(section, "owner", 0);
@@ -157,58 +157,58 @@ static void tell_map(void)
         qlist_append(list, section);
     }
     qdict_put(message, "sections", list);
-    trace_distkvm_map_tell(map.sections->len);
-    mirror_broadcast(message);
+    trace_distkvm_memmap_tell(memmap.sections->len);
+    replica_publish(message);
     if (current_cpu && distkvm_cpu_is_local(current_cpu)) {
-        mirror_wait_on_cpu(current_cpu);
+        replica_wait_on_cpu(current_cpu);
     }
 }
 
-static void map_commit(MemoryListener *listener)
+static void memmap_commit(MemoryListener *listener)
 {
-    if (map.announced && map.changed) {
-        tell_map();
+    if (memmap.announced && memmap.changed) {
+        tell_memmap();
     }
 }
 
-void map_announce(void)
+void memmap_announce(void)
 {
-    map.sections = g_array_new(false, false, sizeof(MapSection));
-    g_array_set_clear_func(map.sections, section_clear);
-    map.roms_sent = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+    memmap.sections = g_array_new(false, false, sizeof(MemmapSection));
+    g_array_set_clear_func(memmap.sections, section_clear);
+    memmap.roms_sent = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
                                           NULL);
-    map.listener = (MemoryListener) {
+    memmap.listener = (MemoryListener) {
         .name = "distkvm-map",
-        .begin = map_begin,
-        .region_add = map_added,
-        .region_del = map_deleted,
-        .region_nop = map_section,
-        .commit = map_commit,
+        .begin = memmap_begin,
+        .region_add = memmap_added,
+        .region_del = memmap_deleted,
+        .region_nop = memmap_section,
+        .commit = memmap_commit,
     };
-    memory_listener_register(&map.listener, &address_space_memory);
-    map.announced = true;
-    tell_map();
+    memory_listener_register(&memmap.listener, &address_space_memory);
+    memmap.announced = true;
+    tell_memmap();
 }
 
 /* -------------------------------------------------- follower: applying it */
 
-void map_init(void)
+void memmap_init(void)
 {
-    memory_region_init(&map.container, NULL, "distkvm-map", UINT64_MAX);
+    memory_region_init(&memmap.container, NULL, "distkvm-map", UINT64_MAX);
     memory_region_add_subregion_overlap(get_system_memory(), 0,
-                                        &map.container, MAP_PRIORITY);
-    map.regions = g_ptr_array_new();
-    map.roms = g_hash_table_new(g_str_hash, g_str_equal);
-    map.roms_refused = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+                                        &memmap.container, MEMMAP_PRIORITY);
+    memmap.regions = g_ptr_array_new();
+    memmap.roms = g_hash_table_new(g_str_hash, g_str_equal);
+    memmap.roms_refused = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
                                              NULL);
 }
 
-void map_add_devices(MemoryRegion *devices)
+void memmap_add_devices(MemoryRegion *devices)
 {
-    memory_region_add_subregion_overlap(&map.container, 0, devices, -1);
+    memory_region_add_subregion_overlap(&memmap.container, 0, devices, -1);
 }
 
-void map_rom_message(CohNodeId from, const QDict *message)
+void memmap_rom_message(CohNodeId from, const QDict *message)
 {
     const char *block = qdict_get_try_str(message, "block");
     const char *text = qdict_get_try_str(message, "data");
@@ -222,7 +222,7 @@ void map_rom_message(CohNodeId from, const QDict *message)
         return;
     }
     if (size > ROM_BYTES_MAX) {
-        if (g_hash_table_add(map.roms_refused, g_strdup(block))) {
+        if (g_hash_table_add(memmap.roms_refused, g_strdup(block))) {
             warn_report("distkvm: node 0's ROM '%s' has %" PRIu64 " MiB, more"
                         " than the %u MiB that this node takes a copy of: its"
                         " vCPUs cannot read it", block, size >> 20,
@@ -234,7 +234,7 @@ void map_rom_message(CohNodeId from, const QDict *message)
         return;
     }
     data = g_base64_decode(text, &len);
-    mr = g_hash_table_lookup(map.roms, block);
+    mr = g_hash_table_lookup(memmap.roms, block);
     if (!mr) {
         g_autofree char *name = g_strdup_printf("distkvm-rom-%s", block);
         Error *err = NULL;
@@ -245,7 +245,7 @@ void map_rom_message(CohNodeId from, const QDict *message)
             g_free(mr);
             return;
         }
-        g_hash_table_insert(map.roms, g_strdup(block), mr);
+        g_hash_table_insert(memmap.roms, g_strdup(block), mr);
     }
     if (offset <= memory_region_size(mr) &&
         len <= memory_region_size(mr) - offset) {
@@ -258,7 +258,7 @@ static MemoryRegion *section_target(const char *block, bool rom)
     RAMBlock *rb;
 
     if (rom) {
-        return g_hash_table_lookup(map.roms, block);
+        return g_hash_table_lookup(memmap.roms, block);
     }
     rb = qemu_ram_block_by_name(block);
     return rb && distkvm_ram_is_coherent(rb->mr) ? rb->mr : NULL;
@@ -274,7 +274,7 @@ static void apply_section(const QDict *section)
     MemoryRegion *target = section_target(block, rom);
     MemoryRegion *alias;
 
-    if (rom && g_hash_table_contains(map.roms_refused, block)) {
+    if (rom && g_hash_table_contains(memmap.roms_refused, block)) {
         return;
     }
     if (!target || offset > memory_region_size(target) ||
@@ -287,11 +287,11 @@ static void apply_section(const QDict *section)
     memory_region_init_alias(alias, NULL, block, target, offset, size);
     memory_region_set_readonly(alias, rom ||
                                qdict_get_try_bool(section, "readonly", true));
-    memory_region_add_subregion(&map.container, addr, alias);
-    g_ptr_array_add(map.regions, alias);
+    memory_region_add_subregion(&memmap.container, addr, alias);
+    g_ptr_array_add(memmap.regions, alias);
 }
 
-void map_apply(const QDict *message)
+void memmap_apply(const QDict *message)
 {
     QList *sections = qdict_get_qlist(message, "sections");
     g_autoptr(GPtrArray) old = NULL;
@@ -300,13 +300,13 @@ void map_apply(const QDict *message)
     if (!sections || distkvm_is_boot_node()) {
         return;
     }
-    old = map.regions;
+    old = memmap.regions;
     memory_region_transaction_begin();
     for (guint i = 0; i < old->len; i++) {
-        memory_region_del_subregion(&map.container,
+        memory_region_del_subregion(&memmap.container,
                                     g_ptr_array_index(old, i));
     }
-    map.regions = g_ptr_array_new();
+    memmap.regions = g_ptr_array_new();
     QLIST_FOREACH_ENTRY(sections, entry) {
         const QDict *section = qobject_to(QDict, qlist_entry_obj(entry));
 

@@ -3,11 +3,11 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#ifndef DISTKVM_MAP_H
-#define DISTKVM_MAP_H
+#ifndef DISTKVM_MEMMAP_H
+#define DISTKVM_MEMMAP_H
 
 #include "exec/memory.h"
 
 /* Where nothing else is mapped, @devices answers.  Follower, BQL held. */
-void map_add_devices(MemoryRegion *devices);
+void memmap_add_devices(MemoryRegion *devices);
 #endif

@@ -2,7 +2,7 @@
  * distkvm: the 8259's one output line
  *
  * The interrupt controller of the PC's first days sits on node 0.  Any vCPU
- * may listen to it (LINT0 as ExtINT), so followers mirror its output, and
+ * may listen to it (LINT0 as ExtINT), so followers keep a copy of its output, and
  * whoever takes the interrupt asks node 0 for the vector.  Changes are
  * numbered: the answer to an acknowledge may overtake the change it caused.
  * Spec: docs/architecture.rst, "Interrupts".

@@ -2,10 +2,10 @@
  * distkvm: state that every node keeps a copy of
  *
  * The memory map and the identities of local APICs.  A change is told under
- * the BQL, where waiting is wrong; who caused it waits outside: a vCPU before
- * it executes on, a forwarded access before it is answered.  An
- * acknowledgement means "applied", never "vCPUs ran".
- * Spec: docs/architecture.rst, "Mirrored state".
+ * the BQL, where waiting is wrong; its cause waits outside: a vCPU before it
+ * executes on, a forwarded access before it is answered.  An acknowledgement
+ * means "applied", never "vCPUs ran".
+ * Spec: docs/architecture.rst, "Replicas".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -20,11 +20,11 @@
 /* An access that left under the map before is here by then. */
 #define SETTLED_NS NANOSECONDS_PER_SECOND
 
-typedef struct MirrorThen {
+typedef struct ReplicaThen {
     uint64_t seq;
     void (*fn)(void *opaque);
     void *opaque;
-} MirrorThen;
+} ReplicaThen;
 
 static struct {
     QemuMutex lock;
@@ -33,64 +33,64 @@ static struct {
     uint64_t acked[COH_NODES_MAX];      /* under lock */
     int64_t begun_ns[COH_NODES_MAX];    /* under lock: it acked the first */
     int64_t since_ns[COH_NODES_MAX];    /* under lock: it has not acked more */
-    GArray *then;                       /* MirrorThen; under lock */
+    GArray *then;                       /* ReplicaThen; under lock */
     bool failed;                        /* under lock */
-} mirror;
+} replica;
 
-static void __attribute__((constructor)) mirror_construct(void)
+static void __attribute__((constructor)) replica_construct(void)
 {
-    qemu_mutex_init(&mirror.lock);
-    qemu_cond_init(&mirror.cond);
-    mirror.then = g_array_new(false, false, sizeof(MirrorThen));
+    qemu_mutex_init(&replica.lock);
+    qemu_cond_init(&replica.cond);
+    replica.then = g_array_new(false, false, sizeof(ReplicaThen));
 }
 
 static uint64_t settled_locked(void)
 {
-    uint64_t least = mirror.last;
+    uint64_t least = replica.last;
 
-    if (mirror.failed) {
+    if (replica.failed) {
         return UINT64_MAX;
     }
     for (CohNodeId n = 0; n < distkvm->nodes; n++) {
         if (n != distkvm->id) {
-            least = MIN(least, mirror.acked[n]);
+            least = MIN(least, replica.acked[n]);
         }
     }
     return least;
 }
 
-uint64_t mirror_broadcast(QDict *message)
+uint64_t replica_publish(QDict *message)
 {
     uint64_t seq;
 
-    /* Numbers leave in order, whoever tells. */
-    QEMU_LOCK_GUARD(&mirror.lock);
+    /* Numbers leave in order, also those of two threads. */
+    QEMU_LOCK_GUARD(&replica.lock);
     for (CohNodeId n = 0; n < distkvm->nodes; n++) {
-        if (mirror.acked[n] >= mirror.last) {
-            mirror.since_ns[n] = get_clock();
+        if (replica.acked[n] >= replica.last) {
+            replica.since_ns[n] = get_clock();
         }
     }
-    seq = ++mirror.last;
+    seq = ++replica.last;
     qdict_put_int(message, "seq", seq);
     member_broadcast(message);
     return seq;
 }
 
-uint64_t mirror_last(void)
+uint64_t replica_last(void)
 {
-    QEMU_LOCK_GUARD(&mirror.lock);
-    return mirror.last;
+    QEMU_LOCK_GUARD(&replica.lock);
+    return replica.last;
 }
 
-void mirror_then(uint64_t seq, void (*fn)(void *opaque), void *opaque)
+void replica_then(uint64_t seq, void (*fn)(void *opaque), void *opaque)
 {
-    MirrorThen then = { .seq = seq, .fn = fn, .opaque = opaque };
+    ReplicaThen then = { .seq = seq, .fn = fn, .opaque = opaque };
     bool now;
 
-    WITH_QEMU_LOCK_GUARD(&mirror.lock) {
+    WITH_QEMU_LOCK_GUARD(&replica.lock) {
         now = settled_locked() >= seq;
         if (!now) {
-            g_array_append_val(mirror.then, then);
+            g_array_append_val(replica.then, then);
         }
     }
     if (now) {
@@ -102,16 +102,16 @@ void mirror_then(uint64_t seq, void (*fn)(void *opaque), void *opaque)
 static void run_settled(void)
 {
     for (;;) {
-        MirrorThen then = { 0 };
+        ReplicaThen then = { 0 };
 
-        WITH_QEMU_LOCK_GUARD(&mirror.lock) {
+        WITH_QEMU_LOCK_GUARD(&replica.lock) {
             uint64_t settled = settled_locked();
 
-            qemu_cond_broadcast(&mirror.cond);
-            for (guint i = 0; i < mirror.then->len; i++) {
-                if (g_array_index(mirror.then, MirrorThen, i).seq <= settled) {
-                    then = g_array_index(mirror.then, MirrorThen, i);
-                    g_array_remove_index(mirror.then, i);
+            qemu_cond_broadcast(&replica.cond);
+            for (guint i = 0; i < replica.then->len; i++) {
+                if (g_array_index(replica.then, ReplicaThen, i).seq <= settled) {
+                    then = g_array_index(replica.then, ReplicaThen, i);
+                    g_array_remove_index(replica.then, i);
                     break;
                 }
             }
@@ -123,44 +123,44 @@ static void run_settled(void)
     }
 }
 
-void mirror_acked(CohNodeId from, uint64_t seq)
+void replica_acked(CohNodeId from, uint64_t seq)
 {
-    WITH_QEMU_LOCK_GUARD(&mirror.lock) {
-        if (MIN(seq, mirror.last) > mirror.acked[from]) {
-            if (!mirror.acked[from]) {
-                mirror.begun_ns[from] = get_clock();
+    WITH_QEMU_LOCK_GUARD(&replica.lock) {
+        if (MIN(seq, replica.last) > replica.acked[from]) {
+            if (!replica.acked[from]) {
+                replica.begun_ns[from] = get_clock();
             }
-            mirror.acked[from] = MIN(seq, mirror.last);
+            replica.acked[from] = MIN(seq, replica.last);
             /* The next one's wait is counted from now. */
-            mirror.since_ns[from] = get_clock();
+            replica.since_ns[from] = get_clock();
         }
     }
     run_settled();
 }
 
-int64_t mirror_waits_since_ns(CohNodeId *node)
+int64_t replica_waits_since_ns(CohNodeId *node)
 {
-    QEMU_LOCK_GUARD(&mirror.lock);
-    for (CohNodeId n = 0; n < distkvm->nodes && !mirror.failed; n++) {
-        if (n != distkvm->id && mirror.acked[n] < mirror.last) {
+    QEMU_LOCK_GUARD(&replica.lock);
+    for (CohNodeId n = 0; n < distkvm->nodes && !replica.failed; n++) {
+        if (n != distkvm->id && replica.acked[n] < replica.last) {
             *node = n;
-            return mirror.since_ns[n];
+            return replica.since_ns[n];
         }
     }
     return 0;
 }
 
-bool mirror_has_settled(CohNodeId node)
+bool replica_has_settled(CohNodeId node)
 {
-    QEMU_LOCK_GUARD(&mirror.lock);
-    return mirror.begun_ns[node] &&
-           get_clock() - mirror.begun_ns[node] > SETTLED_NS;
+    QEMU_LOCK_GUARD(&replica.lock);
+    return replica.begun_ns[node] &&
+           get_clock() - replica.begun_ns[node] > SETTLED_NS;
 }
 
-void mirror_fail(void)
+void replica_fail(void)
 {
-    WITH_QEMU_LOCK_GUARD(&mirror.lock) {
-        mirror.failed = true;
+    WITH_QEMU_LOCK_GUARD(&replica.lock) {
+        replica.failed = true;
     }
     run_settled();
 }
@@ -169,31 +169,31 @@ static void wait_on_cpu(CPUState *cpu, run_on_cpu_data data)
 {
     /* Never wait for a peer with the BQL held. */
     bql_unlock();
-    WITH_QEMU_LOCK_GUARD(&mirror.lock) {
-        uint64_t seq = mirror.last;
+    WITH_QEMU_LOCK_GUARD(&replica.lock) {
+        uint64_t seq = replica.last;
 
         while (settled_locked() < seq) {
-            qemu_cond_wait(&mirror.cond, &mirror.lock);
+            qemu_cond_wait(&replica.cond, &replica.lock);
         }
     }
     bql_lock();
 }
 
-void mirror_wait_on_cpu(CPUState *cpu)
+void replica_wait_on_cpu(CPUState *cpu)
 {
     async_run_on_cpu(cpu, wait_on_cpu, RUN_ON_CPU_NULL);
 }
 
-void mirror_apply(CohNodeId from, const QDict *message)
+void replica_apply(CohNodeId from, const QDict *message)
 {
     const char *type = qdict_get_str(message, "type");
     QDict *ack = member_message("mirrored");
 
-    trace_distkvm_mirror_apply(from, type);
+    trace_distkvm_replica_apply(from, type);
     if (!strcmp(type, "map")) {
-        map_apply(message);
+        memmap_apply(message);
     } else {
-        apic_mirror_apply(from, message);
+        apic_id_apply(from, message);
     }
     qdict_put_int(ack, "seq", qdict_get_try_int(message, "seq", 0));
     member_send(from, ack);

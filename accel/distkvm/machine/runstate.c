@@ -123,7 +123,7 @@ static void try_start(void)
 {
     if (!ctl.start_pending && may_start()) {
         ctl.start_pending = true;
-        mirror_then(mirror_last(), start_all_settled, NULL);
+        replica_then(replica_last(), start_all_settled, NULL);
     }
 }
 
@@ -258,7 +258,7 @@ static void reset_reached(CohNodeId from)
         reset_here(ctl.reset_cause);
         reset_reached(distkvm->id);
     } else if (ctl.reset == RESET_DOING) {
-        mirror_then(mirror_last(), reset_settled, NULL);
+        replica_then(replica_last(), reset_settled, NULL);
     }
 }
 
@@ -461,14 +461,14 @@ static void handle_in_main_loop(void *opaque)
     item_free(item);
 }
 
-static void mirror_in_service(void *opaque)
+static void replica_in_service(void *opaque)
 {
     ControlItem *item = opaque;
 
     if (!strcmp(qdict_get_str(item->message, "type"), "rom")) {
-        map_rom_message(item->from, item->message);
+        memmap_rom_message(item->from, item->message);
     } else {
-        mirror_apply(item->from, item->message);
+        replica_apply(item->from, item->message);
     }
     item_free(item);
 }
@@ -479,10 +479,10 @@ void control_message(CohNodeId from, const QDict *message)
 
     type = qdict_get_str(message, "type");
     if (!strcmp(type, "mirrored")) {
-        mirror_acked(from, qdict_get_try_int(message, "seq", 0));
+        replica_acked(from, qdict_get_try_int(message, "seq", 0));
     } else if (!strcmp(type, "apic") || !strcmp(type, "map") ||
                !strcmp(type, "rom")) {
-        service_queue(mirror_in_service, item_new(from, message));
+        service_queue(replica_in_service, item_new(from, message));
     } else {
         if (!strcmp(type, "leaving")) {
             member_leaving();
@@ -521,12 +521,12 @@ static void name_wait(bool *said, int64_t since_ns, int64_t limit_ms,
 
 void control_watch(int64_t limit_ms)
 {
-    static bool said_io, said_token, said_mirror;
+    static bool said_io, said_token, said_replica;
     CohNodeId node = 0, holder;
-    int64_t since = mirror_waits_since_ns(&node);
+    int64_t since = replica_waits_since_ns(&node);
     int64_t token_since = token_waits_since_ns(&holder);
 
-    name_wait(&said_mirror, since, limit_ms, node,
+    name_wait(&said_replica, since, limit_ms, node,
               "acknowledged a change of the memory map or of a local APIC");
     name_wait(&said_io, io_waits_since_ns(), limit_ms, 0,
               "answered a device access");
@@ -547,7 +547,7 @@ void control_formed(void)
     say_info("distkvm: node %d: all %u nodes have joined", distkvm->id,
              distkvm->nodes);
     if (distkvm_is_boot_node()) {
-        map_announce();
+        memmap_announce();
     }
     engine_settle_early(distkvm->engine, distkvm_is_boot_node());
     if (!vmi_tsc_start(&err)) {
