@@ -14,6 +14,8 @@
 #include "qobject/qstring.h"
 #include "accel/distkvm/node.h"
 #include "hello.h"
+#include "member.h"
+#include "path.h"
 #include "place.h"
 
 #define HELLO_MAGIC "distkvm"
@@ -128,8 +130,7 @@ bool hello_check(const QDict *ours, const QDict *theirs, CohNodeId *from,
         error_setg(errp, "two nodes have the id %d", distkvm->id);
         return false;
     }
-    if (!facts_agree(qdict_get_qdict(ours, "facts"), facts, node, errp) ||
-        !hello_machine_agrees(ours, theirs, node, errp)) {
+    if (!facts_agree(qdict_get_qdict(ours, "facts"), facts, node, errp)) {
         return false;
     }
     *from = node;

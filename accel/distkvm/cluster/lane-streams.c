@@ -13,7 +13,9 @@
 #include "qapi/error.h"
 #include "io/channel-socket.h"
 #include "qemu/sockets.h"
-#include "member-internal.h"
+#include "door.h"
+#include "lane-streams.h"
+#include "path.h"
 
 /* A lane on its way; its member may have been lost meanwhile. */
 typedef struct LaneDial {
@@ -48,14 +50,14 @@ static bool give_to_engine(Member *m, unsigned lane, QIOChannel *ioc)
     Error *err = NULL;
 
     if (!engine_connect_lane(distkvm->engine, lane, &peer, &err)) {
-        member_lose(m, error_get_pretty(err));
+        roster_lose(m, error_get_pretty(err));
         error_free(err);
         return false;
     }
     m->lanes |= 1u << lane;
-    join_step_done(m);
+    roster_step_done(m);
     m->reachable = m->lanes == (1u << distkvm->engine_config.lanes.n) - 1;
-    join_proceed(m);
+    mm.lanes_connected(m);
     return true;
 }
 
@@ -83,7 +85,7 @@ static void lane_failed(LaneDial *d, const char *why)
     if (is_current(d)) {
         g_autofree char *text = g_strdup_printf("lane %u: %s", d->lane, why);
 
-        member_lose(d->m, text);
+        roster_lose(d->m, text);
     }
     lane_free(d);
 }
@@ -184,13 +186,13 @@ void lanes_dial(Member *m)
     }
 }
 
-void lanes_tick(int64_t now)
+void lanes_tick(int64_t now_ms)
 {
     for (GList *at = mm.lane_dials.head, *next; at; at = next) {
         LaneDial *d = at->data;
 
         next = at->next;
-        if (!d->connecting && now > d->end_ms) {
+        if (!d->connecting && now_ms > d->end_ms) {
             lane_failed(d, "it does not answer");
         }
     }
@@ -211,17 +213,17 @@ void lanes_stranger(Stranger *s, const QDict *message)
         !path_uses_streams() || lane < 0 ||
         lane >= distkvm->engine_config.lanes.n ||
         (m->lanes & (1u << lane)) || !cookie_is(&m->ours, cookie)) {
-        listen_refuse(s, false, "its lane belongs to no node here");
+        stranger_refuse(s, false, "its lane belongs to no node here");
         return;
     }
     /* Before the engine has the stream: two threads must not write to it. */
     channel_send(s->channel, taken);
     ioc = channel_steal(s->channel);
     if (!ioc) {
-        listen_refuse(s, false, "it sent frames too early");
+        stranger_refuse(s, false, "it sent frames too early");
         return;
     }
-    listen_forget(s);
+    stranger_forget(s);
     give_to_engine(m, lane, ioc);
     object_unref(OBJECT(ioc));
 }

@@ -11,7 +11,10 @@
 #include "cpu.h"
 #include "hw/i386/apic_internal.h"
 #include "system/distkvm.h"
+#include "accel/distkvm/cluster/member.h"
 #include "accel/distkvm/node.h"
+#include "apic-id.h"
+#include "replica.h"
 
 /* What others know of a local APIC. */
 typedef struct Identity {
@@ -45,7 +48,7 @@ void distkvm_apic_changed(void *opaque)
     Identity now;
     QDict *message;
 
-    if (!distkvm || !control_is_formed() || !distkvm_cpu_is_local(cpu)) {
+    if (!distkvm || !node_is_formed() || !distkvm_cpu_is_local(cpu)) {
         return;
     }
     now = identity_of(s);

@@ -21,9 +21,15 @@
 #include "qemu/main-loop.h"
 #include "qemu/thread.h"
 #include "qemu/timer.h"
-#include "accel/distkvm/node.h"
-#include "memmap.h"
+#include "accel/distkvm/cluster/member.h"
+#include "accel/distkvm/failure.h"
 #include "accel/distkvm/memory/ram.h"
+#include "accel/distkvm/node.h"
+#include "io.h"
+#include "memmap.h"
+#include "pic.h"
+#include "replica.h"
+#include "service.h"
 #include "accel/distkvm/trace.h"
 
 #define IO_SIZE_MAX 8
@@ -101,7 +107,7 @@ static MemTxResult forward(uint8_t space, hwaddr addr, uint64_t *data,
         .acks = size,
     };
 
-    if (!may_wait() || !control_is_formed() || !wait_begin(&wait)) {
+    if (!may_wait() || !node_is_formed() || !wait_begin(&wait)) {
         *data = write ? *data : UINT64_MAX;
         return MEMTX_ERROR;
     }
@@ -310,7 +316,8 @@ int64_t io_waits_since_ns(void)
     return since;
 }
 
-void io_fail(void)
+/* Wake every thread that waits for an answer: none will come. */
+static void io_fail(void *unused)
 {
     IoWait *wait, *next;
 
@@ -322,15 +329,12 @@ void io_fail(void)
     }
 }
 
-static void __attribute__((constructor)) io_construct(void)
-{
-    qemu_mutex_init(&io.lock);
-    QLIST_INIT(&io.waiting);
-}
-
 /* A follower's own chipset stays in place, out of reach. */
 void io_init(void)
 {
+    qemu_mutex_init(&io.lock);
+    QLIST_INIT(&io.waiting);
+    failure_register(FAILURE_RELEASE, io_fail, NULL);
     if (distkvm_is_boot_node()) {
         return;
     }

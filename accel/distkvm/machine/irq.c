@@ -16,7 +16,11 @@
 #include "qemu/main-loop.h"
 #include "system/cpus.h"
 #include "system/distkvm.h"
+#include "accel/distkvm/cluster/member.h"
 #include "accel/distkvm/node.h"
+#include "irq.h"
+#include "pic.h"
+#include "service.h"
 #include "accel/distkvm/trace.h"
 
 #define IRQ_LEVEL 0x100
@@ -65,7 +69,7 @@ void irq_handle_interrupt(CPUState *cpu, int mask)
         local_handler(cpu, mask);
         return;
     }
-    if (!control_is_formed()) {
+    if (!node_is_formed()) {
         return;
     }
     apic = APIC_COMMON(X86_CPU(cpu)->apic_state);
@@ -89,7 +93,7 @@ bool distkvm_ioapic_eoi(int vector)
 {
     WireFrame frame = { .type = WIRE_EOI, .arg = vector };
 
-    if (!distkvm || distkvm_is_boot_node() || !control_is_formed()) {
+    if (!distkvm || distkvm_is_boot_node() || !node_is_formed()) {
         return false;
     }
     frame.epoch = qatomic_read(&distkvm->epoch);

@@ -18,9 +18,11 @@
 #include "qemu/error-report.h"
 #include "hw/boards.h"
 #include "crypto/hash.h"
+#include "accel/distkvm/cluster/member.h"
+#include "accel/distkvm/memory/ram.h"
 #include "accel/distkvm/node.h"
 #include "memmap.h"
-#include "accel/distkvm/memory/ram.h"
+#include "replica.h"
 #include "accel/distkvm/trace.h"
 
 /* Above a follower's own devices, below its local APIC (0x1000). */

@@ -16,6 +16,8 @@
 #include "hw/intc/i8259.h"
 #include "system/distkvm.h"
 #include "accel/distkvm/node.h"
+#include "io.h"
+#include "pic.h"
 #include "accel/distkvm/trace.h"
 
 /* The answer to an acknowledge: vector, level and number of the change. */
@@ -42,7 +44,7 @@ bool distkvm_pic_changed(int level)
         /* Its own ticks from reset; only node 0's chipset may be heard. */
         return true;
     }
-    if (control_is_formed() && pic.level != level) {
+    if (node_is_formed() && pic.level != level) {
         frame.addr = ++pic.seq;
         for (CohNodeId n = 1; n < distkvm->nodes; n++) {
             engine_post(distkvm->engine, n, &frame);

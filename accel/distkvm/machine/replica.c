@@ -14,7 +14,12 @@
 #include "qemu/main-loop.h"
 #include "qemu/thread.h"
 #include "qemu/timer.h"
+#include "accel/distkvm/cluster/member.h"
+#include "accel/distkvm/failure.h"
 #include "accel/distkvm/node.h"
+#include "apic-id.h"
+#include "memmap.h"
+#include "replica.h"
 #include "accel/distkvm/trace.h"
 
 /* An access that left under the map before is here by then. */
@@ -36,13 +41,6 @@ static struct {
     GArray *then;                       /* ReplicaThen; under lock */
     bool failed;                        /* under lock */
 } replica;
-
-static void __attribute__((constructor)) replica_construct(void)
-{
-    qemu_mutex_init(&replica.lock);
-    qemu_cond_init(&replica.cond);
-    replica.then = g_array_new(false, false, sizeof(ReplicaThen));
-}
 
 static uint64_t settled_locked(void)
 {
@@ -157,7 +155,8 @@ bool replica_has_settled(CohNodeId node)
            get_clock() - replica.begun_ns[node] > SETTLED_NS;
 }
 
-void replica_fail(void)
+/* No acknowledgement will come any more. */
+static void replica_fail(void *unused)
 {
     WITH_QEMU_LOCK_GUARD(&replica.lock) {
         replica.failed = true;
@@ -197,4 +196,12 @@ void replica_apply(CohNodeId from, const QDict *message)
     }
     qdict_put_int(ack, "seq", qdict_get_try_int(message, "seq", 0));
     member_send(from, ack);
+}
+
+void replica_init(void)
+{
+    qemu_mutex_init(&replica.lock);
+    qemu_cond_init(&replica.cond);
+    replica.then = g_array_new(false, false, sizeof(ReplicaThen));
+    failure_register(FAILURE_RELEASE, replica_fail, NULL);
 }

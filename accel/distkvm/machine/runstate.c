@@ -13,7 +13,6 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
-#include "qemu/timer.h"
 #include "system/cpus.h"
 #include "system/distkvm.h"
 #include "system/reset.h"
@@ -21,10 +20,13 @@
 #include "system/runstate-action.h"
 #include "system/system.h"
 #include "accel/distkvm/clock.h"
+#include "accel/distkvm/cluster/member.h"
+#include "accel/distkvm/failure.h"
 #include "accel/distkvm/node.h"
-#include "accel/distkvm/vmi/lease.h"
-#include "accel/distkvm/say.h"
-#include "accel/distkvm/vmi/tsc.h"
+#include "memmap.h"
+#include "replica.h"
+#include "runstate.h"
+#include "service.h"
 #include "accel/distkvm/trace.h"
 
 typedef enum {
@@ -34,7 +36,6 @@ typedef enum {
 } ResetPhase;
 
 static struct {
-    bool formed;
     bool starting;              /* vm_start() comes from the cluster */
     bool want_start;            /* the user has said so here */
     bool leaving, shutdown_asked;
@@ -55,12 +56,7 @@ static bool has_all_nodes(const CohNodeSet *set)
     return coh_set_count(set) == (int)distkvm->nodes;
 }
 
-bool control_is_formed(void)
-{
-    return qatomic_read(&ctl.formed);
-}
-
-bool control_is_leaving(void)
+bool cluster_runstate_is_leaving(void)
 {
     return ctl.leaving;
 }
@@ -149,7 +145,7 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
     }
     message = member_message("stopped");
     qdict_put_int(message, "clock", cluster_clock_freeze());
-    if (ctl.formed && !ctl.leaving && !qatomic_read(&distkvm->failed)) {
+    if (node_is_formed() && !ctl.leaving && !qatomic_read(&distkvm->failed)) {
         tell_boot_node(message);
     } else {
         qobject_unref(message);
@@ -164,7 +160,7 @@ bool distkvm_may_go_on(Error **errp)
     if (!distkvm || !qatomic_read(&distkvm->failed)) {
         return true;
     }
-    if (distkvm_qmp_first_lost(&node, &why)) {
+    if (failure_first_lost(&node, &why)) {
         error_setg(errp, "distkvm: node %d (%s) is lost: %s. Its memory is gone,"
                    " so this guest neither goes on nor resets: quit, and start"
                    " all nodes again", node, distkvm->address[node], why);
@@ -187,7 +183,7 @@ bool distkvm_vm_start(void)
         return true;
     }
     ctl.want_start = true;
-    if (ctl.formed) {
+    if (node_is_formed()) {
         tell_boot_node(member_message("want-start"));
     }
     return true;
@@ -198,7 +194,7 @@ void distkvm_stop_asked(void)
 {
     if (distkvm && !runstate_is_running() && !qatomic_read(&distkvm->failed)) {
         ctl.want_start = false;
-        if (ctl.formed && !ctl.leaving) {
+        if (node_is_formed() && !ctl.leaving) {
             tell_boot_node(member_message("want-stop"));
         }
     }
@@ -272,7 +268,7 @@ bool distkvm_reset(ShutdownCause cause)
         error_report_err(err);
         return true;
     }
-    if (!distkvm || !ctl.formed) {
+    if (!distkvm || !node_is_formed()) {
         return false;
     }
     if (!distkvm_is_boot_node()) {
@@ -292,7 +288,7 @@ bool distkvm_reset(ShutdownCause cause)
 
 bool distkvm_powerdown(void)
 {
-    if (!distkvm || distkvm_is_boot_node() || !ctl.formed ||
+    if (!distkvm || distkvm_is_boot_node() || !node_is_formed() ||
         qatomic_read(&distkvm->failed)) {
         return false;
     }
@@ -305,7 +301,7 @@ bool distkvm_shutdown(ShutdownCause cause)
     QDict *message;
     bool asked;
 
-    if (!distkvm || !ctl.formed || ctl.leaving ||
+    if (!distkvm || !node_is_formed() || ctl.leaving ||
         qatomic_read(&distkvm->failed)) {
         return false;
     }
@@ -330,7 +326,7 @@ bool distkvm_shutdown(ShutdownCause cause)
     return false;
 }
 
-void control_failed(void)
+void cluster_runstate_failed(void)
 {
     /* Node 0 will not answer that any more. */
     if (ctl.shutdown_asked) {
@@ -491,77 +487,21 @@ void control_message(CohNodeId from, const QDict *message)
     }
 }
 
-void control_peer_left(CohNodeId peer)
+void cluster_runstate_left(CohNodeId node)
 {
-    /* Whoever waits for it waits in vain; the guest is over anyway. */
-    distkvm_release_waiters();
-    if (peer == 0) {
+    if (node == 0) {
         service_queue_main(boot_node_left, NULL);
     }
 }
 
-/*
- * A peer whose frames pass may still be busy under its big lock, as while it
- * writes a dump: that is no loss, but it is named.
- */
-static void name_wait(bool *said, int64_t since_ns, int64_t limit_ms,
-                      CohNodeId node, const char *what)
+void cluster_runstate_formed(void)
 {
-    int64_t ms = since_ns ? (get_clock() - since_ns) / SCALE_MS : 0;
-
-    if (ms <= limit_ms) {
-        *said = false;
-    } else if (!*said) {
-        *said = true;
-        say_warning("distkvm: node %d (%s) has not %s for %" PRId64 " ms,"
-                    " and the guest may stand still until it does", node,
-                    distkvm->address[node], what, ms);
-    }
-}
-
-void control_watch(int64_t limit_ms)
-{
-    static bool said_io, said_token, said_replica;
-    CohNodeId node = 0, holder;
-    int64_t since = replica_waits_since_ns(&node);
-    int64_t token_since = token_waits_since_ns(&holder);
-
-    name_wait(&said_replica, since, limit_ms, node,
-              "acknowledged a change of the memory map or of a local APIC");
-    name_wait(&said_io, io_waits_since_ns(), limit_ms, 0,
-              "answered a device access");
-    name_wait(&said_token, token_since, limit_ms, holder,
-              "let go of, or granted, a misaligned LOCK");
-}
-
-void control_cannot_join(const char *why)
-{
-    qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_HOST_ERROR, 1);
-}
-
-void control_formed(void)
-{
-    Error *err = NULL;
-
-    qatomic_set(&ctl.formed, true);
-    say_info("distkvm: node %d: all %u nodes have joined", distkvm->id,
-             distkvm->nodes);
-    if (distkvm_is_boot_node()) {
-        memmap_announce();
-    }
-    engine_settle_early(distkvm->engine, distkvm_is_boot_node());
-    if (!vmi_tsc_start(&err)) {
-        distkvm_fail(error_get_pretty(err));
-        error_free(err);
-    }
-    lease_start();
     if (ctl.want_start) {
         tell_boot_node(member_message("want-start"));
     }
 }
 
-void control_init(void)
+void cluster_runstate_init(void)
 {
-    distkvm_qmp_init();
     qemu_add_vm_change_state_handler(vm_state_changed, NULL);
 }

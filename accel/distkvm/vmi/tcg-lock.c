@@ -19,7 +19,10 @@
 #include "qemu/thread.h"
 #include "qemu/timer.h"
 #include "system/distkvm.h"
+#include "accel/distkvm/cluster/member.h"
+#include "accel/distkvm/failure.h"
 #include "accel/distkvm/node.h"
+#include "tcg-lock.h"
 
 static struct {
     QemuMutex lock;
@@ -43,14 +46,6 @@ void distkvm_atomic_hint(uint64_t addr, int size)
 {
     hint_addr = addr;
     hint_size = size;
-}
-
-static void __attribute__((constructor)) token_construct(void)
-{
-    qemu_mutex_init(&token.lock);
-    qemu_cond_init(&token.cond);
-    g_queue_init(&token.waiting);
-    token.holder = COH_NODE_NONE;
 }
 
 /* ------------------------------------------------------- node 0's ledger */
@@ -160,12 +155,22 @@ int64_t token_waits_since_ns(CohNodeId *node)
     return token.asked_ns;
 }
 
-void token_fail(void)
+/* No token will come any more: wake every thread that waits. */
+static void token_fail(void *unused)
 {
     QEMU_LOCK_GUARD(&token.lock);
     token.failed = true;
     token.asked_ns = 0;
     qemu_cond_broadcast(&token.cond);
+}
+
+void token_init(void)
+{
+    qemu_mutex_init(&token.lock);
+    qemu_cond_init(&token.cond);
+    g_queue_init(&token.waiting);
+    token.holder = COH_NODE_NONE;
+    failure_register(FAILURE_RELEASE, token_fail, NULL);
 }
 
 /* ------------------------------------------------------------- the step */
@@ -185,7 +190,7 @@ void distkvm_atomic_pin(CPUState *cpu)
     uint64_t last = hint_addr + hint_size - 1;
     uint8_t *first_byte, *last_byte;
 
-    if (!distkvm || !control_is_formed() || !hint_size) {
+    if (!distkvm || !node_is_formed() || !hint_size) {
         return;
     }
     hint_size = 0;
@@ -203,7 +208,7 @@ void distkvm_atomic_pin(CPUState *cpu)
 
 void distkvm_atomic_begin(CPUState *cpu)
 {
-    if (!distkvm || !control_is_formed()) {
+    if (!distkvm || !node_is_formed()) {
         return;
     }
     WITH_QEMU_LOCK_GUARD(&token.lock) {
@@ -223,7 +228,7 @@ void distkvm_atomic_begin(CPUState *cpu)
 
 void distkvm_atomic_end(CPUState *cpu)
 {
-    if (!distkvm || !control_is_formed()) {
+    if (!distkvm || !node_is_formed()) {
         return;
     }
     hint_size = 0;

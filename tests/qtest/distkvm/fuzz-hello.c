@@ -23,6 +23,7 @@
 #include "accel/distkvm/wire/channel.h"
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/cluster/hello.h"
+#include "accel/distkvm/machine/hello-agree.h"
 #include "machine-hello.h"
 
 #define BYTES_MAX (2 * CHANNEL_HELLO_MAX)
@@ -259,9 +260,9 @@ int main(int argc, char **argv)
     for (unsigned n = 1; n <= 3; n++) {
         distkvm->map.page_first[n] = n;
     }
-    ours = hello_make();
+    ours = hello_new();
     distkvm->id = 1;
-    theirs = hello_make();
+    theirs = hello_new();
     distkvm->id = 0;
     add_machine(ours);
     add_machine(theirs);

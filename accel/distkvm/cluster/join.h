@@ -1,0 +1,23 @@
+/*
+ * distkvm: how peers become members
+ *
+ * Member thread.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_JOIN_H
+#define DISTKVM_JOIN_H
+
+#include "roster.h"
+#include "stranger.h"
+
+/* The first message of @s, a hello. */
+void join_hello(Stranger *s, const QDict *hello);
+/* A message of a connection that is a member's; true if it was for joining. */
+bool join_message(Member *m, const char *type, const QDict *message);
+/* Take the steps that are possible now. */
+void join_proceed(Member *m);
+/* Every tick: dial, and give up what takes too long. */
+void join_tick(int64_t now_ms);
+
+#endif

@@ -1,0 +1,44 @@
+/*
+ * distkvm: members, as other folders see them
+ *
+ * Any thread, any lock; never waits.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_MEMBER_H
+#define DISTKVM_MEMBER_H
+
+#include "qobject/qdict.h"
+#include "accel/distkvm/core/coh-types.h"
+#include "accel/distkvm/wire/channel.h"
+
+typedef enum {
+    MEMBER_ABSENT,
+    MEMBER_GREETING,    /* connected, hello not yet checked                 */
+    MEMBER_JOINED,
+    MEMBER_LEFT,
+    MEMBER_LOST,
+} MemberState;
+
+/* Tell @to, if it has joined; takes over @message. */
+void member_send(CohNodeId to, QDict *message);
+/* Tell all others that have joined; takes over @message. */
+void member_broadcast(QDict *message);
+
+/* As of now. */
+MemberState member_state(CohNodeId id);
+/* Time since @id was heard of, in ms. */
+int64_t member_silence_ms(CohNodeId id);
+/* When the members were pinged last, in ms of CLOCK_BOOTTIME; 0: never. */
+int64_t member_last_tick_ms(void);
+
+/* @peer broke the rules, as @why says of it: "it ...".  Expel it. */
+void member_expel(CohNodeId peer, const char *why);
+/* A lane to @peer has ended: a loss, unless it leaves in good order. */
+void member_closed(CohNodeId peer, const char *why);
+/* This node cannot go on, because of @why: tell the others, and give it up. */
+void member_broken(const char *why);
+/* The cluster ends in good order: a closed connection is no loss. */
+void member_leaving(void);
+
+#endif

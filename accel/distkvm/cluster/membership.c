@@ -1,0 +1,330 @@
+/*
+ * distkvm: membership
+ *
+ * The connection of the hello (join.c) stays open and carries control
+ * messages and a heartbeat; frames on every lane are pinged besides.  A peer is
+ * lost when its connection closes, either heartbeat stops, it keeps a page for
+ * too long, or it breaks the rules.  Runs on a thread of its own, which takes
+ * no BQL and waits for no log.  Spec: docs/architecture.rst, "Membership".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/lockable.h"
+#include "accel/distkvm/wire/credentials.h"
+#include "accel/distkvm/wire/rules.h"
+#include "join.h"
+#include "lane-streams.h"
+#include "listen.h"
+#include "membership.h"
+#include "place.h"
+#include "roster.h"
+
+#define TICK_MS 200
+/* A tick that is so late was not just delayed. */
+#define STOPPED_MS (4 * TICK_MS)
+/* A ping is answered if the last one was so long ago. */
+#define PONG_MS (TICK_MS / 4)
+/* Of pings on lanes, within dead-after-ms; and from one to the next, in ms. */
+#define LANE_PINGS 4
+#define LANE_PING_MS_MAX 1000
+/* Shared memory grows rarely. */
+#define GUARD_MS 1000
+/* Clocks may be apart by the time after which a node is lost, and this. */
+#define LEAP_SPARE_MS 1000
+
+/* ------------------------------------------------------------ messages */
+
+static void member_ping(Member *m, const QDict *ping)
+{
+    QDict *pong;
+
+    /* A peer that asks all the time is not answered all the time. */
+    if (member_now_ms() - m->ponged_ms < PONG_MS) {
+        return;
+    }
+    m->ponged_ms = member_now_ms();
+    pong = member_message("pong");
+
+    qdict_put_int(pong, "sent", qdict_get_try_int(ping, "sent", 0));
+    qdict_put_int(pong, "boot", qdict_get_try_int(ping, "boot", 0));
+    qdict_put_int(pong, "clock", cluster_clock_ns());
+    member_send(m->id, pong);
+}
+
+/* An answer counts from the ping that it answers. */
+static void member_pong(Member *m, const QDict *pong)
+{
+    int64_t sent = qdict_get_try_int(pong, "sent", 0);
+    int64_t age_ns = host_boottime_ns() - qdict_get_try_int(pong, "boot", 0);
+
+    if (age_ns < 0) {
+        roster_lose(m, "it answers a ping that was not sent");
+        return;
+    }
+    if (age_ns > distkvm->dead_after_ms * SCALE_MS) {
+        return;
+    }
+    m->answered_ms = MAX(m->answered_ms, member_now_ms() - age_ns / SCALE_MS);
+    if (m->state == MEMBER_JOINED && mm.ops->answered) {
+        mm.ops->answered(m->id, age_ns);
+    }
+    /* Time is node 0's; others only show that they live. */
+    if (m->id == 0) {
+        cluster_clock_sample(sent, qdict_get_try_int(pong, "clock", 0),
+                             cluster_clock_host_ns());
+    }
+}
+
+static void member_lost_message(Member *m, const QDict *message)
+{
+    int64_t node = qdict_get_try_int(message, "node", -1);
+
+    if (node >= 0 && node < distkvm->nodes && node != distkvm->id) {
+        g_autofree char *shown =
+            channel_printable(qdict_get_try_str(message, "why") ?: "?");
+        g_autofree char *why = g_strdup_printf("node %d says: %s", m->id,
+                                               shown);
+
+        if (!mm.formed) {
+            /* For that node it had formed, and is over. */
+            g_autofree char *text = g_strdup_printf(
+                "node %d has lost node %d meanwhile (%s): start all nodes"
+                " again", m->id, (int)node, shown);
+
+            roster_give_up(text);
+            return;
+        }
+        roster_lose(&mm.member[node], why);
+    } else if (node == distkvm->id) {
+        roster_lose(m, "it has expelled this node");
+    } else {
+        roster_lose(m, "it calls a node lost that is none");
+    }
+}
+
+static Phase phase_of(const Member *m)
+{
+    if (m->state == MEMBER_JOINED) {
+        return mm.formed ? PHASE_FORMED : PHASE_JOINED;
+    }
+    return m->known ? PHASE_KNOWN : PHASE_GREETING;
+}
+
+static void member_message_in(Member *m, const char *type,
+                              const QDict *message)
+{
+    if (!strcmp(type, "ping")) {
+        member_ping(m, message);
+    } else if (!strcmp(type, "pong")) {
+        member_pong(m, message);
+    } else if (!strcmp(type, "lost")) {
+        member_lost_message(m, message);
+    } else if (!join_message(m, type, message)) {
+        mm.ops->message(m->id, message);
+    }
+}
+
+static void channel_message(void *opaque, Channel *c, const QDict *message,
+                            size_t len)
+{
+    const char *type = qdict_get_str(message, "type");
+    Member *m = opaque;
+    const char *why;
+
+    if (!m) {
+        listen_message(c, type, message, len);
+        return;
+    }
+    if (m->channel != c) {
+        return;
+    }
+    qatomic_set(&m->heard_ms, member_now_ms());
+    why = rules_message(type, len, m->id, distkvm->id, phase_of(m));
+    if (why) {
+        g_autofree char *shown = channel_printable(type);
+        g_autofree char *text = g_strdup_printf("it sent %s ('%.32s')", why,
+                                                shown);
+
+        roster_lose(m, text);
+    } else {
+        member_message_in(m, type, message);
+    }
+}
+
+static void channel_gone(void *opaque, Channel *c, const char *why)
+{
+    if (opaque) {
+        const Member *m = opaque;
+
+        /* TLS lets the dialing end go on before the other has checked it. */
+        roster_lose(opaque, m->known || !credentials_use_tls() ? why
+                    : "it closed the connection before its hello; if it does"
+                      " not accept this node's certificate, its own messages"
+                      " say why");
+    } else {
+        listen_gone(c);
+    }
+}
+
+static const ChannelListener control_listener = {
+    .message = channel_message,
+    .closed = channel_gone,
+};
+
+/* --------------------------------------------------------------- clock */
+
+static void ping(Member *m)
+{
+    QDict *message = member_message("ping");
+
+    qdict_put_int(message, "sent", cluster_clock_host_ns());
+    qdict_put_int(message, "boot", host_boottime_ns());
+    WITH_QEMU_LOCK_GUARD(&mm.lock) {
+        if (m->channel) {
+            channel_send(m->channel, message);
+        }
+    }
+    qobject_unref(message);
+}
+
+/* Frames are the guest's life: a lane that is silent is a loss. */
+static void check_lanes(Member *m, int64_t now)
+{
+    int64_t every = MIN(distkvm->dead_after_ms / LANE_PINGS,
+                        LANE_PING_MS_MAX);
+
+    for (unsigned lane = 0; lane < distkvm->engine_config.lanes.n; lane++) {
+        int64_t silent = now - engine_answered_ns(distkvm->engine, m->id,
+                                                  lane) / SCALE_MS;
+
+        if (silent > distkvm->dead_after_ms) {
+            g_autofree char *path = engine_describe_peer(distkvm->engine,
+                                                         m->id);
+            g_autofree char *why = g_strdup_printf(
+                "lane %u (%s) has not answered for %" PRId64 " ms", lane,
+                path, silent);
+
+            roster_lose(m, why);
+            return;
+        }
+    }
+    if (now - m->lanes_pinged_ms >= every) {
+        m->lanes_pinged_ms = now;
+        engine_ping(distkvm->engine, m->id);
+    }
+}
+
+/* @stopped: this process was, and what peers sent meanwhile is not read yet. */
+static void tick_member(Member *m, int64_t now, bool stopped)
+{
+    if (!m->known || (m->state != MEMBER_JOINED &&
+                      m->state != MEMBER_GREETING)) {
+        return;
+    }
+    if (stopped) {
+        ping(m);
+        if (m->state == MEMBER_JOINED) {
+            engine_ping(distkvm->engine, m->id);
+        }
+        return;
+    }
+    if (now - m->heard_ms > distkvm->dead_after_ms) {
+        roster_lose(m, "it was silent for too long");
+        return;
+    }
+    ping(m);
+    if (m->state == MEMBER_JOINED && !qatomic_read(&distkvm->failed)) {
+        if (now - m->answered_ms > distkvm->dead_after_ms) {
+            roster_lose(m, "it has not answered a ping for too long");
+            return;
+        }
+        check_lanes(m, now);
+    }
+}
+
+static void check_own_lanes(void)
+{
+    int64_t limit_ns = distkvm->dead_after_ms * SCALE_MS;
+
+    if (!mm.formed || mm.hangs || qatomic_read(&distkvm->failed)) {
+        return;
+    }
+    engine_watch(distkvm->engine, limit_ns);
+    if (engine_hangs(distkvm->engine, limit_ns) >= 0) {
+        roster_lane_hangs(engine_hangs(distkvm->engine, limit_ns));
+    }
+}
+
+static void guard_segments(int64_t now)
+{
+    if (mm.transport == transport_shm_new && now - mm.guarded_ms > GUARD_MS) {
+        mm.guarded_ms = now;
+        transport_shm_guard();
+    }
+}
+
+static gboolean tick(gpointer unused)
+{
+    int64_t now = member_now_ms();
+    int64_t late = mm.tick_ms ? now - mm.tick_ms : 0;
+
+    qatomic_set(&mm.tick_ms, now);
+    listen_tick(now);
+    if (mm.expelled) {
+        return G_SOURCE_CONTINUE;
+    }
+    if (late > distkvm->dead_after_ms && mm.formed) {
+        /* Stopped for so long that the others have given us up. */
+        mm.ops->failed("this node was stopped for too long and has been"
+                       " expelled");
+        mm.expelled = true;
+        return G_SOURCE_CONTINUE;
+    }
+    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
+        if (n != distkvm->id) {
+            tick_member(&mm.member[n], now, late > STOPPED_MS);
+        }
+    }
+    check_own_lanes();
+    guard_segments(now);
+    join_tick(now);
+    lanes_tick(now);
+    if (mm.formed && mm.ops->tick) {
+        mm.ops->tick();
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+static void *member_thread(void *unused)
+{
+    g_autoptr(GMainLoop) loop = g_main_loop_new(mm.context, false);
+
+    g_main_context_push_thread_default(mm.context);
+    g_main_loop_run(loop);
+    return NULL;
+}
+
+void membership_start(const MemberOps *ops)
+{
+    g_autoptr(GSource) timer = g_timeout_source_new(TICK_MS);
+    Error *err = NULL;
+
+    roster_init(ops);
+    mm.control = &control_listener;
+    mm.lanes_connected = join_proceed;
+    mm.hello = ops->hello();
+    mm.place = place_make();
+    cluster_clock_limit((distkvm->dead_after_ms + LEAP_SPARE_MS) * SCALE_MS);
+    if (!listen_start(&err)) {
+        roster_give_up(error_get_pretty(err));
+        error_free(err);
+        return;
+    }
+    g_source_set_priority(timer, G_PRIORITY_HIGH);
+    g_source_set_callback(timer, tick, NULL, NULL);
+    g_source_attach(timer, mm.context);
+    qemu_thread_create(&mm.thread, "distkvm-member", member_thread, NULL,
+                       QEMU_THREAD_DETACHED);
+}
