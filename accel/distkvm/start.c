@@ -19,6 +19,7 @@
 #include "accel/distkvm/cluster/member.h"
 #include "accel/distkvm/cluster/membership.h"
 #include "accel/distkvm/cluster/path.h"
+#include "accel/distkvm/machine/apic-id.h"
 #include "accel/distkvm/machine/hello-agree.h"
 #include "accel/distkvm/machine/hello-machine.h"
 #include "accel/distkvm/machine/io.h"
@@ -172,6 +173,16 @@ static void formed(void)
     service_queue_main(formed_in_main_loop, NULL);
 }
 
+static void queue(MemberContext context, void (*fn)(void *opaque),
+                  void *opaque)
+{
+    if (context == MEMBER_MAIN) {
+        service_queue_main(fn, opaque);
+    } else {
+        service_queue(fn, opaque);
+    }
+}
+
 static void cannot_join(const char *why)
 {
     qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_HOST_ERROR, 1);
@@ -248,13 +259,13 @@ static const MemberOps member_ops = {
     .accepted = hello_machine_accept,
     .cannot_join = cannot_join,
     .formed = formed,
+    .queue = queue,
     .tick = name_waits,
     .answered = lease_granted,
     .leaving = lease_end,
     .left = left,
     .lost = lost,
     .failed = failure_raise,
-    .message = control_message,
 };
 
 static void start_membership(void *unused)
@@ -305,6 +316,8 @@ static void init_parts(void)
     failure_register(FAILURE_TELL, tell_main_loop, NULL);
     service_start();
     replica_init();
+    apic_id_init();
+    memmap_init();
     token_init();
     io_init();
     cluster_runstate_init();

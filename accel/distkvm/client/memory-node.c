@@ -77,14 +77,15 @@ static void left(CohNodeId peer)
     qemu_mutex_unlock(&node.lock);
 }
 
-static void other_message(CohNodeId from, const QDict *message)
+static const char *serve_end(CohNodeId from, const QDict *message)
 {
-    if (strcmp(qdict_get_str(message, "type"), "end")) {
-        member_expel(from, "it sent an unknown message");
-        return;
-    }
     left(from);
+    return NULL;
 }
+
+static const MemberService services[] = {
+    { "end", MEMBER_THREAD, serve_end },
+};
 
 static QDict *make_hello(void)
 {
@@ -102,7 +103,6 @@ static const MemberOps member_ops = {
     .formed = formed,
     .left = left,
     .failed = failed,
-    .message = other_message,
 };
 
 /* --------------------------------------------- what the engine expects */
@@ -264,6 +264,7 @@ int distkvm_init(const DistkvmInit *init, char **why)
         error_free(err);
         return -EINVAL;
     }
+    member_register(services, ARRAY_SIZE(services));
     membership_start(&member_ops);
     ret = wait_formed(why);
     if (!ret) {

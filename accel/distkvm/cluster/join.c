@@ -154,14 +154,17 @@ void join_hello(Stranger *s, const QDict *hello)
     }
 }
 
-static void member_hello(Member *m, const QDict *hello)
+/* The answer to ours. */
+static const char *serve_hello(CohNodeId dialed, const QDict *hello)
 {
+    Member *m = &mm.member[dialed];
     Error *err = NULL;
     CohNodeId from;
 
     if (m->known || m->id > distkvm->id) {
-        roster_lose(m, "it sent its hello twice");
-    } else if (!hello_fits(hello, &from, &err)) {
+        return "it sent its hello twice";
+    }
+    if (!hello_fits(hello, &from, &err)) {
         roster_give_up(error_get_pretty(err));
         error_free(err);
     } else if (from != m->id) {
@@ -172,6 +175,7 @@ static void member_hello(Member *m, const QDict *hello)
     } else {
         become_known(m, hello);
     }
+    return NULL;
 }
 
 static void note_why(Member *m, const char *why)
@@ -184,8 +188,9 @@ static void note_why(Member *m, const char *why)
  * "retry": the place is taken by a node that may be dead and not given up yet.
  * Else it is for good, as the peer has proved itself.
  */
-static void member_refuse(Member *m, const QDict *message)
+static const char *serve_refuse(CohNodeId from, const QDict *message)
 {
+    Member *m = &mm.member[from];
     g_autofree char *shown =
         channel_printable(qdict_get_try_str(message, "why") ?: "?");
     g_autofree char *why = g_strdup_printf("node %d refuses it: %s", m->id,
@@ -201,11 +206,11 @@ static void member_refuse(Member *m, const QDict *message)
         if (now - m->refused_ms < distkvm->dead_after_ms + GIVEN_UP_MS) {
             /* It was said, and is no news. */
             note_why(m, shown);
-            roster_lose(m, m->why);
-            return;
+            return m->why;
         }
     }
     roster_give_up(why);
+    return NULL;
 }
 
 /* ------------------------------------------------------------- addresses */
@@ -227,8 +232,9 @@ static void send_address(Member *m)
     roster_send(m, message);
 }
 
-static void member_address(Member *m, const QDict *message)
+static const char *serve_address(CohNodeId from, const QDict *message)
 {
+    Member *m = &mm.member[from];
     const char *text = qdict_get_try_str(message, "ucx") ?: "";
     const char *cookie = qdict_get_try_str(message, "cookie") ?: "";
     g_autofree guchar *bytes = NULL, *address = NULL;
@@ -236,8 +242,7 @@ static void member_address(Member *m, const QDict *message)
 
     bytes = g_base64_decode(cookie, &len);
     if (m->addressed || len != COOKIE_BYTES) {
-        roster_lose(m, "it sent a malformed address");
-        return;
+        return "it sent a malformed address";
     }
     memcpy(m->theirs.bytes, bytes, COOKIE_BYTES);
     address = g_base64_decode(text, &len);
@@ -247,6 +252,7 @@ static void member_address(Member *m, const QDict *message)
     /* It has let this node in. */
     m->refused_ms = 0;
     join_proceed(m);
+    return NULL;
 }
 
 static void connect_peer(Member *m)
@@ -350,24 +356,32 @@ void join_proceed(Member *m)
     }
 }
 
-bool join_message(Member *m, const char *type, const QDict *message)
+static const char *serve_ready(CohNodeId from, const QDict *message)
 {
-    if (!strcmp(type, "hello")) {
-        member_hello(m, message);
-    } else if (!strcmp(type, "refuse")) {
-        member_refuse(m, message);
-    } else if (!strcmp(type, "address")) {
-        member_address(m, message);
-    } else if (!strcmp(type, "ready")) {
-        m->ready = true;
-        join_proceed(m);
-    } else if (!strcmp(type, "reached")) {
-        m->reached = true;
-        join_proceed(m);
-    } else {
-        return false;
-    }
-    return true;
+    mm.member[from].ready = true;
+    join_proceed(&mm.member[from]);
+    return NULL;
+}
+
+static const char *serve_reached(CohNodeId from, const QDict *message)
+{
+    mm.member[from].reached = true;
+    join_proceed(&mm.member[from]);
+    return NULL;
+}
+
+static const MemberService services[] = {
+    { "hello", MEMBER_THREAD, serve_hello },
+    { "refuse", MEMBER_THREAD, serve_refuse },
+    { "address", MEMBER_THREAD, serve_address },
+    { "ready", MEMBER_THREAD, serve_ready },
+    { "reached", MEMBER_THREAD, serve_reached },
+};
+
+void join_init(void)
+{
+    member_register(services, ARRAY_SIZE(services));
+    mm.lanes_connected = join_proceed;
 }
 
 /* -------------------------------------------------------------- dialing */

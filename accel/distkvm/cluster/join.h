@@ -11,10 +11,10 @@
 #include "roster.h"
 #include "stranger.h"
 
+/* Main thread, once. */
+void join_init(void);
 /* The first message of @s, a hello. */
 void join_hello(Stranger *s, const QDict *hello);
-/* A message of a connection that is a member's; true if it was for joining. */
-bool join_message(Member *m, const char *type, const QDict *message);
 /* Take the steps that are possible now. */
 void join_proceed(Member *m);
 /* Every tick: dial, and give up what takes too long. */

@@ -15,6 +15,7 @@
 
 #include "qobject/qdict.h"
 #include "accel/distkvm/core/coh-types.h"
+#include "member.h"
 
 typedef struct MemberOps {
     /* This node's hello, from hello_new(); the caller's.  Main thread. */
@@ -31,8 +32,12 @@ typedef struct MemberOps {
     void (*cannot_join)(const char *why);
     /* All nodes have joined each other. */
     void (*formed)(void);
-    /* A message from @from that is not membership's own. */
-    void (*message)(CohNodeId from, const QDict *message);
+    /*
+     * Run @fn(@opaque) in @context, which is not MEMBER_THREAD, in order; or
+     * NULL if no message is served there.
+     */
+    void (*queue)(MemberContext context, void (*fn)(void *opaque),
+                  void *opaque);
     /* Each tick since then, five in a second; or NULL. */
     void (*tick)(void);
     /* @node answered a ping of @age_ns ago; or NULL. */

@@ -7,11 +7,73 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
+#include "accel/distkvm/wire/rules.h"
 #include "member.h"
 #include "roster.h"
+#include "accel/distkvm/trace.h"
 
 /* A closed lane is a loss unless the control connection says goodbye by then. */
 #define GOODBYE_MS 500
+
+/* MemberService by its type; constant once membership runs. */
+static GHashTable *served;
+
+typedef struct Delivery {
+    const MemberService *service;
+    CohNodeId from;
+    QDict *message;
+} Delivery;
+
+/* ---------------------------------------------------------- what arrives */
+
+void member_register(const MemberService *services, size_t n)
+{
+    if (!served) {
+        served = g_hash_table_new(g_str_hash, g_str_equal);
+    }
+    for (size_t i = 0; i < n; i++) {
+        g_assert(rules_know(services[i].type));
+        if (!g_hash_table_insert(served, (gpointer)services[i].type,
+                                 (gpointer)&services[i])) {
+            g_assert_not_reached();
+        }
+    }
+}
+
+static void deliver(void *opaque)
+{
+    Delivery *d = opaque;
+    const char *why = d->service->serve(d->from, d->message);
+
+    if (why) {
+        member_expel(d->from, why);
+    }
+    qobject_unref(d->message);
+    g_free(d);
+}
+
+const char *member_serve(CohNodeId from, const char *type,
+                         const QDict *message)
+{
+    const MemberService *service = g_hash_table_lookup(served, type);
+    Delivery *d;
+
+    trace_distkvm_control(distkvm->id, from, type);
+    if (!service) {
+        return "it sent a message of an unknown type";
+    }
+    if (service->context == MEMBER_THREAD) {
+        return service->serve(from, message);
+    }
+    d = g_new(Delivery, 1);
+    d->service = service;
+    d->from = from;
+    d->message = qdict_clone_shallow(message);
+    mm.ops->queue(service->context, deliver, d);
+    return NULL;
+}
+
+/* ---------------------------------------------------------- what is sent */
 
 void member_send(CohNodeId to, QDict *message)
 {

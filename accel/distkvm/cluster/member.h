@@ -20,6 +20,39 @@ typedef enum {
     MEMBER_LOST,
 } MemberState;
 
+/* Where a control message is served; messages of one context in order. */
+typedef enum MemberContext {
+    MEMBER_THREAD,      /* the member thread: no BQL, never waits           */
+    MEMBER_BQL,         /* a thread of its own, BQL held                    */
+    MEMBER_MAIN,        /* the main loop, BQL held: vCPUs can be paused     */
+} MemberContext;
+
+/*
+ * A type of control message.  wire/rules.c says which node may send it to
+ * which, and when; nothing else is served.
+ */
+typedef struct MemberService {
+    const char *type;
+    MemberContext context;
+    /*
+     * @message is @from's, valid for the call.  NULL, or what is wrong with
+     * it, as "it ..." or "its ..." goes on: then @from is expelled.
+     */
+    const char *(*serve)(CohNodeId from, const QDict *message);
+} MemberService;
+
+/*
+ * Serve @n types of messages; @services is static.  Main thread, before
+ * membership starts.  A type that is not registered expels its sender.
+ */
+void member_register(const MemberService *services, size_t n);
+/*
+ * Serve @message of a member; what is wrong with it, or NULL.  Member thread,
+ * for membership.c.
+ */
+const char *member_serve(CohNodeId from, const char *type,
+                         const QDict *message);
+
 /* Tell @to, if it has joined; takes over @message. */
 void member_send(CohNodeId to, QDict *message);
 /* Tell all others that have joined; takes over @message. */

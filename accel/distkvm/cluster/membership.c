@@ -36,73 +36,79 @@
 
 /* ------------------------------------------------------------ messages */
 
-static void member_ping(Member *m, const QDict *ping)
+static const char *serve_ping(CohNodeId from, const QDict *ping)
 {
+    Member *m = &mm.member[from];
     QDict *pong;
 
     /* A peer that asks all the time is not answered all the time. */
     if (member_now_ms() - m->ponged_ms < PONG_MS) {
-        return;
+        return NULL;
     }
     m->ponged_ms = member_now_ms();
     pong = member_message("pong");
-
     qdict_put_int(pong, "sent", qdict_get_try_int(ping, "sent", 0));
     qdict_put_int(pong, "boot", qdict_get_try_int(ping, "boot", 0));
     qdict_put_int(pong, "clock", cluster_clock_ns());
-    member_send(m->id, pong);
+    member_send(from, pong);
+    return NULL;
 }
 
 /* An answer counts from the ping that it answers. */
-static void member_pong(Member *m, const QDict *pong)
+static const char *serve_pong(CohNodeId from, const QDict *pong)
 {
+    Member *m = &mm.member[from];
     int64_t sent = qdict_get_try_int(pong, "sent", 0);
     int64_t age_ns = host_boottime_ns() - qdict_get_try_int(pong, "boot", 0);
 
     if (age_ns < 0) {
-        roster_lose(m, "it answers a ping that was not sent");
-        return;
+        return "it answers a ping that was not sent";
     }
     if (age_ns > distkvm->dead_after_ms * SCALE_MS) {
-        return;
+        return NULL;
     }
     m->answered_ms = MAX(m->answered_ms, member_now_ms() - age_ns / SCALE_MS);
     if (m->state == MEMBER_JOINED && mm.ops->answered) {
-        mm.ops->answered(m->id, age_ns);
+        mm.ops->answered(from, age_ns);
     }
     /* Time is node 0's; others only show that they live. */
-    if (m->id == 0) {
+    if (from == 0) {
         cluster_clock_sample(sent, qdict_get_try_int(pong, "clock", 0),
                              cluster_clock_host_ns());
     }
+    return NULL;
 }
 
-static void member_lost_message(Member *m, const QDict *message)
+static const char *serve_lost(CohNodeId from, const QDict *message)
 {
     int64_t node = qdict_get_try_int(message, "node", -1);
+    g_autofree char *shown =
+        channel_printable(qdict_get_try_str(message, "why") ?: "?");
+    g_autofree char *text = NULL;
 
-    if (node >= 0 && node < distkvm->nodes && node != distkvm->id) {
-        g_autofree char *shown =
-            channel_printable(qdict_get_try_str(message, "why") ?: "?");
-        g_autofree char *why = g_strdup_printf("node %d says: %s", m->id,
-                                               shown);
-
-        if (!mm.formed) {
-            /* For that node it had formed, and is over. */
-            g_autofree char *text = g_strdup_printf(
-                "node %d has lost node %d meanwhile (%s): start all nodes"
-                " again", m->id, (int)node, shown);
-
-            roster_give_up(text);
-            return;
-        }
-        roster_lose(&mm.member[node], why);
-    } else if (node == distkvm->id) {
-        roster_lose(m, "it has expelled this node");
-    } else {
-        roster_lose(m, "it calls a node lost that is none");
+    if (node == distkvm->id) {
+        return "it has expelled this node";
     }
+    if (node < 0 || node >= distkvm->nodes) {
+        return "it calls a node lost that is none";
+    }
+    if (mm.formed) {
+        text = g_strdup_printf("node %d says: %s", from, shown);
+        roster_lose(&mm.member[node], text);
+    } else {
+        /* For that node it had formed, and is over. */
+        text = g_strdup_printf("node %d has lost node %d meanwhile (%s): start"
+                               " all nodes again", from, (int)node, shown);
+        roster_give_up(text);
+    }
+    return NULL;
 }
+
+static const MemberService services[] = {
+    { "ping", MEMBER_THREAD, serve_ping },
+    { "pong", MEMBER_THREAD, serve_pong },
+    { "lost", MEMBER_THREAD, serve_lost },
+};
 
 static Phase phase_of(const Member *m)
 {
@@ -110,20 +116,6 @@ static Phase phase_of(const Member *m)
         return mm.formed ? PHASE_FORMED : PHASE_JOINED;
     }
     return m->known ? PHASE_KNOWN : PHASE_GREETING;
-}
-
-static void member_message_in(Member *m, const char *type,
-                              const QDict *message)
-{
-    if (!strcmp(type, "ping")) {
-        member_ping(m, message);
-    } else if (!strcmp(type, "pong")) {
-        member_pong(m, message);
-    } else if (!strcmp(type, "lost")) {
-        member_lost_message(m, message);
-    } else if (!join_message(m, type, message)) {
-        mm.ops->message(m->id, message);
-    }
 }
 
 static void channel_message(void *opaque, Channel *c, const QDict *message,
@@ -148,8 +140,11 @@ static void channel_message(void *opaque, Channel *c, const QDict *message,
                                                 shown);
 
         roster_lose(m, text);
-    } else {
-        member_message_in(m, type, message);
+        return;
+    }
+    why = member_serve(m->id, type, message);
+    if (why) {
+        roster_lose(m, why);
     }
 }
 
@@ -312,8 +307,9 @@ void membership_start(const MemberOps *ops)
     Error *err = NULL;
 
     roster_init(ops);
+    member_register(services, ARRAY_SIZE(services));
+    join_init();
     mm.control = &control_listener;
-    mm.lanes_connected = join_proceed;
     mm.hello = ops->hello();
     mm.place = place_make();
     cluster_clock_limit((distkvm->dead_after_ms + LEAP_SPARE_MS) * SCALE_MS);

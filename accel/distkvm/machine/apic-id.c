@@ -75,15 +75,14 @@ void distkvm_apic_changed(void *opaque)
     }
 }
 
-void apic_id_apply(CohNodeId from, const QDict *message)
+static const char *apply(CohNodeId from, const QDict *message)
 {
     CPUState *cpu = qemu_get_cpu(qdict_get_try_int(message, "cpu", -1));
     APICCommonState *s;
 
     if (!cpu ||
         cluster_map_cpu_node(&distkvm->map, cpu->cpu_index) != from) {
-        member_expel(from, "it sent the state of another node's local APIC");
-        return;
+        return "it sent the state of another node's local APIC";
     }
     s = APIC_COMMON(X86_CPU(cpu)->apic_state);
     s->apicbase = qdict_get_try_int(message, "base", s->apicbase);
@@ -95,4 +94,10 @@ void apic_id_apply(CohNodeId from, const QDict *message)
                                                s->lvt[APIC_LVT_LINT0]);
     s->lvt[APIC_LVT_LINT1] = qdict_get_try_int(message, "lint1",
                                                s->lvt[APIC_LVT_LINT1]);
+    return NULL;
+}
+
+void apic_id_init(void)
+{
+    replica_register("apic", apply);
 }

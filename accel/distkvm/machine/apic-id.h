@@ -6,9 +6,7 @@
 #ifndef DISTKVM_APIC_ID_H
 #define DISTKVM_APIC_ID_H
 
-#include "qobject/qdict.h"
-#include "accel/distkvm/core/coh-types.h"
-
-void apic_id_apply(CohNodeId from, const QDict *message);
+/* Main thread, once, after replica_init(). */
+void apic_id_init(void);
 
 #endif

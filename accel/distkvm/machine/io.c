@@ -346,6 +346,5 @@ void io_init(void)
     memory_region_init_io(&io.memory, NULL, &memory_ops, NULL,
                           "distkvm-devices", UINT64_MAX);
     io.memory.disable_reentrancy_guard = true;
-    memmap_init();
     memmap_add_devices(&io.memory);
 }

@@ -8,7 +8,7 @@
 
 #include "accel/distkvm/wire/wire.h"
 
-/* Main thread, once. */
+/* Main thread, once, after memmap_init(). */
 void io_init(void);
 /* Engine thread. */
 void io_frame(const WireFrame *frame);

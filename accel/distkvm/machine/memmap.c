@@ -194,23 +194,32 @@ void memmap_announce(void)
 
 /* -------------------------------------------------- follower: applying it */
 
-void memmap_init(void)
-{
-    memory_region_init(&memmap.container, NULL, "distkvm-map", UINT64_MAX);
-    memory_region_add_subregion_overlap(get_system_memory(), 0,
-                                        &memmap.container, MEMMAP_PRIORITY);
-    memmap.regions = g_ptr_array_new();
-    memmap.roms = g_hash_table_new(g_str_hash, g_str_equal);
-    memmap.roms_refused = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
-                                             NULL);
-}
-
 void memmap_add_devices(MemoryRegion *devices)
 {
     memory_region_add_subregion_overlap(&memmap.container, 0, devices, -1);
 }
 
-void memmap_rom_message(CohNodeId from, const QDict *message)
+/* The copy of ROM @block, made if it is new; NULL if there is no room. */
+static MemoryRegion *rom_copy(const char *block, uint64_t size)
+{
+    MemoryRegion *mr = g_hash_table_lookup(memmap.roms, block);
+    g_autofree char *name = g_strdup_printf("distkvm-rom-%s", block);
+    Error *err = NULL;
+
+    if (mr) {
+        return mr;
+    }
+    mr = g_new0(MemoryRegion, 1);
+    if (!memory_region_init_ram_nomigrate(mr, NULL, name, size, &err)) {
+        error_report_err(err);
+        g_free(mr);
+        return NULL;
+    }
+    g_hash_table_insert(memmap.roms, g_strdup(block), mr);
+    return mr;
+}
+
+static const char *serve_rom(CohNodeId from, const QDict *message)
 {
     const char *block = qdict_get_try_str(message, "block");
     const char *text = qdict_get_try_str(message, "data");
@@ -220,8 +229,8 @@ void memmap_rom_message(CohNodeId from, const QDict *message)
     MemoryRegion *mr;
     gsize len;
 
-    if (from != 0 || !block || !size) {
-        return;
+    if (!block || !size || (!text && size <= ROM_BYTES_MAX)) {
+        return "it sent a malformed ROM";
     }
     if (size > ROM_BYTES_MAX) {
         if (g_hash_table_add(memmap.roms_refused, g_strdup(block))) {
@@ -230,29 +239,19 @@ void memmap_rom_message(CohNodeId from, const QDict *message)
                         " vCPUs cannot read it", block, size >> 20,
                         ROM_BYTES_MAX >> 20);
         }
-        return;
-    }
-    if (!text) {
-        return;
+        return NULL;
     }
     data = g_base64_decode(text, &len);
-    mr = g_hash_table_lookup(memmap.roms, block);
+    mr = rom_copy(block, size);
     if (!mr) {
-        g_autofree char *name = g_strdup_printf("distkvm-rom-%s", block);
-        Error *err = NULL;
-
-        mr = g_new0(MemoryRegion, 1);
-        if (!memory_region_init_ram_nomigrate(mr, NULL, name, size, &err)) {
-            error_report_err(err);
-            g_free(mr);
-            return;
-        }
-        g_hash_table_insert(memmap.roms, g_strdup(block), mr);
+        return NULL;
     }
-    if (offset <= memory_region_size(mr) &&
-        len <= memory_region_size(mr) - offset) {
-        memcpy((uint8_t *)memory_region_get_ram_ptr(mr) + offset, data, len);
+    if (offset > memory_region_size(mr) ||
+        len > memory_region_size(mr) - offset) {
+        return "it sent a part of a ROM beyond its end";
     }
+    memcpy((uint8_t *)memory_region_get_ram_ptr(mr) + offset, data, len);
+    return NULL;
 }
 
 static MemoryRegion *section_target(const char *block, bool rom)
@@ -266,7 +265,8 @@ static MemoryRegion *section_target(const char *block, bool rom)
     return rb && distkvm_ram_is_coherent(rb->mr) ? rb->mr : NULL;
 }
 
-static void apply_section(const QDict *section)
+/* NULL, or what is wrong with it. */
+static const char *apply_section(const QDict *section)
 {
     const char *block = qdict_get_try_str(section, "block") ?: "";
     uint64_t addr = qdict_get_try_int(section, "addr", 0);
@@ -277,13 +277,17 @@ static void apply_section(const QDict *section)
     MemoryRegion *alias;
 
     if (rom && g_hash_table_contains(memmap.roms_refused, block)) {
-        return;
+        return NULL;
     }
     if (!target || offset > memory_region_size(target) ||
         size > memory_region_size(target) - offset) {
+        if (!rom) {
+            return "it maps RAM that this node does not have";
+        }
+        /* A device that came again may have another ROM by the same name. */
         warn_report("distkvm: node 0 maps '%s' at 0x%" PRIx64 ", which this"
                     " node does not have", block, addr);
-        return;
+        return NULL;
     }
     alias = g_new0(MemoryRegion, 1);
     memory_region_init_alias(alias, NULL, block, target, offset, size);
@@ -291,16 +295,18 @@ static void apply_section(const QDict *section)
                                qdict_get_try_bool(section, "readonly", true));
     memory_region_add_subregion(&memmap.container, addr, alias);
     g_ptr_array_add(memmap.regions, alias);
+    return NULL;
 }
 
-void memmap_apply(const QDict *message)
+static const char *apply(CohNodeId from, const QDict *message)
 {
     QList *sections = qdict_get_qlist(message, "sections");
     g_autoptr(GPtrArray) old = NULL;
     const QListEntry *entry;
+    const char *why = NULL;
 
-    if (!sections || distkvm_is_boot_node()) {
-        return;
+    if (!sections) {
+        return "it sent a malformed memory map";
     }
     old = memmap.regions;
     memory_region_transaction_begin();
@@ -312,8 +318,9 @@ void memmap_apply(const QDict *message)
     QLIST_FOREACH_ENTRY(sections, entry) {
         const QDict *section = qobject_to(QDict, qlist_entry_obj(entry));
 
-        if (section) {
-            apply_section(section);
+        if (!why) {
+            why = section ? apply_section(section)
+                          : "it sent a malformed memory map";
         }
     }
     memory_region_transaction_commit();
@@ -322,4 +329,25 @@ void memmap_apply(const QDict *message)
         object_unparent(OBJECT(g_ptr_array_index(old, i)));
         g_free(g_ptr_array_index(old, i));
     }
+    return why;
+}
+
+static const MemberService services[] = {
+    { "rom", MEMBER_BQL, serve_rom },
+};
+
+void memmap_init(void)
+{
+    replica_register("map", apply);
+    member_register(services, ARRAY_SIZE(services));
+    if (distkvm_is_boot_node()) {
+        return;
+    }
+    memory_region_init(&memmap.container, NULL, "distkvm-map", UINT64_MAX);
+    memory_region_add_subregion_overlap(get_system_memory(), 0,
+                                        &memmap.container, MEMMAP_PRIORITY);
+    memmap.regions = g_ptr_array_new();
+    memmap.roms = g_hash_table_new(g_str_hash, g_str_equal);
+    memmap.roms_refused = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+                                             NULL);
 }

@@ -1,8 +1,7 @@
 /*
  * distkvm: state that every node keeps a copy of
  *
- * The memory map and the identities of local APICs.  A change is told under
- * the BQL, where waiting is wrong; its cause waits outside: a vCPU before it
+ * A change is told under the BQL, where waiting is wrong; its cause waits outside: a vCPU before it
  * executes on, a forwarded access before it is answered.  An acknowledgement
  * means "applied", never "vCPUs ran".
  * Spec: docs/architecture.rst, "Replicas".
@@ -17,8 +16,6 @@
 #include "accel/distkvm/cluster/member.h"
 #include "accel/distkvm/failure.h"
 #include "accel/distkvm/node.h"
-#include "apic-id.h"
-#include "memmap.h"
 #include "replica.h"
 #include "accel/distkvm/trace.h"
 
@@ -40,6 +37,7 @@ static struct {
     int64_t since_ns[COH_NODES_MAX];    /* under lock: it has not acked more */
     GArray *then;                       /* ReplicaThen; under lock */
     bool failed;                        /* under lock */
+    GHashTable *kinds;                  /* ReplicaApply by name; constant */
 } replica;
 
 static uint64_t settled_locked(void)
@@ -57,7 +55,7 @@ static uint64_t settled_locked(void)
     return least;
 }
 
-uint64_t replica_publish(QDict *message)
+uint64_t replica_publish(QDict *change)
 {
     uint64_t seq;
 
@@ -69,8 +67,8 @@ uint64_t replica_publish(QDict *message)
         }
     }
     seq = ++replica.last;
-    qdict_put_int(message, "seq", seq);
-    member_broadcast(message);
+    qdict_put_int(change, "seq", seq);
+    member_broadcast(change);
     return seq;
 }
 
@@ -121,19 +119,25 @@ static void run_settled(void)
     }
 }
 
-void replica_acked(CohNodeId from, uint64_t seq)
+static const char *serve_mirrored(CohNodeId from, const QDict *message)
 {
+    uint64_t seq = qdict_get_try_int(message, "seq", 0);
+
     WITH_QEMU_LOCK_GUARD(&replica.lock) {
-        if (MIN(seq, replica.last) > replica.acked[from]) {
+        if (!seq || seq > replica.last) {
+            return "it acknowledged a change that was not made";
+        }
+        if (seq > replica.acked[from]) {
             if (!replica.acked[from]) {
                 replica.begun_ns[from] = get_clock();
             }
-            replica.acked[from] = MIN(seq, replica.last);
+            replica.acked[from] = seq;
             /* The next one's wait is counted from now. */
             replica.since_ns[from] = get_clock();
         }
     }
     run_settled();
+    return NULL;
 }
 
 int64_t replica_waits_since_ns(CohNodeId *node)
@@ -183,25 +187,44 @@ void replica_wait_on_cpu(CPUState *cpu)
     async_run_on_cpu(cpu, wait_on_cpu, RUN_ON_CPU_NULL);
 }
 
-void replica_apply(CohNodeId from, const QDict *message)
-{
-    const char *type = qdict_get_str(message, "type");
-    QDict *ack = member_message("mirrored");
+/* ------------------------------------------------------------- applying */
 
-    trace_distkvm_replica_apply(from, type);
-    if (!strcmp(type, "map")) {
-        memmap_apply(message);
-    } else {
-        apic_id_apply(from, message);
+static const char *serve_change(CohNodeId from, const QDict *change)
+{
+    const char *kind = qdict_get_str(change, "type");
+    ReplicaApply *apply = g_hash_table_lookup(replica.kinds, kind);
+    const char *why;
+    QDict *ack;
+
+    trace_distkvm_replica_apply(from, kind);
+    why = apply(from, change);
+    if (!why) {
+        ack = member_message("mirrored");
+        qdict_put_int(ack, "seq", qdict_get_try_int(change, "seq", 0));
+        member_send(from, ack);
     }
-    qdict_put_int(ack, "seq", qdict_get_try_int(message, "seq", 0));
-    member_send(from, ack);
+    return why;
 }
+
+void replica_register(const char *kind, ReplicaApply *apply)
+{
+    MemberService *service = g_new(MemberService, 1);
+
+    *service = (MemberService) { kind, MEMBER_BQL, serve_change };
+    g_hash_table_insert(replica.kinds, (gpointer)kind, apply);
+    member_register(service, 1);
+}
+
+static const MemberService services[] = {
+    { "mirrored", MEMBER_THREAD, serve_mirrored },
+};
 
 void replica_init(void)
 {
     qemu_mutex_init(&replica.lock);
     qemu_cond_init(&replica.cond);
     replica.then = g_array_new(false, false, sizeof(ReplicaThen));
+    replica.kinds = g_hash_table_new(g_str_hash, g_str_equal);
     failure_register(FAILURE_RELEASE, replica_fail, NULL);
+    member_register(services, ARRAY_SIZE(services));
 }

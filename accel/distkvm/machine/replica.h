@@ -1,6 +1,12 @@
 /*
  * distkvm: state that every node keeps a copy of
  *
+ * A kind of state registers how a change of it is applied.  The node that
+ * makes a change publishes it, and waits, where waiting is allowed, until all
+ * have applied it
+ * (state machine replication without a log: Schneider 1990; one publisher for
+ * each kind of state and object keeps the order).
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #ifndef DISTKVM_REPLICA_H
@@ -13,24 +19,31 @@
 /* Main thread, once. */
 void replica_init(void);
 /*
- * Tell all others of a change and count acknowledgements.  BQL held.
- * Returns the change's number.
+ * Apply @change of @from, BQL held.  NULL, or what is wrong with it, as "it
+ * ..." goes on: then @from is expelled, and gets no acknowledgement.
  */
-uint64_t replica_publish(QDict *message);
+typedef const char *ReplicaApply(CohNodeId from, const QDict *change);
+/*
+ * Changes of @kind, a type of control message that wire/rules.c knows, are
+ * applied by @apply.  Main thread, before membership starts; both are static.
+ */
+void replica_register(const char *kind, ReplicaApply *apply);
+/*
+ * Tell all others of @change, a message of a registered kind, and count
+ * acknowledgements; takes it over.  BQL held.  Returns the change's number.
+ */
+uint64_t replica_publish(QDict *change);
 /* The number of the last change; any thread. */
 uint64_t replica_last(void);
 /* Run @fn under no lock when change @seq is acknowledged by all. */
 void replica_then(uint64_t seq, void (*fn)(void *opaque), void *opaque);
 /* The running vCPU waits for its changes before it executes on.  BQL held. */
 void replica_wait_on_cpu(CPUState *cpu);
-void replica_acked(CohNodeId from, uint64_t seq);
 /*
- * Has @node had a map for a while, so that no older access is under way?  Any
+ * Has @node had a first change for a while, so that no older access is under way?  Any
  * thread.
  */
 bool replica_has_settled(CohNodeId node);
-/* Service thread: a change from a peer. */
-void replica_apply(CohNodeId from, const QDict *message);
 /*
  * Since when has the oldest change waited, in ns of get_clock(), and for which
  * node?  0: all is acknowledged.  Any thread.

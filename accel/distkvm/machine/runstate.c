@@ -2,7 +2,7 @@
  * distkvm: the run state of the cluster
  *
  * Stop, continue, reset and power-off on any node act on all of them.  Node 0
- * decides: it counts who wants to start and who has stopped, and walks resets
+ * decides: it counts nodes that want to start or have stopped, and walks resets
  * through their phases (all paused, all reset, all resumed).  Everything here
  * happens in the main loops, where vCPUs can be paused; nobody waits for a
  * peer.  Spec: docs/architecture.rst, "Run state".
@@ -23,11 +23,9 @@
 #include "accel/distkvm/cluster/member.h"
 #include "accel/distkvm/failure.h"
 #include "accel/distkvm/node.h"
-#include "memmap.h"
 #include "replica.h"
 #include "runstate.h"
 #include "service.h"
-#include "accel/distkvm/trace.h"
 
 typedef enum {
     RESET_IDLE,
@@ -59,19 +57,6 @@ static bool has_all_nodes(const CohNodeSet *set)
 bool cluster_runstate_is_leaving(void)
 {
     return ctl.leaving;
-}
-
-static void handle(CohNodeId from, const QDict *message);
-
-/* Tell node 0, which may be this one. */
-static void tell_boot_node(QDict *message)
-{
-    if (distkvm_is_boot_node()) {
-        handle(0, message);
-        qobject_unref(message);
-    } else {
-        member_send(0, message);
-    }
 }
 
 /* ------------------------------------------------------- start and stop */
@@ -138,17 +123,65 @@ static void node_stopped(CohNodeId from, int64_t clock_ns)
 
 static void vm_state_changed(void *opaque, bool running, RunState state)
 {
+    int64_t clock_ns;
     QDict *message;
 
     if (running) {
         return;
     }
-    message = member_message("stopped");
-    qdict_put_int(message, "clock", cluster_clock_freeze());
-    if (node_is_formed() && !ctl.leaving && !qatomic_read(&distkvm->failed)) {
-        tell_boot_node(message);
+    clock_ns = cluster_clock_freeze();
+    if (!node_is_formed() || ctl.leaving || qatomic_read(&distkvm->failed)) {
+        return;
+    }
+    if (distkvm_is_boot_node()) {
+        node_stopped(0, clock_ns);
     } else {
-        qobject_unref(message);
+        message = member_message("stopped");
+        qdict_put_int(message, "clock", clock_ns);
+        member_send(0, message);
+    }
+}
+
+/* Node 0: the user of @from says "cont". */
+static void node_wants_start(CohNodeId from)
+{
+    /* "cont" of a running guest is a no-op. */
+    if (!ctl.running) {
+        coh_set_add(&ctl.wants, from);
+    }
+    try_start();
+}
+
+/* Node 0: the user of @from says "stop" before the guest runs there. */
+static void node_wants_stop(CohNodeId from)
+{
+    /* After the first start any node's wish starts all. */
+    if (ctl.started) {
+        ctl.wants = coh_set_empty();
+    } else {
+        coh_set_remove(&ctl.wants, from);
+    }
+    if (ctl.running) {
+        /* The start it did not want is on its way to it. */
+        vm_stop(RUN_STATE_PAUSED);
+    }
+}
+
+static void ask_start(void)
+{
+    if (distkvm_is_boot_node()) {
+        node_wants_start(0);
+    } else {
+        member_send(0, member_message("want-start"));
+    }
+}
+
+static void ask_stop(void)
+{
+    if (distkvm_is_boot_node()) {
+        node_wants_stop(0);
+    } else {
+        member_send(0, member_message("want-stop"));
     }
 }
 
@@ -184,7 +217,7 @@ bool distkvm_vm_start(void)
     }
     ctl.want_start = true;
     if (node_is_formed()) {
-        tell_boot_node(member_message("want-start"));
+        ask_start();
     }
     return true;
 }
@@ -195,7 +228,7 @@ void distkvm_stop_asked(void)
     if (distkvm && !runstate_is_running() && !qatomic_read(&distkvm->failed)) {
         ctl.want_start = false;
         if (node_is_formed() && !ctl.leaving) {
-            tell_boot_node(member_message("want-stop"));
+            ask_stop();
         }
     }
 }
@@ -350,142 +383,132 @@ static ShutdownCause message_cause(const QDict *message)
            ? cause : SHUTDOWN_CAUSE_HOST_QMP_QUIT;
 }
 
-static void handle_boot_node(CohNodeId from, const char *type,
-                             const QDict *message)
-{
-    if (!strcmp(type, "want-start")) {
-        /* Said while it runs, it asks for nothing. */
-        if (!ctl.running) {
-            coh_set_add(&ctl.wants, from);
-        }
-        try_start();
-    } else if (!strcmp(type, "want-stop")) {
-        /* After the first start anybody's wish starts all. */
-        if (ctl.started) {
-            ctl.wants = coh_set_empty();
-        } else {
-            coh_set_remove(&ctl.wants, from);
-        }
-        if (ctl.running) {
-            /* The start it did not want is on its way to it. */
-            vm_stop(RUN_STATE_PAUSED);
-        }
-    } else if (!strcmp(type, "stopped")) {
-        int64_t clock_ns = qdict_get_try_int(message, "clock", 0);
+/* At node 0, from followers. */
 
-        if (cluster_clock_may_be(clock_ns)) {
-            node_stopped(from, clock_ns);
-        } else {
-            member_expel(from, "its clock is absurd");
-        }
-    } else if (!strcmp(type, "reset")) {
-        qemu_system_reset_request(message_cause(message));
-    } else if (!strcmp(type, "reset-reached")) {
-        reset_reached(from);
-    } else if (!strcmp(type, "powerdown")) {
-        qemu_system_powerdown_request();
-    } else if (!strcmp(type, "shutdown")) {
-        if (!shutdown_caused_by_guest(message_cause(message))) {
-            /* Who ended a follower means the cluster, -no-shutdown or not. */
-            shutdown_action = SHUTDOWN_ACTION_POWEROFF;
-        }
-        qemu_system_shutdown_request(message_cause(message));
+static const char *serve_want_start(CohNodeId from, const QDict *message)
+{
+    node_wants_start(from);
+    return NULL;
+}
+
+static const char *serve_want_stop(CohNodeId from, const QDict *message)
+{
+    node_wants_stop(from);
+    return NULL;
+}
+
+static const char *serve_stopped(CohNodeId from, const QDict *message)
+{
+    int64_t clock_ns = qdict_get_try_int(message, "clock", 0);
+
+    if (!cluster_clock_may_be(clock_ns)) {
+        return "its clock is absurd";
     }
+    node_stopped(from, clock_ns);
+    return NULL;
 }
 
-static void handle_follower(const char *type, const QDict *message)
+static const char *serve_reset(CohNodeId from, const QDict *message)
 {
-    if (!strcmp(type, "start")) {
-        /* Node 0 went on: what was asked for before is settled. */
-        ctl.shutdown_asked = false;
-        start_here(qdict_get_try_int(message, "clock", 0));
-    } else if (!strcmp(type, "stop")) {
-        vm_stop(RUN_STATE_PAUSED);
-    } else if (!strcmp(type, "reset-pause")) {
-        pause_all_vcpus();
-        member_send(0, member_message("reset-reached"));
-    } else if (!strcmp(type, "reset-do")) {
-        ctl.shutdown_asked = false;
-        reset_here(message_cause(message));
-        member_send(0, member_message("reset-reached"));
-    } else if (!strcmp(type, "reset-resume")) {
-        reset_resume_here();
-    } else if (!strcmp(type, "leaving")) {
-        ctl.leaving = true;
-        ctl.leaving_cause = message_cause(message);
-        pause_all_vcpus();
+    qemu_system_reset_request(message_cause(message));
+    return NULL;
+}
+
+static const char *serve_reset_reached(CohNodeId from, const QDict *message)
+{
+    if (ctl.reset == RESET_IDLE || coh_set_has(&ctl.reached, from)) {
+        return "it reached a phase of a reset that it was not asked for";
     }
+    reset_reached(from);
+    return NULL;
 }
 
-static void handle(CohNodeId from, const QDict *message)
+static const char *serve_powerdown(CohNodeId from, const QDict *message)
 {
-    const char *type = qdict_get_str(message, "type");
+    qemu_system_powerdown_request();
+    return NULL;
+}
 
-    trace_distkvm_control(distkvm->id, from, type);
-    if (distkvm_is_boot_node()) {
-        handle_boot_node(from, type, message);
-    } else if (from == 0) {
-        handle_follower(type, message);
+static const char *serve_shutdown(CohNodeId from, const QDict *message)
+{
+    ShutdownCause cause = message_cause(message);
+
+    if (!shutdown_caused_by_guest(cause)) {
+        /* Ending a follower ends the cluster, -no-shutdown or not. */
+        shutdown_action = SHUTDOWN_ACTION_POWEROFF;
     }
+    qemu_system_shutdown_request(cause);
+    return NULL;
 }
 
-typedef struct ControlItem {
-    CohNodeId from;
-    QDict *message;
-} ControlItem;
+/* At followers, from node 0. */
 
-static ControlItem *item_new(CohNodeId from, const QDict *message)
+static const char *serve_start(CohNodeId from, const QDict *message)
 {
-    ControlItem *item = g_new(ControlItem, 1);
-
-    item->from = from;
-    item->message = qdict_clone_shallow(message);
-    return item;
+    /* Node 0 went on: what was asked for before is settled. */
+    ctl.shutdown_asked = false;
+    start_here(qdict_get_try_int(message, "clock", 0));
+    return NULL;
 }
 
-static void item_free(ControlItem *item)
+static const char *serve_stop(CohNodeId from, const QDict *message)
 {
-    qobject_unref(item->message);
-    g_free(item);
+    vm_stop(RUN_STATE_PAUSED);
+    return NULL;
 }
 
-static void handle_in_main_loop(void *opaque)
+static const char *serve_reset_pause(CohNodeId from, const QDict *message)
 {
-    ControlItem *item = opaque;
-
-    handle(item->from, item->message);
-    item_free(item);
+    pause_all_vcpus();
+    member_send(0, member_message("reset-reached"));
+    return NULL;
 }
 
-static void replica_in_service(void *opaque)
+static const char *serve_reset_do(CohNodeId from, const QDict *message)
 {
-    ControlItem *item = opaque;
-
-    if (!strcmp(qdict_get_str(item->message, "type"), "rom")) {
-        memmap_rom_message(item->from, item->message);
-    } else {
-        replica_apply(item->from, item->message);
-    }
-    item_free(item);
+    ctl.shutdown_asked = false;
+    reset_here(message_cause(message));
+    member_send(0, member_message("reset-reached"));
+    return NULL;
 }
 
-void control_message(CohNodeId from, const QDict *message)
+static const char *serve_reset_resume(CohNodeId from, const QDict *message)
 {
-    const char *type;
-
-    type = qdict_get_str(message, "type");
-    if (!strcmp(type, "mirrored")) {
-        replica_acked(from, qdict_get_try_int(message, "seq", 0));
-    } else if (!strcmp(type, "apic") || !strcmp(type, "map") ||
-               !strcmp(type, "rom")) {
-        service_queue(replica_in_service, item_new(from, message));
-    } else {
-        if (!strcmp(type, "leaving")) {
-            member_leaving();
-        }
-        service_queue_main(handle_in_main_loop, item_new(from, message));
-    }
+    reset_resume_here();
+    return NULL;
 }
+
+static void leave_in_main_loop(void *opaque)
+{
+    ctl.leaving = true;
+    ctl.leaving_cause = GPOINTER_TO_INT(opaque);
+    pause_all_vcpus();
+}
+
+/* At once: node 0's connection may close before the main loop hears of it. */
+static const char *serve_leaving(CohNodeId from, const QDict *message)
+{
+    member_leaving();
+    service_queue_main(leave_in_main_loop,
+                       GINT_TO_POINTER(message_cause(message)));
+    return NULL;
+}
+
+static const MemberService services[] = {
+    { "want-start", MEMBER_MAIN, serve_want_start },
+    { "want-stop", MEMBER_MAIN, serve_want_stop },
+    { "stopped", MEMBER_MAIN, serve_stopped },
+    { "reset", MEMBER_MAIN, serve_reset },
+    { "reset-reached", MEMBER_MAIN, serve_reset_reached },
+    { "powerdown", MEMBER_MAIN, serve_powerdown },
+    { "shutdown", MEMBER_MAIN, serve_shutdown },
+    { "start", MEMBER_MAIN, serve_start },
+    { "stop", MEMBER_MAIN, serve_stop },
+    { "reset-pause", MEMBER_MAIN, serve_reset_pause },
+    { "reset-do", MEMBER_MAIN, serve_reset_do },
+    { "reset-resume", MEMBER_MAIN, serve_reset_resume },
+    { "leaving", MEMBER_THREAD, serve_leaving },
+};
 
 void cluster_runstate_left(CohNodeId node)
 {
@@ -497,11 +520,12 @@ void cluster_runstate_left(CohNodeId node)
 void cluster_runstate_formed(void)
 {
     if (ctl.want_start) {
-        tell_boot_node(member_message("want-start"));
+        ask_start();
     }
 }
 
 void cluster_runstate_init(void)
 {
+    member_register(services, ARRAY_SIZE(services));
     qemu_add_vm_change_state_handler(vm_state_changed, NULL);
 }

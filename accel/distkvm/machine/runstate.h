@@ -8,7 +8,6 @@
 #ifndef DISTKVM_RUNSTATE_H
 #define DISTKVM_RUNSTATE_H
 
-#include "qobject/qdict.h"
 #include "accel/distkvm/core/coh-types.h"
 
 /* Once, before the guest may start. */
@@ -21,7 +20,5 @@ void cluster_runstate_failed(void);
 void cluster_runstate_left(CohNodeId node);
 /* Does the cluster end in good order? */
 bool cluster_runstate_is_leaving(void);
-/* A message from @from that is not membership's own.  Member thread. */
-void control_message(CohNodeId from, const QDict *message);
 
 #endif

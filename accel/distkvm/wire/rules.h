@@ -31,5 +31,7 @@ const char *rules_frame(const WireFrame *frame, CohNodeId self, Phase phase);
 /* The same for a control message of @type, as long as @len bytes. */
 const char *rules_message(const char *type, size_t len, CohNodeId from,
                           CohNodeId self, Phase phase);
+/* Is there a rule for control messages of @type? */
+bool rules_know(const char *type);
 
 #endif
