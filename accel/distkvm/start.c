@@ -36,6 +36,7 @@
 #include "accel/distkvm/vmi/tcg-code.h"
 #include "accel/distkvm/vmi/tcg-lock.h"
 #include "accel/distkvm/vmi/tsc.h"
+#include "accel/distkvm/wire/channel.h"
 #include "accel/distkvm/wire/credentials.h"
 #include "config.h"
 #include "failure.h"

@@ -215,6 +215,14 @@ CASES = {
     'reset-do from a follower': control(NOT_ITS, type='reset-do'),
     'lost, a node that is none': control(
         'a node lost that is none', type='lost', node=99, why='x'),
+    'a ping of text': control('a malformed message', type='ping', sent='x',
+                              boot=0),
+    'a pong without a clock': control('a malformed message', type='pong',
+                                      sent=0, boot=0),
+    'a field that a message has not': control(
+        'a malformed message', type='want-stop', clock=1),
+    'a change acknowledged by half': control(
+        'a malformed message', type='mirrored', seq=0.5),
     'an end of work, which machines do not say': control(
         'a message of an unknown type', type='end'),
     'a change acknowledged that was not made': control(

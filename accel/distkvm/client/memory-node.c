@@ -77,14 +77,14 @@ static void left(CohNodeId peer)
     qemu_mutex_unlock(&node.lock);
 }
 
-static const char *serve_end(CohNodeId from, const QDict *message)
+static const char *serve_end(CohNodeId from, const MemberMessage *message)
 {
     left(from);
     return NULL;
 }
 
 static const MemberService services[] = {
-    { "end", MEMBER_THREAD, serve_end },
+    { MESSAGE_END, MEMBER_THREAD, serve_end },
 };
 
 static QDict *make_hello(void)
@@ -284,7 +284,7 @@ void distkvm_end(void)
      * the node that hears ours last may close before we know that it did.
      */
     member_leaving();
-    member_broadcast(member_message("end"));
+    member_broadcast(&(MemberMessage) { .type = MESSAGE_END });
     qemu_mutex_lock(&node.lock);
     while (coh_set_count(&node.left) + 1 < distkvm->nodes && !node.failure) {
         qemu_cond_wait(&node.changed, &node.lock);

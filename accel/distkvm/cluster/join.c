@@ -154,10 +154,8 @@ void join_hello(Stranger *s, const QDict *hello)
     }
 }
 
-/* The answer to ours. */
-static const char *serve_hello(CohNodeId dialed, const QDict *hello)
+const char *join_answer(Member *m, const QDict *hello)
 {
-    Member *m = &mm.member[dialed];
     Error *err = NULL;
     CohNodeId from;
 
@@ -188,16 +186,16 @@ static void note_why(Member *m, const char *why)
  * "retry": the place is taken by a node that may be dead and not given up yet.
  * Else it is for good, as the peer has proved itself.
  */
-static const char *serve_refuse(CohNodeId from, const QDict *message)
+static const char *serve_refuse(CohNodeId from, const MemberMessage *message)
 {
+    const MemberRefuse *refuse = &message->u.refuse;
     Member *m = &mm.member[from];
-    g_autofree char *shown =
-        channel_printable(qdict_get_try_str(message, "why") ?: "?");
+    g_autofree char *shown = channel_printable(refuse->why);
     g_autofree char *why = g_strdup_printf("node %d refuses it: %s", m->id,
                                            shown);
     int64_t now = member_now_ms();
 
-    if (qdict_get_try_bool(message, "retry", false)) {
+    if (refuse->retry) {
         if (!m->refused_ms) {
             m->refused_ms = now;
             say_warning("distkvm: node %d: node %d does not let it in yet: %s;"
@@ -217,35 +215,33 @@ static const char *serve_refuse(CohNodeId from, const QDict *message)
 
 static void send_address(Member *m)
 {
-    QDict *message = member_message("address");
+    MemberMessage message = { .type = MESSAGE_ADDRESS };
     g_autofree char *cookie = g_base64_encode(m->ours.bytes, COOKIE_BYTES);
     g_autofree char *text = NULL;
     size_t len;
     const void *address = engine_address(distkvm->engine, &len);
 
-    qdict_put_str(message, "cookie", cookie);
     if (address) {
         text = g_base64_encode(address, len);
-        qdict_put_str(message, "ucx", text);
     }
+    message.u.address = (MemberAddress) { .cookie = cookie, .ucx = text };
     m->address_sent = true;
-    roster_send(m, message);
+    roster_send(m, &message);
 }
 
-static const char *serve_address(CohNodeId from, const QDict *message)
+static const char *serve_address(CohNodeId from, const MemberMessage *message)
 {
+    const MemberAddress *theirs = &message->u.address;
     Member *m = &mm.member[from];
-    const char *text = qdict_get_try_str(message, "ucx") ?: "";
-    const char *cookie = qdict_get_try_str(message, "cookie") ?: "";
     g_autofree guchar *bytes = NULL, *address = NULL;
     gsize len;
 
-    bytes = g_base64_decode(cookie, &len);
+    bytes = g_base64_decode(theirs->cookie, &len);
     if (m->addressed || len != COOKIE_BYTES) {
         return "it sent a malformed address";
     }
     memcpy(m->theirs.bytes, bytes, COOKIE_BYTES);
-    address = g_base64_decode(text, &len);
+    address = g_base64_decode(theirs->ucx ?: "", &len);
     m->ucx = g_byte_array_new();
     g_byte_array_append(m->ucx, address, len);
     m->addressed = true;
@@ -282,6 +278,13 @@ static void connect_peer(Member *m)
 
 /* ------------------------------------------------------ the last steps */
 
+static void say(Member *m, MemberMessageType type)
+{
+    const MemberMessage message = { .type = type };
+
+    roster_send(m, &message);
+}
+
 static void joined(Member *m)
 {
     g_autofree char *path = engine_describe_peer(distkvm->engine, m->id);
@@ -314,7 +317,7 @@ static gboolean try_frames(gpointer opaque)
         return G_SOURCE_CONTINUE;
     }
     m->reached_sent = true;
-    roster_send(m, member_message("reached"));
+    say(m, MESSAGE_REACHED);
     join_proceed(m);
     return G_SOURCE_REMOVE;
 }
@@ -345,7 +348,7 @@ void join_proceed(Member *m)
     if (m->reachable && !m->ready_sent) {
         m->ready_sent = true;
         roster_step_done(m);
-        roster_send(m, member_message("ready"));
+        say(m, MESSAGE_READY);
     }
     if (m->reachable && m->ready && !m->trying) {
         m->trying = true;
@@ -356,14 +359,15 @@ void join_proceed(Member *m)
     }
 }
 
-static const char *serve_ready(CohNodeId from, const QDict *message)
+static const char *serve_ready(CohNodeId from, const MemberMessage *message)
 {
     mm.member[from].ready = true;
     join_proceed(&mm.member[from]);
     return NULL;
 }
 
-static const char *serve_reached(CohNodeId from, const QDict *message)
+static const char *serve_reached(CohNodeId from,
+                                 const MemberMessage *message)
 {
     mm.member[from].reached = true;
     join_proceed(&mm.member[from]);
@@ -371,11 +375,10 @@ static const char *serve_reached(CohNodeId from, const QDict *message)
 }
 
 static const MemberService services[] = {
-    { "hello", MEMBER_THREAD, serve_hello },
-    { "refuse", MEMBER_THREAD, serve_refuse },
-    { "address", MEMBER_THREAD, serve_address },
-    { "ready", MEMBER_THREAD, serve_ready },
-    { "reached", MEMBER_THREAD, serve_reached },
+    { MESSAGE_REFUSE, MEMBER_THREAD, serve_refuse },
+    { MESSAGE_ADDRESS, MEMBER_THREAD, serve_address },
+    { MESSAGE_READY, MEMBER_THREAD, serve_ready },
+    { MESSAGE_REACHED, MEMBER_THREAD, serve_reached },
 };
 
 void join_init(void)

@@ -15,6 +15,11 @@
 void join_init(void);
 /* The first message of @s, a hello. */
 void join_hello(Stranger *s, const QDict *hello);
+/*
+ * @m answers our hello with @hello, which may be of another version: so it is
+ * looked at before it is parsed.  What is wrong with it, or NULL.
+ */
+const char *join_answer(Member *m, const QDict *hello);
 /* Take the steps that are possible now. */
 void join_proceed(Member *m);
 /* Every tick: dial, and give up what takes too long. */

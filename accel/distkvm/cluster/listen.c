@@ -21,6 +21,7 @@
 #include "join.h"
 #include "lane-streams.h"
 #include "listen.h"
+#include "message.h"
 #include "roster.h"
 #include "stranger.h"
 
@@ -36,7 +37,25 @@ typedef struct AcceptedDoor {
 
 /* ------------------------------------------------------------ strangers */
 
-void listen_message(Channel *c, const char *type, const QDict *message,
+static void first_message(Stranger *s, const QDict *dict)
+{
+    Error *err = NULL;
+    g_autoptr(MemberMessage) message = message_parse(dict, &err);
+
+    if (!message) {
+        g_autofree char *why = g_strdup_printf(
+            "it sent a malformed message: %s", error_get_pretty(err));
+
+        stranger_refuse(s, false, why);
+        error_free(err);
+    } else if (message->type == MESSAGE_LANE) {
+        lanes_stranger(s, &message->u.lane);
+    } else {
+        stranger_refuse(s, false, "it does not begin with a hello");
+    }
+}
+
+void listen_message(Channel *c, const char *type, const QDict *dict,
                     size_t len)
 {
     Stranger *s = stranger_of(c);
@@ -51,12 +70,11 @@ void listen_message(Channel *c, const char *type, const QDict *message,
         g_autofree char *text = g_strdup_printf("it sent %s", why);
 
         stranger_refuse(s, false, text);
-    } else if (!strcmp(type, "hello")) {
-        join_hello(s, message);
-    } else if (!strcmp(type, "lane")) {
-        lanes_stranger(s, message);
+    } else if (!strcmp(type, MemberMessageType_str(MESSAGE_HELLO))) {
+        /* It may be of another version, which is to be said. */
+        join_hello(s, dict);
     } else {
-        stranger_refuse(s, false, "it does not begin with a hello");
+        first_message(s, dict);
     }
 }
 

@@ -17,8 +17,8 @@
 bool listen_start(Error **errp);
 /* Every tick, for ever: connections whose time is over are closed. */
 void listen_tick(int64_t now_ms);
-/* A message of @len bytes on @c, which is no member's. */
-void listen_message(Channel *c, const char *type, const QDict *message,
+/* @dict, of @type and @len bytes, came on @c, which is no member's. */
+void listen_message(Channel *c, const char *type, const QDict *dict,
                     size_t len);
 /* @c, which is no member's, has ended. */
 void listen_gone(Channel *c);

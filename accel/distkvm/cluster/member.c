@@ -9,34 +9,31 @@
 #include "qemu/atomic.h"
 #include "accel/distkvm/wire/rules.h"
 #include "member.h"
+#include "message.h"
 #include "roster.h"
 #include "accel/distkvm/trace.h"
 
 /* A closed lane is a loss unless the control connection says goodbye by then. */
 #define GOODBYE_MS 500
 
-/* MemberService by its type; constant once membership runs. */
-static GHashTable *served;
+/* By type; constant once membership runs. */
+static const MemberService *served[MESSAGE__MAX];
 
 typedef struct Delivery {
     const MemberService *service;
     CohNodeId from;
-    QDict *message;
+    MemberMessage *message;
 } Delivery;
 
 /* ---------------------------------------------------------- what arrives */
 
 void member_register(const MemberService *services, size_t n)
 {
-    if (!served) {
-        served = g_hash_table_new(g_str_hash, g_str_equal);
-    }
     for (size_t i = 0; i < n; i++) {
-        g_assert(rules_know(services[i].type));
-        if (!g_hash_table_insert(served, (gpointer)services[i].type,
-                                 (gpointer)&services[i])) {
-            g_assert_not_reached();
-        }
+        MemberMessageType type = services[i].type;
+
+        g_assert(rules_know(MemberMessageType_str(type)) && !served[type]);
+        served[type] = &services[i];
     }
 }
 
@@ -48,40 +45,49 @@ static void deliver(void *opaque)
     if (why) {
         member_expel(d->from, why);
     }
-    qobject_unref(d->message);
+    qapi_free_MemberMessage(d->message);
     g_free(d);
 }
 
-const char *member_serve(CohNodeId from, const char *type,
-                         const QDict *message)
+const char *member_serve(CohNodeId from, MemberMessage *message)
 {
-    const MemberService *service = g_hash_table_lookup(served, type);
+    const MemberService *service = served[message->type];
+    const char *why;
     Delivery *d;
 
-    trace_distkvm_control(distkvm->id, from, type);
-    if (!service) {
-        return "it sent a message of an unknown type";
+    trace_distkvm_control(distkvm->id, from,
+                          MemberMessageType_str(message->type));
+    if (service && service->context != MEMBER_THREAD) {
+        d = g_new(Delivery, 1);
+        d->service = service;
+        d->from = from;
+        d->message = message;
+        mm.ops->queue(service->context, deliver, d);
+        return NULL;
     }
-    if (service->context == MEMBER_THREAD) {
-        return service->serve(from, message);
-    }
-    d = g_new(Delivery, 1);
-    d->service = service;
-    d->from = from;
-    d->message = qdict_clone_shallow(message);
-    mm.ops->queue(service->context, deliver, d);
-    return NULL;
+    why = service ? service->serve(from, message)
+                  : "it sent a message of an unknown type";
+    qapi_free_MemberMessage(message);
+    return why;
 }
 
 /* ---------------------------------------------------------- what is sent */
 
-void member_send(CohNodeId to, QDict *message)
+void member_send(CohNodeId to, const MemberMessage *message)
 {
-    roster_tell(&mm.member[to], message);
-    qobject_unref(message);
+    g_autoptr(QDict) dict = message_format(message);
+
+    roster_tell(&mm.member[to], dict);
 }
 
-void member_broadcast(QDict *message)
+void member_say(CohNodeId to, MemberMessageType type)
+{
+    const MemberMessage message = { .type = type };
+
+    member_send(to, &message);
+}
+
+void member_broadcast(const MemberMessage *message)
 {
     roster_tell_all(message);
 }

@@ -8,9 +8,8 @@
 #ifndef DISTKVM_MEMBER_H
 #define DISTKVM_MEMBER_H
 
-#include "qobject/qdict.h"
+#include "accel/distkvm/cluster/distkvm-qapi-types.h"
 #include "accel/distkvm/core/coh-types.h"
-#include "accel/distkvm/wire/channel.h"
 
 typedef enum {
     MEMBER_ABSENT,
@@ -28,17 +27,18 @@ typedef enum MemberContext {
 } MemberContext;
 
 /*
- * A type of control message.  wire/rules.c says which node may send it to
+ * A type of control message, as qapi/distkvm-messages.json describes it: what is
+ * malformed does not get here.  wire/rules.c says which node may send it to
  * which, and when; nothing else is served.
  */
 typedef struct MemberService {
-    const char *type;
+    MemberMessageType type;
     MemberContext context;
     /*
      * @message is @from's, valid for the call.  NULL, or what is wrong with
      * it, as "it ..." or "its ..." goes on: then @from is expelled.
      */
-    const char *(*serve)(CohNodeId from, const QDict *message);
+    const char *(*serve)(CohNodeId from, const MemberMessage *message);
 } MemberService;
 
 /*
@@ -47,16 +47,17 @@ typedef struct MemberService {
  */
 void member_register(const MemberService *services, size_t n);
 /*
- * Serve @message of a member; what is wrong with it, or NULL.  Member thread,
- * for membership.c.
+ * Serve @message of a member, and free it; what is wrong with it, or NULL.
+ * Member thread, for membership.c.
  */
-const char *member_serve(CohNodeId from, const char *type,
-                         const QDict *message);
+const char *member_serve(CohNodeId from, MemberMessage *message);
 
-/* Tell @to, if it has joined; takes over @message. */
-void member_send(CohNodeId to, QDict *message);
-/* Tell all others that have joined; takes over @message. */
-void member_broadcast(QDict *message);
+/* Tell @to, if it has joined. */
+void member_send(CohNodeId to, const MemberMessage *message);
+/* The same where the type says it all. */
+void member_say(CohNodeId to, MemberMessageType type);
+/* Tell all others that have joined. */
+void member_broadcast(const MemberMessage *message);
 
 /* As of now. */
 MemberState member_state(CohNodeId id);

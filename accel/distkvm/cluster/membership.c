@@ -11,13 +11,13 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qemu/lockable.h"
 #include "accel/distkvm/wire/credentials.h"
 #include "accel/distkvm/wire/rules.h"
 #include "join.h"
 #include "lane-streams.h"
 #include "listen.h"
 #include "membership.h"
+#include "message.h"
 #include "place.h"
 #include "roster.h"
 
@@ -36,34 +36,35 @@
 
 /* ------------------------------------------------------------ messages */
 
-static const char *serve_ping(CohNodeId from, const QDict *ping)
+static const char *serve_ping(CohNodeId from, const MemberMessage *message)
 {
+    MemberMessage pong = { .type = MESSAGE_PONG };
     Member *m = &mm.member[from];
-    QDict *pong;
 
     /* A peer that asks all the time is not answered all the time. */
     if (member_now_ms() - m->ponged_ms < PONG_MS) {
         return NULL;
     }
     m->ponged_ms = member_now_ms();
-    pong = member_message("pong");
-    qdict_put_int(pong, "sent", qdict_get_try_int(ping, "sent", 0));
-    qdict_put_int(pong, "boot", qdict_get_try_int(ping, "boot", 0));
-    qdict_put_int(pong, "clock", cluster_clock_ns());
-    member_send(from, pong);
+    pong.u.pong = (MemberPong) {
+        .sent = message->u.ping.sent, .boot = message->u.ping.boot,
+        .clock = cluster_clock_ns(),
+    };
+    member_send(from, &pong);
     return NULL;
 }
 
 /* An answer counts from the ping that it answers. */
-static const char *serve_pong(CohNodeId from, const QDict *pong)
+static const char *serve_pong(CohNodeId from, const MemberMessage *message)
 {
+    const MemberPong *pong = &message->u.pong;
     Member *m = &mm.member[from];
-    int64_t sent = qdict_get_try_int(pong, "sent", 0);
-    int64_t age_ns = host_boottime_ns() - qdict_get_try_int(pong, "boot", 0);
+    int64_t now_ns = host_boottime_ns(), age_ns;
 
-    if (age_ns < 0) {
+    if (pong->boot < 0 || pong->boot > now_ns) {
         return "it answers a ping that was not sent";
     }
+    age_ns = now_ns - pong->boot;
     if (age_ns > distkvm->dead_after_ms * SCALE_MS) {
         return NULL;
     }
@@ -73,17 +74,15 @@ static const char *serve_pong(CohNodeId from, const QDict *pong)
     }
     /* Time is node 0's; others only show that they live. */
     if (from == 0) {
-        cluster_clock_sample(sent, qdict_get_try_int(pong, "clock", 0),
-                             cluster_clock_host_ns());
+        cluster_clock_sample(pong->sent, pong->clock, cluster_clock_host_ns());
     }
     return NULL;
 }
 
-static const char *serve_lost(CohNodeId from, const QDict *message)
+static const char *serve_lost(CohNodeId from, const MemberMessage *message)
 {
-    int64_t node = qdict_get_try_int(message, "node", -1);
-    g_autofree char *shown =
-        channel_printable(qdict_get_try_str(message, "why") ?: "?");
+    int64_t node = message->u.lost.node;
+    g_autofree char *shown = channel_printable(message->u.lost.why);
     g_autofree char *text = NULL;
 
     if (node == distkvm->id) {
@@ -105,9 +104,9 @@ static const char *serve_lost(CohNodeId from, const QDict *message)
 }
 
 static const MemberService services[] = {
-    { "ping", MEMBER_THREAD, serve_ping },
-    { "pong", MEMBER_THREAD, serve_pong },
-    { "lost", MEMBER_THREAD, serve_lost },
+    { MESSAGE_PING, MEMBER_THREAD, serve_ping },
+    { MESSAGE_PONG, MEMBER_THREAD, serve_pong },
+    { MESSAGE_LOST, MEMBER_THREAD, serve_lost },
 };
 
 static Phase phase_of(const Member *m)
@@ -118,15 +117,36 @@ static Phase phase_of(const Member *m)
     return m->known ? PHASE_KNOWN : PHASE_GREETING;
 }
 
-static void channel_message(void *opaque, Channel *c, const QDict *message,
+/* What is wrong with it, or NULL; in a buffer that is @text's. */
+static const char *serve(Member *m, const char *type, const QDict *dict,
+                         char **text)
+{
+    MemberMessage *message;
+    Error *err = NULL;
+
+    if (!strcmp(type, MemberMessageType_str(MESSAGE_HELLO))) {
+        return join_answer(m, dict);
+    }
+    message = message_parse(dict, &err);
+    if (message) {
+        return member_serve(m->id, message);
+    }
+    *text = g_strdup_printf("it sent a malformed message ('%.32s': %.200s)",
+                            type, error_get_pretty(err));
+    error_free(err);
+    return *text;
+}
+
+static void channel_message(void *opaque, Channel *c, const QDict *dict,
                             size_t len)
 {
-    const char *type = qdict_get_str(message, "type");
+    const char *type = qdict_get_str(dict, "type");
+    g_autofree char *text = NULL;
     Member *m = opaque;
     const char *why;
 
     if (!m) {
-        listen_message(c, type, message, len);
+        listen_message(c, type, dict, len);
         return;
     }
     if (m->channel != c) {
@@ -135,16 +155,15 @@ static void channel_message(void *opaque, Channel *c, const QDict *message,
     qatomic_set(&m->heard_ms, member_now_ms());
     why = rules_message(type, len, m->id, distkvm->id, phase_of(m));
     if (why) {
-        g_autofree char *shown = channel_printable(type);
-        g_autofree char *text = g_strdup_printf("it sent %s ('%.32s')", why,
-                                                shown);
-
-        roster_lose(m, text);
-        return;
+        text = g_strdup_printf("it sent %s ('%.32s')", why, type);
+        why = text;
+    } else {
+        why = serve(m, type, dict, &text);
     }
-    why = member_serve(m->id, type, message);
     if (why) {
-        roster_lose(m, why);
+        g_autofree char *shown = channel_printable(why);
+
+        roster_lose(m, shown);
     }
 }
 
@@ -172,16 +191,13 @@ static const ChannelListener control_listener = {
 
 static void ping(Member *m)
 {
-    QDict *message = member_message("ping");
+    const MemberMessage message = {
+        .type = MESSAGE_PING,
+        .u.ping = { .sent = cluster_clock_host_ns(),
+                    .boot = host_boottime_ns() },
+    };
 
-    qdict_put_int(message, "sent", cluster_clock_host_ns());
-    qdict_put_int(message, "boot", host_boottime_ns());
-    WITH_QEMU_LOCK_GUARD(&mm.lock) {
-        if (m->channel) {
-            channel_send(m->channel, message);
-        }
-    }
-    qobject_unref(message);
+    roster_send(m, &message);
 }
 
 /* Frames are the guest's life: a lane that is silent is a loss. */

@@ -11,6 +11,7 @@
 #include "qemu/atomic.h"
 #include "qemu/lockable.h"
 #include "accel/distkvm/say.h"
+#include "message.h"
 #include "roster.h"
 
 /* A connection that ended is not dialed again at once. */
@@ -54,14 +55,12 @@ void roster_step_done(Member *m)
     m->since_ms = member_now_ms();
 }
 
-void roster_send(Member *m, QDict *message)
+void roster_send(Member *m, const MemberMessage *message)
 {
-    WITH_QEMU_LOCK_GUARD(&mm.lock) {
-        if (m->channel) {
-            channel_send(m->channel, message);
-        }
+    QEMU_LOCK_GUARD(&mm.lock);
+    if (m->channel) {
+        message_send(m->channel, message);
     }
-    qobject_unref(message);
 }
 
 void roster_tell(Member *m, const QDict *message)
@@ -72,12 +71,13 @@ void roster_tell(Member *m, const QDict *message)
     }
 }
 
-void roster_tell_all(QDict *message)
+void roster_tell_all(const MemberMessage *message)
 {
+    g_autoptr(QDict) dict = message_format(message);
+
     for (CohNodeId n = 0; n < distkvm->nodes; n++) {
-        roster_tell(&mm.member[n], message);
+        roster_tell(&mm.member[n], dict);
     }
-    qobject_unref(message);
 }
 
 void roster_forget(Member *m)
@@ -122,12 +122,13 @@ static void declare_lost(Member *m, const char *why)
         map->cpu_first[m->id + 1] - map->cpu_first[m->id],
         (map->page_first[m->id + 1] - map->page_first[m->id]) >>
         (20 - COH_PAGE_BITS));
-    QDict *message = member_message("lost");
+    const MemberMessage message = {
+        .type = MESSAGE_LOST,
+        .u.lost = { .node = m->id, .why = (char *)why },
+    };
 
     qatomic_set(&m->state, MEMBER_LOST);
-    qdict_put_int(message, "node", m->id);
-    qdict_put_str(message, "why", why);
-    roster_tell_all(message);
+    roster_tell_all(&message);
     if (mm.ops->lost) {
         mm.ops->lost(m->id, why);
     }

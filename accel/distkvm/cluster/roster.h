@@ -104,12 +104,12 @@ static inline int64_t member_door_end_ms(void)
 /* Main thread, once, before the member thread. */
 void roster_init(const MemberOps *ops);
 
-/* Tell @m, which may be joining; takes over @message. */
-void roster_send(Member *m, QDict *message);
-/* Tell @m if it has joined; does not take over @message.  Any thread. */
+/* Tell @m, which may be joining. */
+void roster_send(Member *m, const MemberMessage *message);
+/* Tell @m if it has joined, in the form of message_format().  Any thread. */
 void roster_tell(Member *m, const QDict *message);
-/* Tell all that have joined; takes over @message.  Any thread. */
-void roster_tell_all(QDict *message);
+/* Tell all that have joined.  Any thread. */
+void roster_tell_all(const MemberMessage *message);
 
 /* A step, or part of it, is done: the next has its time from now on. */
 void roster_step_done(Member *m);

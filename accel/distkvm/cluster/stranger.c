@@ -7,6 +7,7 @@
  */
 #include "qemu/osdep.h"
 #include "accel/distkvm/say.h"
+#include "message.h"
 #include "roster.h"
 #include "stranger.h"
 
@@ -59,14 +60,15 @@ void stranger_add(QIOChannel *ioc, CohNodeId node, const char *address)
 
 void stranger_refuse(Stranger *s, bool retry, const char *why)
 {
-    g_autoptr(QDict) message = member_message("refuse");
     g_autofree char *shown = channel_printable(why);
+    const MemberMessage message = {
+        .type = MESSAGE_REFUSE,
+        .u.refuse = { .why = shown, .retry = retry },
+    };
 
     say_refusal("distkvm: node %d refused a peer at %s: %s", distkvm->id,
                 s->address, shown);
-    qdict_put_str(message, "why", shown);
-    qdict_put_bool(message, "retry", retry);
-    channel_send(s->channel, message);
+    message_send(s->channel, &message);
     s->end_ms = member_now_ms() + REFUSED_MS;
 }
 

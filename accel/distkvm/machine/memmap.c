@@ -14,7 +14,7 @@
 #include "exec/address-spaces.h"
 #include "exec/memory.h"
 #include "exec/ramblock.h"
-#include "qobject/qlist.h"
+#include "qapi/util.h"
 #include "qemu/error-report.h"
 #include "hw/boards.h"
 #include "crypto/hash.h"
@@ -111,54 +111,57 @@ static void send_rom(const char *block)
     uint64_t size = qemu_ram_get_used_length(rb);
     const uint8_t *data = qemu_ram_get_host_addr(rb);
 
-    if (size > ROM_BYTES_MAX) {
-        QDict *message = member_message("rom");
+    MemberMessage message = { .type = MESSAGE_ROM };
+    MemberRom *rom = &message.u.rom;
 
+    *rom = (MemberRom) { .block = (char *)block, .size = size };
+    if (size > ROM_BYTES_MAX) {
         warn_report("distkvm: ROM '%s' has %" PRIu64 " MiB; other nodes take"
                     " copies of %u MiB at most, so their vCPUs cannot read"
                     " it; leave it out, or in libvirt: <rom bar='off'/>",
                     block, size >> 20, ROM_BYTES_MAX >> 20);
         /* Without contents: so that they know why they have none. */
-        qdict_put_str(message, "block", block);
-        qdict_put_int(message, "size", size);
-        member_broadcast(message);
+        member_broadcast(&message);
         return;
     }
+    rom->has_offset = true;
     for (uint64_t at = 0; at < size; at += ROM_CHUNK_BYTES) {
-        QDict *message = member_message("rom");
-        uint64_t len = MIN(size - at, ROM_CHUNK_BYTES);
-        g_autofree char *text = g_base64_encode(data + at, len);
+        g_autofree char *text =
+            g_base64_encode(data + at, MIN(size - at, ROM_CHUNK_BYTES));
 
-        qdict_put_str(message, "block", block);
-        qdict_put_int(message, "size", size);
-        qdict_put_int(message, "offset", at);
-        qdict_put_str(message, "data", text);
-        member_broadcast(message);
+        rom->offset = at;
+        rom->data = text;
+        member_broadcast(&message);
     }
+}
+
+static MemberMapSection *section_message(const MemmapSection *s)
+{
+    MemberMapSection *section = g_new(MemberMapSection, 1);
+
+    *section = (MemberMapSection) {
+        .owner = 0, .addr = s->addr, .size = s->size, .offset = s->offset,
+        .block = g_strdup(s->block), .rom = s->rom, .readonly = s->readonly,
+    };
+    return section;
 }
 
 static void tell_memmap(void)
 {
-    QDict *message = member_message("map");
-    QList *list = qlist_new();
+    g_autoptr(MemberMessage) message = g_new0(MemberMessage, 1);
+    MemberMapSectionList **tail = &message->u.map.sections;
 
+    message->type = MESSAGE_MAP;
     for (guint i = 0; i < memmap.sections->len; i++) {
-        const MemmapSection *s = &g_array_index(memmap.sections, MemmapSection, i);
-        QDict *section = qdict_new();
+        const MemmapSection *s = &g_array_index(memmap.sections,
+                                                MemmapSection, i);
 
-        if (s->rom && g_hash_table_add(memmap.roms_sent, g_strdup(s->block))) {
+        if (s->rom && g_hash_table_add(memmap.roms_sent,
+                                       g_strdup(s->block))) {
             send_rom(s->block);
         }
-        qdict_put_int(section, "owner", 0);
-        qdict_put_int(section, "addr", s->addr);
-        qdict_put_int(section, "size", s->size);
-        qdict_put_int(section, "offset", s->offset);
-        qdict_put_str(section, "block", s->block);
-        qdict_put_bool(section, "rom", s->rom);
-        qdict_put_bool(section, "readonly", s->readonly);
-        qlist_append(list, section);
+        QAPI_LIST_APPEND(tail, section_message(s));
     }
-    qdict_put(message, "sections", list);
     trace_distkvm_memmap_tell(memmap.sections->len);
     replica_publish(message);
     if (current_cpu && distkvm_cpu_is_local(current_cpu)) {
@@ -219,38 +222,36 @@ static MemoryRegion *rom_copy(const char *block, uint64_t size)
     return mr;
 }
 
-static const char *serve_rom(CohNodeId from, const QDict *message)
+static const char *serve_rom(CohNodeId from, const MemberMessage *message)
 {
-    const char *block = qdict_get_try_str(message, "block");
-    const char *text = qdict_get_try_str(message, "data");
-    uint64_t size = qdict_get_try_int(message, "size", 0);
-    uint64_t offset = qdict_get_try_int(message, "offset", 0);
+    const MemberRom *rom = &message->u.rom;
     g_autofree guchar *data = NULL;
     MemoryRegion *mr;
     gsize len;
 
-    if (!block || !size || (!text && size <= ROM_BYTES_MAX)) {
-        return "it sent a malformed ROM";
+    if (!rom->size || (rom->size <= ROM_BYTES_MAX &&
+                       (!rom->data || !rom->has_offset))) {
+        return "it sent a ROM without contents";
     }
-    if (size > ROM_BYTES_MAX) {
-        if (g_hash_table_add(memmap.roms_refused, g_strdup(block))) {
+    if (rom->size > ROM_BYTES_MAX) {
+        if (g_hash_table_add(memmap.roms_refused, g_strdup(rom->block))) {
             warn_report("distkvm: node 0's ROM '%s' has %" PRIu64 " MiB, more"
                         " than the %u MiB that this node takes a copy of: its"
-                        " vCPUs cannot read it", block, size >> 20,
+                        " vCPUs cannot read it", rom->block, rom->size >> 20,
                         ROM_BYTES_MAX >> 20);
         }
         return NULL;
     }
-    data = g_base64_decode(text, &len);
-    mr = rom_copy(block, size);
+    data = g_base64_decode(rom->data, &len);
+    mr = rom_copy(rom->block, rom->size);
     if (!mr) {
         return NULL;
     }
-    if (offset > memory_region_size(mr) ||
-        len > memory_region_size(mr) - offset) {
+    if (rom->offset > memory_region_size(mr) ||
+        len > memory_region_size(mr) - rom->offset) {
         return "it sent a part of a ROM beyond its end";
     }
-    memcpy((uint8_t *)memory_region_get_ram_ptr(mr) + offset, data, len);
+    memcpy((uint8_t *)memory_region_get_ram_ptr(mr) + rom->offset, data, len);
     return NULL;
 }
 
@@ -266,62 +267,47 @@ static MemoryRegion *section_target(const char *block, bool rom)
 }
 
 /* NULL, or what is wrong with it. */
-static const char *apply_section(const QDict *section)
+static const char *apply_section(const MemberMapSection *s)
 {
-    const char *block = qdict_get_try_str(section, "block") ?: "";
-    uint64_t addr = qdict_get_try_int(section, "addr", 0);
-    uint64_t size = qdict_get_try_int(section, "size", 0);
-    uint64_t offset = qdict_get_try_int(section, "offset", 0);
-    bool rom = qdict_get_try_bool(section, "rom", true);
-    MemoryRegion *target = section_target(block, rom);
+    MemoryRegion *target = section_target(s->block, s->rom);
     MemoryRegion *alias;
 
-    if (rom && g_hash_table_contains(memmap.roms_refused, block)) {
+    if (s->rom && g_hash_table_contains(memmap.roms_refused, s->block)) {
         return NULL;
     }
-    if (!target || offset > memory_region_size(target) ||
-        size > memory_region_size(target) - offset) {
-        if (!rom) {
+    if (!target || s->offset > memory_region_size(target) ||
+        s->size > memory_region_size(target) - s->offset) {
+        if (!s->rom) {
             return "it maps RAM that this node does not have";
         }
         /* A device that came again may have another ROM by the same name. */
         warn_report("distkvm: node 0 maps '%s' at 0x%" PRIx64 ", which this"
-                    " node does not have", block, addr);
+                    " node does not have", s->block, s->addr);
         return NULL;
     }
     alias = g_new0(MemoryRegion, 1);
-    memory_region_init_alias(alias, NULL, block, target, offset, size);
-    memory_region_set_readonly(alias, rom ||
-                               qdict_get_try_bool(section, "readonly", true));
-    memory_region_add_subregion(&memmap.container, addr, alias);
+    memory_region_init_alias(alias, NULL, s->block, target, s->offset,
+                             s->size);
+    memory_region_set_readonly(alias, s->rom || s->readonly);
+    memory_region_add_subregion(&memmap.container, s->addr, alias);
     g_ptr_array_add(memmap.regions, alias);
     return NULL;
 }
 
-static const char *apply(CohNodeId from, const QDict *message)
+static const char *apply(CohNodeId from, const MemberMessage *change)
 {
-    QList *sections = qdict_get_qlist(message, "sections");
-    g_autoptr(GPtrArray) old = NULL;
-    const QListEntry *entry;
+    g_autoptr(GPtrArray) old = memmap.regions;
     const char *why = NULL;
 
-    if (!sections) {
-        return "it sent a malformed memory map";
-    }
-    old = memmap.regions;
     memory_region_transaction_begin();
     for (guint i = 0; i < old->len; i++) {
         memory_region_del_subregion(&memmap.container,
                                     g_ptr_array_index(old, i));
     }
     memmap.regions = g_ptr_array_new();
-    QLIST_FOREACH_ENTRY(sections, entry) {
-        const QDict *section = qobject_to(QDict, qlist_entry_obj(entry));
-
-        if (!why) {
-            why = section ? apply_section(section)
-                          : "it sent a malformed memory map";
-        }
+    for (const MemberMapSectionList *s = change->u.map.sections; s && !why;
+         s = s->next) {
+        why = apply_section(s->value);
     }
     memory_region_transaction_commit();
     /* Views refer to what an alias leads to, never to the alias. */
@@ -332,13 +318,17 @@ static const char *apply(CohNodeId from, const QDict *message)
     return why;
 }
 
+static const ReplicaKind kind = {
+    MESSAGE_MAP, offsetof(MemberMessage, u.map.seq), apply,
+};
+
 static const MemberService services[] = {
-    { "rom", MEMBER_BQL, serve_rom },
+    { MESSAGE_ROM, MEMBER_BQL, serve_rom },
 };
 
 void memmap_init(void)
 {
-    replica_register("map", apply);
+    replica_register(&kind);
     member_register(services, ARRAY_SIZE(services));
     if (distkvm_is_boot_node()) {
         return;

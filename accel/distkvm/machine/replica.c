@@ -1,9 +1,9 @@
 /*
  * distkvm: state that every node keeps a copy of
  *
- * A change is told under the BQL, where waiting is wrong; its cause waits outside: a vCPU before it
- * executes on, a forwarded access before it is answered.  An acknowledgement
- * means "applied", never "vCPUs ran".
+ * A change is told under the BQL, where waiting is wrong; its cause waits
+ * outside: a vCPU before it executes on, a forwarded access before it is
+ * answered.  An acknowledgement means "applied", never "vCPUs ran".
  * Spec: docs/architecture.rst, "Replicas".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -37,7 +37,7 @@ static struct {
     int64_t since_ns[COH_NODES_MAX];    /* under lock: it has not acked more */
     GArray *then;                       /* ReplicaThen; under lock */
     bool failed;                        /* under lock */
-    GHashTable *kinds;                  /* ReplicaApply by name; constant */
+    const ReplicaKind *kinds[MESSAGE__MAX];     /* constant after start */
 } replica;
 
 static uint64_t settled_locked(void)
@@ -53,23 +53,6 @@ static uint64_t settled_locked(void)
         }
     }
     return least;
-}
-
-uint64_t replica_publish(QDict *change)
-{
-    uint64_t seq;
-
-    /* Numbers leave in order, also those of two threads. */
-    QEMU_LOCK_GUARD(&replica.lock);
-    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
-        if (replica.acked[n] >= replica.last) {
-            replica.since_ns[n] = get_clock();
-        }
-    }
-    seq = ++replica.last;
-    qdict_put_int(change, "seq", seq);
-    member_broadcast(change);
-    return seq;
 }
 
 uint64_t replica_last(void)
@@ -119,9 +102,10 @@ static void run_settled(void)
     }
 }
 
-static const char *serve_mirrored(CohNodeId from, const QDict *message)
+static const char *serve_mirrored(CohNodeId from,
+                                  const MemberMessage *message)
 {
-    uint64_t seq = qdict_get_try_int(message, "seq", 0);
+    uint64_t seq = message->u.mirrored.seq;
 
     WITH_QEMU_LOCK_GUARD(&replica.lock) {
         if (!seq || seq > replica.last) {
@@ -187,36 +171,56 @@ void replica_wait_on_cpu(CPUState *cpu)
     async_run_on_cpu(cpu, wait_on_cpu, RUN_ON_CPU_NULL);
 }
 
-/* ------------------------------------------------------------- applying */
+/* -------------------------------------------------------------- changes */
 
-static const char *serve_change(CohNodeId from, const QDict *change)
+static uint64_t *seq_of(const MemberMessage *change)
 {
-    const char *kind = qdict_get_str(change, "type");
-    ReplicaApply *apply = g_hash_table_lookup(replica.kinds, kind);
-    const char *why;
-    QDict *ack;
+    return (uint64_t *)((char *)change + replica.kinds[change->type]->seq_at);
+}
 
-    trace_distkvm_replica_apply(from, kind);
-    why = apply(from, change);
+uint64_t replica_publish(MemberMessage *change)
+{
+    uint64_t seq;
+
+    /* Numbers leave in order, also those of two threads. */
+    QEMU_LOCK_GUARD(&replica.lock);
+    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
+        if (replica.acked[n] >= replica.last) {
+            replica.since_ns[n] = get_clock();
+        }
+    }
+    seq = ++replica.last;
+    *seq_of(change) = seq;
+    member_broadcast(change);
+    return seq;
+}
+
+static const char *serve_change(CohNodeId from, const MemberMessage *change)
+{
+    MemberMessage ack = {
+        .type = MESSAGE_MIRRORED, .u.mirrored.seq = *seq_of(change),
+    };
+    const char *why;
+
+    trace_distkvm_replica_apply(from, MemberMessageType_str(change->type));
+    why = replica.kinds[change->type]->apply(from, change);
     if (!why) {
-        ack = member_message("mirrored");
-        qdict_put_int(ack, "seq", qdict_get_try_int(change, "seq", 0));
-        member_send(from, ack);
+        member_send(from, &ack);
     }
     return why;
 }
 
-void replica_register(const char *kind, ReplicaApply *apply)
+void replica_register(const ReplicaKind *kind)
 {
     MemberService *service = g_new(MemberService, 1);
 
-    *service = (MemberService) { kind, MEMBER_BQL, serve_change };
-    g_hash_table_insert(replica.kinds, (gpointer)kind, apply);
+    *service = (MemberService) { kind->type, MEMBER_BQL, serve_change };
+    replica.kinds[kind->type] = kind;
     member_register(service, 1);
 }
 
 static const MemberService services[] = {
-    { "mirrored", MEMBER_THREAD, serve_mirrored },
+    { MESSAGE_MIRRORED, MEMBER_THREAD, serve_mirrored },
 };
 
 void replica_init(void)
@@ -224,7 +228,6 @@ void replica_init(void)
     qemu_mutex_init(&replica.lock);
     qemu_cond_init(&replica.cond);
     replica.then = g_array_new(false, false, sizeof(ReplicaThen));
-    replica.kinds = g_hash_table_new(g_str_hash, g_str_equal);
     failure_register(FAILURE_RELEASE, replica_fail, NULL);
     member_register(services, ARRAY_SIZE(services));
 }

@@ -12,27 +12,30 @@
 #ifndef DISTKVM_REPLICA_H
 #define DISTKVM_REPLICA_H
 
-#include "qobject/qdict.h"
 #include "hw/core/cpu.h"
+#include "accel/distkvm/cluster/distkvm-qapi-types.h"
 #include "accel/distkvm/core/coh-types.h"
 
 /* Main thread, once. */
 void replica_init(void);
+/* A kind of state, told by messages of one type. */
+typedef struct ReplicaKind {
+    MemberMessageType type;     /* wire/rules.c knows it */
+    size_t seq_at;              /* of the change's number in MemberMessage */
+    /*
+     * Apply @change of @from, BQL held.  NULL, or what is wrong with it, as "it
+     * ..." goes on: then @from is expelled, and gets no acknowledgement.
+     */
+    const char *(*apply)(CohNodeId from, const MemberMessage *change);
+} ReplicaKind;
+
+/* @kind is static.  Main thread, before membership starts. */
+void replica_register(const ReplicaKind *kind);
 /*
- * Apply @change of @from, BQL held.  NULL, or what is wrong with it, as "it
- * ..." goes on: then @from is expelled, and gets no acknowledgement.
+ * Tell all others of @change, of a registered kind, number it, and count
+ * acknowledgements.  BQL held.  Returns the change's number.
  */
-typedef const char *ReplicaApply(CohNodeId from, const QDict *change);
-/*
- * Changes of @kind, a type of control message that wire/rules.c knows, are
- * applied by @apply.  Main thread, before membership starts; both are static.
- */
-void replica_register(const char *kind, ReplicaApply *apply);
-/*
- * Tell all others of @change, a message of a registered kind, and count
- * acknowledgements; takes it over.  BQL held.  Returns the change's number.
- */
-uint64_t replica_publish(QDict *change);
+uint64_t replica_publish(MemberMessage *change);
 /* The number of the last change; any thread. */
 uint64_t replica_last(void);
 /* Run @fn under no lock when change @seq is acknowledged by all. */

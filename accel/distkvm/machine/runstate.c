@@ -79,18 +79,17 @@ static bool may_start(void)
 
 static void start_all(void *unused)
 {
-    QDict *message;
+    MemberMessage message = { .type = MESSAGE_START };
 
     ctl.start_pending = false;
     if (!may_start()) {
         return;
     }
-    message = member_message("start");
     ctl.wants = coh_set_empty();
     ctl.started = ctl.running = true;
     ctl.stopped = coh_set_empty();
-    qdict_put_int(message, "clock", ctl.clock_ns);
-    member_broadcast(message);
+    message.u.start.clock = ctl.clock_ns;
+    member_broadcast(&message);
     start_here(ctl.clock_ns);
 }
 
@@ -115,7 +114,7 @@ static void node_stopped(CohNodeId from, int64_t clock_ns)
     if (ctl.running) {
         ctl.running = false;
         ctl.wants = coh_set_empty();
-        member_broadcast(member_message("stop"));
+        member_broadcast(&(MemberMessage) { .type = MESSAGE_STOP });
         vm_stop(RUN_STATE_PAUSED);
     }
     try_start();
@@ -123,8 +122,8 @@ static void node_stopped(CohNodeId from, int64_t clock_ns)
 
 static void vm_state_changed(void *opaque, bool running, RunState state)
 {
+    MemberMessage message = { .type = MESSAGE_STOPPED };
     int64_t clock_ns;
-    QDict *message;
 
     if (running) {
         return;
@@ -136,9 +135,8 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
     if (distkvm_is_boot_node()) {
         node_stopped(0, clock_ns);
     } else {
-        message = member_message("stopped");
-        qdict_put_int(message, "clock", clock_ns);
-        member_send(0, message);
+        message.u.stopped.clock = clock_ns;
+        member_send(0, &message);
     }
 }
 
@@ -172,7 +170,7 @@ static void ask_start(void)
     if (distkvm_is_boot_node()) {
         node_wants_start(0);
     } else {
-        member_send(0, member_message("want-start"));
+        member_say(0, MESSAGE_WANT_START);
     }
 }
 
@@ -181,7 +179,7 @@ static void ask_stop(void)
     if (distkvm_is_boot_node()) {
         node_wants_stop(0);
     } else {
-        member_send(0, member_message("want-stop"));
+        member_say(0, MESSAGE_WANT_STOP);
     }
 }
 
@@ -235,14 +233,16 @@ void distkvm_stop_asked(void)
 
 /* --------------------------------------------------------------- reset */
 
-static void reset_phase(ResetPhase phase, const char *type)
+static void reset_phase(ResetPhase phase, MemberMessageType type)
 {
-    QDict *message = member_message(type);
+    /* Messages of all phases have one body. */
+    const MemberMessage message = {
+        .type = type, .u.reset_pause.cause = ctl.reset_cause,
+    };
 
     ctl.reset = phase;
     ctl.reached = coh_set_empty();
-    qdict_put_int(message, "cause", ctl.reset_cause);
-    member_broadcast(message);
+    member_broadcast(&message);
 }
 
 static void reset_resume_here(void)
@@ -259,7 +259,7 @@ static void reset_resume_all(void *unused)
     if (qatomic_read(&distkvm->failed)) {
         return;
     }
-    reset_phase(RESET_IDLE, "reset-resume");
+    reset_phase(RESET_IDLE, MESSAGE_RESET_RESUME);
     reset_resume_here();
     try_start();
 }
@@ -283,7 +283,7 @@ static void reset_reached(CohNodeId from)
         return;
     }
     if (ctl.reset == RESET_PAUSING) {
-        reset_phase(RESET_DOING, "reset-do");
+        reset_phase(RESET_DOING, MESSAGE_RESET_DO);
         reset_here(ctl.reset_cause);
         reset_reached(distkvm->id);
     } else if (ctl.reset == RESET_DOING) {
@@ -293,7 +293,9 @@ static void reset_reached(CohNodeId from)
 
 bool distkvm_reset(ShutdownCause cause)
 {
-    QDict *message;
+    const MemberMessage message = {
+        .type = MESSAGE_RESET, .u.reset.cause = cause,
+    };
     Error *err = NULL;
 
     if (!distkvm_may_go_on(&err)) {
@@ -305,12 +307,10 @@ bool distkvm_reset(ShutdownCause cause)
         return false;
     }
     if (!distkvm_is_boot_node()) {
-        message = member_message("reset");
-        qdict_put_int(message, "cause", cause);
-        member_send(0, message);
+        member_send(0, &message);
     } else if (ctl.reset == RESET_IDLE) {
         ctl.reset_cause = cause;
-        reset_phase(RESET_PAUSING, "reset-pause");
+        reset_phase(RESET_PAUSING, MESSAGE_RESET_PAUSE);
         pause_all_vcpus();
         reset_reached(distkvm->id);
     }
@@ -325,13 +325,13 @@ bool distkvm_powerdown(void)
         qatomic_read(&distkvm->failed)) {
         return false;
     }
-    member_send(0, member_message("powerdown"));
+    member_say(0, MESSAGE_POWERDOWN);
     return true;
 }
 
 bool distkvm_shutdown(ShutdownCause cause)
 {
-    QDict *message;
+    MemberMessage message = { .type = MESSAGE_SHUTDOWN };
     bool asked;
 
     if (!distkvm || !node_is_formed() || ctl.leaving ||
@@ -339,9 +339,8 @@ bool distkvm_shutdown(ShutdownCause cause)
         return false;
     }
     if (!distkvm_is_boot_node()) {
-        message = member_message("shutdown");
-        qdict_put_int(message, "cause", cause);
-        member_send(0, message);
+        message.u.shutdown.cause = cause;
+        member_send(0, &message);
         /* Asked twice: node 0 does not answer, so end alone. */
         asked = ctl.shutdown_asked;
         ctl.shutdown_asked = true;
@@ -352,9 +351,9 @@ bool distkvm_shutdown(ShutdownCause cause)
         /* Followers serve pages until this process is gone. */
         ctl.leaving = true;
         member_leaving();
-        message = member_message("leaving");
-        qdict_put_int(message, "cause", cause);
-        member_broadcast(message);
+        message.type = MESSAGE_LEAVING;
+        message.u.leaving.cause = cause;
+        member_broadcast(&message);
     }
     return false;
 }
@@ -375,31 +374,33 @@ static void boot_node_left(void *unused)
 
 /* ------------------------------------------------------------- messages */
 
-static ShutdownCause message_cause(const QDict *message)
+static ShutdownCause cause_of(const MemberCause *body)
 {
-    int64_t cause = qdict_get_try_int(message, "cause", 0);
-
-    return cause > SHUTDOWN_CAUSE_NONE && cause < SHUTDOWN_CAUSE__MAX
-           ? cause : SHUTDOWN_CAUSE_HOST_QMP_QUIT;
+    return body->cause > SHUTDOWN_CAUSE_NONE &&
+           body->cause < SHUTDOWN_CAUSE__MAX
+           ? body->cause : SHUTDOWN_CAUSE_HOST_QMP_QUIT;
 }
 
 /* At node 0, from followers. */
 
-static const char *serve_want_start(CohNodeId from, const QDict *message)
+static const char *serve_want_start(CohNodeId from,
+                                    const MemberMessage *message)
 {
     node_wants_start(from);
     return NULL;
 }
 
-static const char *serve_want_stop(CohNodeId from, const QDict *message)
+static const char *serve_want_stop(CohNodeId from,
+                                   const MemberMessage *message)
 {
     node_wants_stop(from);
     return NULL;
 }
 
-static const char *serve_stopped(CohNodeId from, const QDict *message)
+static const char *serve_stopped(CohNodeId from,
+                                 const MemberMessage *message)
 {
-    int64_t clock_ns = qdict_get_try_int(message, "clock", 0);
+    int64_t clock_ns = message->u.stopped.clock;
 
     if (!cluster_clock_may_be(clock_ns)) {
         return "its clock is absurd";
@@ -408,13 +409,14 @@ static const char *serve_stopped(CohNodeId from, const QDict *message)
     return NULL;
 }
 
-static const char *serve_reset(CohNodeId from, const QDict *message)
+static const char *serve_reset(CohNodeId from, const MemberMessage *message)
 {
-    qemu_system_reset_request(message_cause(message));
+    qemu_system_reset_request(cause_of(&message->u.reset));
     return NULL;
 }
 
-static const char *serve_reset_reached(CohNodeId from, const QDict *message)
+static const char *serve_reset_reached(CohNodeId from,
+                                       const MemberMessage *message)
 {
     if (ctl.reset == RESET_IDLE || coh_set_has(&ctl.reached, from)) {
         return "it reached a phase of a reset that it was not asked for";
@@ -423,15 +425,17 @@ static const char *serve_reset_reached(CohNodeId from, const QDict *message)
     return NULL;
 }
 
-static const char *serve_powerdown(CohNodeId from, const QDict *message)
+static const char *serve_powerdown(CohNodeId from,
+                                   const MemberMessage *message)
 {
     qemu_system_powerdown_request();
     return NULL;
 }
 
-static const char *serve_shutdown(CohNodeId from, const QDict *message)
+static const char *serve_shutdown(CohNodeId from,
+                                  const MemberMessage *message)
 {
-    ShutdownCause cause = message_cause(message);
+    ShutdownCause cause = cause_of(&message->u.shutdown);
 
     if (!shutdown_caused_by_guest(cause)) {
         /* Ending a follower ends the cluster, -no-shutdown or not. */
@@ -443,36 +447,39 @@ static const char *serve_shutdown(CohNodeId from, const QDict *message)
 
 /* At followers, from node 0. */
 
-static const char *serve_start(CohNodeId from, const QDict *message)
+static const char *serve_start(CohNodeId from, const MemberMessage *message)
 {
     /* Node 0 went on: what was asked for before is settled. */
     ctl.shutdown_asked = false;
-    start_here(qdict_get_try_int(message, "clock", 0));
+    start_here(message->u.start.clock);
     return NULL;
 }
 
-static const char *serve_stop(CohNodeId from, const QDict *message)
+static const char *serve_stop(CohNodeId from, const MemberMessage *message)
 {
     vm_stop(RUN_STATE_PAUSED);
     return NULL;
 }
 
-static const char *serve_reset_pause(CohNodeId from, const QDict *message)
+static const char *serve_reset_pause(CohNodeId from,
+                                     const MemberMessage *message)
 {
     pause_all_vcpus();
-    member_send(0, member_message("reset-reached"));
+    member_say(0, MESSAGE_RESET_REACHED);
     return NULL;
 }
 
-static const char *serve_reset_do(CohNodeId from, const QDict *message)
+static const char *serve_reset_do(CohNodeId from,
+                                  const MemberMessage *message)
 {
     ctl.shutdown_asked = false;
-    reset_here(message_cause(message));
-    member_send(0, member_message("reset-reached"));
+    reset_here(cause_of(&message->u.reset_do));
+    member_say(0, MESSAGE_RESET_REACHED);
     return NULL;
 }
 
-static const char *serve_reset_resume(CohNodeId from, const QDict *message)
+static const char *serve_reset_resume(CohNodeId from,
+                                      const MemberMessage *message)
 {
     reset_resume_here();
     return NULL;
@@ -486,28 +493,29 @@ static void leave_in_main_loop(void *opaque)
 }
 
 /* At once: node 0's connection may close before the main loop hears of it. */
-static const char *serve_leaving(CohNodeId from, const QDict *message)
+static const char *serve_leaving(CohNodeId from,
+                                 const MemberMessage *message)
 {
     member_leaving();
     service_queue_main(leave_in_main_loop,
-                       GINT_TO_POINTER(message_cause(message)));
+                       GINT_TO_POINTER(cause_of(&message->u.leaving)));
     return NULL;
 }
 
 static const MemberService services[] = {
-    { "want-start", MEMBER_MAIN, serve_want_start },
-    { "want-stop", MEMBER_MAIN, serve_want_stop },
-    { "stopped", MEMBER_MAIN, serve_stopped },
-    { "reset", MEMBER_MAIN, serve_reset },
-    { "reset-reached", MEMBER_MAIN, serve_reset_reached },
-    { "powerdown", MEMBER_MAIN, serve_powerdown },
-    { "shutdown", MEMBER_MAIN, serve_shutdown },
-    { "start", MEMBER_MAIN, serve_start },
-    { "stop", MEMBER_MAIN, serve_stop },
-    { "reset-pause", MEMBER_MAIN, serve_reset_pause },
-    { "reset-do", MEMBER_MAIN, serve_reset_do },
-    { "reset-resume", MEMBER_MAIN, serve_reset_resume },
-    { "leaving", MEMBER_THREAD, serve_leaving },
+    { MESSAGE_WANT_START, MEMBER_MAIN, serve_want_start },
+    { MESSAGE_WANT_STOP, MEMBER_MAIN, serve_want_stop },
+    { MESSAGE_STOPPED, MEMBER_MAIN, serve_stopped },
+    { MESSAGE_RESET, MEMBER_MAIN, serve_reset },
+    { MESSAGE_RESET_REACHED, MEMBER_MAIN, serve_reset_reached },
+    { MESSAGE_POWERDOWN, MEMBER_MAIN, serve_powerdown },
+    { MESSAGE_SHUTDOWN, MEMBER_MAIN, serve_shutdown },
+    { MESSAGE_START, MEMBER_MAIN, serve_start },
+    { MESSAGE_STOP, MEMBER_MAIN, serve_stop },
+    { MESSAGE_RESET_PAUSE, MEMBER_MAIN, serve_reset_pause },
+    { MESSAGE_RESET_DO, MEMBER_MAIN, serve_reset_do },
+    { MESSAGE_RESET_RESUME, MEMBER_MAIN, serve_reset_resume },
+    { MESSAGE_LEAVING, MEMBER_THREAD, serve_leaving },
 };
 
 void cluster_runstate_left(CohNodeId node)

@@ -166,14 +166,6 @@ static gboolean channel_writable(QIOChannel *ioc, GIOCondition condition,
     return G_SOURCE_REMOVE;
 }
 
-QDict *member_message(const char *type)
-{
-    QDict *message = qdict_new();
-
-    qdict_put_str(message, "type", type);
-    return message;
-}
-
 void channel_send(Channel *c, const QDict *message)
 {
     g_autoptr(GString) text = qobject_to_json(QOBJECT(message));

@@ -40,8 +40,6 @@ void channel_free(Channel *c);
 QIOChannel *channel_steal(Channel *c);
 /* Messages are handled before those of other channels. */
 void channel_set_urgent(Channel *c);
-/* A new message of type @type for the caller to fill in. */
-QDict *member_message(const char *type);
 /* Any thread; never blocks.  Does not take over @message. */
 void channel_send(Channel *c, const QDict *message);
 /* The peer is proved: full-sized messages from now on. */
