@@ -13,7 +13,7 @@
 #include "roster.h"
 #include "accel/distkvm/trace.h"
 
-/* A closed lane is a loss unless the control connection says goodbye by then. */
+/* A closed lane is a loss unless the control connection ends well by then. */
 #define GOODBYE_MS 500
 
 /* By type; constant once membership runs. */

@@ -27,9 +27,9 @@ typedef enum MemberContext {
 } MemberContext;
 
 /*
- * A type of control message, as qapi/distkvm-messages.json describes it: what is
- * malformed does not get here.  wire/rules.c says which node may send it to
- * which, and when; nothing else is served.
+ * A type of control message.  qapi/distkvm-messages.json describes it: a
+ * malformed one does not get here.  wire/rules.c says which node may send it to
+ * which, and when; no other is served.
  */
 typedef struct MemberService {
     MemberMessageType type;

@@ -88,11 +88,12 @@ static void run_settled(void)
 
             qemu_cond_broadcast(&replica.cond);
             for (guint i = 0; i < replica.then->len; i++) {
-                if (g_array_index(replica.then, ReplicaThen, i).seq <= settled) {
-                    then = g_array_index(replica.then, ReplicaThen, i);
+                then = g_array_index(replica.then, ReplicaThen, i);
+                if (then.seq <= settled) {
                     g_array_remove_index(replica.then, i);
                     break;
                 }
+                then.fn = NULL;
             }
         }
         if (!then.fn) {

@@ -3,9 +3,8 @@
  *
  * A kind of state registers how a change of it is applied.  The node that
  * makes a change publishes it, and waits, where waiting is allowed, until all
- * have applied it
- * (state machine replication without a log: Schneider 1990; one publisher for
- * each kind of state and object keeps the order).
+ * have applied it.  (State machine replication, Schneider 1990, without a log:
+ * each object has one publisher, which keeps the order.)
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -43,8 +42,8 @@ void replica_then(uint64_t seq, void (*fn)(void *opaque), void *opaque);
 /* The running vCPU waits for its changes before it executes on.  BQL held. */
 void replica_wait_on_cpu(CPUState *cpu);
 /*
- * Has @node had a first change for a while, so that no older access is under way?  Any
- * thread.
+ * Has @node had a first change for a second, so that no access that is older is
+ * under way?  Any thread.
  */
 bool replica_has_settled(CohNodeId node);
 /*
