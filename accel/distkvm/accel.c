@@ -469,7 +469,7 @@ static void distkvm_accel_class_init(ObjectClass *oc, void *data)
     add_string(oc, "vcpus", get_vcpus, set_vcpus,
                "vCPUs of every node: 1/2/1");
     add_string(oc, "mem", get_mem, set_mem,
-               "RAM that every node is home of: 1G/512M");
+               "RAM that every node is home of, rounded to 2M: 1G/512M");
     add_string(oc, "cap", get_cap, set_cap,
                "RAM that this node holds at most; 0 for any amount");
     add_string(oc, "cluster", get_cluster, set_cluster,

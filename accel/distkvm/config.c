@@ -103,6 +103,7 @@ bool distkvm_config_peers(DistKVM *d, const char *text, int64_t node,
         return false;
     }
     d->id = node;
+    view_init(&d->view, d->id);
     return true;
 }
 
@@ -144,7 +145,7 @@ bool distkvm_config_vcpus(DistKVM *d, const char *text, unsigned cpus,
     uint64_t share[COH_NODES_MAX];
 
     if (!text) {
-        cluster_map_even(cpus, 1, d->nodes, share);
+        cluster_map_even(cpus, d->nodes, share);
     } else if (!parse_shares(d, "vcpus", text, false, cpus, share, errp)) {
         return false;
     }
@@ -152,19 +153,17 @@ bool distkvm_config_vcpus(DistKVM *d, const char *text, unsigned cpus,
         error_setg(errp, "distkvm: vcpus=%s: vCPU 0 must be on node 0", text);
         return false;
     }
-    for (unsigned n = 0; n < d->nodes; n++) {
-        d->map.cpu_first[n + 1] = d->map.cpu_first[n] + share[n];
-    }
+    cpu_places_init(&d->cpus, share, d->nodes);
     return true;
 }
 
 /* All nodes know the shape of the guest, and come to the same number. */
-static int64_t auto_lanes(const ClusterMap *map)
+static int64_t auto_lanes(const DistKVM *d)
 {
     unsigned most = 0;
 
-    for (CohNodeId n = 0; n < map->nodes; n++) {
-        most = MAX(most, map->cpu_first[n + 1] - map->cpu_first[n]);
+    for (CohNodeId n = 0; n < d->nodes; n++) {
+        most = MAX(most, cpu_places_count(&d->cpus, n));
     }
     return MAX(1, MIN(DIV_ROUND_UP(most, LANE_CPUS), LANES_MAX));
 }
@@ -176,7 +175,7 @@ bool distkvm_config_lanes(DistKVM *d, int64_t lanes, Error **errp)
                    lanes, LANES_MAX);
         return false;
     }
-    d->engine_config.lanes = lanes_make(lanes ?: auto_lanes(&d->map),
+    d->engine_config.lanes = lanes_make(lanes ?: auto_lanes(d),
                                         d->ram_bytes >> COH_PAGE_BITS);
     return true;
 }
@@ -186,9 +185,13 @@ bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
 {
     uint64_t share[COH_NODES_MAX];
 
+    d->ram_bytes = bytes;
     if (!text) {
-        cluster_map_even(bytes, COH_PAGE_SIZE, d->nodes, share);
-    } else if (!parse_shares(d, "mem", text, true, bytes, share, errp)) {
+        d->map = cluster_map_new_even(d->nodes, bytes >> COH_PAGE_BITS,
+                                      CLUSTER_STRETCH_BITS);
+        return true;
+    }
+    if (!parse_shares(d, "mem", text, true, bytes, share, errp)) {
         return false;
     }
     for (unsigned n = 0; n < d->nodes; n++) {
@@ -197,19 +200,17 @@ bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
                        " %u bytes", text, COH_PAGE_SIZE);
             return false;
         }
-        d->map.page_first[n + 1] = d->map.page_first[n] +
-                                   share[n] / COH_PAGE_SIZE;
+        share[n] >>= COH_PAGE_BITS;
     }
-    d->map.nodes = d->nodes;
-    d->ram_bytes = bytes;
+    d->map = cluster_map_new(d->nodes, bytes >> COH_PAGE_BITS,
+                             CLUSTER_STRETCH_BITS, share);
     return true;
 }
 
 bool distkvm_config_cap(DistKVM *d, const char *text, bool shares_given,
                         Error **errp)
 {
-    uint64_t share = (d->map.page_first[d->id + 1] -
-                      d->map.page_first[d->id]) << COH_PAGE_BITS;
+    uint64_t share = d->map->share[d->id] << COH_PAGE_BITS;
     uint64_t cap = shares_given ? share + share / 16 + CAP_RESERVE : 0;
 
     if (text && qemu_strtosz_MiB(text, NULL, &cap) < 0) {

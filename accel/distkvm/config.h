@@ -16,10 +16,16 @@ bool distkvm_config_peers(DistKVM *d, const char *text, int64_t node,
                           Error **errp);
 /* Are nodes reached by Unix sockets? */
 bool distkvm_over_unix(const DistKVM *d);
-/* vcpus=@text, "a/b/c" in vCPUs, @cpus in sum; NULL: even shares. */
+/*
+ * vcpus=@text, the vCPUs' first places as "a/b/c", @cpus in sum; NULL: even
+ * shares.
+ */
 bool distkvm_config_vcpus(DistKVM *d, const char *text, unsigned cpus,
                           Error **errp);
-/* mem=@text, "a/b/c" as sizes, @bytes in sum; NULL: even shares. */
+/*
+ * mem=@text, "a/b/c" as sizes, @bytes in sum, which are rounded to stretches;
+ * NULL: even shares.
+ */
 bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
                         Error **errp);
 /*

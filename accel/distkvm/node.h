@@ -10,6 +10,8 @@
 #define DISTKVM_NODE_H
 
 #include "hw/core/cpu.h"
+#include "accel/distkvm/core/cpu-place.h"
+#include "accel/distkvm/core/view.h"
 #include "accel/distkvm/engine/engine.h"
 
 /* The version of everything in this overlay that nodes must share. */
@@ -38,7 +40,9 @@ typedef struct DistKVM {
     char *no_shm;               /* why shared memory cannot be, or NULL     */
     char *cluster;
     DistKVMVmi vmi;
-    ClusterMap map;
+    const ClusterMap *map;      /* see core/cluster-map.h, "Versions"       */
+    CpuPlaces cpus;             /* written under the BQL                    */
+    SharedView view;            /* written by the member thread             */
     uint64_t ram_bytes;
     int64_t join_timeout_ms;
     int64_t dead_after_ms;
@@ -66,10 +70,21 @@ static inline bool distkvm_is_boot_node(void)
     return distkvm->id == 0;
 }
 
+/* This node, and all that are connected with it for the guest.  Any thread. */
+static inline CohNodeSet distkvm_members(void)
+{
+    return view_get(&distkvm->view).members;
+}
+
+/* Of vCPU @cpu, which may be any number; see core/cpu-place.h. */
+static inline CohNodeId distkvm_cpu_node(uint32_t cpu)
+{
+    return cpu_place_get(&distkvm->cpus, cpu);
+}
+
 static inline bool distkvm_cpu_is_local(const CPUState *cpu)
 {
-    return cpu->cpu_index >= distkvm->map.cpu_first[distkvm->id] &&
-           cpu->cpu_index < distkvm->map.cpu_first[distkvm->id + 1];
+    return distkvm_cpu_node(cpu->cpu_index) == distkvm->id;
 }
 
 #endif

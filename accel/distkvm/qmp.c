@@ -46,15 +46,13 @@ static DistKVMNodeState node_state(CohNodeId id)
 
 static DistKVMNode *node_info(CohNodeId id)
 {
-    const ClusterMap *map = &distkvm->map;
     DistKVMNode *node = g_new0(DistKVMNode, 1);
 
     node->id = id;
     node->address = g_strdup(distkvm->address[id]);
     node->state = node_state(id);
-    node->vcpus = map->cpu_first[id + 1] - map->cpu_first[id];
-    node->home_bytes = (map->page_first[id + 1] - map->page_first[id]) <<
-                       COH_PAGE_BITS;
+    node->vcpus = cpu_places_count(&distkvm->cpus, id);
+    node->home_bytes = distkvm->map->share[id] << COH_PAGE_BITS;
     if (node->state == DIST_KVM_NODE_STATE_JOINED) {
         node->transport = engine_describe_peer(distkvm->engine, id);
         node->has_silence_ms = true;
@@ -137,7 +135,7 @@ static DistKVMCpu *cpu_info(CPUState *cpu)
     DistKVMCpu *info = g_new0(DistKVMCpu, 1);
 
     info->index = cpu->cpu_index;
-    info->node = cluster_map_cpu_node(&distkvm->map, cpu->cpu_index);
+    info->node = distkvm_cpu_node(cpu->cpu_index);
     info->executed_ms = thread_cpu_ms(cpu->thread_id);
     return info;
 }

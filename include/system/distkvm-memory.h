@@ -54,7 +54,8 @@ typedef struct DistkvmInit {
     unsigned insecure;      /* 1: no key, and strangers may join            */
     const char *transport;  /* "auto", "shm", "tls", "ucx"; NULL: auto      */
     uint64_t bytes;         /* of memory, a multiple of 4 KiB               */
-    const char *mem;        /* what each is home of, "1M/3M"; NULL: even    */
+    const char *mem;        /* what each is home of, rounded to 2 MiB,      */
+                            /* "2M/6M"; NULL: even                          */
     /* As the options of -accel distkvm with these names. */
     unsigned join_timeout_s, dead_after_ms;
     unsigned hold_us, spin_us, readahead, delta_pages, follow;

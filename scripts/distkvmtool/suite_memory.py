@@ -358,6 +358,22 @@ def cap_of_sizes():
             raise
 
 
+def rounded_shares():
+    """Shares of memory end where a stretch of 2 MiB does; the last is short.
+    A home keeps its only copy, so who may not give a page up is its home."""
+    with MemoryCluster('memory-rounded', nodes=3, share=3 * MIB,
+                       options=('mem=5M/1M/3M', 'readahead=0')) as c:
+        for addr, home in ((6 * MIB - PAGE, 0), (6 * MIB, 2),
+                           (9 * MIB - PAGE, 2)):
+            for n, node in enumerate(c.node):
+                node.ask('store', addr, 8, n)
+                if n == home:
+                    if 'busy' not in refused(node, 'inv', addr, 'r'):
+                        raise Problem(f'node {n} is not home of {addr}')
+                else:
+                    node.ask('inv', addr, 'r')
+
+
 def spurious():
     """Futexes that wake for no reason end no wait too early."""
     target = 'tests/qtest/distkvm/distkvm-spurious.so'
@@ -508,3 +524,4 @@ def run(results, full):
     results.run('memory: wrong calls', nonsense)
     results.run('memory: a node dies', loss)
     results.run('memory: sizes that cannot be', cap_of_sizes)
+    results.run('memory: shares are rounded', rounded_shares)

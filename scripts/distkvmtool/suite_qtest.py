@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""qtests: nodes that execute no guest code."""
+"""qtests: nodes that execute no guest code, and QEMU's bugs mended here."""
 
 import os
 import re
@@ -7,18 +7,22 @@ import subprocess
 
 from .common import QEMU, QEMU_BUILD
 
+# Programs of tests/qtest and the group of their tests.
+PROGRAMS = [('distkvm-test', 'distkvm'), ('x2apic-test', 'x2apic')]
+
 
 def run(results, full):
     del full
     environment = dict(os.environ, QTEST_QEMU_BINARY=str(QEMU),
                        QTEST_QEMU_IMG=str(QEMU_BUILD / 'qemu-img'),
                        MALLOC_PERTURB_='165')
-    program = QEMU_BUILD / 'tests' / 'qtest' / 'distkvm-test'
-    listed = subprocess.run([str(program), '-l'], capture_output=True,
-                            text=True, env=environment, check=True).stdout
-    for test in re.findall(r'^(/\S+/distkvm/\S+)$', listed, re.M):
-        results.run(f"qtest: {test.split('/', 2)[2]}", run_one, program, test,
-                    environment)
+    for name, group in PROGRAMS:
+        program = QEMU_BUILD / 'tests' / 'qtest' / name
+        listed = subprocess.run([str(program), '-l'], capture_output=True,
+                                text=True, env=environment, check=True).stdout
+        for test in re.findall(rf'^(/\S+/{group}/\S+)$', listed, re.M):
+            results.run(f"qtest: {test.split('/', 2)[2]}", run_one, program,
+                        test, environment)
 
 
 def run_one(program, test, environment):

@@ -18,7 +18,7 @@ def qemu_tree_check():
 
 
 def c_sources():
-    for directory in ('accel', 'include', 'tests'):
+    for directory in ('accel', 'include', 'stubs', 'tests'):
         for path in sorted((TOP / directory).rglob('*.[ch]')):
             yield path
 

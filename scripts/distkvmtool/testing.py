@@ -117,7 +117,7 @@ def prepare(suites):
     if set(suites) - LIGHT or 'static' in suites:
         targets = ['qemu-system-x86_64', 'qemu-img', 'qemu-nbd']
         if 'qtest' in suites:
-            targets.append('tests/qtest/distkvm-test')
+            targets += ['tests/qtest/distkvm-test', 'tests/qtest/x2apic-test']
         if {'memory', 'door'} & set(suites):
             targets.append(str(EMULATOR.relative_to(QEMU_BUILD)))
         build.build_qemu(*targets)

@@ -64,14 +64,22 @@ static void wait_flag(QTestState *s, const char *name)
     }
 }
 
+static char *log_path(const Pair *p, int n)
+{
+    return g_strdup_printf("%s/node-%d.log", p->dir, n);
+}
+
+/* Each node's log is in @p->dir. */
 static void pair_start_smp(Pair *p, const char *smp)
 {
     p->dir = g_dir_make_tmp("distkvm-XXXXXX", NULL);
     for (int n = 0; n < 2; n++) {
+        g_autofree char *log = log_path(p, n);
+
         p->node[n] = qtest_initf(
             "-machine q35 -m " RAM " -smp %s -nodefaults -accel distkvm,"
-            "vmi=qtest,node=%d,peers=unix:2:%s,dead-after-ms=2000", smp, n,
-            p->dir);
+            "vmi=qtest,node=%d,peers=unix:2:%s,dead-after-ms=2000"
+            " -trace distkvm_class_b_* -trace distkvm_view -D %s", smp, n, p->dir, log);
         p->pid[n] = qtest_pid(p->node[n]);
     }
     for (int n = 0; n < 2; n++) {
@@ -97,8 +105,10 @@ static void remove_sockets(Pair *p)
 {
     for (int n = 0; n < 2; n++) {
         g_autofree char *path = g_strdup_printf("%s/node-%d.sock", p->dir, n);
+        g_autofree char *log = log_path(p, n);
 
         unlink(path);
+        unlink(log);
     }
     rmdir(p->dir);
     g_free(p->dir);
@@ -199,6 +209,57 @@ static void test_irq(void)
     pair_end(&p);
 }
 
+static char *log_text(const Pair *p, int n)
+{
+    g_autofree char *path = log_path(p, n);
+    char *text;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    return text;
+}
+
+/* Frames of class B that node @n has counted; 0: none yet. */
+static int64_t frames(const Pair *p, int n, const char *event)
+{
+    g_autofree char *text = log_text(p, n);
+    const char *at;
+
+    at = g_strrstr(text, event);
+    at = at ? strstr(at, " frames ") : NULL;
+    return at ? g_ascii_strtoll(at + strlen(" frames "), NULL, 10) : 0;
+}
+
+/* What node @from has sent, the other one has received. */
+static bool counts_agree(const Pair *p, int from, int64_t least)
+{
+    int64_t sent = frames(p, from, "distkvm_class_b_sent ");
+
+    return sent >= least &&
+           sent == frames(p, !from, "distkvm_class_b_received ");
+}
+
+/* Device accesses, their answers and interrupts: no frame is under way. */
+static void test_frames(void)
+{
+    gint64 end = g_get_monotonic_time() + WAIT_US;
+    const int accesses = 100, interrupts = 50;
+    Pair p;
+
+    pair_start(&p);
+    for (int i = 0; i < accesses; i++) {
+        qtest_outb(p.node[1], PORT_CMOS_INDEX, i);
+        if (i < interrupts) {
+            qtest_writel(p.node[0], 0xfee01000, 0x41);
+        }
+    }
+    while (!counts_agree(&p, 0, accesses + interrupts) ||
+           !counts_agree(&p, 1, accesses)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(20 * 1000);
+    }
+    pair_end(&p);
+}
+
 /* Fewer than 255 vCPUs, but their ids have gaps and go beyond: x2APIC. */
 static void test_ids(void)
 {
@@ -243,17 +304,36 @@ static void test_map(void)
     pair_end(&p);
 }
 
+/* The last view that node @n has traced. */
+static void wait_view(const Pair *p, int n, const char *view)
+{
+    gint64 end = g_get_monotonic_time() + WAIT_US;
+    bool seen = false;
+
+    while (!seen) {
+        g_autofree char *text = log_text(p, n);
+        const char *last = g_strrstr(text, "distkvm_view ");
+
+        seen = last && g_str_has_prefix(last + strlen("distkvm_view "), view);
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(20 * 1000);
+    }
+}
+
 /* A lost node is noticed; the other one stops, answers, and ends. */
 static void test_loss(void)
 {
     Pair p;
 
     pair_start(&p);
+    wait_view(&p, 0, "number 2 members 0x3\n");
+    wait_view(&p, 1, "number 2 members 0x3\n");
     qtest_writel(p.node[1], PAGE_OF_NODE_1, 1);
     /* Not qtest_kill_qemu(): that asks it to end in good order. */
     g_assert_cmpint(kill(p.pid[1], SIGKILL), ==, 0);
     g_assert_cmpint(waitpid(p.pid[1], NULL, 0), ==, p.pid[1]);
     wait_flag(p.node[0], "failed");
+    wait_view(&p, 0, "number 3 members 0x1\n");
     g_assert_true(flag(p.node[0], "formed"));
     qtest_quit(p.node[0]);
     remove_sockets(&p);
@@ -266,6 +346,7 @@ int main(int argc, char **argv)
     qtest_add_func("/distkvm/ownership", test_ownership);
     qtest_add_func("/distkvm/io", test_io);
     qtest_add_func("/distkvm/irq", test_irq);
+    qtest_add_func("/distkvm/frames", test_frames);
     qtest_add_func("/distkvm/ids", test_ids);
     qtest_add_func("/distkvm/map", test_map);
     qtest_add_func("/distkvm/loss", test_loss);

@@ -133,7 +133,7 @@ static const Scene scenes[] = {
 };
 
 typedef struct World {
-    ClusterMap map;
+    ClusterMap *map;        /* page 0 alone, of node 0 */
     CohPeer peer[NODES];
     CohHome home;
     GQueue queue;           /* of Queued */
@@ -187,9 +187,10 @@ static void run_queue(World *w)
     Queued *q;
 
     while ((q = g_queue_pop_head(&w->queue))) {
+        CohHome *home = &w->home;
         CohNode node = {
-            .id = q->to, .map = &w->map, .peer = &w->peer[q->to],
-            .home = &w->home,
+            .id = q->to, .map = w->map, .peer = &w->peer[q->to],
+            .home = &home,
         };
         CohActions acts;
         CohStatus status = coh_step(&node, &q->ev, &acts);
@@ -215,11 +216,8 @@ static void run_queue(World *w)
 
 static void print_scene(const Scene *scene)
 {
-    World w = { .map = { .nodes = NODES } };
+    World w = { .map = cluster_map_new_even(NODES, 1, 0) };
 
-    for (unsigned n = 1; n <= NODES; n++) {
-        w.map.page_first[n] = 1;
-    }
     g_queue_init(&w.queue);
     printf("%s\n", scene->title);
     for (const char *at = scene->steps; *at; at += at[2] ? 3 : 2) {
@@ -230,6 +228,7 @@ static void print_scene(const Scene *scene)
                                                   : COH_EV_EVICT);
         run_queue(&w);
     }
+    cluster_map_free(w.map);
     printf("\n");
 }
 

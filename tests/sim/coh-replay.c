@@ -25,7 +25,7 @@ typedef struct Replica {
     char state[16], next[16];
 } Replica;
 
-static ClusterMap map;
+static ClusterMap *map;
 static Replica replica[COH_NODES_MAX];
 /* What was sent and has not arrived: text -> how many. */
 static GHashTable *under_way;
@@ -88,8 +88,7 @@ static bool read_step(Replica *r)
             r->ev.from = from;
             r->ev.requester = requester;
             r->ev.acks = acks;
-            r->ready = node == r->node.id && r->ev.page < map.page_first[
-                map.nodes];
+            r->ready = node == r->node.id && r->ev.page < map->pages;
         }
     }
     return r->ready;
@@ -97,10 +96,13 @@ static bool read_step(Replica *r)
 
 static const char *state_name(const Replica *r)
 {
-    return coh_event_is_for_home(r->ev.type)
-           ? coh_home_state_name(r->node.home[
-                 r->ev.page - map.page_first[r->node.id]].state)
-           : coh_peer_state_name(r->node.peer[r->ev.page].state);
+    const CohHome *home;
+
+    if (!coh_event_is_for_home(r->ev.type)) {
+        return coh_peer_state_name(r->node.peer[r->ev.page].state);
+    }
+    home = coh_node_home(&r->node, r->ev.page);
+    return home ? coh_home_state_name(home->state) : "no home";
 }
 
 static bool diverges(const Replica *r, const char *what)
@@ -121,7 +123,7 @@ static void send_all(const Replica *r, const CohActions *acts)
             .acks = d->acks, .page = r->ev.page,
         };
 
-        for (unsigned to = 0; d->act == COH_ACT_NONE && to < map.nodes; to++) {
+        for (unsigned to = 0; d->act == COH_ACT_NONE && to < map->nodes; to++) {
             if (coh_set_has(&d->to, to)) {
                 count_message(to, &ev, 1);
             }
@@ -163,7 +165,7 @@ static bool replay(void)
 
     while (any) {
         any = false;
-        for (unsigned n = 0; n < map.nodes; n++) {
+        for (unsigned n = 0; n < map->nodes; n++) {
             while (read_step(&replica[n]) && has_arrived(&replica[n])) {
                 if (!replay_step(&replica[n])) {
                     return false;
@@ -172,7 +174,7 @@ static bool replay(void)
             }
         }
     }
-    for (unsigned n = 0; n < map.nodes; n++) {
+    for (unsigned n = 0; n < map->nodes; n++) {
         if (replica[n].ready) {
             return diverges(&replica[n], "nobody has sent this");
         }
@@ -182,22 +184,17 @@ static bool replay(void)
 
 static bool start(unsigned nodes, char **logs, uint64_t pages)
 {
-    uint64_t share[COH_NODES_MAX];
-
-    map.nodes = nodes;
-    cluster_map_even(pages, 1, nodes, share);
-    for (unsigned n = 0; n < nodes; n++) {
-        map.page_first[n + 1] = map.page_first[n] + share[n];
-    }
+    map = cluster_map_new_even(nodes, pages, CLUSTER_STRETCH_BITS);
     under_way = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     for (unsigned n = 0; n < nodes; n++) {
         replica[n].name = logs[n];
         replica[n].log = fopen(logs[n], "r");
         replica[n].node = (CohNode) {
-            .id = n, .map = &map,
-            .peer = g_malloc0(coh_node_peer_bytes(&map)),
-            .home = g_malloc0(coh_node_home_bytes(&map, n)),
+            .id = n, .map = map, .peer = g_malloc0(coh_node_peer_bytes(map)),
         };
+        coh_node_set_homes(&replica[n].node,
+                           g_malloc(coh_node_index_bytes(map)),
+                           g_malloc0(coh_node_home_bytes(map, n)));
         if (!replica[n].log) {
             perror(logs[n]);
             return false;

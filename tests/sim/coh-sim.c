@@ -23,7 +23,7 @@ static gint nodes, pages, cap, slow;
 static gint64 seed = 1, seeds = 1, events, lose;
 static gint64 hold_us = 100, wire_us = 10, apart_us;
 static gchar *workload, *trace_file;
-static gboolean verbose, table, upgrades, vary;
+static gboolean verbose, table, upgrades, vary, each;
 
 static GOptionEntry options[] = {
     { "nodes", 'n', 0, G_OPTION_ARG_INT, &nodes,
@@ -46,6 +46,8 @@ static GOptionEntry options[] = {
       "lose the last node at this event", "N" },
     { "vary", 0, 0, G_OPTION_ARG_NONE, &vary,
       "each seed chooses nodes, pages, cap, hold, network and losses", NULL },
+    { "each", 0, 0, G_OPTION_ARG_NONE, &each,
+      "a line for the outcome of each seed, to be compared", NULL },
     { "table", 't', 0, G_OPTION_ARG_NONE, &table,
       "what an access costs: all workloads, any number of nodes", NULL },
     { "upgrades", 'u', 0, G_OPTION_ARG_NONE, &upgrades,
@@ -229,6 +231,23 @@ static void vary_config(SimConfig *c)
     c->workload = sim_workload_nth(g_rand_int_range(rand, 0, WORKLOADS));
 }
 
+/* All that a change of the core or the simulator could change of a run. */
+static void print_each(const SimConfig *c, const SimResult *r)
+{
+    printf("seed %" PRIu64 " %s nodes %u pages %u: %" PRIu64 " events, %" PRIu64
+           " accesses, %" PRIu64 " faults, %" PRIu64 " evictions, %" PRIu64
+           " messages, %" PRIu64 " bytes, %" PRId64 " ns, waited %" PRId64
+           " ns;", c->seed, c->workload->name, c->nodes, c->pages, r->events,
+           r->accesses, r->faults, r->evictions, r->messages, r->bytes,
+           r->end_ns, r->fault_ns);
+    for (unsigned type = 0; type < COH_EV__MAX; type++) {
+        if (r->by_type[type]) {
+            printf(" %s %" PRIu64, coh_event_name(type), r->by_type[type]);
+        }
+    }
+    printf("\n");
+}
+
 static int run_seeds(SimConfig *c)
 {
     uint64_t total = 0;
@@ -246,6 +265,9 @@ static int run_seeds(SimConfig *c)
                    " --seeds 1 -v -s %" PRIu64 "\n", c->seed,
                    c->workload->name, r.violation, c->seed);
             return 1;
+        }
+        if (each) {
+            print_each(c, &r);
         }
     }
     print_head();
@@ -266,6 +288,8 @@ static bool configure(SimConfig *c)
     }
     c->nodes = nodes > 0 ? (unsigned)nodes : c->nodes;
     c->pages = pages > 0 ? (unsigned)pages : MAX(c->pages, c->nodes);
+    /* The homes that a guest's pages had. */
+    c->stretch_bits = trace_file && pages > 0 ? CLUSTER_STRETCH_BITS : 0;
     c->events = events > 0 ? (uint64_t)events : c->events;
     c->cap_pages = cap;
     c->hold_ns = hold_us * 1000;

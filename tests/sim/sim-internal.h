@@ -47,7 +47,7 @@ typedef struct SimNode {
 
 struct Sim {
     const SimConfig *config;
-    ClusterMap map;
+    ClusterMap *map;
     SimNode *node;
     uint32_t *latest;       /* version of each page; 0: untouched */
     uint16_t *readers, *writers;

@@ -6,18 +6,22 @@
 #include "qemu/osdep.h"
 #include "sim-internal.h"
 
+static void set_tables(SimNode *n, CohNodeId id, const ClusterMap *map)
+{
+    n->node = (CohNode) {
+        .id = id, .map = map, .peer = g_malloc0(coh_node_peer_bytes(map)),
+    };
+    coh_node_set_homes(&n->node, g_malloc(coh_node_index_bytes(map)),
+                       g_malloc0(coh_node_home_bytes(map, id)));
+}
+
 Sim *sim_new(const SimConfig *c)
 {
     Sim *sim = g_new0(Sim, 1);
-    uint64_t share[COH_NODES_MAX];
 
     sim->config = c;
     sim->random = c->seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
-    sim->map.nodes = c->nodes;
-    cluster_map_even(c->pages, 1, c->nodes, share);
-    for (unsigned n = 0; n < c->nodes; n++) {
-        sim->map.page_first[n + 1] = sim->map.page_first[n] + share[n];
-    }
+    sim->map = cluster_map_new_even(c->nodes, c->pages, c->stretch_bits);
     sim->node = g_new0(SimNode, c->nodes);
     sim->latest = g_new0(uint32_t, c->pages);
     sim->readers = g_new0(uint16_t, c->pages);
@@ -26,11 +30,7 @@ Sim *sim_new(const SimConfig *c)
     for (unsigned n = 0; n < c->nodes; n++) {
         SimNode *node = &sim->node[n];
 
-        node->node = (CohNode) {
-            .id = n, .map = &sim->map,
-            .peer = g_malloc0(coh_node_peer_bytes(&sim->map)),
-            .home = g_malloc0(coh_node_home_bytes(&sim->map, n)),
-        };
+        set_tables(node, n, sim->map);
         node->mem = g_new0(uint8_t, c->pages);
         node->version = g_new0(uint32_t, c->pages);
         node->kept = g_hash_table_new(NULL, NULL);
@@ -52,6 +52,7 @@ void sim_free(Sim *sim)
 
         g_free(node->node.peer);
         g_free(node->node.home);
+        g_free(node->node.entries);
         g_free(node->mem);
         g_free(node->version);
         g_hash_table_unref(node->kept);
@@ -63,6 +64,7 @@ void sim_free(Sim *sim)
     g_free(sim->readers);
     g_free(sim->writers);
     g_array_unref(sim->heap);
+    cluster_map_free(sim->map);
     g_free(sim);
 }
 
@@ -74,7 +76,7 @@ static void set_mem(Sim *sim, SimNode *n, CohPage page, uint8_t mem)
 
     sim->readers[page] += (mem == SIM_RO) - (old == SIM_RO);
     sim->writers[page] += (mem == SIM_RW) - (old == SIM_RW);
-    if (cluster_map_home(&sim->map, page) != n->node.id) {
+    if (cluster_map_home(sim->map, page) != n->node.id) {
         n->foreign += (mem != SIM_NONE) - (old != SIM_NONE);
     }
     n->mem[page] = mem;
@@ -91,7 +93,7 @@ static void evict_some(Sim *sim, SimNode *n)
 
         n->hand = (n->hand + 1) % sim->config->pages;
         if (n->mem[page] &&
-            cluster_map_home(&sim->map, page) != n->node.id) {
+            cluster_map_home(sim->map, page) != n->node.id) {
             sim->result.evictions++;
             sim_schedule(sim, (SimEvent) {
                 .at_ns = sim->now_ns, .kind = SIM_STEP, .node = n->node.id,
@@ -435,10 +437,10 @@ void sim_check_end(Sim *sim)
         sim_violated(sim, "an operation was done twice, or not at all");
     }
     for (CohPage page = 0; page < sim->config->pages; page++) {
-        CohNodeId home = cluster_map_home(&sim->map, page);
+        CohNodeId home = cluster_map_home(sim->map, page);
+        const CohNode *node = &sim->node[home].node;
 
-        if (!entry_agrees(sim, &sim->node[home].node.home[
-                              page - sim->map.page_first[home]], page)) {
+        if (!entry_agrees(sim, coh_node_home(node, page), page)) {
             sim_violated(sim, "a directory is not what the nodes hold");
         }
     }

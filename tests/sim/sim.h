@@ -37,6 +37,7 @@ typedef struct SimWorkload {
 typedef struct SimConfig {
     unsigned nodes;         /* 2 to COH_NODES_MAX                           */
     unsigned pages;
+    unsigned stretch_bits;  /* of a page number; 0: any page any home       */
     const SimWorkload *workload;
     uint64_t seed;
     uint64_t events;        /* end after so many                            */

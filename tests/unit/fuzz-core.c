@@ -19,13 +19,14 @@
 #define STEPS_PER_WORLD 200
 
 typedef struct World {
-    ClusterMap map;
     CohPeer peer[PAGES];
     CohHome home[PAGES / NODES];
+    CohHome *index[PAGES];
     CohNode node;
 } World;
 
 static GRand *chance;
+static ClusterMap *map;
 static uint8_t *page_bytes;
 static uint64_t frames, decoded, steps, refused, operated;
 
@@ -37,13 +38,8 @@ static unsigned below(unsigned n)
 static void world_init(World *w)
 {
     memset(w, 0, sizeof(*w));
-    w->map.nodes = NODES;
-    for (unsigned n = 1; n <= NODES; n++) {
-        w->map.page_first[n] = n * PAGES / NODES;
-    }
-    w->node = (CohNode) {
-        .id = 0, .map = &w->map, .peer = w->peer, .home = w->home,
-    };
+    w->node = (CohNode) { .id = 0, .map = map, .peer = w->peer };
+    coh_node_set_homes(&w->node, w->index, w->home);
 }
 
 static bool carries_op(unsigned msg)
@@ -219,6 +215,7 @@ int main(int argc, char **argv)
     fflush(stdout);
     chance = g_rand_new_with_seed(seed);
     page_bytes = g_malloc0(COH_PAGE_SIZE);
+    map = cluster_map_new_even(NODES, PAGES, 0);
     while (g_get_monotonic_time() < end) {
         world_init(&w);
         for (int i = 0; i < STEPS_PER_WORLD; i++) {

@@ -46,7 +46,7 @@ typedef struct State {
 
 typedef struct Search {
     const ModelShape *shape;
-    ClusterMap map;
+    ClusterMap *map;        /* page 0 alone, of node 0 */
     GHashTable *seen;
     GQueue todo;
     ModelResult result;
@@ -360,9 +360,10 @@ static bool happen(Search *s, State *st, const Msg *msg)
 {
     PageState *page = &st->page[msg->page];
     uint8_t unused;
+    CohHome *home = &page->home;
     CohNode node = {
-        .id = msg->to, .map = &s->map,
-        .peer = &page->peer[msg->to], .home = &page->home,
+        .id = msg->to, .map = s->map,
+        .peer = &page->peer[msg->to], .home = &home,
     };
     CohEvent ev = {
         .type = msg->type, .from = msg->from, .acks = msg->acks,
@@ -525,10 +526,7 @@ ModelResult model_search(const ModelShape *shape)
 
     G_STATIC_ASSERT(sizeof(State) % sizeof(uint32_t) == 0);
     memset(&first, 0, sizeof(first));
-    s.map.nodes = shape->nodes;
-    for (unsigned n = 1; n <= shape->nodes; n++) {
-        s.map.page_first[n] = 1;
-    }
+    s.map = cluster_map_new_even(shape->nodes, 1, 0);
     s.seen = g_hash_table_new_full(state_hash, state_equal, g_free, NULL);
     g_queue_init(&s.todo);
     visit(&s, &first);
@@ -546,5 +544,6 @@ ModelResult model_search(const ModelShape *shape)
     s.result.states = g_hash_table_size(s.seen);
     g_queue_clear(&s.todo);
     g_hash_table_unref(s.seen);
+    cluster_map_free(s.map);
     return s.result;
 }

@@ -74,31 +74,36 @@ static void test_order_of_effects(void)
 #define WORLD_PAGES 8
 
 typedef struct World {
-    ClusterMap map;
     CohPeer peer[WORLD_PAGES];
     CohHome home[WORLD_PAGES];
+    CohHome *index[WORLD_PAGES];
     CohNode node;
 } World;
 
-static void world_init(World *w)
+/* Node 0's world. */
+static void world_init(World *w, const ClusterMap *map)
 {
     memset(w, 0, sizeof(*w));
-    w->map.nodes = 3;
-    w->map.page_first[1] = 4;
-    w->map.page_first[2] = 6;
-    w->map.page_first[3] = WORLD_PAGES;
-    w->node.map = &w->map;
+    w->node.map = map;
     w->node.peer = w->peer;
-    w->node.home = w->home;
+    coh_node_set_homes(&w->node, w->index, w->home);
+}
+
+static ClusterMap *three_nodes(void)
+{
+    static const CohPage share[] = { 4, 2, WORLD_PAGES - 6 };
+
+    return cluster_map_new(3, WORLD_PAGES, 0, share);
 }
 
 static void test_first_touch(void)
 {
+    ClusterMap *map = three_nodes();
     World w;
     CohEvent ev = { .type = COH_EV_STORE, .page = 1 };
     CohActions acts;
 
-    world_init(&w);
+    world_init(&w, map);
     g_assert_cmpint(coh_step(&w.node, &ev, &acts), ==, COH_OK);
     g_assert_cmpint(acts.n, ==, 1);
     g_assert_cmpint(acts.act[0].msg, ==, COH_EV_GETM);
@@ -107,6 +112,35 @@ static void test_first_touch(void)
     ev.type = COH_EV_GETM;
     g_assert_cmpint(coh_step(&w.node, &ev, &acts), ==, COH_OK);
     g_assert_cmpint(acts.act[0].msg, ==, COH_EV_ZERO);
+    cluster_map_free(map);
+}
+
+/* A node's stretches need no neighbours, and the last one may be short. */
+static void test_stretches(void)
+{
+    static const CohPage share[] = { 2, 2, 3 };
+    ClusterMap *first = cluster_map_new(3, 7, 1, share);
+    ClusterMap *map = cluster_map_next(first, 3, 0);
+    CohEvent ev = { .type = COH_EV_GETM, .from = 1, .page = 6 };
+    CohActions acts;
+    World w;
+
+    world_init(&w, map);
+    g_assert_cmpint(coh_node_home_bytes(map, 0), ==, 4 * sizeof(CohHome));
+    g_assert_true(coh_node_home(&w.node, 0) == &w.home[0]);
+    g_assert_true(coh_node_home(&w.node, 1) == &w.home[1]);
+    g_assert_null(coh_node_home(&w.node, 2));
+    g_assert_null(coh_node_home(&w.node, 5));
+    g_assert_true(coh_node_home(&w.node, 6) == &w.home[2]);
+    g_assert_cmpint(coh_step(&w.node, &ev, &acts), ==, COH_OK);
+    g_assert_cmpint(w.home[2].owner, ==, 1);
+    /* Of another node's stretch, and behind the end. */
+    ev.page = 4;
+    g_assert_cmpint(coh_step(&w.node, &ev, &acts), ==, COH_BROKEN);
+    ev.page = 7;
+    g_assert_cmpint(coh_step(&w.node, &ev, &acts), ==, COH_BROKEN);
+    cluster_map_free(map);
+    cluster_map_free(first);
 }
 
 /* --------------------------------------- a sharer writes what others read */
@@ -115,16 +149,11 @@ static void test_first_touch(void)
 #define SHARING_NODES_MAX 8
 
 /* With page 0 at home on node 0, and a copy of it on each node. */
-static void world_share(World *w, unsigned nodes)
+static void world_share(World *w, const ClusterMap *map)
 {
-    memset(w, 0, sizeof(*w));
-    w->map.nodes = nodes;
-    for (unsigned n = 1; n <= nodes; n++) {
-        w->map.page_first[n] = 1;
-    }
-    w->node.map = &w->map;
-    w->node.peer = w->peer;
-    w->node.home = w->home;
+    unsigned nodes = map->nodes;
+
+    world_init(w, map);
     for (unsigned n = 0; n < nodes; n++) {
         CohEvent ev = { .type = COH_EV_GETS, .from = n };
         CohActions acts;
@@ -199,13 +228,15 @@ static void check_awaited(World *w, CohNodeId writer, int acks)
 static void test_upgrade_tells_all(void)
 {
     for (unsigned nodes = 2; nodes <= SHARING_NODES_MAX; nodes++) {
+        ClusterMap *map = cluster_map_new_even(nodes, 1, 0);
+
         for (CohNodeId writer = 0; writer < nodes; writer++) {
             CohEvent ev = { .type = COH_EV_GETM, .from = writer };
             CohActions acts;
             World w;
             int acks;
 
-            world_share(&w, nodes);
+            world_share(&w, map);
             g_assert_cmpint(coh_step(&w.node, &ev, &acts), ==, COH_OK);
             g_assert_cmpint(acts.event, ==, COH_HEV_UPGRADE);
             acks = check_told(&acts, writer, nodes);
@@ -216,6 +247,7 @@ static void test_upgrade_tells_all(void)
             g_assert_cmpint(w.home[0].state, ==, COH_HOME_M);
             check_awaited(&w, writer, acks);
         }
+        cluster_map_free(map);
     }
 }
 
@@ -224,9 +256,10 @@ static void test_upgrade_tells_all(void)
 /* Random bytes of a peer are refused or obeyed, never more. */
 static void test_hostile(void)
 {
+    ClusterMap *map = three_nodes();
     World w;
 
-    world_init(&w);
+    world_init(&w, map);
     for (int n = 0; n < 2000000; n++) {
         World before = w;
         CohActions acts;
@@ -248,9 +281,10 @@ static void test_hostile(void)
             g_assert_cmpint(acts.n, <=, COH_DO_MAX);
         }
         if (n % 1000 == 0) {
-            world_init(&w);
+            world_init(&w, map);
         }
     }
+    cluster_map_free(map);
 }
 
 int main(int argc, char **argv)
@@ -259,6 +293,7 @@ int main(int argc, char **argv)
     g_test_add_func("/coh/complete", test_complete);
     g_test_add_func("/coh/order-of-effects", test_order_of_effects);
     g_test_add_func("/coh/first-touch", test_first_touch);
+    g_test_add_func("/coh/stretches", test_stretches);
     g_test_add_func("/coh/upgrade-tells-all", test_upgrade_tells_all);
     g_test_add_func("/coh/hostile", test_hostile);
     return g_test_run();

@@ -18,7 +18,7 @@ static void fill(uint8_t *page)
 
 static void test_ping_pong(void)
 {
-    Delta *a = delta_new(0, 16), *b = delta_new(1, 16);
+    Delta *a = delta_new(0, 0, 16), *b = delta_new(1, 0, 16);
     uint64_t version = delta_new_version(a);
     size_t len;
 
@@ -46,7 +46,7 @@ static void test_ping_pong(void)
 /* Another version, another page, no snapshot: never a wrong page. */
 static void test_mismatch(void)
 {
-    Delta *a = delta_new(0, 16), *b = delta_new(1, 16);
+    Delta *a = delta_new(0, 0, 16), *b = delta_new(1, 0, 16);
     size_t len;
 
     fill(data);
@@ -69,7 +69,7 @@ static void test_mismatch(void)
 
 static void test_promise(void)
 {
-    Delta *a = delta_new(0, 16);
+    Delta *a = delta_new(0, 0, 16);
     uint64_t version = delta_new_version(a);
 
     delta_keep(a, 5, version, data);
@@ -84,7 +84,7 @@ static void test_promise(void)
 
 static void test_zero_base(void)
 {
-    Delta *a = delta_new(0, 16), *b = delta_new(1, 16);
+    Delta *a = delta_new(0, 0, 16), *b = delta_new(1, 0, 16);
     size_t len;
 
     memset(data, 0, sizeof(data));
@@ -100,7 +100,7 @@ static void test_zero_base(void)
 /* Random bytes either decode to something or are refused. */
 static void test_hostile(void)
 {
-    Delta *a = delta_new(0, 16);
+    Delta *a = delta_new(0, 0, 16);
 
     delta_keep(a, 5, delta_new_version(a), data);
     for (int i = 0; i < 100000; i++) {
@@ -118,12 +118,59 @@ static void test_hostile(void)
 
 static void test_off(void)
 {
-    Delta *a = delta_new(0, 0);
+    Delta *a = delta_new(0, 0, 0);
 
     delta_keep(a, 5, delta_new_version(a), data);
     g_assert_cmpint(delta_version(a, 5), ==, 0);
     g_assert_cmpint(delta_encode(a, 5, 0, data, wire), ==, 0);
     delta_free(a);
+}
+
+/* A version is not given twice: not by two lanes, nor by two processes. */
+static void test_authors(void)
+{
+    static const struct { unsigned author; uint8_t incarnation; } one[] = {
+        { 0, 0 }, { 0, 1 }, { 0, UINT8_MAX }, { 1, 0 }, { 1, 1 },
+        { (1 << DELTA_AUTHOR_BITS) - 2, 0 },
+        { (1 << DELTA_AUTHOR_BITS) - 2, UINT8_MAX },
+    };
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(
+        g_int64_hash, g_int64_equal, g_free, NULL);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(one); i++) {
+        Delta *d = delta_new(one[i].author, one[i].incarnation, 0);
+
+        for (unsigned n = 0; n < 100; n++) {
+            uint64_t version = delta_new_version(d);
+
+            g_assert_cmpuint(version, !=, DELTA_ZERO_VERSION);
+            g_assert_true(g_hash_table_add(seen, g_memdup2(
+                &version, sizeof(version))));
+        }
+        delta_free(d);
+    }
+}
+
+/*
+ * A process that has an id which another had before counts from 0 again: a
+ * snapshot of that one's is no base for what this one sends.
+ */
+static void test_incarnation(void)
+{
+    Delta *old = delta_new(0, 0, 16), *b = delta_new(1, 0, 16);
+    Delta *again = delta_new(0, 1, 16);
+    uint64_t version = delta_new_version(old);
+
+    fill(data);
+    delta_keep(b, 5, version, data);
+    data[0] ^= 1;
+    delta_keep(again, 5, delta_new_version(again), data);
+    /* The same place in the count, and other bytes. */
+    g_assert_cmpint(delta_encode(again, 5, delta_version(b, 5), data, wire),
+                    ==, 0);
+    delta_free(old);
+    delta_free(b);
+    delta_free(again);
 }
 
 int main(int argc, char **argv)
@@ -135,5 +182,7 @@ int main(int argc, char **argv)
     g_test_add_func("/delta/zero-base", test_zero_base);
     g_test_add_func("/delta/hostile", test_hostile);
     g_test_add_func("/delta/off", test_off);
+    g_test_add_func("/delta/authors", test_authors);
+    g_test_add_func("/delta/incarnation", test_incarnation);
     return g_test_run();
 }

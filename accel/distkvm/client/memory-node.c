@@ -2,8 +2,8 @@
  * distkvm: a node that is no machine
  *
  * A program that shares memory, and nothing else, with others of its kind.  It
- * uses membership, engine and transport as QEMU does; what stands here is what
- * those expect of the machine around them.  Not part of QEMU.
+ * uses membership, engine and transport as QEMU does, and fills in the calls
+ * that those expect of the machine around them.  Not part of QEMU.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -36,7 +36,7 @@ static struct {
     CohNodeSet left;            /* other nodes that have called the end */
 } node;
 
-/* ------------------------------------------ what membership expects */
+/* ------------------------------------------------ calls of membership */
 
 static void failed(const char *why)
 {
@@ -105,7 +105,7 @@ static const MemberOps member_ops = {
     .failed = failed,
 };
 
-/* --------------------------------------------- what the engine expects */
+/* ------------------------------------------------- calls of the engine */
 
 static void frame_in_engine(void *opaque, const WireFrame *frame)
 {
@@ -274,6 +274,15 @@ int distkvm_init(const DistkvmInit *init, char **why)
     return ret;
 }
 
+/* Under node.lock: all other nodes. */
+static bool all_have_left(void)
+{
+    CohNodeSet gone = node.left, members = distkvm_members();
+
+    coh_set_add(&gone, distkvm->id);
+    return coh_set_has_all(&gone, &members);
+}
+
 void distkvm_end(void)
 {
     if (!distkvm || !node_is_formed()) {
@@ -286,12 +295,12 @@ void distkvm_end(void)
     member_leaving();
     member_broadcast(&(MemberMessage) { .type = MESSAGE_END });
     qemu_mutex_lock(&node.lock);
-    while (coh_set_count(&node.left) + 1 < distkvm->nodes && !node.failure) {
+    while (!all_have_left() && !node.failure) {
         qemu_cond_wait(&node.changed, &node.lock);
     }
     node_set_formed(false);
     qemu_mutex_unlock(&node.lock);
-    /* Nobody will answer any more: release threads that still wait. */
+    /* No answer will come any more: release threads that still wait. */
     engine_fail(distkvm->engine);
 }
 

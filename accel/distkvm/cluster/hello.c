@@ -21,15 +21,24 @@
 #define HELLO_MAGIC "distkvm"
 #define FACT_PROTOCOL "protocol version"
 
-char *hello_shares(const uint64_t *first, unsigned unit)
+char *hello_shares(const uint64_t *share)
 {
     GString *text = g_string_new(NULL);
 
     for (unsigned n = 0; n < distkvm->nodes; n++) {
-        g_string_append_printf(text, "%s%" PRIu64, n ? "/" : "",
-                               (first[n + 1] - first[n]) * unit);
+        g_string_append_printf(text, "%s%" PRIu64, n ? "/" : "", share[n]);
     }
     return g_string_free(text, false);
+}
+
+static char *ram_shares(void)
+{
+    uint64_t share[COH_NODES_MAX];
+
+    for (unsigned n = 0; n < distkvm->nodes; n++) {
+        share[n] = distkvm->map->share[n] << COH_PAGE_BITS;
+    }
+    return hello_shares(share);
 }
 
 void hello_state(QDict *facts, const char *name, char *value)
@@ -55,7 +64,7 @@ QDict *hello_new(void)
     hello_state(facts, "RAM size",
                 g_strdup_printf("%" PRIu64, distkvm->ram_bytes));
     hello_state(facts, "RAM of the nodes",
-                hello_shares(distkvm->map.page_first, COH_PAGE_SIZE));
+                ram_shares());
     hello_state(facts, "time after which a node is lost (dead-after-ms=)",
                 g_strdup_printf("%" PRId64, distkvm->dead_after_ms));
     hello_state(facts, "lanes (lanes=)",

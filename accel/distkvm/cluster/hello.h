@@ -15,8 +15,8 @@
 QDict *hello_new(void);
 /* State a fact, which must be the same on all nodes; takes over @value. */
 void hello_state(QDict *facts, const char *name, char *value);
-/* "1/2/1" of first[n + 1] - first[n], in @unit; g_free. */
-char *hello_shares(const uint64_t *first, unsigned unit);
+/* "1/2/1" of share[n], one of each node; g_free. */
+char *hello_shares(const uint64_t *share);
 /*
  * Are the facts of @theirs, which may be anything, those of @ours?  *@from is
  * its node then, another one of this cluster; else false and @errp, naming

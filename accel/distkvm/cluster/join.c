@@ -288,16 +288,17 @@ static void say(Member *m, MemberMessageType type)
 static void joined(Member *m)
 {
     g_autofree char *path = engine_describe_peer(distkvm->engine, m->id);
+    CohNodeSet members;
 
     m->answered_ms = member_now_ms();
     g_clear_pointer(&m->why, g_free);
     qatomic_set(&m->state, MEMBER_JOINED);
+    roster_add(m);
     say_info("distkvm: node %d: node %d (%s) joined, over %s", distkvm->id,
              m->id, distkvm->address[m->id], path);
-    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
-        if (n != distkvm->id && member_state(n) != MEMBER_JOINED) {
-            return;
-        }
+    members = distkvm_members();
+    if (coh_set_count(&members) < (int)distkvm->nodes) {
+        return;
     }
     mm.formed = true;
     /* Here, not in the main loop, which may be waiting for a page. */

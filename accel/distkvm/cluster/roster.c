@@ -13,6 +13,7 @@
 #include "accel/distkvm/say.h"
 #include "message.h"
 #include "roster.h"
+#include "accel/distkvm/trace.h"
 
 /* A connection that ended is not dialed again at once. */
 #define LEFT_DIAL_MS 300
@@ -75,7 +76,10 @@ void roster_tell_all(const MemberMessage *message)
 {
     g_autoptr(QDict) dict = message_format(message);
 
-    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
+    CohNodeSet members = distkvm_members();
+    CohNodeId n;
+
+    COH_SET_FOREACH(n, &members) {
         roster_tell(&mm.member[n], dict);
     }
 }
@@ -107,6 +111,23 @@ static void drop_channel(Member *m)
 
 /* ---------------------------------------------------------------- losses */
 
+static void show_view(uint64_t number)
+{
+    View view = view_get(&distkvm->view);
+
+    trace_distkvm_view(number, view.members.word[0]);
+}
+
+void roster_add(Member *m)
+{
+    show_view(view_add(&distkvm->view, m->id));
+}
+
+static void remove_from_view(Member *m)
+{
+    show_view(view_remove(&distkvm->view, m->id));
+}
+
 static bool is_over(const Member *m)
 {
     return m->state == MEMBER_LOST || m->state == MEMBER_LEFT;
@@ -115,13 +136,11 @@ static bool is_over(const Member *m)
 /* The guest is lost with @m. */
 static void declare_lost(Member *m, const char *why)
 {
-    const ClusterMap *map = &distkvm->map;
     g_autofree char *text = g_strdup_printf(
         "node %d (%s) is lost: %s; it ran %u vCPUs and was home of %" PRIu64
         " MiB of RAM", m->id, distkvm->address[m->id], why,
-        map->cpu_first[m->id + 1] - map->cpu_first[m->id],
-        (map->page_first[m->id + 1] - map->page_first[m->id]) >>
-        (20 - COH_PAGE_BITS));
+        cpu_places_count(&distkvm->cpus, m->id),
+        distkvm->map->share[m->id] >> (20 - COH_PAGE_BITS));
     const MemberMessage message = {
         .type = MESSAGE_LOST,
         .u.lost = { .node = m->id, .why = (char *)why },
@@ -133,11 +152,14 @@ static void declare_lost(Member *m, const char *why)
         mm.ops->lost(m->id, why);
     }
     mm.ops->failed(text);
+    /* The others are not to be taken for the whole cluster. */
+    remove_from_view(m);
 }
 
 static void has_left(Member *m)
 {
     qatomic_set(&m->state, MEMBER_LEFT);
+    remove_from_view(m);
     mm.ops->left(m->id);
 }
 
@@ -151,6 +173,7 @@ static void lose_early(Member *m, const char *why)
         m->why = g_strdup(why);
     }
     qatomic_set(&m->state, MEMBER_ABSENT);
+    remove_from_view(m);
     m->dial_ms = member_now_ms() + LEFT_DIAL_MS;
     if (m->known) {
         engine_disconnect(distkvm->engine, m->id);
@@ -205,6 +228,7 @@ void roster_lose(Member *m, const char *why)
         roster_lane_hangs(lane);
         drop_channel(m);
         qatomic_set(&m->state, MEMBER_LEFT);
+        remove_from_view(m);
         return;
     }
     drop_channel(m);

@@ -111,6 +111,8 @@ void roster_tell(Member *m, const QDict *message);
 /* Tell all that have joined.  Any thread. */
 void roster_tell_all(const MemberMessage *message);
 
+/* @m has joined. */
+void roster_add(Member *m);
 /* A step, or part of it, is done: the next has its time from now on. */
 void roster_step_done(Member *m);
 /* Its connection has ended: what was agreed on it counts no more. */

@@ -39,12 +39,35 @@ bool coh_home_is_busy(unsigned state)
 
 size_t coh_node_peer_bytes(const ClusterMap *map)
 {
-    return map->page_first[map->nodes] * sizeof(CohPeer);
+    return map->pages * sizeof(CohPeer);
 }
 
 size_t coh_node_home_bytes(const ClusterMap *map, CohNodeId id)
 {
-    return (map->page_first[id + 1] - map->page_first[id]) * sizeof(CohHome);
+    CohPage stretch = UINT64_C(1) << map->bits;
+
+    return (map->share[id] + stretch - 1) / stretch * stretch *
+           sizeof(CohHome);
+}
+
+size_t coh_node_index_bytes(const ClusterMap *map)
+{
+    return cluster_map_stretches(map) * sizeof(CohHome *);
+}
+
+void coh_node_set_homes(CohNode *node, CohHome **index, CohHome *entries)
+{
+    const ClusterMap *map = node->map;
+    uint64_t stretches = cluster_map_stretches(map);
+
+    node->home = index;
+    node->entries = entries;
+    for (uint64_t s = 0; s < stretches; s++) {
+        bool own = map->home[s] == node->id;
+
+        index[s] = own ? entries : NULL;
+        entries += own ? UINT64_C(1) << map->bits : 0;
+    }
 }
 
 static CohStatus broken(CohActions *out, const char *why)
@@ -392,8 +415,7 @@ static void home_record(CohHome *home, const CohEvent *ev, uint8_t next)
 
 static CohStatus home_step(CohNode *node, const CohEvent *ev, CohActions *out)
 {
-    CohHome *home =
-        &node->home[ev->page - node->map->page_first[node->id]];
+    CohHome *home = coh_node_home(node, ev->page);
     CohHomeEvent event = home_classify(node, home, ev);
     const CohRow *row = &coh_home_table[home->state][event];
 

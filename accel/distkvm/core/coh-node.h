@@ -32,15 +32,26 @@ typedef struct CohHome {
 } CohHome;
 
 G_STATIC_ASSERT(COH_NODES_MAX % 64 == 0);
-/* QEMU keeps one for every page of a node's slice. */
+/* QEMU keeps one for every page that a node is home of. */
 G_STATIC_ASSERT(COH_NODES_MAX > 64 || sizeof(CohHome) <= 16);
 
 typedef struct CohNode {
     CohNodeId id;
     const ClusterMap *map;
     CohPeer *peer;      /* one for every page                               */
-    CohHome *home;      /* one for every page of this node's slice          */
+    CohHome **home;     /* of each stretch: one for every page of it, or    */
+                        /* NULL where another node is home                  */
+    CohHome *entries;   /* the caller's block that those are in             */
 } CohNode;
+
+/* Entry of @page, which must be in coherent RAM; NULL if its home is not here. */
+static inline CohHome *coh_node_home(const CohNode *node, CohPage page)
+{
+    CohHome *home = node->home[page >> node->map->bits];
+
+    return home ? home + (page & ((UINT64_C(1) << node->map->bits) - 1))
+                : NULL;
+}
 
 typedef enum {
     COH_EV_INVALID,
@@ -128,8 +139,17 @@ bool coh_home_is_busy(unsigned state);
 bool coh_event_is_for_home(unsigned type);
 const char *coh_event_name(unsigned type);
 
-/* Bytes of caller-provided tables for a node of @map. */
+/*
+ * Bytes of caller-provided tables for a node of @map: of CohPeer, of CohHome
+ * in whole stretches, and of CohNode.home.
+ */
 size_t coh_node_peer_bytes(const ClusterMap *map);
 size_t coh_node_home_bytes(const ClusterMap *map, CohNodeId id);
+size_t coh_node_index_bytes(const ClusterMap *map);
+/*
+ * Make @index @node's directory: @entries, zeroed, are of its stretches in
+ * order.  @node's id and map are set.
+ */
+void coh_node_set_homes(CohNode *node, CohHome **index, CohHome *entries);
 
 #endif

@@ -92,6 +92,23 @@ static inline CohNodeId coh_set_next(const CohNodeSet *set, unsigned from)
     return COH_NODE_NONE;
 }
 
+/* For each member of @set, a pointer, in order. */
+#define COH_SET_FOREACH(node, set) \
+    for ((node) = coh_set_next(set, 0); (node) != COH_NODE_NONE; \
+         (node) = coh_set_next(set, (node) + 1))
+
+/* Are all members of @part in @set? */
+static inline bool coh_set_has_all(const CohNodeSet *set,
+                                   const CohNodeSet *part)
+{
+    for (int w = 0; w < COH_SET_WORDS; w++) {
+        if (part->word[w] & ~set->word[w]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static inline bool coh_set_is_empty(const CohNodeSet *set)
 {
     return coh_set_next(set, 0) == COH_NODE_NONE;

@@ -90,7 +90,7 @@ static int64_t due_ns(Engine *e, const HeldEvent *held)
     if (e->config.walks_write && engine_is_waiting(e, tid)) {
         return hold_until_waiting(&e->hold, held->ev.page,
                                   hold_has_turn(cluster_clock_ns(),
-                                                e->config.map.nodes,
+                                                e->config.map->nodes,
                                                 e->node.id));
     }
     return held->due_ns;

@@ -16,6 +16,7 @@
 #include "accel/distkvm/core/coh-table.h"
 #include "accel/distkvm/memory/delta.h"
 #include "affinity.h"
+#include "frame-count.h"
 #include "hold.h"
 #include "pagewalk.h"
 
@@ -172,6 +173,7 @@ struct Engine {
     uint8_t blocks[DELTA_BYTES_MAX];    /* that are to be sent */
 
     EngineStats stats;          /* atomic counters */
+    FrameCount frames;          /* of class B: they pass lane 0 */
     uint16_t *heat;             /* faults of each page; atomic */
 };
 

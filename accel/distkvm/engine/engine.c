@@ -53,6 +53,8 @@ void engine_post(Engine *e, CohNodeId to, const WireFrame *frame)
 {
     EnginePost *post = g_malloc(sizeof(*post) + frame->len);
 
+    /* Before it can arrive. */
+    frame_count_sent(&e->frames, to, frame);
     post->to = to;
     post->frame = *frame;
     if (frame->len) {

@@ -53,7 +53,9 @@ typedef struct EngineListener {
 
 typedef struct EngineConfig {
     CohNodeId id;
-    ClusterMap map;
+    /* Processes that had this id before; 0, as no id is used again. */
+    uint8_t incarnation;
+    const ClusterMap *map;  /* the cluster's                                */
     int64_t hold_ns;    /* a page stays this long after its installation    */
     int64_t spin_ns;    /* look for work this long before sleeping          */
     bool follow;        /* run where this node's threads fault              */

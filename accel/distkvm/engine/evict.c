@@ -47,7 +47,7 @@ static uint64_t slack_pages(const Engine *e)
 
 bool engine_may_fetch(const Engine *e, CohPage page)
 {
-    bool own = cluster_map_home(&e->config.map, page) == e->node.id;
+    bool own = cluster_map_home(e->config.map, page) == e->node.id;
 
     /* A pin lets nobody take pages meanwhile, and needs two at most. */
     return !e->config.cap_pages || e->pinned ||
@@ -112,13 +112,17 @@ static CohPage ring_pop(Engine *e)
     return page;
 }
 
-/* How many pages are of this lane. */
-static uint64_t lane_pages(const Engine *e, CohPage first, CohPage end)
+/* How many pages are of this lane; of those that are @own, or of all. */
+static uint64_t lane_pages(const Engine *e, bool own)
 {
+    const ClusterMap *map = e->config.map;
     uint64_t pages = 0;
 
-    for (CohPage page = first; page < end; page++) {
-        pages += engine_is_mine(e, page);
+    for (uint64_t s = 0; s < cluster_map_stretches(map); s++) {
+        if (engine_is_mine(e, s << map->bits) &&
+            (!own || map->home[s] == e->node.id)) {
+            pages += cluster_map_stretch_pages(map, s);
+        }
     }
     return pages;
 }
@@ -129,13 +133,10 @@ static uint64_t lane_pages(const Engine *e, CohPage first, CohPage end)
  */
 static void divide_cap(Engine *e)
 {
-    const ClusterMap *map = &e->config.map;
-    CohPage first = map->page_first[e->node.id];
-    CohPage end = map->page_first[e->node.id + 1];
+    CohPage share = e->config.map->share[e->node.id];
 
-    e->config.cap_pages = lane_pages(e, first, end) +
-                          (e->config.cap_pages - (end - first)) /
-                          e->config.lanes.n;
+    e->config.cap_pages = lane_pages(e, true) +
+                          (e->config.cap_pages - share) / e->config.lanes.n;
 }
 
 void engine_evict_init(Engine *e, Engine *front)
@@ -147,10 +148,10 @@ void engine_evict_init(Engine *e, Engine *front)
                                         NULL);
     e->evict_due_ns = INT64_MAX;
     if (e->config.cap_pages) {
-        CohPage pages = e->config.map.page_first[e->config.map.nodes];
+        CohPage pages = e->config.map->pages;
 
         divide_cap(e);
-        r->size = lane_pages(e, 0, pages);
+        r->size = lane_pages(e, false);
         r->page = g_new(uint32_t, r->size);
         r->flags = e == front ? g_new0(uint8_t, pages) : front->ring.flags;
     }
@@ -197,10 +198,10 @@ static bool is_evictable(Engine *e, CohPage page)
     uint8_t state = e->node.peer[page].state;
     const CohHome *home;
 
-    if (cluster_map_home(&e->config.map, page) != e->node.id) {
+    if (cluster_map_home(e->config.map, page) != e->node.id) {
         return state == COH_PEER_S || state == COH_PEER_M;
     }
-    home = &e->node.home[page - e->config.map.page_first[e->node.id]];
+    home = coh_node_home(&e->node, page);
     return state == COH_PEER_S && home->state == COH_HOME_S &&
            !coh_set_is_only(&home->sharers, e->node.id);
 }

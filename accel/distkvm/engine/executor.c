@@ -27,18 +27,21 @@ static guint page_hash(gconstpointer key)
 
 void engine_coh_init(Engine *e, Engine *front)
 {
-    const ClusterMap *map = &e->config.map;
+    const ClusterMap *map = e->config.map;
+    CohHome **index, *entries;
 
     e->node = front->node;
     e->heat = front->heat;
     if (e == front) {
         e->node.id = e->config.id;
-        e->node.map = &e->config.map;
+        e->node.map = map;
         e->node.peer = g_malloc0(coh_node_peer_bytes(map));
-        e->node.home = g_malloc0(coh_node_home_bytes(map, e->node.id));
-        e->heat = g_new0(uint16_t, map->page_first[map->nodes]);
-        e->stats.pages_home = map->page_first[e->node.id + 1] -
-                              map->page_first[e->node.id];
+        /* One block: the host gives memory only where an entry is written. */
+        entries = g_malloc0(coh_node_home_bytes(map, e->node.id));
+        index = g_malloc(coh_node_index_bytes(map));
+        coh_node_set_homes(&e->node, index, entries);
+        e->heat = g_new0(uint16_t, map->pages);
+        e->stats.pages_home = map->share[e->node.id];
     }
     g_queue_init(&e->local);
     e->stalled = g_hash_table_new_full(page_hash, g_int64_equal, g_free, NULL);
@@ -51,8 +54,9 @@ void engine_coh_init(Engine *e, Engine *front)
     engine_held_init(e);
     engine_run_init(e);
     engine_evict_init(e, front);
+    QEMU_BUILD_BUG_ON(COH_NODES_MAX * LANES_MAX >= 1 << DELTA_AUTHOR_BITS);
     e->delta = delta_new(e->node.id * LANES_MAX + e->lane,
-                         e->config.delta_pages);
+                         e->config.incarnation, e->config.delta_pages);
     e->early = g_array_new(false, false, sizeof(CohPage));
     engine_late_init(e);
     e->lent = g_hash_table_new(NULL, NULL);
@@ -82,6 +86,7 @@ void engine_coh_free(Engine *e)
     if (!e->lane) {
         g_free(e->node.peer);
         g_free(e->node.home);
+        g_free(e->node.entries);
         g_free(e->heat);
     }
 }
@@ -430,7 +435,7 @@ void engine_event(Engine *e, const CohEvent *ev, const void *data)
         stall(e, ev);
         break;
     case COH_BROKEN:
-        if (ev->from != e->node.id && ev->from < e->config.map.nodes) {
+        if (ev->from != e->node.id && ev->from < e->config.map->nodes) {
             e->listener->lost(e->opaque, ev->from, acts.why);
         } else {
             engine_break(e, acts.why);
@@ -455,8 +460,7 @@ bool engine_run_local(Engine *e)
 
 static bool is_page(Engine *e, CohPage page, const char **why)
 {
-    if (page < e->config.map.page_first[e->config.map.nodes] &&
-        engine_is_mine(e, page)) {
+    if (page < e->config.map->pages && engine_is_mine(e, page)) {
         return true;
     }
     *why = "named a page that does not exist, or of another lane";

@@ -19,9 +19,9 @@
 
 static bool is_first_touch(Engine *e, CohPage page)
 {
-    return cluster_map_home(&e->config.map, page) == e->node.id &&
-           e->node.home[page - e->config.map.page_first[e->node.id]].state ==
-           COH_HOME_U;
+    const CohHome *home = coh_node_home(&e->node, page);
+
+    return home && home->state == COH_HOME_U;
 }
 
 /* Put @page where it belongs among the @n sorted pages at @hot, of @max. */
@@ -140,7 +140,7 @@ bool engine_may_come_along(Engine *e, CohPage page)
 {
     /* Under a cap what nobody has asked for would push out what is used. */
     return !e->config.cap_pages && engine_is_mine(e, page) &&
-           page < e->config.map.page_first[e->config.map.nodes] &&
+           page < e->config.map->pages &&
            e->node.peer[page].state == COH_PEER_I && !engine_is_lent(e, page);
 }
 
@@ -219,7 +219,7 @@ static void follow_thread(Engine *e, uint32_t tid, int64_t now_ns)
 
 void engine_fault(Engine *e, const MemFault *fault)
 {
-    bool own = cluster_map_home(&e->config.map, fault->page) == e->node.id;
+    bool own = cluster_map_home(e->config.map, fault->page) == e->node.id;
     EngineWait *wait;
     bool first;
     uint8_t state = e->node.peer[fault->page].state;

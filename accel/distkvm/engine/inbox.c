@@ -99,6 +99,7 @@ static bool engine_frame(Engine *e, const WireFrame *frame)
     } else {
         cluster_clock_observe(frame->clock_ns);
         e->listener->frame(e->opaque, frame);
+        frame_count_received(&e->frames, frame);
     }
     return true;
 }

@@ -32,10 +32,7 @@
 
 static const CohHome *own_entry(Engine *e, CohPage page)
 {
-    const ClusterMap *map = &e->config.map;
-
-    return cluster_map_home(map, page) == e->node.id
-           ? &e->node.home[page - map->page_first[e->node.id]] : NULL;
+    return page < e->config.map->pages ? coh_node_home(&e->node, page) : NULL;
 }
 
 static bool is_pending(Engine *e, const EngineLates *lates,
@@ -212,7 +209,7 @@ void engine_late_frame(Engine *e, const WireFrame *frame)
     }
     if (frame->sub == WIRE_LATE_AT_IT) {
         if (fetching && frame->from ==
-            cluster_map_home(&e->config.map, frame->addr)) {
+            cluster_map_home(e->config.map, frame->addr)) {
             fetching->excused_ns = get_clock();
         }
         return;
@@ -231,7 +228,7 @@ void engine_late_frame(Engine *e, const WireFrame *frame)
 /* A page that another home, or a node that this one asked, does not give. */
 static void look_at_fetch(Engine *e, EngineLate *late, int64_t limit_ns)
 {
-    CohNodeId home = cluster_map_home(&e->config.map, late->page);
+    CohNodeId home = cluster_map_home(e->config.map, late->page);
     EngineLate *serving = find(e, &e->serving, late->page);
     int64_t last_word = MAX(late->since_ns, late->excused_ns);
 
@@ -262,7 +259,7 @@ static void look_at_service(Engine *e, EngineLate *late, int64_t limit_ns)
     CohNodeId owes = own_entry(e, late->page)->requester;
 
     if (late->complained || age_ns(late) < limit_ns + COMPLAIN_NS ||
-        owes >= e->config.map.nodes || owes == e->node.id) {
+        owes >= e->config.map->nodes || owes == e->node.id) {
         return;
     }
     name(e, late, owes, "which has not said that it is done with it");

@@ -13,7 +13,7 @@
 
 static bool is_ours_alone(const Engine *e, CohPage page)
 {
-    return page < e->config.map.page_first[e->config.map.nodes] &&
+    return page < e->config.map->pages &&
            engine_is_mine(e, page) && e->node.peer[page].state == COH_PEER_M;
 }
 

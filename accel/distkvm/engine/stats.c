@@ -34,10 +34,10 @@ static uint64_t resident_bytes(const void *table, size_t bytes)
 
 void engine_size(Engine *e, EngineSize *size)
 {
-    const ClusterMap *map = &e->config.map;
-    CohPage pages = map->page_first[map->nodes];
+    const ClusterMap *map = e->config.map;
+    CohPage pages = map->pages;
 
-    size->home_bytes = resident_bytes(e->node.home,
+    size->home_bytes = resident_bytes(e->node.entries,
                                       coh_node_home_bytes(map, e->node.id));
     size->page_bytes = resident_bytes(e->node.peer,
                                       coh_node_peer_bytes(map)) +

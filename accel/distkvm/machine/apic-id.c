@@ -45,7 +45,7 @@ void distkvm_apic_changed(void *opaque)
     }
     now = identity_of(cpu, s);
     if (!told) {
-        told = g_new0(MemberApic, distkvm->map.cpu_first[distkvm->nodes]);
+        told = g_new0(MemberApic, distkvm->cpus.cpus);
     }
     /* Under KVM every exit says so. */
     if (equal(&now, &told[cpu->cpu_index])) {
@@ -66,7 +66,7 @@ static const char *apply(CohNodeId from, const MemberMessage *change)
     APICCommonState *s;
 
     if (!cpu ||
-        cluster_map_cpu_node(&distkvm->map, cpu->cpu_index) != from) {
+        distkvm_cpu_node(cpu->cpu_index) != from) {
         return "it sent the state of another node's local APIC";
     }
     s = APIC_COMMON(X86_CPU(cpu)->apic_state);

@@ -37,14 +37,15 @@ static char *topology(void)
                            smp->cores, smp->threads, smp->max_cpus);
 }
 
+/* The first places: a hello is made before any vCPU can move. */
 static char *vcpu_shares(void)
 {
-    uint64_t first[COH_NODES_MAX + 1];
+    uint64_t share[COH_NODES_MAX];
 
-    for (unsigned n = 0; n <= distkvm->nodes; n++) {
-        first[n] = distkvm->map.cpu_first[n];
+    for (unsigned n = 0; n < distkvm->nodes; n++) {
+        share[n] = cpu_places_count(&distkvm->cpus, n);
     }
-    return hello_shares(first, 1);
+    return hello_shares(share);
 }
 
 /* ----------------------------------------------- memory and who is near */

@@ -263,7 +263,7 @@ static void io_request(const WireFrame *frame)
     if (frame->acks < 1 || frame->acks > IO_SIZE_MAX ||
         (frame->sub & WIRE_IO_PORT && frame->addr > IO_PORTS - frame->acks) ||
         (ack && (frame->sub != WIRE_IO_ACK || !isa_pic)) ||
-        (named && cluster_map_cpu_node(&distkvm->map, frame->arg) !=
+        (named && distkvm_cpu_node(frame->arg) !=
                   frame->from)) {
         member_expel(frame->from, "it sent a malformed device access");
         return;

@@ -44,7 +44,7 @@ static void irq_send(CPUState *cpu, WireIrq kind, uint64_t vector)
 
     trace_distkvm_irq_send(cpu->cpu_index, kind, vector);
     engine_post(distkvm->engine,
-                cluster_map_cpu_node(&distkvm->map, cpu->cpu_index), &frame);
+                distkvm_cpu_node(cpu->cpu_index), &frame);
 }
 
 /* Empty the stand-in's request register: each vector becomes a frame. */
@@ -162,7 +162,7 @@ static bool is_for_us(const WireFrame *frame)
         return frame->arg <= UINT8_MAX;
     }
     return frame->sub == WIRE_IRQ_PIC ||
-           cluster_map_cpu_node(&distkvm->map, frame->arg) == distkvm->id;
+           distkvm_cpu_node(frame->arg) == distkvm->id;
 }
 
 void irq_frame(const WireFrame *frame)

@@ -36,6 +36,8 @@ static struct {
 bool distkvm_pic_changed(int level)
 {
     WireFrame frame = { .type = WIRE_IRQ, .sub = WIRE_IRQ_PIC, .arg = level };
+    CohNodeSet followers;
+    CohNodeId n;
 
     if (!distkvm) {
         return false;
@@ -46,7 +48,9 @@ bool distkvm_pic_changed(int level)
     }
     if (node_is_formed() && pic.level != level) {
         frame.addr = ++pic.seq;
-        for (CohNodeId n = 1; n < distkvm->nodes; n++) {
+        followers = distkvm_members();
+        coh_set_remove(&followers, distkvm->id);
+        COH_SET_FOREACH(n, &followers) {
             engine_post(distkvm->engine, n, &frame);
         }
     }

@@ -42,12 +42,14 @@ static struct {
 
 static uint64_t settled_locked(void)
 {
+    CohNodeSet members = distkvm_members();
     uint64_t least = replica.last;
+    CohNodeId n;
 
     if (replica.failed) {
         return UINT64_MAX;
     }
-    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
+    COH_SET_FOREACH(n, &members) {
         if (n != distkvm->id) {
             least = MIN(least, replica.acked[n]);
         }
@@ -127,9 +129,13 @@ static const char *serve_mirrored(CohNodeId from,
 
 int64_t replica_waits_since_ns(CohNodeId *node)
 {
+    CohNodeSet members = distkvm_members();
+    CohNodeId n;
+
     QEMU_LOCK_GUARD(&replica.lock);
-    for (CohNodeId n = 0; n < distkvm->nodes && !replica.failed; n++) {
-        if (n != distkvm->id && replica.acked[n] < replica.last) {
+    COH_SET_FOREACH(n, &members) {
+        if (n != distkvm->id && !replica.failed &&
+            replica.acked[n] < replica.last) {
             *node = n;
             return replica.since_ns[n];
         }
@@ -181,11 +187,13 @@ static uint64_t *seq_of(const MemberMessage *change)
 
 uint64_t replica_publish(MemberMessage *change)
 {
+    CohNodeSet members = distkvm_members();
     uint64_t seq;
+    CohNodeId n;
 
     /* Numbers leave in order, also those of two threads. */
     QEMU_LOCK_GUARD(&replica.lock);
-    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
+    COH_SET_FOREACH(n, &members) {
         if (replica.acked[n] >= replica.last) {
             replica.since_ns[n] = get_clock();
         }

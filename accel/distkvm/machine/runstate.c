@@ -51,7 +51,10 @@ static struct {
 
 static bool has_all_nodes(const CohNodeSet *set)
 {
-    return coh_set_count(set) == (int)distkvm->nodes;
+    CohNodeSet members = distkvm_members();
+
+    /* The rest of a cluster that has lost a node starts and resets nothing. */
+    return !qatomic_read(&distkvm->failed) && coh_set_has_all(set, &members);
 }
 
 bool cluster_runstate_is_leaving(void)

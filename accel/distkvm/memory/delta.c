@@ -6,7 +6,7 @@
 #include "qemu/osdep.h"
 #include "delta.h"
 
-#define COUNTER_BITS 48
+#define COUNTER_BITS (64 - DELTA_AUTHOR_BITS - DELTA_INCARNATION_BITS)
 
 typedef struct Snapshot {
     CohPage page;
@@ -16,7 +16,7 @@ typedef struct Snapshot {
 } Snapshot;
 
 struct Delta {
-    uint64_t node;
+    uint64_t name;          /* of author and incarnation                    */
     uint64_t counter;
     unsigned slots;
     unsigned used;          /* atomic; slots that are allocated             */
@@ -25,12 +25,12 @@ struct Delta {
 
 static const uint8_t zeroes[COH_PAGE_SIZE];
 
-Delta *delta_new(CohNodeId node, unsigned slots)
+Delta *delta_new(unsigned author, uint8_t incarnation, unsigned slots)
 {
     Delta *d = g_new0(Delta, 1);
 
     /* From 1: version 0 is everybody's. */
-    d->node = node + 1;
+    d->name = (uint64_t)(author + 1) << DELTA_INCARNATION_BITS | incarnation;
     d->slots = slots;
     d->slot = g_new0(Snapshot *, slots);
     return d;
@@ -61,7 +61,7 @@ static Snapshot *find(const Delta *d, CohPage page)
 uint64_t delta_new_version(Delta *d)
 {
     return d->counter >> COUNTER_BITS ? DELTA_ZERO_VERSION
-           : d->node << COUNTER_BITS | d->counter++;
+           : d->name << COUNTER_BITS | d->counter++;
 }
 
 uint64_t delta_version(const Delta *d, CohPage page)

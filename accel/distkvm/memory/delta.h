@@ -3,8 +3,10 @@
  *
  * A node keeps snapshots of pages: the bytes that arrived, or left, under a
  * version.  A version names one content of one page, cluster-wide and for
- * ever: node and a counter of 48 bits, which at a million pages a second
- * would last nine years; after that a node sends whole pages.  A requester
+ * ever.  From the highest bit it has 11 bits for the author (a lane of a
+ * node), 8 bits for its incarnation (which of the processes that have had this
+ * node's id, one after another), and a counter of 45 bits, which lasts 400 days
+ * at a million pages a second.  After that a node sends whole pages.  A requester
  * tells which version it has; a supplier that has a snapshot of the same
  * sends the blocks that differ from it.  Everybody has version 0, a page of
  * zeroes.  (Diffs against twins: Munin, Carter, Bennett and Zwaenepoel 1991.)
@@ -32,13 +34,20 @@
 
 typedef struct Delta Delta;
 
-/* @slots snapshots at most; 0: none, all pages go whole. */
-Delta *delta_new(CohNodeId node, unsigned slots);
+#define DELTA_AUTHOR_BITS 11
+#define DELTA_INCARNATION_BITS 8
+
+/*
+ * @author, below 2047, gives versions that no other one gives, nor the same
+ * one in another @incarnation.  @slots snapshots at most; 0: none, all pages
+ * go whole.
+ */
+Delta *delta_new(unsigned author, uint8_t incarnation, unsigned slots);
 void delta_free(Delta *d);
 
 /* Memory that snapshots take.  Any thread; a little out of date. */
 size_t delta_bytes(const Delta *d);
-/* A version for a content that has none yet; 0 when there are no more. */
+/* A version for a content that has none yet; 0 when the counter has ended. */
 uint64_t delta_new_version(Delta *d);
 /* The version of @page that there is a snapshot of, or 0. */
 uint64_t delta_version(const Delta *d, CohPage page);

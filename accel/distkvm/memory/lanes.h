@@ -11,26 +11,29 @@
 #ifndef DISTKVM_LANES_H
 #define DISTKVM_LANES_H
 
-#include "accel/distkvm/core/coh-types.h"
+#include "accel/distkvm/core/cluster-map.h"
 
 #define LANES_MAX 8
 /* Unless told otherwise: a lane for so many vCPUs of the largest node. */
 #define LANE_CPUS 4
-/* A lane's stretch is at least this, 2 MiB: runs and groups stay within. */
-#define LANE_BITS_MIN 9
-/* Each stretch is a mapping of its own for the host's kernel. */
-#define LANE_STRETCHES_MAX 8192
+/*
+ * Lanes take turns after one stretch, 2 MiB, or 2, 4, ... of them: each has one
+ * home and one lane, and groups of pages stay within.
+ */
+#define LANE_BITS_MIN CLUSTER_STRETCH_BITS
+/* Each turn is a mapping of its own for the host's kernel. */
+#define LANE_TURNS_MAX 8192
 
 typedef struct Lanes {
     unsigned n;
-    unsigned bits;          /* of a page number, within a stretch */
+    unsigned bits;          /* of a page number, within a turn */
 } Lanes;
 
 static inline Lanes lanes_make(unsigned n, CohPage pages)
 {
     Lanes lanes = { .n = n, .bits = LANE_BITS_MIN };
 
-    while (pages >> lanes.bits > LANE_STRETCHES_MAX) {
+    while (pages >> lanes.bits > LANE_TURNS_MAX) {
         lanes.bits++;
     }
     return lanes;

@@ -163,11 +163,13 @@ static void renew(int64_t end_ns)
 
 void lease_granted(CohNodeId peer, int64_t age_ns)
 {
+    CohNodeSet members = distkvm_members();
     int64_t end = INT64_MAX;
+    CohNodeId n;
 
     lease.granted_ns[peer] = host_boottime_ns() - MAX(age_ns, 0);
-    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
-        if (n == distkvm->id || member_state(n) != MEMBER_JOINED) {
+    COH_SET_FOREACH(n, &members) {
+        if (n == distkvm->id) {
             continue;
         }
         if (!lease.granted_ns[n]) {
@@ -247,7 +249,7 @@ void lease_start(void)
     }
     /* From the last pings, until they are answered: all have just joined. */
     renew(member_last_tick_ms() * SCALE_MS + lease_length());
-    lease.timer = g_new0(timer_t, distkvm->map.cpu_first[distkvm->nodes]);
+    lease.timer = g_new0(timer_t, distkvm->cpus.cpus);
     sigaction(lease_signal(), &action, NULL);
     CPU_FOREACH(cpu) {
         if (distkvm_cpu_is_local(cpu)) {

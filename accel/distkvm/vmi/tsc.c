@@ -229,7 +229,10 @@ static bool set_frequency(Error **errp)
 
 bool vmi_tsc_start(Error **errp)
 {
-    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
+    CohNodeSet members = distkvm_members();
+    CohNodeId n;
+
+    COH_SET_FOREACH(n, &members) {
         if (tsc.khz_of[n]) {
             tsc.khz = tsc.khz_of[n];
             break;

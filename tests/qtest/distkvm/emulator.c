@@ -451,6 +451,7 @@ static bool set_option(DistkvmInit *init, const char *text)
         const char **value;
     } texts[] = {
         { "tls-dir=", &init->psk_dir }, { "transport=", &init->transport },
+        { "mem=", &init->mem },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {

@@ -253,13 +253,11 @@ int main(int argc, char **argv)
     chance = g_rand_new_with_seed(seed);
     module_call_init(MODULE_INIT_QOM);
     distkvm = g_new0(DistKVM, 1);
-    distkvm->nodes = distkvm->map.nodes = 3;
+    distkvm->nodes = 3;
     distkvm->cluster = g_strdup("fuzz");
     distkvm->engine_config.lanes = lanes_make(1, 3);
     distkvm->ram_bytes = 3 * COH_PAGE_SIZE;
-    for (unsigned n = 1; n <= 3; n++) {
-        distkvm->map.page_first[n] = n;
-    }
+    distkvm->map = cluster_map_new_even(3, 3, 0);
     ours = hello_new();
     distkvm->id = 1;
     theirs = hello_new();

@@ -1,19 +1,17 @@
 /*
- * distkvm: for binaries without it
+ * distkvm: for system emulators without it
+ *
+ * Calls that tools and user emulation make besides are in stubs/distkvm.c.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "exec/code-generation.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-distkvm.h"
-#include "qemu/atomic.h"
 #include "system/distkvm.h"
 
-/* As in exec/code-generation.h, whose other names need a target. */
-struct {
-    uint64_t pages;
-    uint32_t *of;
-} code_generations;
+CodeGenerations code_generations;
 
 bool distkvm_enabled(void)
 {
@@ -49,17 +47,7 @@ bool distkvm_may_go_on(Error **errp)
     return true;
 }
 
-bool distkvm_block_driver_fits(const char *format, Error **errp)
-{
-    return true;
-}
-
 bool distkvm_netdev_fits(const struct Netdev *netdev, Error **errp)
-{
-    return true;
-}
-
-bool distkvm_object_fits(Object *obj, Error **errp)
 {
     return true;
 }
@@ -110,28 +98,6 @@ bool distkvm_pic_acknowledge(int *vector)
 
 void distkvm_atomic_hint(uint64_t addr, int size)
 {
-}
-
-void distkvm_atomic_begin(CPUState *cpu)
-{
-}
-
-void distkvm_atomic_pin(CPUState *cpu)
-{
-}
-
-void distkvm_atomic_end(CPUState *cpu)
-{
-}
-
-bool distkvm_must_bounce(void)
-{
-    return false;
-}
-
-bool distkvm_fenced(void)
-{
-    return false;
 }
 
 DistKVMInfo *qmp_query_distkvm(Error **errp)
