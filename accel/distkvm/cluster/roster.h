@@ -18,7 +18,8 @@
 #include "accel/distkvm/wire/greeting.h"
 #include "door.h"
 #include "member-ops.h"
-#include "member.h"
+#include "distkvm-qapi-types.h"
+#include "member-types.h"
 
 /*
  * From a connection to its proof, and from there to its hello; and what each

@@ -16,7 +16,8 @@
 #include "qemu/main-loop.h"
 #include "system/distkvm.h"
 #include "system/kvm.h"
-#include "kvm.h"
+#include "accel/distkvm/node.h"
+#include "kvm-apic.h"
 
 /* MSRs of the registers of a local APIC, one each. */
 #define X2APIC_FIRST 0x800
@@ -24,7 +25,7 @@
 
 bool distkvm_kvm_has_x2apic(void)
 {
-    return distkvm_enabled() &&
+    return distkvm &&
            kvm_vm_check_extension(kvm_state, KVM_CAP_X86_USER_SPACE_MSR) > 0;
 }
 

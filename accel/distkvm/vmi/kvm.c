@@ -16,6 +16,7 @@
 #include "system/kvm.h"
 #include "accel/distkvm/node.h"
 #include "kvm.h"
+#include "kvm-tsc.h"
 #include "tsc.h"
 
 /* No ioctl on it does anything. */

@@ -12,8 +12,6 @@
 #include "hw/core/cpu.h"
 #include "system/accel-ops.h"
 
-#define VMI_KVM_DEVICE "/dev/kvm"
-
 /* False and @errp, with the remedy, if KVM cannot be used here. */
 bool vmi_kvm_usable(Error **errp);
 /*
@@ -29,20 +27,5 @@ void vmi_kvm_configure(Object *accel);
 void vmi_kvm_wrap_ops(AccelOpsClass *ops);
 /* @cpu is another node's: KVM has no vCPU for it. */
 void vmi_kvm_remote(CPUState *cpu);
-
-/* Before @cpu runs: its x2APIC, if it has one.  False and @errp if it cannot. */
-bool vmi_kvm_x2apic_start(CPUState *cpu, Error **errp);
-/*
- * Does a counter go where it is told to?  Some KVMs cannot tell it (Linux before
- * 5.16), some say that they did.  Makes a machine for a moment.
- */
-bool vmi_kvm_tsc_obeys(void);
-/*
- * The counter of a local vCPU: read it, move it by @ticks, let it run at @khz.
- * 0 or -errno.  The vCPU's thread.
- */
-int vmi_kvm_tsc_read(CPUState *cpu, uint64_t *value);
-int vmi_kvm_tsc_shift(CPUState *cpu, int64_t ticks);
-int vmi_kvm_tsc_scale(CPUState *cpu, uint32_t khz);
 
 #endif

@@ -10,10 +10,8 @@
 #ifndef DISTKVM_PAGE_LIST_H
 #define DISTKVM_PAGE_LIST_H
 
-#include "wire.h"
+#include "frame.h"
 
-/* Pages of one frame, that of its head included. */
-#define PAGE_LIST_MAX 128
 /* A page number and a version of it. */
 #define PAGE_LIST_ITEM_BYTES 16
 

@@ -1,7 +1,7 @@
 /*
  * distkvm: frames, the bytes between nodes
  *
- * A frame is a head, which all have, a body, which its type has (body.h), and a
+ * A frame is a head, which all have, a body, which its type has (frame.h), and a
  * payload.  Decoding checks every bound and trusts nothing.  Knows neither
  * sockets nor UCX nor the meaning of a page.
  * Spec: docs/wire-format.rst, docs/wire-frames.rst.
@@ -11,12 +11,11 @@
 #ifndef DISTKVM_WIRE_H
 #define DISTKVM_WIRE_H
 
-#include "body.h"
+#include "frame.h"
 
 /* Raised by any change of frames or of their meaning. */
 #define WIRE_VERSION 6
 #define WIRE_HEAD_BYTES 24
-#define WIRE_PAYLOAD_MAX COH_PAGE_SIZE
 /* A head and a body, and with them a payload: as much as can be. */
 #define WIRE_FRONT_MAX (WIRE_HEAD_BYTES + WIRE_BODY_MAX)
 #define WIRE_FRAME_MAX (WIRE_FRONT_MAX + WIRE_PAYLOAD_MAX)
@@ -25,29 +24,6 @@
  * segment, yet cheaper over TCP; with more, the first page waits too long.
  */
 #define WIRE_BUNCH_MAX 16600
-
-typedef struct WireFrame {
-    uint8_t type;           /* WireType                                     */
-    uint8_t sub;            /* kind, by the type                            */
-    CohNodeId from;
-    uint32_t epoch;         /* counts resets of the guest                   */
-    int64_t clock_ns;       /* the sender's guest time                      */
-    union {                 /* body, by the type                            */
-        WireCoh coh;
-        WireIrq irq;
-        WireEoi eoi;
-        WireIo io;
-        WireIoReply io_reply;
-        WirePing ping;
-        WireLate late;
-        WirePic pic;
-        WirePicAck pic_ack;
-        WirePicVector pic_vector;
-        uint64_t call;      /* of a call, and of its answer                 */
-    };
-    uint32_t len;           /* bytes of payload                             */
-    const void *payload;    /* into the caller's buffer                     */
-} WireFrame;
 
 /*
  * Write head and body of @frame, and return their bytes; the payload, if any,
@@ -69,10 +45,6 @@ bool wire_next(const uint8_t **buf, size_t *len, WireFrame *frame);
 
 /* The page, address, or vector that @frame is about, else 0: for traces. */
 uint64_t wire_address(const WireFrame *frame);
-/* The body of @frame alone, by its type; for wire.c. */
-size_t wire_pack_body(const WireFrame *frame, uint8_t *bytes);
-bool wire_unpack_body(WireFrame *frame, const uint8_t *bytes, size_t len,
-                      size_t *used);
 /* Of every frame. */
 const WireLayout *wire_head_layout(void);
 

@@ -7,9 +7,6 @@
  */
 #include "qemu/osdep.h"
 #include "accel/distkvm/core/coh-node.h"
-#include "page-list.h"
-#include "pack.h"
-#include "wire.h"
 
 #define MEMBER(body, member) (((WireFrame *)0)->body.member)
 #define BOUND(body, member, least, most, text_) \

@@ -1,17 +1,17 @@
 /*
  * distkvm: bodies of frames
  *
- * One struct for each type of frame.  Tables in body.c give each member its
+ * One struct for each type of frame.  Tables in frame.c give each member its
  * bytes and bounds; they pack, unpack, and print docs/wire-frames.rst.  An
  * unpacked body is within its bounds.  After WireGuard's messages.h: every
  * message is a struct, and all of them stand in one header.  Pure.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#ifndef DISTKVM_BODY_H
-#define DISTKVM_BODY_H
+#ifndef DISTKVM_FRAME_H
+#define DISTKVM_FRAME_H
 
-#include "accel/distkvm/core/coh-types.h"
+#include "pack.h"
 
 typedef enum {
     WIRE_INVALID,
@@ -130,35 +130,44 @@ typedef struct WirePicVector {
     bool level;
 } WirePicVector;
 
+#define WIRE_PAYLOAD_MAX COH_PAGE_SIZE
+/* Pages that one WIRE_COH frame asks for, that of its body included. */
+#define PAGE_LIST_MAX 128
+
+typedef struct WireFrame {
+    uint8_t type;           /* WireType                                     */
+    uint8_t sub;            /* kind, by the type                            */
+    CohNodeId from;
+    uint32_t epoch;         /* counts resets of the guest                   */
+    int64_t clock_ns;       /* the sender's guest time                      */
+    union {                 /* body, by the type                            */
+        WireCoh coh;
+        WireIrq irq;
+        WireEoi eoi;
+        WireIo io;
+        WireIoReply io_reply;
+        WirePing ping;
+        WireLate late;
+        WirePic pic;
+        WirePicAck pic_ack;
+        WirePicVector pic_vector;
+        uint64_t call;      /* of a call, and of its answer                 */
+    };
+    uint32_t len;           /* bytes of payload                             */
+    const void *payload;    /* into the caller's buffer                     */
+} WireFrame;
+
 /* ------------------------------------------------------------- the tables */
 
 /* Of the largest body: WireIo, or WireLate where sets of nodes are large. */
 #define WIRE_BODY_MAX (32 + sizeof(CohNodeSet))
 
-typedef struct WireField {
-    const char *name;   /* NULL: bytes that are zero                        */
-    uint8_t bytes;      /* of an element: 1, 2, 4 or 8, as in the struct    */
-    uint8_t count;      /* elements                                         */
-    uint16_t at;        /* offset in the struct                             */
-    uint64_t min, max;  /* of an element, unsigned                          */
-    const char *text;   /* for the documentation                            */
-} WireField;
-
-typedef struct WireKind {
-    uint8_t kind;
-    const char *text;
-} WireKind;
-
-/* The layout of the bodies of one type, or of every head. */
-typedef struct WireLayout {
-    const char *name;
-    const char *text;
-    const WireField *fields;
-    unsigned n;
-    const WireKind *kinds;  /* ends with a text of NULL; NULL: kind is 0    */
-} WireLayout;
-
 /* Of frames of @type (below WIRE__MAX), at offsets in WireFrame. */
 const WireLayout *wire_layout(uint8_t type);
+
+/* The body of @frame alone, by its type. */
+size_t wire_pack_body(const WireFrame *frame, uint8_t *bytes);
+bool wire_unpack_body(WireFrame *frame, const uint8_t *bytes, size_t len,
+                      size_t *used);
 
 #endif
