@@ -195,7 +195,7 @@ void member_lose(Member *m, const char *why)
         member_broadcast(message);
         distkvm_lost(m->id, why);
         distkvm_fail(text);
-        /* Nobody takes the others for the whole cluster. */
+        /* Last: the other members never count as the whole cluster. */
         member_out(m);
     }
 }
