@@ -62,9 +62,9 @@ struct DistKVMAccel {
     int64_t hold_us;
     int64_t delta_pages;
     int64_t readahead;
-    int64_t walk_bundles;
+    bool walk_prefetch;
     int64_t spin_us;
-    int64_t follow;
+    bool affinity;
     int64_t lanes;
     int64_t clock_skew_ppm;
 };
@@ -130,9 +130,11 @@ static void local_handle_interrupt(CPUState *cpu, int mask)
 static bool distkvm_cpu_thread_is_idle(CPUState *cpu)
 {
     if (distkvm->engine && qemu_cpu_is_self(cpu)) {
-        /* That it halts is seen by whoever sees what engine_rests() does. */
+        /*
+         * A thread that sees the effect of engine_thread_idle() sees the halt.
+         */
         smp_mb();
-        engine_rests(distkvm->engine);
+        engine_thread_idle(distkvm->engine);
     }
     return !inner_ops.cpu_thread_is_idle || inner_ops.cpu_thread_is_idle(cpu);
 }
@@ -264,12 +266,12 @@ static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
     d->dead_after_ms = a->dead_after_ms;
     d->engine_config.hold_ns = a->hold_us * 1000;
     d->engine_config.delta_pages = a->delta_pages;
-    d->engine_config.walks_write = a->walk_bundles &&
+    d->engine_config.walks_write = a->walk_prefetch &&
                                    d->vmi == DISTKVM_VMI_KVM &&
                                    vmi_kvm_walks_write();
     d->engine_config.readahead = a->readahead;
     d->engine_config.spin_ns = spin_us(a) * 1000;
-    d->engine_config.follow = a->follow;
+    d->engine_config.affinity = a->affinity;
     lanes_option = a->lanes;
     creds_option = g_strdup(a->tls_creds);
     authz_option = g_strdup(a->tls_authz);
@@ -407,15 +409,36 @@ static const IntOption int_options[] = {
                "Pages remembered, to send only what changed; 0: whole pages"),
     INT_OPTION("readahead", readahead, 0, 256, 64,
                "Pages fetched along when memory is read in order; 0: none"),
-    INT_OPTION("walk-bundles", walk_bundles, 0, 1, 1,
-               "Fetch the page tables of a walk together, and give nodes"
-               " turns, where walks count as writes; 0: not"),
-    INT_OPTION("follow", follow, 0, 1, 1,
-               "Let the engine run where this node's vCPU waits"),
     INT_OPTION("lanes", lanes, 0, LANES_MAX, 0,
                "Engine threads of each node; 0: one for four of its vCPUs"),
     INT_OPTION("x-clock-skew-ppm", clock_skew_ppm, -1000, 1000, 0,
                "Test hook: this host's clock is that much fast"),
+};
+
+typedef struct BoolOption {
+    const char *name;
+    size_t offset;
+    bool value;
+    const char *text;
+} BoolOption;
+
+#define BOOL_OPTION(name, field, value, text) \
+    { name, offsetof(DistKVMAccel, field), value, text }
+
+static const BoolOption bool_options[] = {
+    BOOL_OPTION("walk-prefetch", walk_prefetch, true,
+                "Fetch the page tables of a walk together, and give nodes"
+                " turns, where walks count as writes"),
+    BOOL_OPTION("affinity", affinity, true,
+                "Let the engine run where this node's vCPU waits"),
+};
+
+/* Options that have another name, and on|off for 1 and 0. */
+static const struct {
+    const char *name, *now;
+} renamed[] = {
+    { "walk-bundles", "walk-prefetch" },
+    { "follow", "affinity" },
 };
 
 static void get_int(Object *obj, Visitor *v, const char *name, void *opaque,
@@ -443,6 +466,23 @@ static void set_int(Object *obj, Visitor *v, const char *name, void *opaque,
     *(int64_t *)((char *)obj + o->offset) = value;
 }
 
+/* Of both directions. */
+static void visit_bool(Object *obj, Visitor *v, const char *name, void *opaque,
+                       Error **errp)
+{
+    const BoolOption *o = opaque;
+
+    visit_type_bool(v, name, (bool *)((char *)obj + o->offset), errp);
+}
+
+static void set_renamed(Object *obj, Visitor *v, const char *name,
+                        void *opaque, Error **errp)
+{
+    const char *now = opaque;
+
+    error_setg(errp, "distkvm: %s= is called %s=on|off", name, now);
+}
+
 static void distkvm_accel_instance_init(Object *obj)
 {
     DistKVMAccel *a = DISTKVM_ACCEL(obj);
@@ -453,6 +493,11 @@ static void distkvm_accel_instance_init(Object *obj)
         const IntOption *o = &int_options[i];
 
         *(int64_t *)((char *)obj + o->offset) = o->value;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(bool_options); i++) {
+        const BoolOption *o = &bool_options[i];
+
+        *(bool *)((char *)obj + o->offset) = o->value;
     }
 }
 
@@ -524,6 +569,17 @@ static void distkvm_accel_class_init(ObjectClass *oc, void *data)
         object_class_property_add(oc, o->name, "int", get_int, set_int, NULL,
                                   (void *)o);
         object_class_property_set_description(oc, o->name, o->text);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(bool_options); i++) {
+        const BoolOption *o = &bool_options[i];
+
+        object_class_property_add(oc, o->name, "bool", visit_bool, visit_bool,
+                                  NULL, (void *)o);
+        object_class_property_set_description(oc, o->name, o->text);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(renamed); i++) {
+        object_class_property_add(oc, renamed[i].name, "bool", NULL,
+                                  set_renamed, NULL, (void *)renamed[i].now);
     }
 }
 

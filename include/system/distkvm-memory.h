@@ -58,9 +58,9 @@ typedef struct DistkvmInit {
                             /* "2M/6M"; NULL: even                          */
     /* As the options of -accel distkvm with these names. */
     unsigned join_timeout_s, dead_after_ms;
-    unsigned hold_us, spin_us, readahead, delta_pages, follow;
+    unsigned hold_us, spin_us, readahead, delta_pages, affinity;
     /* 1: threads that wait may be bound to one CPU, as none creates others. */
-    unsigned keep;
+    unsigned bind;
     unsigned lanes;         /* the same on all nodes; 0: chosen             */
 } DistkvmInit;
 

@@ -18,7 +18,7 @@ CASES = (
      'accel() { echo -accel kvm; }\n'),
     ('both vCPUs on one node', 2, distkvm('kvm kvm', ',vcpus=2/0')),
     ('two nodes', 2, distkvm('kvm kvm')),
-    ('two nodes, no walk bundles', 2, distkvm('kvm kvm', ',walk-bundles=0')),
+    ('two nodes, no walk prefetch', 2, distkvm('kvm kvm', ',walk-prefetch=off')),
     ('two nodes, whole pages', 2, distkvm('kvm kvm', ',delta-pages=0')),
 )
 # What ratios are to.

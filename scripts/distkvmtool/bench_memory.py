@@ -38,10 +38,10 @@ class Way:
 
 TRANSPORTS = {'shared memory': Way(SHARED_MEMORY),
               'TCP loopback': Way(TCP, 'insecure', ('transport=tls',))}
-# The requester's engine follows its thread.  The server's spins, or sleeps.
-REQUESTER = ('spin-us=0', 'follow=1', 'keep=1')
-SPINNING = ('spin-us=100000', 'follow=0')
-ASLEEP = ('spin-us=0', 'follow=1')
+# The requester's engine goes to its thread.  The server's spins, or sleeps.
+REQUESTER = ('spin-us=0', 'affinity=1', 'bind=1')
+SPINNING = ('spin-us=100000', 'affinity=0')
+ASLEEP = ('spin-us=0', 'affinity=1')
 
 
 # ----------------------------------------------------------------- the floor

@@ -46,6 +46,11 @@ ACCEL = accel()
 
 REFUSED = [
     ('unknown option', r'distkvm.*bogus|bogus', accel('node=0,bogus=1')),
+    ('an option of another name', 'follow= is called affinity=on',
+     accel('node=0,follow=0')),
+    ('another option of another name',
+     'walk-bundles= is called walk-prefetch=on',
+     accel('node=0,walk-bundles=1')),
     ('no peers', 'peers= is missing', ['-accel', 'distkvm,node=0']),
     ('node out of range', 'node=7 is not one of the 2', accel('node=7')),
     ('node missing', 'node= is missing', ['-smp', '2', '-accel',

@@ -217,8 +217,8 @@ def lanes():
 
 def wish_upon_arrival():
     """A page that was asked for along is wished for before it comes."""
-    slow = ('hold-us=30000', 'readahead=0', 'follow=0')
-    along = ('readahead=8', 'follow=0')
+    slow = ('hold-us=30000', 'readahead=0', 'affinity=0')
+    along = ('readahead=8', 'affinity=0')
     page = 4 * PAGE
     with MemoryCluster('memory-arrival', each=(slow, along)) as c:
         a, b = c.node
@@ -239,8 +239,8 @@ def wish_upon_arrival():
 def versions():
     """A page is wished for writing while it comes to be read: what others
     get later is what was written, not what went by the same version."""
-    each = (('follow=0',), ('hold-us=30000', 'readahead=0', 'follow=0'),
-            ('readahead=8', 'follow=0'), ('follow=0', 'readahead=0'))
+    each = (('affinity=0',), ('hold-us=30000', 'readahead=0', 'affinity=0'),
+            ('readahead=8', 'affinity=0'), ('affinity=0', 'readahead=0'))
     page = 4 * PAGE
     for _ in range(3):
         with MemoryCluster('memory-versions', nodes=4, each=each) as c:
@@ -455,10 +455,11 @@ def kept_near():
                           'engine')
 
     several = len(mine) > 1
-    for options in ('follow=1', 'keep=1'), ('follow=0', 'keep=1'), ('follow=1',):
+    for options in (('affinity=1', 'bind=1'), ('affinity=0', 'bind=1'),
+                    ('affinity=1',)):
         calls = calls_of(read, options=(*options, 'readahead=0'))
         if (calls[0]['keeps'] > 0) != (several and len(set(options) & {
-                'follow=1', 'keep=1'}) == 2):
+                'affinity=1', 'bind=1'}) == 2):
             raise Problem(f'{options}: {calls[0]}')
 
 

@@ -87,7 +87,7 @@ void fake_init(void)
     fake.now_ns = 1000 * 1000 * 1000;
     fake.host = (EngineListener) {
         .frame = host_frame, .lost = host_lost, .closed = host_closed,
-        .revoked = host_revoked, .rests = host_idle, .broken = host_broken,
+        .revoked = host_revoked, .is_idle = host_idle, .broken = host_broken,
     };
     fake.config.id = FAKE_SELF;
     fake.config.lanes = lanes_make(1, FAKE_PAGES);

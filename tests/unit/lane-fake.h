@@ -1,9 +1,9 @@
 /*
  * A lane without a cluster, for tests of its parts
  *
- * Three nodes with one stretch of FAKE_SLICE pages each; this is node 1, and has one lane of
- * one.  What a part does to the world is written down in order, in words, and
- * compared by fake_did().
+ * Three nodes with one stretch of FAKE_SLICE pages each; this is node 1, and
+ * has one lane of one.  What a part does to the world is written down in
+ * order, in words, and compared by fake_did().
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -1,6 +1,6 @@
 /*
- * A lane's thread goes to the CPU that faults, if it is one; a thread that faults
- * alone is bound to it
+ * A lane's thread goes to the CPU that faults, if it is one; a thread that
+ * faults alone is bound to it
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

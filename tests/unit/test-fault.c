@@ -118,7 +118,7 @@ static bool may_bind(void *opaque, uint32_t tid)
 static void setup(void)
 {
     fake_init();
-    fake.host.may_keep = may_bind;
+    fake.host.may_bind = may_bind;
     full = answered_at_once = false;
     queued = 0;
     waiter = (Waiter) { .since_ns = 55 };

@@ -64,17 +64,17 @@ static void test_adapts(void)
     g_assert_cmpint(hold_until(&hold, 1), ==, 1000);
 }
 
-static void test_at_rest(void)
+static void test_idle(void)
 {
     hold_init(&hold, 100, HOLD_FETCHES);
     hold_fetched(&hold, 1000);
     hold_installed(&hold, 1, 7, 1000);
     g_assert_cmpint(hold_thread(&hold, 1), ==, 7);
-    g_assert_cmpint(hold_until_at_rest(&hold, 1), ==, 1100);
+    g_assert_cmpint(hold_until_idle(&hold, 1), ==, 1100);
     /* What else its thread fetched counts no more. */
     hold_installed(&hold, 2, 7, 5000);
-    g_assert_cmpint(hold_until_at_rest(&hold, 1), ==, 1100);
-    g_assert_cmpint(hold_until_at_rest(&hold, 1 + HOLD_PAGES), ==, 0);
+    g_assert_cmpint(hold_until_idle(&hold, 1), ==, 1100);
+    g_assert_cmpint(hold_until_idle(&hold, 1 + HOLD_PAGES), ==, 0);
     g_assert_cmpint(hold_thread(&hold, 1 + HOLD_PAGES), ==, 0);
 }
 
@@ -118,7 +118,7 @@ int main(int argc, char **argv)
     g_test_add_func("/hold/last-install", test_last_install);
     g_test_add_func("/hold/bound", test_bound);
     g_test_add_func("/hold/adapts", test_adapts);
-    g_test_add_func("/hold/at-rest", test_at_rest);
+    g_test_add_func("/hold/idle", test_idle);
     g_test_add_func("/hold/turns", test_turns);
     g_test_add_func("/hold/unknown", test_unknown);
     return g_test_run();

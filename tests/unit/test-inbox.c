@@ -278,7 +278,8 @@ static void test_other_types(void)
     });
     add((WireFrame) { .type = WIRE_IRQ, .sub = WIRE_IRQ_NMI });
     receive(2);
-    fake_did("cork; ping; late; frame of type 2 from 2; counted; events; uncork");
+    fake_did("cork; ping; late; frame of type 2 from 2; counted; events; "
+             "uncork");
     /* After a loss the nodes that are left still answer pings. */
     fake.ctx.phase = LANE_FAILED;
     add(ping);

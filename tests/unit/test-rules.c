@@ -96,7 +96,9 @@ static void test_unknown(void)
             known += any;
         }
     }
-    /* Pages, interrupts, ends of them, accesses, answers, tokens, pings, late. */
+    /*
+     * Pages, interrupts, ends of them, accesses, answers, tokens, pings, late.
+     */
     g_assert_cmpint(known, ==, (COH_EV_REFUSE - COH_EV_GETS + 1) + 7 + 1 + 8 +
                     8 + 3 + 2 + 2);
     g_assert_nonnull(rules_message("", 1, 0, 1, PHASE_FORMED));

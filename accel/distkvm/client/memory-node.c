@@ -28,7 +28,7 @@ DistKVM *distkvm;
 
 static struct {
     void *memory;
-    bool keep;
+    bool bind;
     QemuMutex lock;             /* the rest */
     QemuCond changed;
     bool formed;
@@ -159,9 +159,9 @@ static void revoked_in_engine(void *opaque, CohPage page)
 {
 }
 
-static bool may_keep_in_engine(void *opaque, uint32_t tid)
+static bool may_bind_in_engine(void *opaque, uint32_t tid)
 {
-    return node.keep;
+    return node.bind;
 }
 
 static void broken_in_engine(void *opaque, const char *why)
@@ -174,7 +174,7 @@ static const EngineListener engine_listener = {
     .lost = lost_in_engine,
     .closed = closed_in_engine,
     .revoked = revoked_in_engine,
-    .may_keep = may_keep_in_engine,
+    .may_bind = may_bind_in_engine,
     .broken = broken_in_engine,
 };
 
@@ -214,8 +214,8 @@ void distkvm_init_defaults(DistkvmInit *init)
 {
     *init = (DistkvmInit) {
         .join_timeout_s = 120, .dead_after_ms = 4000, .hold_us = 100,
-        .spin_us = 50, .readahead = 64, .delta_pages = 4096, .follow = 1,
-        .lanes = 1,
+        .spin_us = 50, .readahead = 64, .delta_pages = 4096,
+        .affinity = 1, .lanes = 1,
     };
 }
 
@@ -246,8 +246,8 @@ static bool configure(const DistkvmInit *init, Error **errp)
     d->engine_config.hold_ns = init->hold_us * SCALE_US;
     d->engine_config.spin_ns = init->spin_us * SCALE_US;
     d->engine_config.readahead = init->readahead;
-    d->engine_config.follow = init->follow;
-    node.keep = init->keep;
+    d->engine_config.affinity = init->affinity;
+    node.bind = init->bind;
     d->engine_config.delta_pages = init->delta_pages;
     if (!init->bytes || init->bytes % COH_PAGE_SIZE) {
         error_setg(errp, "distkvm: %" PRIu64 " bytes are not whole pages",
@@ -300,7 +300,7 @@ int distkvm_init(const DistkvmInit *init, char **why)
     ret = wait_formed(why);
     if (!ret) {
         /* All lanes know that all nodes are there, before memory is touched. */
-        engine_settle_early(distkvm->engine, false);
+        engine_settle_prejoin(distkvm->engine, false);
     }
     return ret;
 }

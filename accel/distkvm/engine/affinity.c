@@ -34,8 +34,8 @@ static bool may_run_on(const cpu_set_t *set)
 }
 
 /*
- * An explicit mask hides CPUs that the cpuset gains later.  A thread that had the
- * whole cpuset is therefore restored with an all-ones mask.
+ * An explicit mask hides CPUs that the cpuset gains later.  A thread that had
+ * the whole cpuset is therefore restored with an all-ones mask.
  */
 static void find_allowed(Affinity *a)
 {

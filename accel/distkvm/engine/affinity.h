@@ -1,13 +1,13 @@
 /*
  * distkvm: the part of a lane that chooses the CPU of its thread
  *
- * A vCPU that waits for a page leaves its CPU idle; waking a thread there costs
- * a tenth of waking one elsewhere.  So the lane's thread goes to the CPU on which
- * this node's threads fault, as long as that is one CPU, and may spin there for
- * the answer.  If several CPUs fault, it runs where the host's scheduler likes.
- * A thread that faults alone is bound to that CPU, too: vcpu-affinity.h.
- * Affinity is a hint: where it may not be set (libvirt's seccomp filter), all
- * works, only slower.
+ * A vCPU that waits for a page leaves its CPU idle; waking a thread there
+ * costs a tenth of waking one elsewhere.  So the lane's thread goes to the CPU
+ * on which this node's threads fault, as long as that is one CPU, and may spin
+ * there for the answer.  If several CPUs fault, it runs where the host's
+ * scheduler likes.  A thread that faults alone is bound to that CPU, too:
+ * vcpu-affinity.h.  Affinity is a hint: where it may not be set (libvirt's
+ * seccomp filter), all works, only slower.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -49,8 +49,8 @@ typedef struct Affinity {
 /* In the lane's thread, once; before that, or if not @on, nothing is done. */
 void affinity_start(Affinity *affinity, bool on);
 /*
- * Thread @tid of this process faulted and will wait; @may_bind: it may be bound
- * to a CPU.
+ * Thread @tid of this process faulted and will wait; @may_bind: it may be
+ * bound to a CPU.
  */
 void affinity_fault(Affinity *affinity, uint32_t tid, bool may_bind,
                     int64_t now_ns);

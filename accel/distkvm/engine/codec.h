@@ -5,8 +5,8 @@
  * has (memory/delta.h), or whole.  Nothing here decides anything: a page that
  * arrives is the page that left.
  *
- * Requests name the snapshot we have.  Store the new one before any request can
- * name the old: else two contents would go by one version.
+ * Requests name the snapshot we have.  Store the new one before any request
+ * can name the old: else two contents would go by one version.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -45,8 +45,8 @@ void codec_drop_copy(Codec *codec);
  */
 bool codec_get_page(Codec *codec, const WireFrame *frame, const void **data);
 /*
- * Store what was sent, what came, as snapshots: after the nodes and threads that
- * wait for it have been served, because it takes as long as the network.
+ * Store what was sent, what came, as snapshots: after the nodes and threads
+ * that wait for it have been served, because it takes as long as the network.
  */
 void codec_store_sent(Codec *codec, CohPage page);
 void codec_store_received(Codec *codec, const WireFrame *frame,

@@ -15,11 +15,11 @@
 #include "accel/distkvm/memory/lanes.h"
 #include "accel/distkvm/wire/wire.h"
 
-/* Called by the engine thread; must not block or take the BQL. */
+/* Called by a lane's thread; must not block or take the BQL. */
 typedef struct EngineListener {
     /* A frame that is not of the coherence protocol; valid for the call. */
     void (*frame)(void *opaque, const WireFrame *frame);
-    /* @peer sent nonsense or keeps us waiting, because of @why. */
+    /* @peer is to be expelled: it sent nonsense, or keeps a page; @why. */
     void (*lost)(void *opaque, CohNodeId peer, const char *why);
     /*
      * A stream or endpoint to @peer has ended, because of @why: perhaps it is
@@ -31,13 +31,13 @@ typedef struct EngineListener {
      * another node has just had a word of it changed.
      */
     void (*revoked)(void *opaque, CohPage page);
-    /* Has thread @tid nothing to do, as a vCPU that halts?  May be NULL. */
-    bool (*rests)(void *opaque, uint32_t tid);
+    /* Is thread @tid idle, as a vCPU that is halted?  NULL: none is. */
+    bool (*is_idle)(void *opaque, uint32_t tid);
     /*
      * May thread @tid be bound to one CPU while it waits, and a little longer?
      * Not one that creates threads: they would be bound for ever.  NULL: none.
      */
-    bool (*may_keep)(void *opaque, uint32_t tid);
+    bool (*may_bind)(void *opaque, uint32_t tid);
     /* This node cannot go on, because of @why. */
     void (*broken)(void *opaque, const char *why);
 } EngineListener;
@@ -52,12 +52,12 @@ typedef struct EngineConfig {
     const ClusterMap *map;  /* the cluster's                                */
     int64_t hold_ns;    /* a page stays this long after its installation    */
     int64_t spin_ns;    /* look for work this long before sleeping          */
-    bool follow;        /* run where this node's threads fault              */
+    bool affinity;      /* run where this node's threads fault              */
     Lanes lanes;        /* the same on all nodes                            */
-    unsigned readahead; /* pages that come along at most; 0: none           */
+    unsigned readahead; /* pages prefetched for a stream at most; 0: none   */
     bool walks_write;   /* page tables that are walked count as written     */
     unsigned delta_pages;   /* snapshots to send differences against        */
-    /* Guest pages to hold at most, give or take the slack; 0: any number. */
+    /* Guest pages on this node at most, but for the slack; 0: any number. */
     uint64_t cap_pages;
 } EngineConfig;
 
@@ -69,7 +69,7 @@ typedef struct EngineStats {
     uint64_t delta_pages_sent, delta_bytes_saved;
     uint64_t readahead_pages, unchanged_pages_sent, operations;
     uint64_t pages_resident_max, evictions_asked, faults_deferred;
-    /* Sums over faults, from seen to installed, by kind as above. */
+    /* Sums over faults, in ns from read to installed, by kind as above. */
     uint64_t wait_read_ns, wait_write_ns, wait_upgrade_ns;
     uint64_t sent_by_type[COH_EV__MAX];
 } EngineStats;

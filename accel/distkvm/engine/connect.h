@@ -1,9 +1,9 @@
 /*
  * distkvm: the part of a lane that knows how peers are reached
  *
- * Each lane has a transport, and each transport a way to every peer: an address
- * that it is given, or a stream that membership brings.  Lane n speaks with
- * lane n only.
+ * Each lane has a transport, and each transport a way to every peer: an
+ * address that it is given, or a stream that membership brings.  Lane n speaks
+ * with lane n only.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -34,8 +34,8 @@ bool connect_set_transport(Connect *connect, TransportNew *transport_new,
  */
 void connect_append_address(Connect *connect, GByteArray *all);
 /*
- * Make @peer reachable: by its addresses of all lanes, each as above, in order;
- * or by a stream.  The lane's thread.
+ * Make @peer reachable: by its addresses of all lanes, each as above, in
+ * order; or by a stream.  The lane's thread.
  */
 bool connect_peer(Connect *connect, const TransportPeer *peer, Error **errp);
 /* The lane's thread. */

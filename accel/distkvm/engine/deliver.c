@@ -60,7 +60,7 @@ static bool is_revocation(const CohEvent *ev)
 
 static bool is_idle(const LaneCtx *ctx, uint32_t tid)
 {
-    return ctx->host->rests && ctx->host->rests(ctx->opaque, tid);
+    return ctx->host->is_idle && ctx->host->is_idle(ctx->opaque, tid);
 }
 
 static int64_t due_ns(const Deliver *deliver, const DelayedEvent *delayed)
@@ -106,7 +106,7 @@ static bool must_wait(const Deliver *deliver, DelayedEvent *delayed)
         return false;
     }
     delayed->due_ns = hold_until(deliver->hold, ev->page);
-    delayed->idle_due_ns = hold_until_at_rest(deliver->hold, ev->page);
+    delayed->idle_due_ns = hold_until_idle(deliver->hold, ev->page);
     return due_ns(deliver, delayed) > now;
 }
 

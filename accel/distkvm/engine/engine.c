@@ -134,7 +134,7 @@ void engine_post(Engine *e, CohNodeId to, const WireFrame *frame)
     mailbox_post(&lane->mailbox, to, frame);
 }
 
-void engine_rests(Engine *e)
+void engine_thread_idle(Engine *e)
 {
     for (unsigned n = 0; n < e->lanes; n++) {
         if (deliver_has_delayed(&e->lane[n]->deliver)) {
@@ -347,14 +347,14 @@ static void call_give_back(Lane *lane, void *taken)
     prejoin_give_back(&lane->prejoin, taken);
 }
 
-void engine_settle_early(Engine *e, bool keep)
+void engine_settle_prejoin(Engine *e, bool restore)
 {
     GQueue taken = G_QUEUE_INIT;
     PrejoinPage *copy;
 
     call_all(e, call_give_back, &taken);
     while ((copy = g_queue_pop_head(&taken))) {
-        if (keep) {
+        if (restore) {
             memcpy(mem_host(e->mem, copy->page), copy->data, COH_PAGE_SIZE);
         }
         g_free(copy);

@@ -3,9 +3,10 @@
  *
  * Turns faults, frames and completions into events, steps the protocol,
  * performs its actions.  One thread for each lane of pages (memory/lanes.h).
- * Lanes share nothing but tables of which each uses its own part.  None takes
- * the BQL or waits for a peer.  Frames of class B (interrupts, I/O) pass through lane 0
- * to a listener.  Spec: docs/architecture.rst, "Engine".
+ * Lanes share nothing but tables, of which each uses its own entries.  None
+ * takes the BQL or waits for a peer.  Frames of class B (interrupts, I/O) pass
+ * through lane 0 to a listener.  This is all that other folders see of the
+ * engine.  Spec: docs/architecture.rst, "Engine".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -33,17 +34,18 @@ void engine_free(Engine *e);
  */
 void engine_post(Engine *e, CohNodeId to, const WireFrame *frame);
 /*
- * A thread has come to rest: what it holds may go.  After a full barrier that
- * follows what the listener's rests() looks at.  Any thread, never waits.
+ * A thread has become idle: pages held for it (hold.h) may go.  To be called
+ * after a full barrier behind the store that the listener's is_idle() reads.
+ * Any thread, never waits.
  */
-void engine_rests(Engine *e);
+void engine_thread_idle(Engine *e);
 
 /*
  * Ask @peer on every lane for an answer, with a page of payload.  Any thread;
  * never waits.
  */
 void engine_ping(Engine *e, CohNodeId peer);
-/* As of when is @peer known to answer on @lane, in ns of CLOCK_BOOTTIME? */
+/* When @peer last answered on @lane, in ns of CLOCK_BOOTTIME; 0: never. */
 int64_t engine_answered_ns(Engine *e, CohNodeId peer, unsigned lane);
 /* Has @peer answered on all lanes, woken from sleep unless it never sleeps? */
 bool engine_is_reached(Engine *e, CohNodeId peer);
@@ -74,35 +76,40 @@ void engine_disconnect(Engine *e, CohNodeId peer);
 /* All peers are connected: faults on pages of other homes may be served. */
 void engine_joined(Engine *e);
 /*
- * Give back what was touched before that; @keep: write its contents again,
- * which waits for the pages' homes.  Main loop, before the guest starts.
+ * Give back the pages that were touched before that; @restore: write their
+ * contents again, which waits for the pages' homes.  Main loop, before the
+ * guest starts.
  */
-void engine_settle_early(Engine *e, bool keep);
+void engine_settle_prejoin(Engine *e, bool restore);
 /* While pinned, owned pages stay; only one node may pin at a time. */
 void engine_pin(Engine *e, bool pin);
 /*
- * Wait until this node holds @page, to read or to write it.  It may go again
+ * Wait until @page is on this node, to read or to write it.  It may go again
  * at any time.  0 or -EIO: a node is lost.
  */
 int engine_validate(Engine *e, CohPage page, bool write);
 /*
  * The same for a range, which is asked for in as few messages as there are
- * homes (and a hundred pages each).  Pages of its beginning may have gone again
- * when it returns, if there are many.
+ * homes (and a hundred pages each).  Pages of its beginning may have gone
+ * again when it returns, if there are many.
  */
 int engine_validate_range(Engine *e, CohPage first, unsigned pages,
                           bool write);
 /* Do valid @op where the page is; *@old: what the word held.  0 or -EIO. */
 int engine_operate(Engine *e, CohPage page, const CohOp *op, uint64_t *old);
-/* Hold @page no more.  -EBUSY: its home wants it to stay, or this is it. */
+/*
+ * Let @page go home.  0, -EIO, or -EBUSY: its home wants it to stay, or is
+ * this node.
+ */
 int engine_give_up(Engine *e, CohPage page);
-/* Does this node hold @page, to read or to write it?  As of now; any thread. */
+/* Is @page on this node, to read or to write it?  As of now; any thread. */
 bool engine_has(Engine *e, CohPage page, bool write);
 /* Where @page is in this process.  Any thread. */
 void *engine_host(Engine *e, CohPage page);
 /*
- * A node is lost: release whoever waits for a page, serve nobody.  Lanes whose
- * threads do not act on it soon are released from outside.
+ * A node is lost: release all threads that wait for pages, serve no node.  If
+ * a lane's thread does not act on it within a second, all memory is released
+ * from outside.
  */
 void engine_fail(Engine *e);
 /*
@@ -124,8 +131,8 @@ typedef struct EngineSize {
 void engine_size(Engine *e, EngineSize *size);
 
 /*
- * The @max pages with most faults, most first, ENGINE_HOT_MAX at most; how many
- * there are.  Any thread; never waits for the engine.
+ * The @max pages with most faults, most first, ENGINE_HOT_MAX at most; how
+ * many there are.  Any thread; never waits for the engine.
  */
 unsigned engine_hot_pages(Engine *e, EngineHotPage *hot, unsigned max);
 

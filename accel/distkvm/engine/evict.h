@@ -1,11 +1,11 @@
 /*
  * distkvm: the part of a lane that keeps it to its share of memory
  *
- * Above its cap a node asks the homes to relieve it of pages: copies that other
- * nodes have too are dropped, a page that only this node has goes home.  These
- * are hints, which a home may ignore, so they are repeated while they are
- * needed.  Faults on absent pages wait at the cap; a little above it a home
- * takes no pages back either.
+ * Above its cap a node asks the homes to relieve it of pages: copies that
+ * other nodes have too are dropped, a page that only this node has goes home.
+ * These are hints, which a home may ignore, so they are repeated while they
+ * are needed.  Faults on absent pages wait at the cap; a little above it a
+ * home takes no pages back either.
  *
  * No deadlock: consider nodes that are all full and wait for each other.
  * Copies that another node has too are dropped without asking for room, so

@@ -140,8 +140,8 @@ static void send_message(Executor *x, const CohEvent *ev, const CohDo *d)
 /* ---------------------------------------------------------------- memory */
 
 /*
- * A direct call and no hook, because its order is correctness: the page is gone,
- * then translations to it are outdated, then the requester is answered.
+ * A direct call and no hook, because its order is correctness: the page is
+ * gone, then translations to it are outdated, then the requester is answered.
  */
 static void page_gone(Executor *x, CohPage page, bool owned)
 {
@@ -293,7 +293,9 @@ static int perform_memory(Executor *x, const CohEvent *ev, const void *data,
     case COH_ACT_ZAP:
         return zap(x, page);
     case COH_ACT_WAKE:
-        /* A fault not yet read from the userfaultfd is woken when it is read. */
+        /*
+         * A fault not yet read from the userfaultfd is woken when it is read.
+         */
         if (ev->type != COH_EV_INSTALLED || x->has_waiter) {
             wakeup_page(x->wakeup, page);
         }

@@ -3,8 +3,8 @@
  *
  * Steps the protocol by events and does what it says: in guest RAM, which it
  * touches only where the protocol says that the page is present, by messages,
- * and by hooks of the parts above (page-hooks.h).  Actions of one page happen in
- * the order of steps.  Spec: docs/protocol.rst.
+ * and by hooks of the parts above (page-hooks.h).  Actions of one page happen
+ * in the order of steps.  Spec: docs/protocol.rst.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -44,8 +44,8 @@ typedef struct Executor {
 } Executor;
 
 /*
- * Step the protocol by @ev and do what it says.  @data: the page that came with
- * @ev; NULL: zeroes.
+ * Step the protocol by @ev and do what it says.  @data: the page that came
+ * with @ev; NULL: zeroes.
  */
 void executor_event(Executor *executor, const CohEvent *ev, const void *data);
 /* Does a message of @type carry a CohOp? */

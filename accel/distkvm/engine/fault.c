@@ -41,10 +41,10 @@ static void follow_thread(Faults *faults, uint32_t tid, int64_t now_ns)
 {
     const LaneCtx *ctx = faults->ctx;
 
-    affinity_fault(faults->affinity, tid,
-                   ctx->host->may_keep && ctx->host->may_keep(ctx->opaque,
-                                                              tid),
-                   now_ns);
+    bool may_bind = ctx->host->may_bind &&
+                    ctx->host->may_bind(ctx->opaque, tid);
+
+    affinity_fault(faults->affinity, tid, may_bind, now_ns);
 }
 
 /* The page is asked for; more may come along. */

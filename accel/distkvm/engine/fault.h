@@ -28,9 +28,9 @@ typedef struct Faults {
 /* A thread of this process, @fault->tid, is stopped at @fault->page. */
 void faults_take(Faults *faults, const MemFault *fault);
 /*
- * Read the userfaultfd, if it is time to; true if a thread had faulted.  That is
- * a system call: a spinning loop skips it, a loop about to sleep learns from
- * poll() and says so by faults_polled().
+ * Read the userfaultfd, if it is time to; true if a thread had faulted.  That
+ * is a system call: a spinning loop skips it, a loop about to sleep learns
+ * from poll() and says so by faults_polled().
  */
 bool faults_read(Faults *faults);
 /* @pending: the userfaultfd has something. */

@@ -22,8 +22,8 @@ typedef struct Heat {
 /* A fault on @page needed another node.  A count stops at UINT16_MAX. */
 void heat_add(Heat *heat, CohPage page);
 /*
- * Put this lane's hottest pages into the @n sorted ones at @hot, which has room
- * for @max; the new number.  Any thread.
+ * Put this lane's hottest pages into the @n sorted ones at @hot, which has
+ * room for @max; the new number.  Any thread.
  */
 unsigned heat_merge(Heat *heat, EngineHotPage *hot, unsigned max, unsigned n);
 

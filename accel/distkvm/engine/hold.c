@@ -22,7 +22,9 @@ void hold_fetched(Hold *hold, int64_t ns)
     if (!hold->asked_ns) {
         return;
     }
-    /* Slow ones waited for somebody's window: they must not widen ours. */
+    /*
+     * Slow fetches waited for another node's window: no reason to widen ours.
+     */
     hold->fastest_ns = hold->fastest_ns
                        ? MIN(hold->fastest_ns + hold->fastest_ns / 64, ns)
                        : ns;
@@ -68,7 +70,7 @@ int64_t hold_until(const Hold *hold, CohPage page)
     return MIN(last + hold->window_ns, hold_bound(hold, page));
 }
 
-int64_t hold_until_at_rest(const Hold *hold, CohPage page)
+int64_t hold_until_idle(const Hold *hold, CohPage page)
 {
     unsigned p = page % HOLD_PAGES;
 
@@ -79,7 +81,7 @@ int64_t hold_until_at_rest(const Hold *hold, CohPage page)
 int64_t hold_until_waiting(const Hold *hold, CohPage page, bool has_turn)
 {
     return has_turn ? hold_bound(hold, page)
-                    : MIN(hold_until_at_rest(hold, page),
+                    : MIN(hold_until_idle(hold, page),
                           hold_until(hold, page));
 }
 

@@ -20,11 +20,11 @@
 #define HOLD_THREADS 256
 /* A page is never held longer than this many windows. */
 #define HOLD_WINDOWS_MAX 8
-/* A window lasts this many of the fastest fetches, but not for ever. */
+/* A window lasts this many of the fastest fetches, up to a limit. */
 #define HOLD_FETCHES 3
 /*
- * Where walks count as writes a thread that goes on needs a dozen pages at
- * once, and loses them all at once: it must have something for it.
+ * Where page walks count as writes, a thread needs about twelve tables at once
+ * and loses them together; the window must cover some progress.
  */
 #define HOLD_FETCHES_WALKS 20
 #define HOLD_ADAPTED_MAX_NS (20 * 1000 * 1000)
@@ -33,9 +33,9 @@
 
 typedef struct Hold {
     unsigned fetches;           /* HOLD_FETCHES or HOLD_FETCHES_WALKS */
-    int64_t asked_ns;           /* the least window; 0: no holding at all */
-    int64_t window_ns;
-    int64_t fastest_ns;         /* fetch of late; 0: none yet */
+    int64_t asked_ns;           /* the shortest window; 0: no hold at all */
+    int64_t window_ns;          /* now */
+    int64_t fastest_ns;         /* recent fetch; 0: none yet */
     struct {
         CohPage page;
         uint32_t tid;
@@ -52,21 +52,21 @@ void hold_init(Hold *hold, int64_t window_ns, unsigned fetches);
 void hold_installed(Hold *hold, CohPage page, uint32_t tid, int64_t now_ns);
 /* Fetching a page from another node took @ns. */
 void hold_fetched(Hold *hold, int64_t ns);
-/* Until when @page stays; in the past if it need not. */
+/* End of the hold of @page; a past time means it may go now. */
 int64_t hold_until(const Hold *hold, CohPage page);
-/* No longer than until then, whatever happens; in the past if it need not. */
+/* No hold of @page ends later, whatever its thread does; the same. */
 int64_t hold_bound(const Hold *hold, CohPage page);
-/* The same if its thread halts, and uses nothing: no longer than was asked. */
-int64_t hold_until_at_rest(const Hold *hold, CohPage page);
+/* End of the hold if its thread is idle: no longer than was asked. */
+int64_t hold_until_idle(const Hold *hold, CohPage page);
 /*
- * The same if its thread waits for another page: no longer than that, but up to
+ * End of the hold if its thread waits for another page: as if idle, but up to
  * the bound on the node that @has_turn.  Two threads may wait for each other's
- * pages, and as long as both hold what they have neither goes on.
+ * pages, and as long as both nodes hold theirs neither goes on.
  */
 int64_t hold_until_waiting(const Hold *hold, CohPage page, bool has_turn);
-/* Of @nodes, one has the turn, by guest time: all agree without a word. */
+/* One of @nodes has the turn, by guest time: all agree without a message. */
 bool hold_has_turn(int64_t guest_ns, unsigned nodes, unsigned node);
-/* For so long, at @guest_ns, will it have it yet. */
+/* How long, from @guest_ns on, the turn lasts yet, in ns. */
 int64_t hold_turn_left_ns(int64_t guest_ns);
 /* The thread that @page is held for, or 0. */
 uint32_t hold_thread(const Hold *hold, CohPage page);

@@ -10,8 +10,8 @@
 #include "inbox.h"
 
 /*
- * Cork only long lists: with short ones the first page is wanted before the last
- * is ready.
+ * Cork only long lists: with short ones the first page is wanted before the
+ * last is ready.
  */
 #define CORK_PAGES 16
 /* Bounds transport polls per pass, so that nothing else starves. */
@@ -43,7 +43,9 @@ blame(Inbox *inbox, CohNodeId peer, const char *fmt, ...)
     lane_lose(inbox->ctx, peer, why);
 }
 
-/* ---------------------------------------------------- frames of the protocol */
+/*
+ * ---------------------------------------------------- frames of the protocol
+ */
 
 static bool is_page(const LaneCtx *ctx, CohPage page, const char **why)
 {
@@ -95,8 +97,8 @@ static bool take_list(Inbox *inbox, const WireFrame *frame, CohEvent *ev,
 }
 
 /*
- * Requests name the snapshot we have.  Store the new one before any request can
- * name the old: so before requests_run_moved().
+ * Requests name the snapshot we have.  Store the new one before any request
+ * can name the old: so before requests_run_moved().
  */
 static void take_page(Inbox *inbox, const WireFrame *frame,
                       const CohEvent *ev, const void *page)
@@ -240,8 +242,8 @@ static bool next_frame(Inbox *inbox, CohNodeId peer, const uint8_t **at,
 }
 
 /*
- * Answers to frames that came together, or to one alone, go together.  A list of
- * pages has rules of its own: see take_list().
+ * Answers to frames that came together, or to one alone, go together.  A list
+ * of pages has rules of its own: see take_list().
  */
 static void inbox_frames(void *opaque, CohNodeId peer, const void *buf,
                          size_t len)

@@ -1,9 +1,9 @@
 /*
  * distkvm: the part of a lane that takes frames
  *
- * All frames caused by one received buffer leave in one message; a second would
- * double the sender's TCP cost.  Frames for which a third node waits do not wait
- * for that.  Spec: docs/architecture.rst, "Engine".
+ * All frames caused by one received buffer leave in one message; a second
+ * would double the sender's TCP cost.  Frames for which a third node waits do
+ * not wait for that.  Spec: docs/architecture.rst, "Engine".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

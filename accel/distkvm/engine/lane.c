@@ -2,8 +2,8 @@
  * distkvm: a lane is a list of parts
  *
  * A pass of the thread runs the parts in the order of the table.  The thread
- * spins briefly when it runs dry, because a wake-up costs more than the network,
- * then sleeps.  It never takes the BQL and never waits for a peer.
+ * spins briefly when it runs dry, because a wake-up costs more than the
+ * network, then sleeps.  It never takes the BQL and never waits for a peer.
  * Spec: docs/architecture.rst, "Engine".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -120,7 +120,9 @@ void lane_fail(Lane *lane)
     }
 }
 
-/* ---------------------------------------------- which part uses which others */
+/*
+ * ---------------------------------------------- which part uses which others
+ */
 
 static void wire_executor(Lane *lane)
 {
@@ -274,10 +276,10 @@ static void start_affinity(Lane *lane)
 {
     const LaneCtx *ctx = &lane->ctx;
 
-    affinity_start(&lane->affinity, ctx->config->follow);
+    affinity_start(&lane->affinity, ctx->config->affinity);
     if (lane->affinity.denied && !ctx->lane) {
         say_info("distkvm: node %d: this host, or a sandbox, lets no thread"
-                 " choose its CPU: follow=1 has no effect", ctx->node->id);
+                 " choose its CPU: affinity=on has no effect", ctx->node->id);
     }
 }
 

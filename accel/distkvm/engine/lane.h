@@ -1,15 +1,15 @@
 /*
  * distkvm: a lane is a list of parts
  *
- * One thread that serves the pages of its lane (memory/lanes.h).  Each part has
- * a struct, a header and a file of its own (lane-part.h) and is given pointers
- * to the parts it uses, which are those below it:
+ * One thread that serves the pages of its lane (memory/lanes.h).  Each part
+ * has a struct, a header and a file of its own (lane-part.h) and is given
+ * pointers to the parts it uses, which are those below it:
  *
  *   connect, mailbox > inbox > request > fault > prefetch > evict, deliver
  *   > executor > late, stalled, waiters, wakeup, preprotect, codec, outbox
  *
- * Nothing calls upwards but the executor, by hooks (page-hooks.h).  The table of
- * parts in lane.c is also the order of a pass.
+ * Nothing calls upwards but the executor, by hooks (page-hooks.h).  The table
+ * of parts in lane.c is also the order of a pass.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

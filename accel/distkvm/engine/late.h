@@ -1,13 +1,13 @@
 /*
  * distkvm: the part of a lane for pages that do not come
  *
- * A node may answer pings and still keep a page.  The requester knows since when
- * it waits, and which nodes have done their part; the page's home knows which
- * nodes it has asked.  So the requester tells the home that it misses the page.
- * The home answers that it is serving it, and knows which node owes.  After
- * dead-after-ms that node is named, after twice as long it is lost.  A requester
- * blames the home if that does not answer; no other node sees the home's part.
- * Spec: docs/architecture.rst, "Loss of a node".
+ * A node may answer pings and still keep a page.  The requester knows since
+ * when it waits, and which nodes have done their part; the page's home knows
+ * which nodes it has asked.  So the requester tells the home that it misses
+ * the page.  The home answers that it is serving it, and knows which node
+ * owes.  After dead-after-ms that node is named, after twice as long it is
+ * lost.  A requester blames the home if that does not answer; no other node
+ * sees the home's part.  Spec: docs/architecture.rst, "Loss of a node".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

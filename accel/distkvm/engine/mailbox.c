@@ -15,8 +15,8 @@ struct MailboxPost {
 };
 
 /*
- * The calling thread may wait for @done, and may stop waiting before: so it and
- * the lane hold a reference each.
+ * The calling thread may wait for @done, and may stop waiting before: so it
+ * and the lane hold a reference each.
  */
 struct MailboxCall {
     QSIMPLEQ_ENTRY(MailboxCall) next;

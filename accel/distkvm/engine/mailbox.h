@@ -1,9 +1,9 @@
 /*
  * distkvm: the part of a lane that takes orders of other threads
  *
- * Frames to be sent, and functions to be called in the lane's thread.  A thread
- * that leaves an order wakes the lane if it sleeps, and only then: the kick is
- * a system call.
+ * Frames to be sent, and functions to be called in the lane's thread.  A
+ * thread that leaves an order wakes the lane if it sleeps, and only then: the
+ * kick is a system call.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -35,9 +35,9 @@ typedef struct Mailbox {
 /* Send a copy of @frame, with its payload, to @to.  Any thread; never waits. */
 void mailbox_post(Mailbox *mailbox, CohNodeId to, const WireFrame *frame);
 /*
- * Call @fn(lane, @opaque) and wait for its end, @ms milliseconds at most: 0 does
- * not wait, -1 waits for ever.  False if it was not done by then.  It still will
- * be: @opaque must stay.  Any thread but the lane's.
+ * Call @fn(lane, @opaque) and wait for its end, @ms milliseconds at most: 0
+ * does not wait, -1 waits for ever.  False if it was not done by then.  It
+ * still will be: @opaque must stay.  Any thread but the lane's.
  */
 bool mailbox_call(Mailbox *mailbox, MailboxFn *fn, void *opaque, int ms);
 /* Wake the lane if it sleeps.  Any thread; never waits. */

@@ -1,12 +1,12 @@
 /*
  * distkvm: the part of a lane that sends frames
  *
- * Pages that are wanted together (a stream that is read in order, the tables of
- * a page walk, a range for DMA) are asked for together: requests of one kind to
- * one home become one frame with a list of pages.  Its home serves each as a
- * request of its own, so the protocol knows nothing of batches.  Frames to one
- * peer that are corked leave in one message.
- * Spec: docs/wire-format.rst, "Several pages".
+ * Pages that are wanted together (a stream that is read in order, the tables
+ * of a page walk, a range for DMA) are asked for together: requests of one
+ * kind to one home become one frame with a list of pages.  Its home serves
+ * each as a request of its own, so the protocol knows nothing of batches.
+ * Frames to one peer that are corked leave in one message.  Spec:
+ * docs/wire-format.rst, "Several pages".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

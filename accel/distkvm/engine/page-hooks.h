@@ -3,7 +3,8 @@
  *
  * The executor, which performs what the protocol says, knows no part above it.
  * It calls hooks, in the order in which lane.c gives them.  A hook never steps
- * the protocol; it may lane_submit() an event.  NULL where a part does not care.
+ * the protocol; it may lane_submit() an event.  NULL where a part does not
+ * care.
  *
  * Two orders are correctness, and no hooks.  A page that leaves is gone, then
  * translations to it are outdated, then the answer is sent: page_gone() of

@@ -4,8 +4,8 @@
  * Where a walk of the guest's page tables counts as a write, CPUs of two nodes
  * that use the same tables take them from each other, one page after another:
  * four or five for one access.  A page that leaves with the bytes it came with
- * was fetched for a walk.  When the next walk misses one such page, it will miss
- * the others, so they are asked for together.  The lane's thread only.
+ * was fetched for a walk.  When the next walk misses one such page, it will
+ * miss the others, so they are asked for together.  The lane's thread only.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

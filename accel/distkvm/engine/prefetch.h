@@ -3,10 +3,10 @@
  *
  * Of a node's own pages that no node has touched the neighbours, which cost no
  * message; the other tables of a page walk; the pages that follow for a thread
- * that goes through memory in order: some along with the page it waits for, and
- * more before it has used those up (Linux: the readahead window).  No thread
- * waits for prefetched pages, so they are not held (hold.h), but for the tables
- * of a walk.  Spec: docs/architecture.rst, "Engine".
+ * that goes through memory in order: some along with the page it waits for,
+ * and more before it has used those up (Linux: the readahead window).  No
+ * thread waits for prefetched pages, so they are not held (hold.h), but for
+ * the tables of a walk.  Spec: docs/architecture.rst, "Engine".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -18,7 +18,7 @@
 #include "pagewalk.h"
 #include "prejoin.h"
 
-/* A thread that goes through memory page by page. */
+/* A read stream: a thread goes through memory page by page. */
 typedef struct PrefetchStream {
     uint32_t tid;
     unsigned pages;             /* prefetched the last time                 */
@@ -36,10 +36,12 @@ typedef struct Prefetch {
     const Prejoin *prejoin;
     Waiters *waiters;
     Wakeup *wakeup;
-    PrefetchStream stream[PREFETCH_STREAMS];    /* by tid; a collision forgets */
+    PrefetchStream stream[PREFETCH_STREAMS];    /* by tid; collisions forget */
 } Prefetch;
 
-/* The three after the page of @fault, which a thread waits for, was asked for. */
+/*
+ * The three after the page of @fault, which a thread waits for, was asked for.
+ */
 /* No node had touched that page, and this node is its home. */
 void prefetch_untouched(Prefetch *prefetch, const MemFault *fault);
 /* It was absent, and asked for by an event of @type. */

@@ -4,10 +4,11 @@
  * Firmware and loaders write into RAM while this node is still alone, and the
  * homes of some of it cannot be asked yet.  Such a page is lent, outside the
  * protocol: zeroes at first, as every page that no node has touched.  Once all
- * nodes are there, and before the guest starts, its content is taken aside, the
- * page is given back, and the content is written again in the ordinary way.
- * Until then the page is present while the protocol takes it for absent, so it
- * must not be prefetched.  Node 0's contents count; those of others are dropped.
+ * nodes are there, and before the guest starts, its content is taken aside,
+ * the page is given back, and the content is written again in the ordinary
+ * way.  Until then the page is present while the protocol takes it for absent,
+ * so it must not be prefetched.  Node 0's contents count; those of others are
+ * dropped.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

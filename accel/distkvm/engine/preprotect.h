@@ -4,7 +4,8 @@
  * Before pages that only this node has are copied to a peer that is going to
  * read them, each must be write-protected.  That is a system call, which costs
  * more than the network; one call for all pages of a list costs as much as for
- * one.  Pages that the protocol does not give after all are made writable again.
+ * one.  Pages that the protocol does not give after all are made writable
+ * again.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -2,10 +2,10 @@
  * distkvm: the part of a lane that serves requests of this node's threads
  *
  * A page fault asks by touching; a request asks in words: let me read or write
- * the page, do an operation on a word of it wherever it is, let it go.  Requests
- * for one page are served in order.  An operation goes to the page's owner.
- * Where no node owns it, the page comes here and the operation is done as soon
- * as it has, so it cannot be taken away before.
+ * the page, do an operation on a word of it wherever it is, let it go.
+ * Requests for one page are served in order.  An operation goes to the page's
+ * owner.  Where no node owns it, the page comes here and the operation is done
+ * as soon as it has, so it cannot be taken away before.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -53,8 +53,9 @@ typedef struct Requests {
 void requests_add(Requests *requests, Request *request);
 /*
  * Try requests again whose pages have moved.  Called directly after each frame
- * and each event, because that order is correctness: an operation whose page was
- * fetched for it is done before the next frame, which might take the page away.
+ * and each event, because that order is correctness: an operation whose page
+ * was fetched for it is done before the next frame, which might take the page
+ * away.
  */
 void requests_run_moved(Requests *requests);
 /*

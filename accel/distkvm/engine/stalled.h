@@ -1,9 +1,9 @@
 /*
  * distkvm: the part of a lane that lets requests wait for a busy home
  *
- * A home serves one request for a page at a time; the others wait here in order
- * of arrival.  A node asks once for a page, and for one operation on it, and
- * waits: so a page's queue is short.
+ * A home serves one request for a page at a time; the others wait here in
+ * order of arrival.  A node asks once for a page, and for one operation on it,
+ * and waits: so a page's queue is short.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -1,17 +1,17 @@
 /*
  * distkvm: a thread that waits for a page is woken where its engine runs
  *
- * The scheduler wakes a thread on a CPU that is idle, if there is one: never on
- * that of the engine, which is at work.  So a vCPU would leave its engine with
- * every page, and each of them would have to be woken on an idle CPU, which
- * takes longer than a message.  While it waits, a thread that faults alone is
- * therefore bound to the engine's CPU.  It is released when it no longer waits
- * and the engine sleeps, or VCPU_BOUND_NS after its last fault, so that the
- * host's balancing goes on.
+ * The scheduler wakes a thread on a CPU that is idle, if there is one: never
+ * on that of the engine, which is at work.  So a vCPU would leave its engine
+ * with every page, and each of them would have to be woken on an idle CPU,
+ * which takes longer than a message.  While it waits, a thread that faults
+ * alone is therefore bound to the engine's CPU.  It is released when it no
+ * longer waits and the engine sleeps, or VCPU_BOUND_NS after its last fault,
+ * so that the host's balancing goes on.
  *
  * Not bound: threads already limited to one CPU, and threads whose run delay
- * exceeds half their run time.  If anybody changes the affinity meanwhile, theirs
- * wins, unless it is just this one CPU (docs/limits.rst).
+ * exceeds half their run time.  If anybody changes the affinity meanwhile,
+ * theirs wins, unless it is just this one CPU (docs/limits.rst).
  *
  * The lane's thread only.  Several lanes may want to bind one thread: each
  * leaves alone a thread that it finds bound, and releases only its own.
@@ -66,7 +66,10 @@ bool vcpu_affinity_bind(VcpuAffinity *vcpu, uint32_t tid, int cpu,
                         int64_t now_ns);
 /* The bound thread, if any, may run elsewhere again. */
 void vcpu_affinity_release(VcpuAffinity *vcpu);
-/* Close @fd if it is not -1; it then reads file @name of thread @tid, or is -1. */
+/*
+ * Close @fd if it is not -1; it then reads file @name of thread @tid, or is
+ * -1.
+ */
 void vcpu_affinity_open(int *fd, uint32_t tid, const char *name);
 /* Pure: did a thread whose times went from @before to @now wait for a CPU? */
 bool vcpu_affinity_is_crowded(const VcpuTimes *before, const VcpuTimes *now);

@@ -1,9 +1,10 @@
 /*
  * distkvm: the part of a lane that wakes threads whose pages have come
  *
- * While prefetched pages are on their way, a thread is woken only when those that
- * have arrived are installed.  Woken after its first page it would take the CPU
- * from the lane's thread and fault on the second, which lies there already.
+ * While prefetched pages are on their way, a thread is woken only when those
+ * that have arrived are installed.  Woken after its first page it would take
+ * the CPU from the lane's thread and fault on the second, which lies there
+ * already.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

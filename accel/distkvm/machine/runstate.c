@@ -552,7 +552,7 @@ void control_formed(void)
     if (distkvm_is_boot_node()) {
         map_announce();
     }
-    engine_settle_early(distkvm->engine, distkvm_is_boot_node());
+    engine_settle_prejoin(distkvm->engine, distkvm_is_boot_node());
     if (!vmi_tsc_start(&err)) {
         distkvm_fail(error_get_pretty(err));
         error_free(err);

@@ -5,11 +5,12 @@
  * version.  A version names one content of one page, cluster-wide and for
  * ever.  From the highest bit it has 11 bits for the author (a lane of a
  * node), 8 bits for its incarnation (which of the processes that have had this
- * node's id, one after another), and a counter of 45 bits, which lasts 400 days
- * at a million pages a second.  After that a node sends whole pages.  A requester
- * names the version it has; a supplier that has a snapshot of the same version
- * sends the blocks that differ from it.  Every node has version 0, a page of
- * zeroes.  (Diffs against twins: Munin, Carter, Bennett and Zwaenepoel 1991.)
+ * node's id, one after another), and a counter of 45 bits, which lasts 400
+ * days at a million pages a second.  After that a node sends whole pages.  A
+ * requester names the version it has; a supplier that has a snapshot of the
+ * same version sends the blocks that differ from it.  Every node has version
+ * 0, a page of zeroes.  (Diffs against twins: Munin, Carter, Bennett and
+ * Zwaenepoel 1991.)
  *
  * The snapshots are a direct-mapped cache.  Losing one costs bytes, nothing
  * else; but one that a request has named is pinned until the answer came.

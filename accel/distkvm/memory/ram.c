@@ -185,7 +185,7 @@ static CPUState *local_cpu(uint32_t tid)
     return NULL;
 }
 
-static bool rests_in_engine(void *opaque, uint32_t tid)
+static bool is_idle_in_engine(void *opaque, uint32_t tid)
 {
     CPUState *cpu = local_cpu(tid);
 
@@ -196,7 +196,7 @@ static bool rests_in_engine(void *opaque, uint32_t tid)
  * vCPUs alone: QEMU has its main loop create threads for them, since they may
  * be bound to CPUs by whoever runs the machine.
  */
-static bool may_keep_in_engine(void *opaque, uint32_t tid)
+static bool may_bind_in_engine(void *opaque, uint32_t tid)
 {
     return local_cpu(tid);
 }
@@ -211,8 +211,8 @@ static const EngineListener engine_listener = {
     .lost = peer_lost_in_engine,
     .closed = closed_in_engine,
     .revoked = revoked_in_engine,
-    .rests = rests_in_engine,
-    .may_keep = may_keep_in_engine,
+    .is_idle = is_idle_in_engine,
+    .may_bind = may_bind_in_engine,
     .broken = broken_in_engine,
 };
 
