@@ -70,7 +70,7 @@ static inline bool distkvm_is_boot_node(void)
     return distkvm->id == 0;
 }
 
-/* This node, and all that are connected with it for the guest.  Any thread. */
+/* This node, and all nodes that have joined it.  Any thread. */
 static inline CohNodeSet distkvm_members(void)
 {
     return view_get(&distkvm->view).members;

@@ -360,7 +360,7 @@ def cap_of_sizes():
 
 def rounded_shares():
     """Shares of memory end where a stretch of 2 MiB does; the last is short.
-    A home keeps its only copy, so who may not give a page up is its home."""
+    A home keeps the only copy: the node that may not give it up is the home."""
     with MemoryCluster('memory-rounded', nodes=3, share=3 * MIB,
                        options=('mem=5M/1M/3M', 'readahead=0')) as c:
         for addr, home in ((6 * MIB - PAGE, 0), (6 * MIB, 2),

@@ -27,7 +27,7 @@ typedef struct Replica {
 
 static ClusterMap *map;
 static Replica replica[COH_NODES_MAX];
-/* What was sent and has not arrived: text -> how many. */
+/* Messages that were sent and have not arrived: text -> their number. */
 static GHashTable *under_way;
 static uint64_t steps;
 

@@ -9,7 +9,7 @@
 /* All but the recorded one, which needs a file. */
 #define WORKLOADS 9
 
-/* Of the table; with fewer, first touches are most of what it shows. */
+/* Of the table; with fewer it shows first touches and little else. */
 #define EVENTS_PER_NODE 3000
 /* 2, 4, ... COH_NODES_MAX */
 #define TABLE_COLUMNS 10
@@ -231,7 +231,7 @@ static void vary_config(SimConfig *c)
     c->workload = sim_workload_nth(g_rand_int_range(rand, 0, WORKLOADS));
 }
 
-/* All that a change of the core or the simulator could change of a run. */
+/* The outcome of a run, to be compared with another build's. */
 static void print_each(const SimConfig *c, const SimResult *r)
 {
     printf("seed %" PRIu64 " %s nodes %u pages %u: %" PRIu64 " events, %" PRIu64

@@ -76,7 +76,7 @@ static void look_for_answer(Sim *sim, SimNode *n)
     sim_access_done(sim, n);
 }
 
-/* What is due only because a node is above its cap need not be waited for. */
+/* Evictions of a node above its cap are due for ever: the end ignores them. */
 static bool is_waited_for(const SimLane *l)
 {
     return l->awaits || waiters_count(&l->lane->waiters) ||
@@ -192,7 +192,7 @@ static void lane_node_happen(Sim *sim, SimNode *n, const SimEvent *event)
         want_pass(sim, n, sim->now_ns);
         break;
     case SIM_PASS:
-        /* Else an earlier one was wanted since, which this was put off for. */
+        /* Else an earlier pass was wanted since, and has replaced this one. */
         if (event->at_ns == n->lane->pass_ns) {
             pass(sim, n);
         }

@@ -51,7 +51,7 @@ static GOptionEntry options[] = {
     { "each", 0, 0, G_OPTION_ARG_NONE, &each,
       "a line for the outcome of each seed, to be compared", NULL },
     { "table", 't', 0, G_OPTION_ARG_NONE, &table,
-      "what each policy is worth, by workload", NULL },
+      "the worth of each policy, by workload", NULL },
     { NULL },
 };
 
@@ -147,7 +147,7 @@ static void no_delta(SimConfig *c)
     c->delta_pages = 0;
 }
 
-/* A quarter of what is not a node's own. */
+/* Room for a node's share and a quarter of RAM. */
 static void capped(SimConfig *c)
 {
     c->cap_pages = c->pages / 4;

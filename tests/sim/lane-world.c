@@ -1,5 +1,5 @@
 /*
- * What a simulated lane has around it: memory, network, clock and host
+ * The surroundings of a simulated lane: memory, network, clock and host
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -151,7 +151,7 @@ void *mem_host(Mem *mem, CohPage page)
 
 /*
  * The first word is the version; another, which differs from one version to the
- * next, says that it was written then.  What was written before stays.
+ * next, says that it was written then.  Older words stay.
  */
 static void write_version(uint8_t *page, uint32_t version)
 {
@@ -222,7 +222,7 @@ int mem_take(Mem *mem, CohPage page, bool writable, void *copy)
     return mem_zap(mem, page);
 }
 
-/* A thread whose fault was not read yet need not wait for that any more. */
+/* The thread goes on: its fault, if not read yet, is over. */
 static void forget_fault(Mem *mem, CohPage page)
 {
     for (guint i = 0; i < mem->faults->len; i++) {
@@ -266,7 +266,7 @@ static void deliver(SimTransport *t, CohNodeId peer)
     sim->result.messages++;
     sim->result.bytes += BUNCH_HEAD_BYTES + bunch->len;
     sim_schedule(sim, (SimEvent) {
-        /* What was handled in this pass took its time; then the network. */
+        /* After the frames that this pass has handled; then the network. */
         .at_ns = sim->now_ns + t->taken * c->handle_ns + c->wire_ns +
                  c->page_ns * (int64_t)(bunch->len / COH_PAGE_SIZE) +
                  sim_random(sim, c->wire_ns / 4 + 1),

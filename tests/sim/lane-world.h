@@ -1,9 +1,9 @@
 /*
- * What a simulated lane has around it: memory, network, clock and host
+ * The surroundings of a simulated lane: memory, network, clock and host
  *
  * Stands in for memory/mem-uffd.c, the transports, clock.c and say.c, in a
  * virtual clock.  A page of a node is as the last mem_*() call left it; its
- * bytes are real, so what the lane's codec does to them counts.  Frames that
+ * bytes are real, and pass the lane's codec.  Frames that
  * leave together are one bunch, which takes the network's time.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later

@@ -1,6 +1,7 @@
 /*
- * The simulator's insides: sim.c has clock, vCPUs and what nodes may do with
- * pages, sim-node.c nodes of the core and their network
+ * The simulator's insides: sim.c has clock, vCPUs and rights to pages,
+ * sim-node.c nodes of the core and their network, lane-node.c nodes made of
+ * lanes
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -37,10 +38,10 @@ typedef struct SimNode {
     GHashTable *stalled;    /* page -> GQueue of SimEvent */
     Hold hold;
     SimAccess access;
-    bool operate_here;      /* nobody else can: when the page has come */
+    bool operate_here;      /* no other node can: when the page has come */
     bool busy, lost;
     int64_t fault_ns;       /* since when it waits; 0: it does not */
-    int64_t free_ns;        /* when it has handled what it got so far */
+    int64_t free_ns;        /* when it has handled all that has come so far */
     uint64_t turn;
     unsigned foreign;       /* pages of other homes held here */
     CohPage hand;           /* where to look for something to evict */
@@ -66,13 +67,13 @@ struct SimNodeOps {
     /* Make @n, which is zero; its tables of pages are there. */
     void (*init)(Sim *sim, SimNode *n, CohNodeId id);
     void (*free)(SimNode *n);
-    /* The vCPU of @n waits: what it wants to do is @n->access. */
+    /* The vCPU of @n waits until @n->access is possible. */
     void (*fault)(Sim *sim, SimNode *n);
     /* It has written a page, whose version is new; NULL: nothing to do. */
     void (*wrote)(SimNode *n, CohPage page);
     /* An event of the ops' own kinds. */
     void (*happen)(Sim *sim, SimNode *n, const SimEvent *event);
-    /* Add what it has counted by itself, at the end; NULL: nothing. */
+    /* Add @n's own counts, at the end of the run; NULL: none. */
     void (*count)(SimNode *n, SimResult *result);
     /* It operates on words; else it writes instead. */
     bool operates;
@@ -83,7 +84,7 @@ void sim_schedule(Sim *sim, SimEvent event);
 void sim_try_access(Sim *sim, SimNode *n);
 /* The access that @n waits for, or did at once, is over. */
 void sim_access_done(Sim *sim, SimNode *n);
-/* What @n may do with @page from now on. */
+/* @n's right to @page is @mem, SIM_NONE, _RO or _RW, from now on. */
 void sim_set_mem(Sim *sim, SimNode *n, CohPage page, uint8_t mem);
 
 #endif

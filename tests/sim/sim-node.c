@@ -1,5 +1,5 @@
 /*
- * The simulator's nodes: the core, and a model of what the engine does
+ * The simulator's nodes: the core, and a model of the engine
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -63,7 +63,7 @@ static void send_all(Sim *sim, CohNodeId from, CohPage page, const CohDo *d,
 
 /* ---------------------------------------------------------------- memory */
 
-/* What one pass over a few pages finds; as the engine does. */
+/* One page, if there is one among the next few; as the engine does. */
 static void evict_some(Sim *sim, SimNode *n)
 {
     for (int i = 0; i < 64 && n->foreign > sim->config->cap_pages; i++) {
@@ -119,7 +119,7 @@ static bool awaits_answer(const SimNode *n, CohPage page)
 
 static void step(Sim *sim, SimNode *n, const SimEvent *event);
 
-/* What the node itself asks for: at once, before anything else can happen. */
+/* A step of the node's own: at once, before anything else can happen. */
 static void step_now(Sim *sim, SimNode *n, CohEventType type, CohPage page)
 {
     SimEvent event = {
@@ -179,7 +179,7 @@ static void operation_act(Sim *sim, SimNode *n, const SimEvent *event,
     }
 }
 
-/* The page has come for an operation that nobody else could do. */
+/* The page has come for an operation that no other node could do. */
 static void operate_here(Sim *sim, SimNode *n, CohPage page)
 {
     uint8_t state = n->node.peer[page].state;
@@ -190,7 +190,7 @@ static void operate_here(Sim *sim, SimNode *n, CohPage page)
     if (state == COH_PEER_M) {
         step_now(sim, n, COH_EV_OPERATE, page);
     } else if (state == COH_PEER_S || state == COH_PEER_I) {
-        /* What was under way was only to be read, or went again. */
+        /* The page that was under way was only to be read, or went again. */
         step_now(sim, n, COH_EV_STORE, page);
     }
 }

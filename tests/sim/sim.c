@@ -272,7 +272,7 @@ static void run_events(Sim *sim)
         sim->now_ns = event.at_ns;
         sim->result.events++;
         if (c->lose_at && sim->result.events == c->lose_at) {
-            /* The survivors stop; what they hold must be right. */
+            /* The survivors stop; the pages that they hold must be right. */
             sim->node[c->nodes - 1].lost = true;
             sim->ending = true;
         }

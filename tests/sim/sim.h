@@ -3,7 +3,7 @@
  *
  * Runs the real coh_step() of many nodes over a modelled network: seeded, so
  * that a run can be repeated exactly.  vCPUs take accesses from a workload;
- * every copy carries the version of what it holds, and every access checks
+ * every copy carries the version of its contents, and every access checks
  * that it sees the latest.  An operation on a word makes a version where the
  * page is owned.  At the end nothing is under way, each directory is what the
  * nodes hold, and each operation was done once.
@@ -30,14 +30,14 @@ typedef struct SimAccess {
 
 typedef struct SimWorkload {
     const char *name;
-    /* What the vCPU of @node does next. */
+    /* Fill in the next access of the vCPU of @node. */
     void (*next)(Sim *sim, CohNodeId node, SimAccess *access);
 } SimWorkload;
 
-/* What a simulated node is made of; sim-internal.h. */
+/* Operations of a kind of node; sim-internal.h. */
 typedef struct SimNodeOps SimNodeOps;
 
-/* The core of the protocol, around it a model of what the engine does. */
+/* The core of the protocol, around it a model of the engine. */
 extern const SimNodeOps sim_core_nodes;
 /* A lane of the engine with all its parts; without operations on words. */
 extern const SimNodeOps sim_lane_nodes;
@@ -49,7 +49,7 @@ typedef struct SimConfig {
     unsigned stretch_bits;  /* of a page number; 0: any page any home       */
     const SimWorkload *workload;
     uint64_t seed;
-    uint64_t events;        /* end after so many                            */
+    uint64_t events;        /* the run ends after these                     */
     unsigned cap_pages;     /* foreign pages a node keeps; 0: any number    */
     /* Lane nodes, as EngineConfig has them. */
     unsigned readahead, delta_pages;
@@ -104,7 +104,7 @@ const SimWorkload *sim_workload_nth(unsigned n);
  */
 bool sim_load_trace(const char *path, SimConfig *config);
 
-/* What the home of a page does while others share and write it. */
+/* The part of a page's home while others share and write it. */
 typedef enum {
     SIM_HOME_WRITES,    /* it is the sharer that writes                     */
     SIM_HOME_ELSEWHERE, /* it has no copy                                   */

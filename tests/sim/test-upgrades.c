@@ -8,7 +8,7 @@
 
 #define SEEDS 3
 #define SHARERS_MANY 7
-/* Times what it costs with one other sharer. */
+/* Times the cost with one other sharer. */
 #define RATIO_MAX 1.5
 
 static double upgrade_us(const SimConfig *model, unsigned sharers,
@@ -28,7 +28,7 @@ static double upgrade_us(const SimConfig *model, unsigned sharers,
 
 /*
  * If the home is the only other sharer, nothing is invalidated over the
- * network, so that is no measure of what the other sharers add.
+ * network, so that is no measure of the other sharers' cost.
  */
 static SimHomeRole compared_with(SimHomeRole role)
 {

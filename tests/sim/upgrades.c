@@ -1,5 +1,5 @@
 /*
- * What it costs to write a page that many have read
+ * The cost of writing a page that many have read
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -81,7 +81,7 @@ SimResult sim_upgrades(const SimConfig *model, unsigned sharers,
     r = sim_run(&c);
     /*
      * Each write found all sharers, and needed no bytes.  Acknowledgements to
-     * the writer are messages, whoever is home: no sharer is the writer.
+     * the writer are messages, for any home: no sharer is the writer.
      */
     if (!r.violation && (r.write_faults != ROUNDS ||
                          r.by_type[COH_EV_ACK] != ROUNDS * sharers ||

@@ -1,5 +1,5 @@
 /*
- * Who touches what: the patterns by which shared memory is judged
+ * Patterns of access, by which shared memory is judged
  *
  * Names follow Munin (Carter, Bennett and Zwaenepoel 1991).
  *
@@ -29,7 +29,7 @@ static void next_private(Sim *sim, CohNodeId node, SimAccess *a)
     a->write = sim_random(sim, 2);
 }
 
-/* Whoever has it reads it, then writes it, then somebody else does. */
+/* A node reads the page, then writes it, then another node does. */
 static void next_migratory(Sim *sim, CohNodeId node, SimAccess *a)
 {
     uint64_t turn = sim_turn(sim, node);
@@ -54,7 +54,7 @@ static void next_producer(Sim *sim, CohNodeId node, SimAccess *a)
     a->think_ns = 10000;
 }
 
-/* One word that everybody wants; a critical section between. */
+/* One word that all nodes want; a critical section between. */
 static void next_lock(Sim *sim, CohNodeId node, SimAccess *a)
 {
     a->page = 0;
@@ -62,7 +62,7 @@ static void next_lock(Sim *sim, CohNodeId node, SimAccess *a)
     a->think_ns = 5000 + sim_random(sim, 20000);
 }
 
-/* One word that everybody increments, wherever its page is. */
+/* One word that all nodes increment, wherever its page is. */
 static void next_counter(Sim *sim, CohNodeId node, SimAccess *a)
 {
     a->page = 0;

@@ -12,7 +12,7 @@
 
 enum { MEM_NONE, MEM_RO, MEM_RW };
 
-/* Of what a row made for the next message: the value of an operation. */
+/* Made by a row for its next message: the value of an operation. */
 #define OPERATED 2
 
 /* A node's operation: none, asked for, or to be done here when it can be. */
@@ -22,7 +22,7 @@ enum { OP_NONE, OP_ASKED, OP_HERE };
 typedef struct Msg {
     uint8_t type, effect, page, from, to, requester;
     int8_t acks;
-    uint8_t fresh;          /* its data is what was written last */
+    uint8_t fresh;          /* its data was written last */
     uint8_t fault;          /* a thread waits since then */
 } Msg;
 
@@ -329,7 +329,7 @@ static void perform(Search *s, State *st, const Msg *cause, unsigned n,
             send(s, st, n, cause->page, d, copied);
             sent = true;
         } else if (installs(d->act) || sent) {
-            /* Takes its time; what was sent before may overtake it. */
+            /* Takes its time; earlier messages may overtake it. */
             post(s, st, effect);
         } else {
             do_memory(s, st, &effect, &copied);
@@ -337,7 +337,7 @@ static void perform(Search *s, State *st, const Msg *cause, unsigned n,
     }
 }
 
-/* The page has come for an operation that nobody else could do. */
+/* The page has come for an operation that no other node could do. */
 static void operate_here(Search *s, State *st, unsigned n, unsigned p)
 {
     Msg operate = local(COH_EV_OPERATE, n, p);
@@ -350,7 +350,7 @@ static void operate_here(Search *s, State *st, unsigned n, unsigned p)
     if (state == COH_PEER_M) {
         happen(s, st, &operate);
     } else if (state == COH_PEER_S || state == COH_PEER_I) {
-        /* What was under way was only to be read, or went again. */
+        /* The page that was under way was only to be read, or went again. */
         happen(s, st, &store);
     }
 }

@@ -9,11 +9,11 @@
  * later time, so the order of effects is checked too.
  *
  * Checked in every state: one writer or many readers; every readable copy is
- * the latest; only what nobody can write to is copied; an operation is done
- * once, where nobody else has the page; nothing impossible happens; somebody
- * can go on.  With nothing under way: no access and no operation waits, and
- * the directory is what the nodes hold.  From every state, when no more is
- * asked, all that was asked ends.
+ * the latest; a page is copied only while no node can write to it; an operation
+ * is done once, where no other node has the page; nothing impossible happens;
+ * an event can happen.  With nothing under way: no access and no operation waits,
+ * and the directory agrees with the nodes' copies.  From every state, when
+ * nothing more is asked, all that was asked ends.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -37,7 +37,7 @@ typedef struct ModelShape {
     unsigned nodes, pages;  /* all pages are of home 0                      */
     /* So many of a node's faults are seen later than they happen: 0 to 2. */
     unsigned late_faults;
-    unsigned operators;     /* so many nodes, the last, operate on words    */
+    unsigned operators;     /* the last nodes, in number, operate on words  */
     unsigned states_max;    /* more is a violation                          */
 } ModelShape;
 

@@ -24,7 +24,7 @@ static void test_home(void)
     cluster_map_free(map);
 }
 
-/* Whatever shares sum up to: each page has one home, and shares say which. */
+/* Each page has one home, and each share is the number of its pages. */
 static void check_shares(const ClusterMap *map)
 {
     CohPage share[COH_NODES_MAX] = { 0 };
@@ -77,7 +77,7 @@ static void test_short_stretch(void)
     cluster_map_free(map);
 }
 
-/* Borders go to the next stretch's, and nobody's error adds to another's. */
+/* Borders go to the nearest stretch's, and errors do not add up. */
 static void test_rounding(void)
 {
     static const CohPage share[] = {
@@ -111,7 +111,7 @@ static void test_rounding(void)
     }
 }
 
-/* A new map: the old one stays as it is for those who read it. */
+/* A new map: threads that read the old one find it unchanged. */
 static void test_next(void)
 {
     ClusterMap *old = cluster_map_new_even(2, 3 * STRETCH + 7,

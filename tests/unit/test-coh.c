@@ -143,7 +143,7 @@ static void test_stretches(void)
     cluster_map_free(first);
 }
 
-/* --------------------------------------- a sharer writes what others read */
+/* --------------------------------------- a sharer writes a shared page */
 
 /* All others, and the one that writes. */
 #define SHARING_NODES_MAX 8
@@ -166,7 +166,7 @@ static void world_share(World *w, const ClusterMap *map)
     g_assert_cmpint(coh_set_count(&w->home[0].sharers), ==, nodes);
 }
 
-/* Nobody hears of it twice, and nobody but the others. */
+/* Each of the others hears of it once, and no other node does. */
 static int check_told(const CohActions *acts, CohNodeId writer, unsigned nodes)
 {
     CohNodeSet told = coh_set_empty();
@@ -208,7 +208,7 @@ static void check_awaited(World *w, CohNodeId writer, int acks)
         w->peer[0] = (CohPeer) { .state = COH_PEER_S };
         g_assert_cmpint(coh_step(&w->node, &ev, &acts), ==, COH_OK);
         for (int n = 0; n <= acks; n++) {
-            /* Nobody looks at whose acknowledgement it is. */
+            /* An acknowledgement counts whichever node it is of. */
             ev = (CohEvent) { .type = COH_EV_ACK };
             if (n == before) {
                 ev = (CohEvent) { .type = COH_EV_GRANT, .acks = acks };

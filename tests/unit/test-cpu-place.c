@@ -72,7 +72,7 @@ static gpointer watch(gpointer opaque)
     return NULL;
 }
 
-/* Whoever sees the new place sees the state that was stored before it. */
+/* A reader of the new place sees the state that was stored before it. */
 static void test_order(void)
 {
     static const uint64_t vcpus[] = { 1 };

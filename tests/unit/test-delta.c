@@ -53,11 +53,11 @@ static void test_mismatch(void)
     delta_store(a, 5, delta_new_version(a), data);
     len = delta_encode(a, 5, delta_version(a, 5), data, wire);
     g_assert_cmpint(len, ==, DELTA_HEAD);
-    /* b has not got what this builds on. */
+    /* b has not got the version that this builds on. */
     g_assert_false(delta_decode(b, 5, wire, len, rebuilt));
     delta_store(b, 5, delta_new_version(b), data);
     g_assert_false(delta_decode(b, 5, wire, len, rebuilt));
-    /* What b has is nothing to a: the page goes whole. */
+    /* a has not got b's version: the page goes whole. */
     g_assert_cmpint(delta_encode(a, 5, delta_version(b, 5), data, wire), ==,
                     0);
     /* Pages that share a slot. */
@@ -153,7 +153,7 @@ static void test_authors(void)
 
 /*
  * A process that has an id which another had before counts from 0 again: a
- * snapshot of that one's is no base for what this one sends.
+ * snapshot of that one's is no base for pages of this one.
  */
 static void test_incarnation(void)
 {

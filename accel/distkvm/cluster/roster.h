@@ -18,7 +18,7 @@
 #include "accel/distkvm/wire/greeting.h"
 #include "door.h"
 #include "member-ops.h"
-#include "distkvm-qapi-types.h"
+#include "accel/distkvm/cluster/distkvm-qapi-types.h"
 #include "member-types.h"
 
 /*

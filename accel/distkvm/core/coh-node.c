@@ -2,8 +2,8 @@
  * distkvm: the coherence protocol of one node
  *
  * Classifies an event, looks the cell up, and turns the cell's actions into
- * things to do.  All protocol knowledge is in coh-table.c; what stands here
- * are the guards.  Spec: docs/protocol.rst.
+ * things to do.  All protocol knowledge is in coh-table.c; the guards are
+ * here.  Spec: docs/protocol.rst.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -93,7 +93,7 @@ static CohDo *add_send(CohActions *out, CohEventType msg, CohNodeId to)
     return d;
 }
 
-/* A message whose requester is someone else than the receiver. */
+/* A message whose requester is not its receiver. */
 static CohDo *add_forward(CohActions *out, CohEventType msg, CohNodeId to,
                           CohNodeId requester, int acks)
 {
@@ -278,7 +278,7 @@ static CohStatus peer_step(CohNode *node, const CohEvent *ev, CohActions *out)
 
 /* ------------------------------------------------------------ home side */
 
-/* Who could give the page; nobody while the home is busy. */
+/* Nodes that could give the page; none while the home is busy. */
 static CohNodeSet home_holders(const CohHome *home)
 {
     switch (home->state) {
@@ -333,8 +333,8 @@ static CohHomeEvent home_classify(const CohNode *node, const CohHome *home,
 }
 
 /*
- * Who answers: the home itself if it can (one message less), else a holder
- * picked by the requester's number.
+ * The supplier is the home itself if it can be (one message less), else one of
+ * the holders, picked by the requester's number.
  */
 static CohNodeId home_supplier(const CohNode *node, const CohNodeSet *holders,
                                const CohEvent *ev)
@@ -386,7 +386,7 @@ static void home_act(const CohNode *node, const CohHome *home,
     }
 }
 
-/* Record the outcome at once: until DONE nobody else is let in. */
+/* Record the outcome at once: until DONE no other request is let in. */
 static void home_record(CohHome *home, const CohEvent *ev, uint8_t next)
 {
     switch (next) {

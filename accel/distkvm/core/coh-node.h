@@ -16,7 +16,7 @@
 #include "coh-table.h"
 #include "cluster-map.h"
 
-/* What a node remembers of every page of the guest. */
+/* The state that a node keeps for every page of the guest. */
 typedef struct CohPeer {
     uint8_t state;      /* CohPeerState                                     */
     uint8_t unused;
@@ -86,12 +86,12 @@ typedef enum {
 typedef struct CohEvent {
     uint8_t type;           /* CohEventType                                 */
     CohNodeId from;         /* sender; this node for local events           */
-    CohNodeId requester;    /* FWD_*, INV: who gets the answer              */
+    CohNodeId requester;    /* FWD_*, INV: it gets the answer               */
     int16_t acks;           /* FWD_GETM, DATA_M, GRANT: acks to wait for    */
     CohPage page;
     /*
-     * Not looked at, handed on in FWD_*: what the requester has; of GETV,
-     * which of its operations, and that operation.
+     * Not looked at, but handed on in FWD_*.  The requester's version of the
+     * page; of GETV the number of its operation, and that operation.
      */
     uint64_t have;
     CohOp op;
@@ -133,7 +133,7 @@ CohStatus coh_step(CohNode *node, const CohEvent *ev, CohActions *out);
 
 /* True if an event of this type comes from another node. */
 bool coh_event_is_message(unsigned type);
-/* Does a home in @state serve a request, and let nobody else in? */
+/* Does a home in @state serve a request, and let no other one in? */
 bool coh_home_is_busy(unsigned state);
 /* True if it is handled by the page's home. */
 bool coh_event_is_for_home(unsigned type);

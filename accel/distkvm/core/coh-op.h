@@ -1,7 +1,7 @@
 /*
  * distkvm: operations on a word where its page is
  *
- * What GET_PAGE with read-modify-write of the 2003 design asks for: the page
+ * GET_PAGE with read-modify-write of the 2003 design asks for these: the page
  * stays with its owner, the operation travels.  Words are of 1, 2, 4 or 8
  * bytes, naturally aligned, in the guest's (little-endian) order; each
  * operation is one atomic access of the owner's host.  Pure.
@@ -19,7 +19,7 @@ typedef enum {
     COH_OP_READ,
     COH_OP_WRITE,           /* the operand                                  */
     COH_OP_ADD,             /* the operand, modulo the word                 */
-    COH_OP_EXCHANGE,        /* the operand for what is there                */
+    COH_OP_EXCHANGE,        /* the operand for the word                     */
     COH_OP_COMPARE_SWAP,    /* the operand, if the word is as expected      */
     COH_OP__MAX
 } CohOpCode;
@@ -28,7 +28,7 @@ typedef struct CohOp {
     uint8_t code;           /* CohOpCode                                    */
     uint8_t size;           /* 1, 2, 4, 8                                   */
     uint16_t offset;        /* within the page, a multiple of size          */
-    uint64_t operand;       /* in an answer: what the word held before      */
+    uint64_t operand;       /* in an answer: the word's old value           */
     uint64_t expected;
 } CohOp;
 
@@ -39,8 +39,8 @@ bool coh_op_is_valid(const CohOp *op);
 bool coh_op_writes(const CohOp *op);
 
 /*
- * Perform valid @op on the page at @page, which nobody else may write but
- * threads of this host.  Returns what the word held before.
+ * Perform valid @op on the page at @page, which only threads of this host may
+ * write meanwhile.  Returns the word's old value.
  */
 uint64_t coh_op_perform(const CohOp *op, void *page);
 

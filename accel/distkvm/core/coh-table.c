@@ -109,7 +109,7 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(M, VALUE,       M,      COH_ACT_ANSWER),
     ROW(M, REFUSE,      M,      COH_ACT_FETCH),
 
-    /* Whoever faults while a request is out is woken by its installation. */
+    /* A thread that faults while a request is out is woken when that ends. */
     ROW(IS_D, LOAD,         IS_D,   COH_ACT_NONE),
     ROW(IS_D, STORE,        IS_D,   COH_ACT_NONE),
     NEVER(IS_D, FWD_GETS,   NO_COPY),
@@ -118,7 +118,7 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(IS_D, DATA_S,       XS_I,   COH_ACT_INSTALL_RO),
     NEVER(IS_D, DATA_M,     WANTS_S),
     NEVER(IS_D, DATA_M_LAST, WANTS_S),
-    /* Untouched: nobody else holds it, so the reader may as well own it. */
+    /* Untouched: no other node holds it, so the reader may as well own it. */
     ROW(IS_D, ZERO,         XM_I,   COH_ACT_INSTALL_ZERO),
     NEVER(IS_D, GRANT,      HAD_COPY),
     NEVER(IS_D, GRANT_LAST, HAD_COPY),
@@ -286,7 +286,7 @@ COH_TABLE_CONST CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX] = {
     HROW(M, GETS,           S_B,    COH_ACT_FWD_GETS),
     HROW(M, GETM,           M_B,    COH_ACT_FWD_GETM_INV),
     HNEVER(M, UPGRADE,      "an owned page has no sharers"),
-    /* The page stays, but nobody moves it before the owner's DONE. */
+    /* The page stays, and no request moves it before the owner's DONE. */
     HROW(M, GETV,           M_B,    COH_ACT_FWD_GETV),
     HNEVER(M, DONE,         "no request is being served"),
     HNEVER(M, PUT_SHARED,   "an owned page has no sharers"),
@@ -298,7 +298,7 @@ COH_TABLE_CONST CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX] = {
     HSTALL(S_B, UPGRADE),
     HSTALL(S_B, GETV),
     HROW(S_B, DONE,         S,      COH_ACT_NONE),
-    /* Hints in busy times are lost; whoever still wants it asks again. */
+    /* Hints in busy times are lost; a node that still wants it asks again. */
     HNEVER(S_B, PUT_SHARED, PUT_BUSY),
     HNEVER(S_B, PUT_LAST,   PUT_BUSY),
     HROW(S_B, PUT_STALE,    S_B,    COH_ACT_NONE),

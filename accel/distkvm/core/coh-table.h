@@ -1,7 +1,7 @@
 /*
  * distkvm: states, events and actions of the coherence protocol
  *
- * Two machines: the peer side of a page (what this node holds of it) and the
+ * Two machines: the peer side of a page (this node's copy of it) and the
  * home side (its directory entry).  The tables in coh-table.c name, for every
  * state and event, the next state and the actions in the order of their
  * effects.  Names follow Sorin, Hill and Wood: XY_W is "in X, going to Y,
@@ -15,7 +15,7 @@
 
 #include "coh-types.h"
 
-/* What this node holds of a page. */
+/* This node's copy of a page. */
 typedef enum {
     COH_PEER_I,     /* nothing; guest accesses fault                        */
     COH_PEER_S,     /* a read-only copy, equal to every other copy          */
@@ -30,9 +30,9 @@ typedef enum {
     COH_PEER__MAX
 } CohPeerState;
 
-/* What a home knows of a page; *_B waits for the requester's DONE. */
+/* A home's knowledge of a page; *_B waits for the requester's DONE. */
 typedef enum {
-    COH_HOME_U,     /* never touched: all zero, nobody holds it             */
+    COH_HOME_U,     /* never touched: all zero, no node holds it            */
     COH_HOME_S,     /* the nodes in the set hold read-only copies           */
     COH_HOME_M,     /* one node owns it                                     */
     COH_HOME_S_B,   /* becoming S                                           */
@@ -60,8 +60,8 @@ typedef enum {
     COH_PEV_DROP,       /* home: drop the copy, others have it              */
     COH_PEV_OPERATE,    /* a word is to be operated on, wherever it is      */
     COH_PEV_FWD_GETV,   /* home: operate on a word for the requester        */
-    COH_PEV_VALUE,      /* owner: done; what the word held before           */
-    COH_PEV_REFUSE,     /* home: nobody owns the page, fetch it             */
+    COH_PEV_VALUE,      /* owner: done; the word's old value                */
+    COH_PEV_REFUSE,     /* home: no node owns the page, fetch it            */
     COH_PEV__MAX
 } CohPeerEvent;
 
@@ -78,7 +78,7 @@ typedef enum {
     COH_HEV__MAX
 } CohHomeEvent;
 
-/* Actions, in the vocabulary of whoever performs them. */
+/* Actions, in the words of the caller that performs them. */
 typedef enum {
     COH_ACT_NONE,
     /* memory of this node */
@@ -92,10 +92,10 @@ typedef enum {
     COH_ACT_COPY,           /* copy the present bytes into the next message */
     COH_ACT_TAKE,           /* the same, but of the page, which is removed  */
     COH_ACT_ZAP,            /* remove the copy                              */
-    COH_ACT_WAKE,           /* wake whoever faulted on it                   */
+    COH_ACT_WAKE,           /* wake the threads that faulted on it          */
     COH_ACT_OPERATE,        /* operate on the present bytes, keep the value */
-    COH_ACT_ANSWER,         /* the value, to whoever asked on this node     */
-    COH_ACT_FETCH,          /* whoever asked must have the page, as a STORE */
+    COH_ACT_ANSWER,         /* the value, to the asking thread of this node */
+    COH_ACT_FETCH,          /* the asking thread needs the page, as a STORE */
     /* messages of the peer side */
     COH_ACT_SEND_GETS,
     COH_ACT_SEND_GETM,
@@ -119,7 +119,7 @@ typedef enum {
 } CohAct;
 
 typedef enum {
-    COH_ROW_MISSING,        /* nobody wrote this cell: a bug (test-coh)     */
+    COH_ROW_MISSING,        /* the cell was not written: a bug (test-coh)   */
     COH_ROW_STEP,           /* go to next, perform acts in order            */
     COH_ROW_STALL,          /* keep the event until the page's state moves  */
     COH_ROW_NEVER,          /* cannot happen, because of @why               */

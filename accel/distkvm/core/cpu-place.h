@@ -7,7 +7,7 @@
  *
  * Threads: every table has one writer at a time (in QEMU the BQL's holder).
  * Readers are any thread, without a lock.  A reader that sees a new place also
- * sees what the writer stored before it set that place.
+ * sees all that the writer stored before it set that place.
  *
  * Pure.  Spec: docs/architecture.rst, "Accelerator".
  *

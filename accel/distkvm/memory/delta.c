@@ -29,7 +29,7 @@ Delta *delta_new(unsigned author, uint8_t incarnation, unsigned slots)
 {
     Delta *d = g_new0(Delta, 1);
 
-    /* From 1: version 0 is everybody's. */
+    /* From 1: every node has version 0. */
     d->name = (uint64_t)(author + 1) << DELTA_INCARNATION_BITS | incarnation;
     d->slots = slots;
     d->slot = g_new0(Snapshot *, slots);

@@ -8,8 +8,8 @@
  * node's id, one after another), and a counter of 45 bits, which lasts 400
  * days at a million pages a second.  After that a node sends whole pages.  A
  * requester names the version it has; a supplier that has a snapshot of the
- * same version sends the blocks that differ from it.  Everybody has version 0,
- * a page of zeroes.  (Diffs against twins: Munin, Carter, Bennett and
+ * same version sends the blocks that differ from it.  Every node has version
+ * 0, a page of zeroes.  (Diffs against twins: Munin, Carter, Bennett and
  * Zwaenepoel 1991.)
  *
  * The snapshots are a direct-mapped cache.  Losing one costs bytes, nothing

@@ -14,7 +14,7 @@
 #include "accel/distkvm/core/cluster-map.h"
 
 #define LANES_MAX 8
-/* Unless told otherwise: a lane for so many vCPUs of the largest node. */
+/* vCPUs of the largest node for each lane, unless lanes= is given. */
 #define LANE_CPUS 4
 /*
  * Lanes take turns after one stretch, 2 MiB, or 2, 4, ... of them: each has one
