@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The parts of scripts/distkvm, one idea a module."""
+"""The tests, and what runs them."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A node whose first life is not given up yet comes again."""
 
-from . import wire
-from .common import Problem
-from .door_common import (PATIENCE, log_of, proved, qtest_cluster, real_hello,
-                          start_waiting, wait_said)
+from distkvm import wire
+from distkvm.common import Problem
+from distkvm.door.common import (PATIENCE, log_of, proved, qtest_cluster,
+                                 real_hello, start_waiting, wait_said)
 
 
 def restarted():

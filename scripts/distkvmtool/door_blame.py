@@ -4,11 +4,11 @@ is the one that is named, and nobody else."""
 
 import time
 
-from .common import Problem
-from .door_common import HEADLESS, PATIENCE, qtest_cluster, until
+from distkvm.common import Problem
+from distkvm.door.common import HEADLESS, PATIENCE, qtest_cluster, until
 from .door_forged import (DATA_M, DATA_S, DONE, FORGER, GETM, GETS, GRANT,
                           SECOND, SHARE, ZERO, cluster_with_forger, lost_nodes)
-from .wire import COH
+from distkvm.wire import COH
 
 # What a node may be ahead: dead-after-ms, by default 4 s, and 1 s.
 LEAP = 5 * SECOND

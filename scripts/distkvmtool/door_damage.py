@@ -5,9 +5,9 @@ called lost but the member."""
 import random
 import time
 
-from . import wire
-from .common import Problem
-from .door_common import log_of
+from distkvm import wire
+from distkvm.common import Problem
+from distkvm.door.common import log_of
 from .door_forged import FORGER, cluster_with_forger, lost_nodes
 
 # Types, and members that a right one has.

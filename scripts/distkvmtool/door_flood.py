@@ -12,10 +12,10 @@ import threading
 import time
 from pathlib import Path
 
-from . import guest, wire
-from .cluster import Cluster, Shape
-from .common import BUILD, Problem
-from .door_common import check_calm, qtest_cluster, start_waiting, until
+from distkvm import guests, wire
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, Problem
+from distkvm.door.common import check_calm, qtest_cluster, start_waiting, until
 
 STRANGERS = 10_000
 # More than a node listens to at once.
@@ -163,7 +163,7 @@ def boot(name, strangers):
     shape = Shape(nodes=2, memory='256M', net='psk')
     started = time.monotonic()
     with Cluster(shape, BUILD / 'log' / name) as cluster:
-        console = cluster.boot(*guest.kernel_args('quiet', 'busy'))
+        console = cluster.boot(*guests.kernel_args('quiet', 'busy'))
         until('formed', lambda: cluster.info(0)['formed'])
         watch = Watch([p.pid for p in cluster.process])
         watch.start()
@@ -179,7 +179,7 @@ def boot(name, strangers):
             for _ in range(2):
                 console.until(r'guest-busy: \d', TIMEOUT)
             check_calm(cluster, (0, 1))
-            complaint = guest.COMPLAINTS.search(console.text)
+            complaint = guests.COMPLAINTS.search(console.text)
             if complaint:
                 raise Problem(f'the guest complains: {complaint.group(0)}')
         finally:

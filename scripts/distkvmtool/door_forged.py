@@ -7,12 +7,12 @@ import re
 import struct
 import time
 
-from . import wire
-from .common import Problem
-from .door_common import (PATIENCE, listens, log_of, qtest_cluster,
-                          real_hello, start_waiting, until, wait_said)
-from .door_member import Member
-from .wire import COH, EOI, IO, IO_REPLY, IRQ, PAGE, PING, TOKEN
+from distkvm import wire
+from distkvm.common import Problem
+from distkvm.door.common import (PATIENCE, listens, log_of, qtest_cluster,
+                                 real_hello, start_waiting, until, wait_said)
+from distkvm.door.member import Member
+from distkvm.wire import COH, EOI, IO, IO_REPLY, IRQ, PAGE, PING, TOKEN
 
 NODES = 3
 # What takes no time; a machine under load takes some.

@@ -3,8 +3,8 @@
 
 import subprocess
 
-from . import build
-from .common import QEMU_BUILD, Problem
+from distkvm import build
+from distkvm.common import QEMU_BUILD, Problem
 
 TARGET = 'tests/qtest/distkvm/fuzz-door'
 # Seconds in every run; and with --full, with inputs after which it ends.

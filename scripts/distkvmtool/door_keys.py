@@ -6,13 +6,13 @@ import contextlib
 import json
 import subprocess
 
-from . import wire
-from .common import Problem
-from .door_common import (HEADLESS, PATIENCE, check_calm, hear, join, log_of,
-                          proved, qtest_cluster, start_waiting, until,
-                          wait_said, waiting)
-from .keys import Authority, make_psk
-from .network import Network, connections
+from distkvm import wire
+from distkvm.common import Problem
+from distkvm.door.common import (HEADLESS, PATIENCE, check_calm, hear, join,
+                                 log_of, proved, qtest_cluster, start_waiting,
+                                 until, wait_said, waiting)
+from distkvm.keys import Authority, make_psk
+from distkvm.network import Network, connections
 
 # certtool's words for a certificate of the past.
 EXPIRED = 'activation_date = "2001-01-01 00:00:00"\n' \

@@ -6,9 +6,10 @@ import os
 import subprocess
 import time
 
-from . import wire
-from .common import Problem
-from .door_common import HEADLESS, PATIENCE, check_calm, knock, qtest_cluster
+from distkvm import wire
+from distkvm.common import Problem
+from distkvm.door.common import (HEADLESS, PATIENCE, check_calm, knock,
+                                 qtest_cluster)
 from .testing import Skip
 
 PIPE_BYTES = 4096

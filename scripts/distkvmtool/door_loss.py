@@ -7,13 +7,13 @@ import os
 import re
 import time
 
-from . import guest
-from .common import Problem
-from .console import Console
-from .door_common import (HEADLESS, NAMED, PATIENCE, log_of, qtest_cluster,
-                          start_waiting, until)
-from .door_proxy import DOWN, UP, Proxy
-from .ptrace import stopped, threads
+from distkvm import guests
+from distkvm.common import Problem
+from distkvm.console import Console
+from distkvm.door.common import (HEADLESS, NAMED, PATIENCE, log_of,
+                                 qtest_cluster, start_waiting, until)
+from distkvm.door.proxy import DOWN, UP, Proxy
+from distkvm.ptrace import stopped, threads
 from .testing import Skip
 
 DEAD_AFTER_MS = 6000
@@ -46,7 +46,7 @@ def proxied(name, lanes=1, busy=False):
                        **shape) as cluster:
         if busy:
             process = cluster.start(
-                0, [*HEADLESS, '-serial', 'stdio', *guest.kernel_args(
+                0, [*HEADLESS, '-serial', 'stdio', *guests.kernel_args(
                     'quiet', 'busy')], stdout=-1)
             until('node 0 listens', cluster.net.socket(0).exists)
         else:

@@ -6,13 +6,13 @@ import os
 import shutil
 import subprocess
 
-from . import build, wire
-from .common import Problem, quiet
-from .door_common import (HEADLESS, PATIENCE, log_of, qtest_cluster,
-                          real_hello, start_waiting, wait_said)
+from distkvm import build, wire
+from distkvm.common import Problem, quiet
+from distkvm.door.common import (HEADLESS, PATIENCE, log_of, qtest_cluster,
+                                 real_hello, start_waiting, wait_said)
 from .door_places import (PORT, Neighbours, check_runs, check_transport,
                           need_root)
-from .network import Network, connections, free_ports, listening_ports
+from distkvm.network import Network, connections, free_ports, listening_ports
 from .testing import Skip
 
 

@@ -9,11 +9,11 @@ import subprocess
 import time
 from pathlib import Path
 
-from .common import Problem, quiet
-from .door_common import (HEADLESS, PATIENCE, check_calm, formed, log_of,
-                          qtest_cluster, until)
-from .guest_loss import Hosts
-from .memory import PAGE, MemoryCluster
+from distkvm.common import Problem, quiet
+from distkvm.door.common import (HEADLESS, PATIENCE, check_calm, formed,
+                                 log_of, qtest_cluster, until)
+from distkvm.hosts import Hosts
+from distkvm.memory import PAGE, MemoryCluster
 from .testing import Skip
 
 PORT = 7700

@@ -6,11 +6,11 @@ import os
 import re
 import subprocess
 
-from . import guest
-from .cluster import Cluster, Shape
-from .common import BUILD, QEMU, Problem
-from .door_common import (HEADLESS, PATIENCE, formed, log_of, qtest_cluster,
-                          until)
+from distkvm import guests
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, QEMU, Problem
+from distkvm.door.common import (HEADLESS, PATIENCE, formed, log_of,
+                                 qtest_cluster, until)
 from .door_places import check_runs, need_root
 from .guest_run import NOBODY
 
@@ -135,7 +135,7 @@ def forks():
         console = cluster.boot(
             '-netdev', 'user,id=n,restrict=on,guestfwd=tcp:10.0.2.100:80-'
             'cmd:cat', '-device', 'virtio-net-pci,netdev=n',
-            *guest.kernel_args('quiet', 'forks', ('virtio_pci',
+            *guests.kernel_args('quiet', 'forks', ('virtio_pci',
                                                   'virtio_net')))
         console.until('guest-forks: 100 answers are right', TIMEOUT)
         console.drain()

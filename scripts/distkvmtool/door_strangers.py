@@ -14,13 +14,14 @@ import struct
 import subprocess
 import sys
 
-from . import wire
-from .common import Problem
-from .door_common import (HEADLESS, PATIENCE, check_calm, check_told_nothing,
-                          first_said, formed, heard_until_closed, join, knock,
-                          log_of, qtest_cluster, real_hello, start_waiting,
-                          wait_said, waiting)
-from .network import listening_ports
+from distkvm import wire
+from distkvm.common import Problem
+from distkvm.door.common import (HEADLESS, PATIENCE, check_calm,
+                                 check_told_nothing, first_said, formed,
+                                 heard_until_closed, join, knock, log_of,
+                                 qtest_cluster, real_hello, start_waiting,
+                                 wait_said, waiting)
+from distkvm.network import listening_ports
 from .testing import Skip
 
 NETS = ('psk', 'x509', 'unix')

@@ -3,9 +3,9 @@
 
 import time
 
-from . import build
-from .cluster import Cluster, Shape
-from .common import BUILD, QEMU_BUILD, Problem
+from distkvm import build
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, QEMU_BUILD, Problem
 
 HEADLESS = ['-nodefaults', '-display', 'none']
 PRELOAD = 'tests/qtest/distkvm/distkvm-suspended.so'

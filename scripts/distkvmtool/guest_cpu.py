@@ -6,12 +6,12 @@ import json
 import tempfile
 from pathlib import Path
 
-from . import build
-from .cluster import Cluster, Shape
-from .common import BUILD, QEMU_BUILD, Problem
-from .cpu_baseline import Host, combine, tried
-from .cpu_describe import (ADDED, MASKED, VERSION, describe, expand, flag_names,
-                           plain_qemu)
+from distkvm import build
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, QEMU_BUILD, Problem
+from distkvm.cli.cpu_baseline import Host, combine, tried
+from distkvm.cpu_describe import (ADDED, MASKED, VERSION, describe, expand,
+                                  flag_names, plain_qemu)
 from .guest_run import tool
 from .guest_tiny import COMMON_CPU, need_kvm
 

@@ -4,8 +4,8 @@
 import os
 import time
 
-from .cluster import Cluster, Shape
-from .common import BUILD, Problem
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, Problem
 
 HEADLESS = ['-nodefaults', '-display', 'none']
 MIB = 1 << 20

@@ -8,10 +8,10 @@ import threading
 import time
 from pathlib import Path
 
-from . import guest
-from .cluster import Cluster, Shape
-from .common import BUILD, QEMU_BUILD, Problem
-from .console import Console
+from distkvm import guests
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, QEMU_BUILD, Problem
+from distkvm.console import Console
 from .guest_loss import quit_survivor, wait_named
 
 TIMEOUT = 240
@@ -72,7 +72,7 @@ def fence(name, delay):
         cluster.start(1)
         process = cluster.start(
             0, ['-nodefaults', '-display', 'none', '-serial', 'stdio',
-                *guest.kernel_args('quiet', 'leak', MODULES),
+                *guests.kernel_args('quiet', 'leak', MODULES),
                 *devices(images[0], cluster.run_dir / 'nbd.sock',
                          sink.port, share.name)], stdout=subprocess.PIPE)
         Console(process).until('guest-leak: working', TIMEOUT)

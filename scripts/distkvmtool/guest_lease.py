@@ -6,9 +6,9 @@ import signal
 import struct
 import time
 
-from . import guest
-from .cluster import Cluster, Shape
-from .common import BUILD, Problem
+from distkvm import guests
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, Problem
 from .guest_tiny import COMMON_CPU, need_kvm
 
 PATIENCE = 60
@@ -57,7 +57,7 @@ def start_counting(name, vmi, options=''):
                             options=options), BUILD / 'log' / name)
     try:
         console = cluster.boot('-no-reboot', '-kernel',
-                               str(guest.tiny_guest()), '-append', 'count')
+                               str(guests.tiny_guest()), '-append', 'count')
         console.until(r'tiny: counting at \d+\n', PATIENCE)
         address = int(re.search(r'at (\d+)', console.text).group(1))
         counter = Counter(cluster, 1, address)

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import time
 
-from . import guest
-from .cluster import Cluster, Shape
-from .common import BUILD, Problem, quiet
-from .console import Console
+from distkvm import guests
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, Problem
+from distkvm.console import Console
+from distkvm.hosts import Hosts
 from .testing import Skip
 
 TIMEOUT = 240
@@ -25,7 +26,7 @@ def busy_cluster(name, nodes=2, prefix=None, **shape):
     for node in range(1, nodes):
         cluster.start(node)
     process = cluster.start(
-        0, [*HEADLESS, *guest.kernel_args('quiet', 'busy')],
+        0, [*HEADLESS, *guests.kernel_args('quiet', 'busy')],
         stdout=subprocess.PIPE)
     return cluster, Console(process)
 
@@ -132,42 +133,6 @@ def stop_for_long(name):
             quit_survivor(cluster, node)
     finally:
         cluster.end()
-
-
-class Hosts:
-    """Two hosts made of namespaces, joined by a veth pair."""
-
-    def __init__(self):
-        tag = f'dk{os.getpid() % 10000}'
-        self.names = [f'{tag}a', f'{tag}b']
-        self.links = [f'{tag}va', f'{tag}vb']
-        self.addresses = ['10.231.7.1', '10.231.7.2']
-
-    def __enter__(self):
-        for name in self.names:
-            quiet(['ip', 'netns', 'add', name])
-        quiet(['ip', 'link', 'add', self.links[0], 'type', 'veth', 'peer',
-               'name', self.links[1]])
-        for name, link, address in zip(self.names, self.links,
-                                       self.addresses):
-            quiet(['ip', 'link', 'set', link, 'netns', name])
-            inside = ['ip', '-n', name]
-            quiet([*inside, 'address', 'add', f'{address}/24', 'dev', link])
-            quiet([*inside, 'link', 'set', link, 'up'])
-            quiet([*inside, 'link', 'set', 'lo', 'up'])
-        return self
-
-    def prefix(self, node):
-        return ['ip', 'netns', 'exec', self.names[node], 'unshare', '--ipc',
-                '--']
-
-    def cut(self):
-        quiet(['ip', '-n', self.names[0], 'link', 'set', self.links[0],
-               'down'])
-
-    def __exit__(self, *unused):
-        for name in self.names:
-            subprocess.run(['ip', 'netns', 'del', name], check=False)
 
 
 def partition(name):

@@ -2,9 +2,9 @@
 """More CPUs than an APIC id of eight bits can name."""
 
 
-from . import guest
-from .cluster import Cluster, Shape
-from .common import BUILD, Problem
+from distkvm import guests
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, Problem
 
 TIMEOUT = 400
 CPUS = 257
@@ -18,7 +18,7 @@ def last_of_many(name):
     shape = Shape(nodes=2, smp=str(CPUS), vcpus=f'{CPUS - 1}/1')
     with Cluster(shape, BUILD / 'log' / name) as cluster:
         console = cluster.boot(
-            *REMAPPED, *guest.kernel_args('quiet maxcpus=1', 'last'))
+            *REMAPPED, *guests.kernel_args('quiet maxcpus=1', 'last'))
         console.until('guest-init: up', TIMEOUT)
         # Under TCG even a plain QEMU with so many gets a soft lockup before.
         booted = len(console.text)
@@ -26,7 +26,7 @@ def last_of_many(name):
         for wanted in SAYS:
             console.until(wanted, TIMEOUT)
         console.drain()
-        found = guest.COMPLAINTS.search(console.text, booted)
+        found = guests.COMPLAINTS.search(console.text, booted)
         if found:
             raise Problem(f'the guest complains: {found.group(0)}')
         if any(cluster.wait(20)):

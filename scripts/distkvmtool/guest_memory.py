@@ -4,10 +4,10 @@
 import re
 import subprocess
 
-from . import guest
-from .accesses import record_accesses
-from .cluster import Cluster, Shape
-from .common import BUILD, CORE_BUILD, Problem
+from distkvm import guests
+from distkvm.accesses import record_accesses
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, CORE_BUILD, Problem
 
 TIMEOUT = 600
 STEP = re.compile(r'distkvm_coh_step node \d+ page (0x[0-9a-f]+) (\w+) ')
@@ -30,7 +30,7 @@ def capped(name, nodes, memory, touched, options=''):
     shape = Shape(nodes=nodes, memory=f'{memory}M',
                   mem='/'.join([f'{share}M'] * nodes), options=options)
     with Cluster(shape, BUILD / 'log' / name) as cluster:
-        console = cluster.boot(*guest.kernel_args(
+        console = cluster.boot(*guests.kernel_args(
             f'quiet litmus.n=64 litmus.mb={touched}', 'litmus'))
         console.until('guest-litmus: contents are right', TIMEOUT)
         infos = memory_infos(cluster)
@@ -86,7 +86,7 @@ def replayed(name, args, shape, until):
 
 
 def tiny_args():
-    return ['-no-reboot', '-kernel', str(guest.tiny_guest())]
+    return ['-no-reboot', '-kernel', str(guests.tiny_guest())]
 
 
 def invalidations(log):
@@ -138,5 +138,5 @@ def run(results, full):
     if full:
         results.run('guest: a traced boot of Linux follows the tables',
                     replayed, 'traced-linux',
-                    guest.kernel_args('quiet', 'plain'),
+                    guests.kernel_args('quiet', 'plain'),
                     Shape(nodes=2, memory='256M'), 'guest-plain: right on')

@@ -7,8 +7,8 @@ import subprocess
 import time
 from dataclasses import replace
 
-from .cluster import Cluster, Shape
-from .common import BUILD, QEMU, Problem
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, QEMU, Problem
 
 HEADLESS = ['-nodefaults', '-display', 'none']
 # A machine under load needs this long at most; no test measures it.

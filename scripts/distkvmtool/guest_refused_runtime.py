@@ -5,9 +5,9 @@ import json
 import re
 import time
 
-from . import guest
-from .cluster import Cluster, Shape
-from .common import BUILD, Problem
+from distkvm import guests
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, Problem
 from .guest_refused import (ACCEL, HEADLESS, PATIENCE, qtest_cluster, refused,
                             wait_said)
 
@@ -134,7 +134,7 @@ def balloon(name):
     """A balloon that is plugged in stopped the guest for ever."""
     with Cluster(Shape(memory='256M', machine='pc'),
                  BUILD / 'log' / name) as cluster:
-        console = cluster.boot(*guest.kernel_args('quiet', 'busy'))
+        console = cluster.boot(*guests.kernel_args('quiet', 'busy'))
         console.until('guest-busy: working', TIMEOUT)
         must_fail(cluster.qmp(0), '<memballoon', 'device_add', id='b',
                   driver='virtio-balloon-pci')
@@ -147,7 +147,7 @@ def balloon(name):
 def ejected(name):
     """No CPU goes because the guest ejects it, though nobody asked."""
     with Cluster(Shape(memory='256M'), BUILD / 'log' / name) as cluster:
-        console = cluster.boot(*guest.kernel_args('quiet', 'eject'))
+        console = cluster.boot(*guests.kernel_args('quiet', 'eject'))
         console.until('guest-eject: still here', TIMEOUT)
         if 'guest-eject: /sys' not in console.text:
             raise Problem('the guest has nothing to eject')

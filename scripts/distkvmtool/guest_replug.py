@@ -6,10 +6,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from . import guest
-from .cluster import Cluster, Shape
-from .common import BUILD, QEMU, Problem
-from .console import Console
+from distkvm import guests
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, QEMU, Problem
+from distkvm.console import Console
 
 SECONDS = 15
 SECONDS_FULL = 600
@@ -27,10 +27,10 @@ PLAIN = [str(QEMU), '-machine', 'q35', '-m', '256M', '-smp', '2', '-accel',
 
 
 def guest_args(scratch, seconds):
-    image = guest.disk_image(Path(scratch) / 'disk.img', 4)
+    image = guests.disk_image(Path(scratch) / 'disk.img', 4)
     return ['-drive', f'file={image},format=raw,if=none,id=d,cache=none',
             *DEVICES,
-            *guest.kernel_args(f'quiet replug.s={seconds}', 'replug',
+            *guests.kernel_args(f'quiet replug.s={seconds}', 'replug',
                                ['virtio_pci', 'virtio_blk'])]
 
 
@@ -39,7 +39,7 @@ def follow(console, seconds):
     done = console.until(r'guest-replug: (\d+) rounds, (\d+) reads',
                          seconds * 4 + PATIENCE)
     for line in console.text.splitlines():
-        if re.search('WRONG|GONE', line) or guest.COMPLAINTS.search(line):
+        if re.search('WRONG|GONE', line) or guests.COMPLAINTS.search(line):
             raise Problem(f'the guest says: {line}')
     if '0' in done.groups():
         raise Problem(f'the guest did nothing: {done.group(0)}')

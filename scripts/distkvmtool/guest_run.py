@@ -8,10 +8,10 @@ import subprocess
 import time
 from pathlib import Path
 
-from . import guest
-from .cluster import SANDBOX
-from .common import BUILD, TOP, Problem
-from .network import listening_ports
+from distkvm import guests
+from distkvm.cluster import SANDBOX
+from distkvm.common import BUILD, TOP, Problem
+from distkvm.network import listening_ports
 from .testing import Skip
 
 TOOL = TOP / 'scripts' / 'distkvm'
@@ -103,7 +103,7 @@ def other_user():
 def run_args(log_dir, script):
     return ['run', '--nodes', '2', '--memory', '256M', '--vcpus', '1,1',
             '--log-dir', str(log_dir), '--', '-nodefaults', '-display',
-            'none', '-serial', 'stdio', *guest.kernel_args('quiet', script)]
+            'none', '-serial', 'stdio', *guests.kernel_args('quiet', script)]
 
 
 def run_to_the_end():

@@ -5,10 +5,10 @@ import re
 import subprocess
 import time
 
-from . import guest
-from .cluster import Cluster, Shape
-from .common import BUILD, Problem
-from .console import Console
+from distkvm import guests
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, Problem
+from distkvm.console import Console
 from .guest_refused import qtest_cluster
 
 TIMEOUT = 240
@@ -23,7 +23,7 @@ def idle_cluster(name, script='idle', args=(), options='', env=None):
                             env=env or {}), BUILD / 'log' / name)
     cluster.start(1)
     process = cluster.start(
-        0, [*HEADLESS, *guest.kernel_args('quiet', script), *args],
+        0, [*HEADLESS, *guests.kernel_args('quiet', script), *args],
         stdout=subprocess.PIPE)
     return cluster, Console(process)
 
@@ -86,7 +86,7 @@ def reboot(name):
     with Cluster(Shape(nodes=2, memory='256M'),
                  BUILD / 'log' / name) as cluster:
         console = cluster.boot(*(
-            a for a in guest.kernel_args('quiet', 'reboot')
+            a for a in guests.kernel_args('quiet', 'reboot')
             if a != '-no-reboot'))
         for _ in range(2):
             console.until('cpus online 0-1,', TIMEOUT)
@@ -124,7 +124,7 @@ def skewed_clocks(name):
         cluster.start(1)
         cluster.shape.options = ',x-clock-skew-ppm=-200'
         process = cluster.start(
-            0, [*HEADLESS, *guest.kernel_args('quiet litmus.n=20000',
+            0, [*HEADLESS, *guests.kernel_args('quiet litmus.n=20000',
                                               'litmus')],
             stdout=subprocess.PIPE)
         console = Console(process, cluster=cluster)

@@ -3,9 +3,9 @@
 
 import os
 
-from . import guest
-from .cluster import Cluster, Shape
-from .common import BUILD, Problem
+from distkvm import guests
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, Problem
 from .testing import Skip
 
 EXPECTED = ['counters are right', 'interrupts between CPUs are right',
@@ -53,7 +53,7 @@ def tiny(name, machine, vmi='tcg', cpu=None):
     shape = Shape(nodes=2, memory='64M', machine=machine, vmi=vmi, cpu=cpu)
     with Cluster(shape, BUILD / 'log' / name) as cluster:
         console = cluster.boot('-no-reboot', '-kernel',
-                               str(guest.tiny_guest()))
+                               str(guests.tiny_guest()))
         console.until(r'tiny: (passed|FAILED.*)\n', PATIENCE)
         console.drain()
         expected = EXPECTED + (['x2APIC mode'] if 'x2apic=on' in (cpu or '')
@@ -72,7 +72,7 @@ def resets(name, vmi):
     shape = Shape(nodes=2, memory='64M', vmi=vmi, cpu=TINY_CPU)
     first = f'tiny: {EXPECTED[0]}'
     with Cluster(shape, BUILD / 'log' / name) as cluster:
-        console = cluster.boot('-kernel', str(guest.tiny_guest()))
+        console = cluster.boot('-kernel', str(guests.tiny_guest()))
         for node in range(2):
             console.until(first, PATIENCE)
             cluster.qmp(node).execute('system_reset')

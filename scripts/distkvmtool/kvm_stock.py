@@ -5,12 +5,13 @@ import os
 import re
 import threading
 
-from . import build, guest
-from .common import QEMU_BUILD, Problem
-from .keys import new_psk
-from .nested import Run, distkvm, ended, host, host_job, stock, stock_drive
-from .network import free_ports
-from .outer import Outer, cable
+from distkvm import build, guests
+from distkvm.common import QEMU_BUILD, Problem
+from distkvm.keys import new_psk
+from distkvm.guests.nested import (Run, distkvm, ended, host, host_job, stock,
+                                   stock_drive)
+from distkvm.network import free_ports
+from distkvm.guests.outer import Outer, cable
 from .suite_guest import LITMUS, check_disk
 from .testing import Beside
 
@@ -47,7 +48,7 @@ def check_stock(run, smp, *says):
     run.expect(f'guest-init: up, cpus online 0-{smp - 1},', *says)
     # The guest's lines have the host's time in front, QEMU's have not.
     for line in re.findall(r'^[\d.]+ .*$', run.text, re.M):
-        if guest.COMPLAINTS.search(line):
+        if guests.COMPLAINTS.search(line):
             raise Problem(f'{run.name}: the guest complains: {line}')
 
 
@@ -73,7 +74,7 @@ def boot(name, vmis, smp=2, script='plain', append='',
 
 def disk(name):
     """Each CPU writes a file that the other reads."""
-    image = guest.disk_image(guest.GUEST / f'disk-{name}.img', 16)
+    image = guests.disk_image(guests.GUEST / f'disk-{name}.img', 16)
     said = boot(name, 'kvm kvm', 2, 'disk', '',
                 ('guest-disk: ext4 on /dev/vda', 'guest-disk: end',
                  *(f'file of CPU {n} is right on CPU {1 - n}'

@@ -9,13 +9,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import (build, guest, guest_cpu, guest_early, guest_fence, guest_lease,
-               guest_loss, guest_many, guest_memory, guest_refused,
-               guest_refused_runtime, guest_replug, guest_run, guest_runstate,
-               guest_tiny)
-from .cluster import Cluster, Shape
-from .common import BUILD, QEMU_BUILD, Problem, quiet
-from .console import Console
+from distkvm import build, guests
+from . import (guest_cpu, guest_early, guest_fence, guest_lease, guest_loss,
+               guest_many, guest_memory, guest_refused, guest_refused_runtime,
+               guest_replug, guest_run, guest_runstate, guest_tiny)
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, QEMU_BUILD, Problem, quiet
+from distkvm.console import Console
 from .testing import Skip
 
 TIMEOUT = 240
@@ -25,7 +25,7 @@ TLS = ',transport=tls'
 
 
 def check_console(text, shape):
-    complaint = guest.COMPLAINTS.search(text)
+    complaint = guests.COMPLAINTS.search(text)
     if complaint:
         line = next(l for l in text.splitlines() if complaint.group(0) in l)
         raise Problem(f"the guest's kernel complains: {line}")
@@ -48,7 +48,7 @@ def boot(name, shape, script, expect, append='', modules=(), extra=(),
     """Boot, run the script to its end, power off; all must end well."""
     with Cluster(shape, BUILD / 'log' / name) as cluster:
         console = cluster.boot(
-            *guest.kernel_args(append, script, modules, kernel), *extra)
+            *guests.kernel_args(append, script, modules, kernel), *extra)
         console.until('guest-init: up', timeout)
         if transport:
             check_transport(cluster, transport)
@@ -96,10 +96,10 @@ def check_file(image, cpu):
 
 def disk(name, shape, drive):
     with tempfile.TemporaryDirectory() as scratch:
-        image = guest.disk_image(Path(scratch) / 'disk.img')
+        image = guests.disk_image(Path(scratch) / 'disk.img')
         text = boot(name, shape, 'disk', ['guest-disk: ext4 on /dev/.da',
                                           'guest-disk: end'], append='quiet',
-                    modules=guest.DISK_MODULES,
+                    modules=guests.DISK_MODULES,
                     extra=[a.replace('IMAGE', str(image)) for a in drive])
         right = len(re.findall('is right on CPU', text))
         if 'WRONG' in text or right != int(shape.smp or shape.nodes):
@@ -118,7 +118,7 @@ def aggregation(name):
     """All of RAM is touched; no node holds all of it."""
     shape = Shape(nodes=2, memory='256M')
     with Cluster(shape, BUILD / 'log' / name) as cluster:
-        console = cluster.boot(*guest.kernel_args(
+        console = cluster.boot(*guests.kernel_args(
             'quiet litmus.n=64 litmus.mb=128', 'litmus'))
         console.until('guest-litmus: contents are right', TIMEOUT)
         resident = [cluster.info(n)['memory']['resident-pages'] // 256
@@ -169,7 +169,7 @@ def stress(name):
             raise Skip('needs the package stress-ng')
         build.apt_install(['stress-ng'])
     with Cluster(Shape(nodes=2), BUILD / 'log' / name) as cluster:
-        console = cluster.boot(*guest.kernel_args(
+        console = cluster.boot(*guests.kernel_args(
             'quiet', 'stress', programs=['stress-ng']))
         console.drain()
         if 'guest-stress: passed' not in console.text:
@@ -187,7 +187,7 @@ def other_clocks(name):
     with Cluster(shape, BUILD / 'log' / name,
                  lambda node: shifted if node == 1 else []) as cluster:
         process = cluster.start(
-            0, [*HEADLESS, *guest.kernel_args('quiet litmus.n=2000',
+            0, [*HEADLESS, *guests.kernel_args('quiet litmus.n=2000',
                                               'litmus')],
             stdout=subprocess.PIPE)
         cluster.start(1)
@@ -259,7 +259,7 @@ def kept():
 
 
 def run(results, full):
-    guest.initramfs('litmus')
+    guests.initramfs('litmus')
     guest_tiny.run(results, full)
     guest_lease.run(results, full)
     run_shapes(results)

@@ -2,11 +2,11 @@
 """KVM nodes on machines that play hosts, with stock kernels and kvm-amd."""
 
 from . import kvm_stock
-from .common import Problem
-from .keys import new_psk
-from .nested import JOB, Run, distkvm, ended, host_job
-from .network import free_ports
-from .outer import Outer, cable
+from distkvm.common import Problem
+from distkvm.keys import new_psk
+from distkvm.guests.nested import JOB, Run, distkvm, ended, host_job
+from distkvm.network import free_ports
+from distkvm.guests.outer import Outer, cable
 
 X2APIC = ' -cpu qemu64,x2apic=on'
 TINY_SAYS = 'tiny: passed'

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
-from . import build
-from .common import BUILD, QEMU_BUILD, Problem
-from .memory import PAGE, MemoryCluster, MIB
+from distkvm import build
+from distkvm.common import BUILD, QEMU_BUILD, Problem
+from distkvm.memory import PAGE, MemoryCluster, MIB
 from .suite_unit import run_program
 
 OPTIONS = ('hold-us=100',)

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 
-from .common import QEMU, QEMU_BUILD
+from distkvm.common import QEMU, QEMU_BUILD
 
 # Programs of tests/qtest and the group of their tests.
 PROGRAMS = [('distkvm-test', 'distkvm'), ('x2apic-test', 'x2apic')]

@@ -5,7 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from .common import QEMU_TREE, TOP, Problem, call
+from distkvm.common import QEMU_TREE, TOP, Problem, call
 
 # checkpatch knows the kernel's idea of these better than QEMU's.
 CHECKPATCH_IGNORE = re.compile(
@@ -56,8 +56,8 @@ def links():
     """Files that the documentation refers to exist."""
     missing = []
     for path in [TOP / 'README.rst', *sorted((TOP / 'docs').rglob('*.rst'))]:
-        for name in re.findall(r'``((?:accel|docs|scripts|tests|include|'
-                               r'qemu-patches)/[\w./-]+)``', path.read_text()):
+        for name in re.findall(r'``((?:accel|docs|scripts|python|tests|'
+                               r'include|qemu-patches)/[\w./-]+)``', path.read_text()):
             if not (TOP / name).exists():
                 missing.append(f'{path.relative_to(TOP)}: {name}')
     if missing:

@@ -7,8 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from .accesses import record_accesses
-from .common import CORE_BUILD, TOP, Problem
+from distkvm.accesses import record_accesses
+from distkvm.common import CORE_BUILD, TOP, Problem
 
 
 def run_program(results, program, full, suite='unit'):

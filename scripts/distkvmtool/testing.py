@@ -8,8 +8,9 @@ import threading
 import time
 import traceback
 
-from . import build
-from .common import BUILD, EMULATOR, QEMU_BUILD, TOP, Problem, quiet, say
+from distkvm import build
+from distkvm.common import (BUILD, EMULATOR, QEMU_BUILD, TOP, Problem, quiet,
+                            say)
 
 SUITES = ['static', 'unit', 'qtest', 'memory', 'door', 'guest', 'kvm']
 # Suites that need no QEMU.

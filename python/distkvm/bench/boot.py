@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""distkvm bench: ratios to plain QEMU of the same build, in the same run."""
+"""A boot over several nodes, against plain QEMU of the same build."""
 
 import json
 import subprocess
 import time
 
-from . import (bench_idle, bench_kvm, bench_memory, bench_postcopy,
-               bench_transport, build, guest)
-from .cluster import Cluster, Shape
-from .common import BUILD, QEMU, say
-from .console import Console
+from .. import guests
+from ..cluster import Cluster, Shape
+from ..common import BUILD, QEMU, say
+from ..console import Console
 
 TIMEOUT = 300
 HOTTEST = 20
@@ -118,7 +117,7 @@ def show_traffic(infos):
 def boot(args):
     nodes = args.nodes
     guest_args = ['-nodefaults', '-display', 'none', '-serial', 'stdio',
-                  *guest.kernel_args('quiet', 'compute')]
+                  *guests.kernel_args('quiet', 'compute')]
     say(f'booting plain QEMU with -smp {nodes}')
     reference = plain(nodes, guest_args)
     say(f'booting {nodes} nodes')
@@ -140,7 +139,7 @@ def boot(args):
 def treatments():
     """What each does to the twenty hottest pages of a boot."""
     args = ['-nodefaults', '-display', 'none', '-serial', 'stdio',
-            *guest.kernel_args('quiet', 'compute')]
+            *guests.kernel_args('quiet', 'compute')]
     print(f'{"treatment":14} {"to init":>8} {"faults":>8} {"of the 20":>10} '
           f'{"waited":>8} {"sent":>8}')
     for name, options in TREATMENTS:
@@ -155,21 +154,3 @@ def treatments():
         print(f'{name:14} {to_init:6.1f} s {faults:8} {hot:10} '
               f'{waited:6.1f} s {sent:4} MiB', flush=True)
     return 0
-
-
-def main(args):
-    build.ensure()
-    others = {'memory': bench_memory.main,
-              'transport': bench_transport.main, 'idle': bench_idle.main,
-              'kvm': bench_kvm.main,
-              'postcopy': bench_postcopy.main, 'treatments': treatments}
-    return others[args.what]() if args.what in others else boot(args)
-
-
-def add_verb(verbs):
-    verb = verbs.add_parser('bench', help='compare with plain QEMU')
-    verb.add_argument('what', choices=['boot', 'memory', 'transport', 'idle',
-                                       'kvm', 'postcopy', 'treatments'])
-    verb.add_argument('--nodes', type=int, default=2)
-    verb.add_argument('--options', help='options of -accel distkvm')
-    verb.set_defaults(function=main)

@@ -11,10 +11,10 @@ import re
 import shutil
 import threading
 
-from . import guest
-from .common import GUEST, Problem, quiet
-from .keys import PSK_USER
-from .network import KEYS
+from .. import guests
+from ..common import GUEST, Problem, quiet
+from ..keys import PSK_USER
+from ..network import KEYS
 from .outer import Outer
 
 # All of a host's CPUs are executed by one thread, so a second one is no gain.
@@ -113,11 +113,11 @@ def host_job(number, psk):
     return f'host={number + 1}\npsk={psk}\n{JOB}{HOST_JOB}'
 
 
-@guest.one_at_a_time
+@guests.one_at_a_time
 def stock_image(scripts):
     """A disk with the stock kernel, and an initramfs for each script."""
-    files = {'vmlinuz': guest.vmlinuz(),
-             **{script: guest.initramfs(script, MODULES.get(script, ()))
+    files = {'vmlinuz': guests.vmlinuz(),
+             **{script: guests.initramfs(script, MODULES.get(script, ()))
                 for script in scripts}}
     state = hashlib.sha256(' '.join(f'{name} {path}' for name, path in
                                     sorted(files.items())).encode())

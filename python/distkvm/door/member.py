@@ -8,10 +8,10 @@ import secrets
 import threading
 import time
 
-from . import wire
-from .common import Problem
-from .door_common import PATIENCE, proved
-from .wire import Frame
+from .. import wire
+from ..common import Problem
+from .common import PATIENCE, proved
+from ..wire import Frame
 
 LANES_MAX = 64
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""distkvm build: from a fresh Debian to a QEMU with distkvm."""
+"""From a fresh Debian to a QEMU with distkvm."""
 
 import hashlib
 import os
@@ -167,18 +167,3 @@ def ensure():
     build_qemu()
     say(f'{QEMU.relative_to(TOP)} is up to date '
         f'({time.monotonic() - started:.0f} s)')
-
-
-def main(args):
-    del args
-    ensure()
-    build_core()
-    return 0
-
-
-def add_verb(verbs):
-    verb = verbs.add_parser(
-        'build', help='install what is missing and build',
-        epilog='DISTKVM_QEMU_SOURCE=PATH takes QEMU from a source tree or '
-               'tarball instead of Debian.')
-    verb.set_defaults(function=main)

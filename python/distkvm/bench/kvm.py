@@ -6,8 +6,8 @@ All times are the host's own, which counts instructions (nested.py)."""
 
 from concurrent.futures import ThreadPoolExecutor
 
-from .nested import Run, distkvm, ended, host, stock
-from .outer import root_image
+from ..guests.nested import Run, distkvm, ended, host, stock
+from ..guests.outer import root_image
 
 SECONDS = 3600
 INIT = 'guest-init: up'

@@ -6,9 +6,9 @@ import shlex
 import sys
 import time
 
-from . import build
-from .cluster import Cluster, Shape, check_nodes, last_words
-from .common import BUILD, Problem, parse_size, say
+from .. import build
+from ..cluster import Cluster, Shape, check_nodes, last_words
+from ..common import BUILD, Problem, parse_size, say
 
 # Options of QEMU that all nodes must share, and ours that set them.
 SHARED = {'-m': '--memory', '-smp': '--smp', '-M': '--machine',

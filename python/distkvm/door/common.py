@@ -5,10 +5,10 @@ what must still be true of them after somebody knocked."""
 import contextlib
 import time
 
-from . import wire
-from .cluster import Cluster, Shape
-from .common import BUILD, Problem
-from .tls import secure
+from .. import wire
+from ..cluster import Cluster, Shape
+from ..common import BUILD, Problem
+from ..tls import secure
 
 HEADLESS = ['-nodefaults', '-display', 'none']
 # Else all threads have the process's name.

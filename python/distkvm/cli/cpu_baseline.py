@@ -9,9 +9,9 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from .common import TOP, Problem, say
-from .cpu_describe import (ARRANGEMENT, FORMAT, MASKED, VERSION, describe,
-                           flag_names, lone_node)
+from ..common import TOP, Problem, say
+from ..cpu_describe import (ARRANGEMENT, FORMAT, MASKED, VERSION, describe,
+                            flag_names, lone_node)
 
 RESULT_FORMAT = 'distkvm-cpu-baseline'
 SSH_SECONDS = 20

@@ -5,9 +5,9 @@ import os
 import time
 from pathlib import Path
 
-from . import guest
-from .cluster import Cluster, Shape
-from .common import BUILD, say
+from .. import guests
+from ..cluster import Cluster, Shape
+from ..common import BUILD, say
 
 SECONDS = 20
 SETTLE = 5
@@ -37,7 +37,7 @@ def sample(cluster):
 def main():
     with Cluster(Shape(nodes=2), BUILD / 'log' / 'bench-idle') as cluster:
         say('booting two nodes')
-        console = cluster.boot(*guest.kernel_args('quiet', 'still'),
+        console = cluster.boot(*guests.kernel_args('quiet', 'still'),
                                every=NAMED)
         console.until(r'guest-init: up', 300)
         time.sleep(SETTLE)

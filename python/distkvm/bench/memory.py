@@ -13,10 +13,10 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-from . import build
-from .network import free_ports
-from .common import Problem, keep_to, quiet, say
-from .memory import MIB, PAGE, MemoryCluster
+from .. import build
+from ..network import free_ports
+from ..common import Problem, keep_to, quiet, say
+from ..memory import MIB, PAGE, MemoryCluster
 
 KINDS = ('read', 'write', 'upgrade')
 ROUNDS = 5

@@ -4,9 +4,9 @@
 import re
 import sys
 
-from . import build, guest
-from .cluster import Cluster, Shape, check_nodes
-from .common import BUILD, Problem, say
+from .. import build, guests
+from ..cluster import Cluster, Shape, check_nodes
+from ..common import BUILD, Problem, say
 
 BOOT_TIMEOUT = 300
 # A vCPU that executed the work used this much more than its stand-ins.
@@ -68,7 +68,7 @@ def main(args):
     append = f'quiet demo.nodes={nodes}'
     say(f'{args.nodes} nodes, one vCPU each; logs in {cluster.log_dir}')
     try:
-        console = cluster.boot(*guest.kernel_args(append, 'demo'))
+        console = cluster.boot(*guests.kernel_args(append, 'demo'))
         console.out = sys.stdout
         drive(cluster, console)
         say('one guest ran over all nodes, and its results are right')

@@ -10,9 +10,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from . import guest
-from .common import BUILD, GUEST, QEMU, Problem, call, quiet
-from .console import Console
+from .. import guests
+from ..common import BUILD, GUEST, QEMU, Problem, call, quiet
+from ..console import Console
 
 MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net', 'ext4',
            'crc32c_generic', 'ccp', 'irqbypass', 'kvm', 'kvm_amd']
@@ -70,14 +70,14 @@ def fill_root(root):
             link.symlink_to('/bin/busybox')
     for name in FIRMWARE:
         shutil.copy(firmware_file(name), root / 'share' / name)
-    shutil.copy(guest.tiny_guest(), root / 'boot' / 'tiny')
+    shutil.copy(guests.tiny_guest(), root / 'boot' / 'tiny')
 
 
-@guest.one_at_a_time
+@guests.one_at_a_time
 def root_image():
     """A host's root: QEMU, what it needs, and a guest to run."""
     state = hashlib.sha256(Path(__file__).read_bytes())
-    for path in (QEMU, guest.tiny_guest()):
+    for path in (QEMU, guests.tiny_guest()):
         state.update(Path(path).read_bytes())
     image = GUEST / f'outer-{state.hexdigest()[:12]}.img'
     if not image.exists():
@@ -126,7 +126,7 @@ class Outer:
             [str(QEMU), '-machine', 'q35', '-accel', 'tcg,thread=single',
              '-cpu', 'max', '-smp', str(cpus), '-m', MEMORY, '-nodefaults',
              '-display', 'none', '-serial', 'stdio', *drives, *extra,
-             *guest.kernel_args(f'{APPEND} {append}', 'outer',
+             *guests.kernel_args(f'{APPEND} {append}', 'outer',
                                 tuple(MODULES))],
             env=dict(os.environ, **(env or {})),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

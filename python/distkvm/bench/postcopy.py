@@ -13,11 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import guest
-from .cluster import Cluster, Qmp, Shape
-from .common import BUILD, QEMU, Problem, keep_to, say
-from .console import Console
-from .network import free_ports
+from .. import guests
+from ..cluster import Cluster, Qmp, Shape
+from ..common import BUILD, QEMU, Problem, keep_to, say
+from ..console import Console
+from ..network import free_ports
 
 MEMORY = '512M'
 TOUCHED_MIB = 128
@@ -65,7 +65,7 @@ def traced_waits(log, asked, done):
 
 
 def guest_args():
-    return [*HEADLESS, *guest.kernel_args(f'quiet touch.mb={TOUCHED_MIB}',
+    return [*HEADLESS, *guests.kernel_args(f'quiet touch.mb={TOUCHED_MIB}',
                                           'touch')]
 
 

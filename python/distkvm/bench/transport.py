@@ -8,10 +8,10 @@ noisy.  Of the rounds' ratios the one in the middle is shown."""
 import os
 import statistics
 
-from . import bench_memory as memory
-from .common import say
-from .guest_loss import Hosts
-from .memory import MIB, PAGE, MemoryCluster
+from . import memory
+from ..common import say
+from ..hosts import Hosts
+from ..memory import MIB, PAGE, MemoryCluster
 
 # Network, options of all nodes, environment.
 UCX = ('insecure', ('transport=ucx',), {'UCX_TLS': 'tcp,self'})

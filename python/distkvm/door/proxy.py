@@ -10,8 +10,8 @@ import socket
 import threading
 import time
 
-from . import wire
-from .common import Problem
+from .. import wire
+from ..common import Problem
 
 # What a connection is for, if it is no lane.
 CONTROL = 'control'
