@@ -20,6 +20,7 @@ PACKAGES = '''
     libgnutls28-dev gnutls-bin libseccomp-dev libattr1-dev libcap-ng-dev
     seabios ipxe-qemu qemu-system-data ovmf
     busybox-static cpio e2fsprogs iproute2 util-linux perl xz-utils
+    python3-pytest python3-pytest-timeout python3-pytest-xdist
 '''.split()
 
 MESON_MIN = (1, 5)
@@ -53,6 +54,12 @@ def meson_version():
     text = subprocess.run([path, '--version'], capture_output=True, text=True,
                           check=False).stdout
     return tuple(int(n) for n in re.findall(r'\d+', text)[:2])
+
+
+def meson_of(directory):
+    """The meson that has configured a build directory."""
+    own = directory / 'pyvenv' / 'bin' / 'meson'
+    return own if own.exists() else shutil.which('meson')
 
 
 def install_meson():

@@ -12,7 +12,6 @@ from unittest.mock import patch
 from distkvm import build
 from distkvm.common import BUILD, QEMU_BUILD, Problem
 from distkvm.memory import PAGE, MemoryCluster, MIB
-from .suite_unit import run_program
 
 OPTIONS = ('hold-us=100',)
 
@@ -490,17 +489,7 @@ def fuzz_hello(seconds):
     return result.stdout.splitlines()[-1]
 
 
-def programs(results):
-    """What machines must have in common, and clocks: each case is a test."""
-    for name in ('agree', 'clock'):
-        target = f'tests/qtest/distkvm/test-{name}'
-        if results.wants(f'memory: /{name}'):
-            build.build_qemu(target)
-            run_program(results, QEMU_BUILD / target, False, 'memory')
-
-
 def run(results, full):
-    programs(results)
     results.run('memory: fuzzing of hellos', fuzz_hello, '300' if full
                 else '10')
     results.run('memory: words and pages', words_and_pages)

@@ -6,13 +6,15 @@ import subprocess
 from pathlib import Path
 
 from distkvm.common import QEMU_TREE, TOP, Problem, call
+from naming import named
 
 # checkpatch knows the kernel's idea of these better than QEMU's.
 CHECKPATCH_IGNORE = re.compile(
     r'line over 80|added, moved or deleted file|architecture specific')
 
 
-def qemu_tree_check():
+@named('static: budget, layers, lengths, patches')
+def test_qemu_tree_check():
     call([TOP / 'scripts' / 'qemu-tree', '--tree', QEMU_TREE, 'check'],
          stdout=subprocess.PIPE, text=True)
 
@@ -23,7 +25,8 @@ def c_sources():
             yield path
 
 
-def checkpatch():
+@named('static: checkpatch')
+def test_checkpatch():
     """QEMU's own style checker, on every file of ours."""
     script = QEMU_TREE / 'scripts' / 'checkpatch.pl'
     problems = []
@@ -40,31 +43,35 @@ def checkpatch():
         raise Problem('\n'.join(problems[:20]))
 
 
-def documented_tests():
+@named('static: README names real tests')
+def test_documented_tests():
     """Every test that the README's table names exists."""
     text = (TOP / 'README.rst').read_text()
-    code = ''.join(p.read_text() for p in
-                   [*(TOP / 'scripts' / 'distkvmtool').glob('*.py'),
-                    *(TOP / 'tests').rglob('*.c')])
+    code = ''.join(p.read_text() for place in ('tests', 'scripts')
+                   for p in (TOP / place).rglob('*')
+                   if p.suffix in ('.py', '.c') or p.name == 'meson.build')
     missing = [name for name in re.findall(r'``test: ([^`]+)``', text)
                if name.split(' ', 1)[-1] not in code]
     if missing:
         raise Problem(f'the README names tests that do not exist: {missing}')
 
 
-def links():
+@named('static: docs name real files')
+def test_links():
     """Files that the documentation refers to exist."""
     missing = []
     for path in [TOP / 'README.rst', *sorted((TOP / 'docs').rglob('*.rst'))]:
-        for name in re.findall(r'``((?:accel|docs|scripts|python|tests|'
-                               r'include|qemu-patches)/[\w./-]+)``', path.read_text()):
+        for name in re.findall(
+                r'``((?:accel|docs|scripts|python|tests|include|qemu-patches)/'
+                r'[\w./-]+)``', path.read_text()):
             if not (TOP / name).exists():
                 missing.append(f'{path.relative_to(TOP)}: {name}')
     if missing:
         raise Problem('\n'.join(missing))
 
 
-def wire_table():
+@named('static: wire format documented')
+def test_wire_table():
     """docs/wire-format.rst has the offsets that the code uses."""
     code = (TOP / 'accel/distkvm/wire/wire.c').read_text()
     text = Path(TOP / 'docs/wire-format.rst').read_text()
@@ -74,12 +81,3 @@ def wire_table():
         if not re.search(row, text, re.M):
             raise Problem(f'docs/wire-format.rst has no row for {name} at '
                           f'{offset}')
-
-
-def run(results, full):
-    del full
-    results.run('static: budget, layers, lengths, patches', qemu_tree_check)
-    results.run('static: checkpatch', checkpatch)
-    results.run('static: README names real tests', documented_tests)
-    results.run('static: docs name real files', links)
-    results.run('static: wire format documented', wire_table)
