@@ -105,9 +105,10 @@ class Lines:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self):
         """No word of xdist's own: a lost worker is a failed test, too."""
-        workers = self.config.pluginmanager.get_plugin('dsession')
-        if workers:
-            workers.terminal = None
+        manager = self.config.pluginmanager
+        if manager.has_plugin('dsession'):
+            manager.get_plugin('dsession').terminal = None
+            manager.unregister(name='terminaldistreporter')
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report):

@@ -6,6 +6,9 @@ import os
 from . import build
 from .common import BUILD, TOP, Problem
 
+# Of the system, and of nobody in particular.
+NOBODY = 65534
+
 
 def check_rights():
     """Somebody else's tree is of no use: git trusts no other user's, and

@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A node whose first life is not given up yet comes again."""
 
+import pytest
+
 from distkvm import wire
 from distkvm.common import Problem
 from distkvm.door.common import (PATIENCE, log_of, proved, qtest_cluster,
                                  real_hello, start_waiting, wait_said)
+from naming import named
+
+pytestmark = pytest.mark.overlaps
 
 
-def restarted():
+@named('door: a node comes again')
+def test_restarted():
     """It is told to come again, and is let in when the first one is given up:
     a connection whose other end has died without a word."""
     with qtest_cluster('again', 3, net='insecure', smp='3') as cluster:
@@ -25,8 +31,3 @@ def restarted():
         said = log_of(cluster, 1)
         if 'cannot join' in said or said.count('it tries again') != 1:
             raise Problem(said)
-
-
-def run(results, full):
-    del full
-    results.run('door: a node comes again', restarted)

@@ -6,6 +6,8 @@ import contextlib
 import json
 import subprocess
 
+import pytest
+
 from distkvm import wire
 from distkvm.common import Problem
 from distkvm.door.common import (HEADLESS, PATIENCE, check_calm, hear, join,
@@ -13,6 +15,9 @@ from distkvm.door.common import (HEADLESS, PATIENCE, check_calm, hear, join,
                                  until, wait_said, waiting)
 from distkvm.keys import Authority, make_psk
 from distkvm.network import Network, connections
+from naming import cases, named
+
+pytestmark = pytest.mark.overlaps
 
 # certtool's words for a certificate of the past.
 EXPIRED = 'activation_date = "2001-01-01 00:00:00"\n' \
@@ -52,7 +57,8 @@ def wrong_node(cluster, directory, wanted, node=1):
         cluster.process[node] = None
 
 
-def wrong_psk():
+@named('door: another shared key')
+def test_wrong_psk():
     with waiting('keys-psk', 'psk') as cluster:
         directory = cluster.net.directory / 'other'
         key = make_psk(directory)
@@ -62,7 +68,8 @@ def wrong_psk():
         join(cluster)
 
 
-def expired():
+@named('door: an expired certificate')
+def test_expired():
     """QEMU does not start with such a certificate; another program does."""
     with waiting('keys-expired', 'x509') as cluster:
         net = cluster.net
@@ -74,14 +81,16 @@ def expired():
         join(cluster)
 
 
-def no_certificate():
+@named('door: no certificate')
+def test_no_certificate():
     with waiting('keys-none', 'x509') as cluster:
         check_shut(cluster, x509='')
         wait_said(cluster, 0, 'TLS handshake')
         join(cluster)
 
 
-def wrong_authority():
+@named('door: a certificate of another authority')
+def test_wrong_authority():
     """A certificate that another authority has signed."""
     with waiting('keys-ca', 'x509') as cluster:
         net = cluster.net
@@ -97,7 +106,8 @@ def wrong_authority():
         join(cluster)
 
 
-def not_authorized():
+@named('door: a certificate that tls-authz excludes')
+def test_not_authorized():
     """The authority has signed it, but tls-authz does not let it in."""
     with qtest_cluster('keys-authz', net='x509', nodes=3,
                        options=',tls-authz=guards') as cluster:
@@ -116,7 +126,8 @@ def not_authorized():
             raise Problem('it was let in')
 
 
-def other_number():
+@named("door: another node's certificate")
+def test_other_number():
     """Node 1's certificate, shown by a program that says it is node 2."""
     with waiting('keys-number', 'x509', nodes=3) as cluster:
         net = cluster.net
@@ -135,10 +146,14 @@ NO_KEYS = (
 )
 
 
-def without_keys(net, options, wanted):
+@cases('name, net, options, wanted', {
+    f"door: refused with '{net}{options}'":
+        (f'keys-missing-{number}', net, options, wanted)
+    for number, (net, options, wanted) in enumerate(NO_KEYS)})
+def test_without_keys(name, net, options, wanted):
     """What is not secure, or says two things at once, is refused at start in
     one line that names the way out."""
-    with qtest_cluster('keys-missing', net=net, options=options) as cluster:
+    with qtest_cluster(name, net=net, options=options) as cluster:
         process = cluster.start(0, HEADLESS)
         try:
             status = process.wait(PATIENCE)
@@ -152,7 +167,8 @@ def without_keys(net, options, wanted):
             raise Problem(f'more than one line: {lines}')
 
 
-def differs():
+@named('door: keys on one side only')
+def test_differs():
     """One node with keys, one without: both greet, and both name it."""
     with waiting('keys-differ', 'psk') as cluster:
         right = cluster.net
@@ -169,7 +185,8 @@ def differs():
         join(cluster)
 
 
-def rejoined():
+@named('door: a node that is started anew')
+def test_rejoined():
     """A node that is started anew within dead-after-ms of its death, before
     the cluster formed, is let in: its place is not called taken for good."""
     with qtest_cluster('keys-again', nodes=3, net='psk') as cluster:
@@ -184,18 +201,3 @@ def rejoined():
         cluster.start(2)
         cluster.wait_formed(PATIENCE)
         check_calm(cluster, range(3))
-
-
-def run(results, full):
-    del full
-    results.run('door: another shared key', wrong_psk)
-    results.run('door: an expired certificate', expired)
-    results.run('door: no certificate', no_certificate)
-    results.run('door: a certificate of another authority', wrong_authority)
-    results.run('door: a certificate that tls-authz excludes', not_authorized)
-    results.run("door: another node's certificate", other_number)
-    for net, options, wanted in NO_KEYS:
-        results.run(f"door: refused with '{net}{options}'", without_keys, net,
-                    options, wanted)
-    results.run('door: keys on one side only', differs)
-    results.run('door: a node that is started anew', rejoined)

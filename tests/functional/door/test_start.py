@@ -6,13 +6,16 @@ import os
 import re
 import subprocess
 
+import pytest
+
 from distkvm import guests
 from distkvm.cluster import Cluster, Shape
 from distkvm.common import BUILD, QEMU, Problem
 from distkvm.door.common import (HEADLESS, PATIENCE, formed, log_of,
                                  qtest_cluster, until)
-from .door_places import check_runs, need_root
-from .guest_run import NOBODY
+from distkvm.door.places import check_runs
+from distkvm.rights import NOBODY
+from naming import cases, named
 
 TIMEOUT = 240
 USERFAULTFD = '/dev/userfaultfd'
@@ -37,7 +40,10 @@ def qemu(args):
     return process.returncode, process.stdout, process.stderr
 
 
-def probe(args, wanted):
+@cases('args, wanted', {
+    f"door: qemu {' '.join(args)}": (args, wanted)
+    for args, wanted in PROBES})
+def test_probe(args, wanted):
     """One error, perhaps with a hint; neither a signal nor an assertion."""
     status, _, text = qemu(args)
     if status != 1 or not re.search(wanted, text):
@@ -48,13 +54,15 @@ def probe(args, wanted):
         raise Problem(f'more than one error: {text}')
 
 
-def accel_help():
+@named('door: qemu -accel help')
+def test_accel_help():
     status, text, errors = qemu(['-accel', 'help'])
     if status or errors or 'distkvm' not in text.split():
         raise Problem(f'exit status {status}: {text}{errors}')
 
 
-def libvirt_probe():
+@named("door: libvirt's probe")
+def test_libvirt_probe():
     """libvirt asks a machine without anything for its capabilities; distkvm
     is one of the accelerators it may have."""
     process = subprocess.run(
@@ -70,10 +78,11 @@ def libvirt_probe():
         raise Problem(f'{process.returncode}: {process.stderr}')
 
 
-def not_root():
+@pytest.mark.root('other users')
+@named('door: not root')
+def test_not_root():
     """Without rights a node says what to do, in so many words; with just that
     done, it works."""
-    need_root('other users')
     with qtest_cluster('not-root') as cluster:
         for path in (cluster.net.directory, cluster.run_dir):
             os.chown(path, NOBODY, NOBODY)
@@ -100,7 +109,8 @@ def not_root():
         check_runs(cluster)
 
 
-def sandboxed():
+@named('door: in a sandbox')
+def test_sandboxed():
     """In libvirt's sandbox all works but the choice of CPUs, and each node
     says that once."""
     with formed('sandbox', sandbox=True) as cluster:
@@ -118,7 +128,8 @@ def sandboxed():
                 raise Problem(f'node {node} says it {len(told)} times')
 
 
-def without_sandbox():
+@named('door: in no sandbox')
+def test_without_sandbox():
     """A node in no sandbox says nothing of one."""
     with formed('no-sandbox') as cluster:
         check_runs(cluster)
@@ -127,7 +138,8 @@ def without_sandbox():
                 raise Problem(f'node {node}: {log_of(cluster, node)}')
 
 
-def forks():
+@named('door: a node that forks')
+def test_forks():
     """A node forks for a helper of its network, a hundred times: each answers,
     and the guest's memory is what it was."""
     with Cluster(Shape(nodes=2, memory='256M'),
@@ -143,15 +155,3 @@ def forks():
             raise Problem(f"the guest's memory: {console.text[-400:]}")
         if any(cluster.wait(20)):
             raise Problem('nodes did not end well')
-
-
-def run(results, full):
-    del full
-    for args, wanted in PROBES:
-        results.run(f"door: qemu {' '.join(args)}", probe, args, wanted)
-    results.run('door: qemu -accel help', accel_help)
-    results.run("door: libvirt's probe", libvirt_probe)
-    results.run('door: not root', not_root)
-    results.run('door: in a sandbox', sandboxed)
-    results.run('door: in no sandbox', without_sandbox)
-    results.run('door: a node that forks', forks)

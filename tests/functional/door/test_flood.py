@@ -16,6 +16,7 @@ from distkvm import guests, wire
 from distkvm.cluster import Cluster, Shape
 from distkvm.common import BUILD, Problem
 from distkvm.door.common import check_calm, qtest_cluster, start_waiting, until
+from naming import named
 
 STRANGERS = 10_000
 # More than a node listens to at once.
@@ -189,7 +190,8 @@ def boot(name, strangers):
     return watch, logs, time.monotonic() - started
 
 
-def during_a_boot():
+@named('door: a boot among 10,000 strangers')
+def test_during_a_boot(note):
     quiet, logs, _ = boot('door-flood-none', 0)
     loud, loud_logs, seconds = boot('door-flood', STRANGERS)
     log_max = seconds * LINES_A_SECOND * LINE_BYTES + 4096
@@ -201,10 +203,10 @@ def during_a_boot():
             if more > most:
                 raise Problem(f'node {n} had {more} {what} more than without '
                               'strangers')
-    return ', '.join(f'node {n}: {(loud.rss[n] - quiet.rss[n]) // MIB} MiB, '
-                     f'{loud.files[n] - quiet.files[n]} files, '
-                     f'{loud_logs[n] - logs[n]} bytes of log more'
-                     for n in (0, 1))
+    note(', '.join(f'node {n}: {(loud.rss[n] - quiet.rss[n]) // MIB} MiB, '
+                   f'{loud.files[n] - quiet.files[n]} files, '
+                   f'{loud_logs[n] - logs[n]} bytes of log more'
+                   for n in (0, 1)))
 
 
 def join_seconds(strangers):
@@ -224,17 +226,12 @@ def join_seconds(strangers):
             flood.stop()
 
 
-def during_a_join():
+@named('door: a join among strangers')
+def test_during_a_join(note):
     """The best of each, as other work of the machine only adds to it."""
     quiet = min(join_seconds(0) for _ in range(3))
     loud = min(join_seconds(1 << 30) for _ in range(3))
     if loud > quiet + JOIN_SECONDS:
         raise Problem(f'a node joins after {loud:.1f} s among strangers, '
                       f'after {quiet:.1f} s without')
-    return f'{loud:.1f} s instead of {quiet:.1f} s'
-
-
-def run(results, full):
-    del full
-    results.run('door: a join among strangers', during_a_join)
-    results.run('door: a boot among 10,000 strangers', during_a_boot)
+    note(f'{loud:.1f} s instead of {quiet:.1f} s')

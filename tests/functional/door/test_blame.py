@@ -6,9 +6,11 @@ import time
 
 from distkvm.common import Problem
 from distkvm.door.common import HEADLESS, PATIENCE, qtest_cluster, until
-from .door_forged import (DATA_M, DATA_S, DONE, FORGER, GETM, GETS, GRANT,
-                          SECOND, SHARE, ZERO, cluster_with_forger, lost_nodes)
+from distkvm.door.forger import (DATA_M, DATA_S, DONE, FORGER, GETM, GETS,
+                                 GRANT, SECOND, SHARE, ZERO,
+                                 cluster_with_forger, lost_nodes)
 from distkvm.wire import COH
+from naming import named
 
 # What a node may be ahead: dead-after-ms, by default 4 s, and 1 s.
 LEAP = 5 * SECOND
@@ -27,14 +29,16 @@ def check_named(cluster, why):
             raise Problem(f"node {node} does not say '{why}': {found}")
 
 
-def no_leases():
+@named('door: a member that asks and never answers')
+def test_no_leases():
     """It answers no ping of the control connection, but asks all the time."""
     with cluster_with_forger('no-leases') as (cluster, member):
         member.silent = True
         check_named(cluster, 'has not answered a ping')
 
 
-def keeps_a_page():
+@named('door: a member that keeps a page')
+def test_keeps_a_page():
     """It takes a page for itself, and then does not give it to its home."""
     page = 5
     with cluster_with_forger('keeps-a-page') as (cluster, member):
@@ -50,7 +54,8 @@ def keeps_a_page():
         check_named(cluster, f'page 0x{page:x} has been awaited')
 
 
-def keeps_done():
+@named('door: a member that is never done')
+def test_keeps_done():
     """It asks for a page, gets it, and never says that it is done with it: a
     page of node 1, for which node 0 then waits."""
     page = SHARE + 5
@@ -65,7 +70,8 @@ def keeps_done():
         check_named(cluster, f'page 0x{page:x} has been awaited')
 
 
-def pushes():
+@named('door: a member that pushes the clock')
+def test_pushes():
     """Its clock pushes node 1 as far as can be, in legal frames; node 1 must
     not be taken for a node whose clock is absurd by node 0."""
     with cluster_with_forger('pushes') as (cluster, member):
@@ -89,7 +95,8 @@ def pushes():
                 raise Problem(f'node {node} names {found}')
 
 
-def survivors():
+@named('door: survivors of a loss')
+def test_survivors():
     """After a loss the nodes that are left do not call each other lost."""
     with qtest_cluster('survivors', 3, smp='3',
                        options=',dead-after-ms=1500') as cluster:
@@ -110,12 +117,3 @@ def survivors():
             states = [n['state'] for n in cluster.info(node)['nodes']]
             if states.count('lost') != 1:
                 raise Problem(f'node {node}: {states}')
-
-
-def run(results, full):
-    del full
-    results.run('door: a member that asks and never answers', no_leases)
-    results.run('door: a member that keeps a page', keeps_a_page)
-    results.run('door: a member that is never done', keeps_done)
-    results.run('door: a member that pushes the clock', pushes)
-    results.run('door: survivors of a loss', survivors)

@@ -5,7 +5,6 @@ them, nothing changes, and the real node joins."""
 import base64
 import contextlib
 import json
-import os
 import random
 import re
 import socket
@@ -13,6 +12,8 @@ import time
 import struct
 import subprocess
 import sys
+
+import pytest
 
 from distkvm import wire
 from distkvm.common import Problem
@@ -22,7 +23,9 @@ from distkvm.door.common import (HEADLESS, PATIENCE, check_calm,
                                  qtest_cluster, real_hello, start_waiting,
                                  wait_said, waiting)
 from distkvm.network import listening_ports
-from .testing import Skip
+from naming import cases, named
+
+pytestmark = pytest.mark.overlaps
 
 NETS = ('psk', 'x509', 'unix')
 
@@ -60,10 +63,15 @@ def written(cluster, node, address):
             return False
 
 
-def put(net, options):
+@cases('name, net, options', {
+    **{f"door: UCX's PUT to every port, {net}": (f'put-{net}', net, '')
+       for net in NETS},
+    "door: UCX's PUT to every port, psk between hosts":
+        ('put-hosts', 'psk', ',transport=tls')})
+def test_put(name, net, options):
     """UCX's magic and its PUT, to every port that nodes listen on; and those
     are the ports of peers=, no others."""
-    with formed(f'put-{net}', net=net, options=options) as cluster:
+    with formed(name, net=net, options=options) as cluster:
         for node in (0, 1):
             pid = cluster.process[node].pid
             ports = listening_ports(pid)
@@ -107,7 +115,8 @@ AFTER_GREETING = [
 ]
 
 
-def garbage(net):
+@cases('net', {f'door: garbage, {net}': net for net in NETS})
+def test_garbage(net):
     """Bytes of all kinds at a node that waits, then at one that has joined."""
     greeting = wire.greeting(net, 1)
     said = GARBAGE + [greeting + data for data in AFTER_GREETING]
@@ -139,7 +148,8 @@ NO_HELLOS = [
 ]
 
 
-def no_hello():
+@named('door: no hellos')
+def test_no_hello():
     """Without keys: what is no right hello is refused, and named."""
     with waiting('no-hello', 'insecure') as cluster:
         greeting = wire.greeting('insecure', 1)
@@ -160,7 +170,9 @@ def no_hello():
             raise Problem(f'a line of the log has {longest} characters')
 
 
-def forged(net):
+@cases('net', {f'door: a forged hello, {net}': net
+               for net in ('psk', 'x509')})
+def test_forged(net):
     """A true hello, in the clear, by somebody who lacks the key: as it was
     said, and with another number."""
     with waiting(f'forged-{net}', net, nodes=3) as cluster:
@@ -178,7 +190,9 @@ def forged(net):
         join(cluster)
 
 
-def replayed(net):
+@cases('net', {f'door: a replayed hello, {net}': net
+               for net in ('psk', 'x509')})
+def test_replayed(net):
     """What a node sent that has the key, said again by one who has not."""
     def flight(stream):
         said = wire.take(stream, wire.GREETING.size)
@@ -212,11 +226,11 @@ except OSError:
 '''
 
 
-def other_user():
+@pytest.mark.root('another user')
+@named('door: another user of the host')
+def test_other_user():
     """Another user of this host, though somebody opened the directory to him:
     his number is not the node's, and so he is told nothing."""
-    if os.geteuid():
-        raise Skip('needs root, to be another user')
     with waiting('other-user', 'unix') as cluster:
         hello = wire.message(type='hello')
         cluster.net.directory.chmod(0o755)
@@ -232,7 +246,8 @@ def other_user():
         join(cluster)
 
 
-def open_directory():
+@named('door: a directory that others may enter')
+def test_open_directory():
     """A directory that others may enter is refused, in one line."""
     with qtest_cluster('directory') as cluster:
         cluster.net.directory.chmod(0o755)
@@ -272,7 +287,11 @@ def mutations(count, address):
             inside).decode()}).encode()
 
 
-def mutated_address(transport, net, full):
+@cases('transport, net', {
+    f'door: a malformed address, {transport}': (transport, net)
+    for transport, net in (('tls', 'insecure'), ('shm', 'psk'),
+                           ('ucx', 'psk'))})
+def test_mutated_address(transport, net, full, note):
     """A malformed address harms no waiting node: a stranger's is not looked at,
     and a peer's, who may be anybody without keys, is refused.
 
@@ -308,7 +327,7 @@ def mutated_address(transport, net, full):
             raise Problem('an address was looked at without a key, or was not '
                           'with none')
         join(cluster)
-        return f'{count} addresses'
+        note(f'{count} addresses')
 
 
 def address_after(cluster, hello):
@@ -322,22 +341,3 @@ def address_after(cluster, hello):
         while said['type'] != 'address':
             said = wire.read_message(stream)
         return said
-
-
-def run(results, full):
-    for net in NETS:
-        results.run(f"door: UCX's PUT to every port, {net}", put, net, '')
-    results.run("door: UCX's PUT to every port, psk between hosts", put,
-                'psk', ',transport=tls')
-    for net in NETS:
-        results.run(f'door: garbage, {net}', garbage, net)
-    results.run('door: no hellos', no_hello)
-    for net in ('psk', 'x509'):
-        results.run(f'door: a forged hello, {net}', forged, net)
-        results.run(f'door: a replayed hello, {net}', replayed, net)
-    results.run('door: another user of the host', other_user)
-    results.run('door: a directory that others may enter', open_directory)
-    for transport, net in (('tls', 'insecure'), ('shm', 'psk'),
-                           ('ucx', 'psk')):
-        results.run(f'door: a malformed address, {transport}',
-                    mutated_address, transport, net, full)

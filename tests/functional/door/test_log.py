@@ -6,11 +6,13 @@ import os
 import subprocess
 import time
 
+import pytest
+
 from distkvm import wire
 from distkvm.common import Problem
 from distkvm.door.common import (HEADLESS, PATIENCE, check_calm, knock,
                                  qtest_cluster)
-from .testing import Skip
+from naming import named
 
 PIPE_BYTES = 4096
 DEAD_AFTER_MS = 4000
@@ -39,7 +41,8 @@ def disturbed(cluster):
         raise Problem(f'one was silent for {silence} ms')
 
 
-def deaf_pipe():
+@named('door: nobody reads what nodes say')
+def test_deaf_pipe():
     """stderr of both nodes is a small pipe that nobody reads; full, it blocks
     whoever writes to it."""
     with qtest_cluster('deaf-pipe', net='insecure') as cluster:
@@ -59,10 +62,10 @@ def deaf_pipe():
                 os.close(end)
 
 
-def full_disk():
+@pytest.mark.root('a small file system')
+@named('door: a log on a full disk')
+def test_full_disk():
     """Both nodes write to a file system on which nothing is free."""
-    if os.geteuid():
-        raise Skip('needs root, to mount a small file system')
     fill = ('mount -t tmpfs -o size=64k none "$0" && '
             'dd if=/dev/zero of="$0/rest" bs=4k 2>/dev/null; '
             'exec "$@" >>"$0/log" 2>&1')
@@ -82,9 +85,3 @@ def full_disk():
             if f' {place} tmpfs ' not in mounts.read():
                 raise Problem('the nodes do not write to a small file system')
         disturbed(cluster)
-
-
-def run(results, full):
-    del full
-    results.run('door: nobody reads what nodes say', deaf_pipe)
-    results.run('door: a log on a full disk', full_disk)

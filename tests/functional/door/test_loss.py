@@ -7,6 +7,8 @@ import os
 import re
 import time
 
+import pytest
+
 from distkvm import guests
 from distkvm.common import Problem
 from distkvm.console import Console
@@ -14,7 +16,7 @@ from distkvm.door.common import (HEADLESS, NAMED, PATIENCE, log_of,
                                  qtest_cluster, start_waiting, until)
 from distkvm.door.proxy import DOWN, UP, Proxy
 from distkvm.ptrace import stopped, threads
-from .testing import Skip
+from naming import cases, named
 
 DEAD_AFTER_MS = 6000
 NAMED_SECONDS = DEAD_AFTER_MS / 1000 + 1
@@ -116,8 +118,26 @@ def check_named(cluster, started, *wanted):
     return f'named after {took:.1f} s'
 
 
-def cut(name, ways, lanes=1, which=None, passes=0, busy=False):
+@pytest.mark.overlaps
+@cases('name, ways, lanes, which, passes', {
+    'door: a lane is cut, to node 0': ('up', (UP,), 1, None, 0),
+    'door: a lane is cut, to node 1': ('down', (DOWN,), 1, None, 0),
+    'door: a lane is cut both ways': ('both', (UP, DOWN), 1, None, 0),
+    **{f'door: large frames get lost, {way}':
+           (f'large-{way}', (way,), 1, None, SMALL_BYTES)
+       for way in (UP, DOWN)},
+    'door: one lane of three is cut': ('one', (UP,), 3, 1, 0)})
+def test_cut(name, ways, lanes, which, passes, note):
     """Lanes, or one of them, are cut: all, or only what is larger."""
+    note(named_after_a_cut(name, ways, lanes, which, passes))
+
+
+@named('door: large frames get lost while a guest works')
+def test_cut_while_busy(note):
+    note(named_after_a_cut('large-busy', (DOWN,), 1, None, SMALL_BYTES, True))
+
+
+def named_after_a_cut(name, ways, lanes, which, passes, busy=False):
     with proxied(name, lanes, busy) as (cluster, proxy):
         # A ping of a page goes now and then, each way.
         for way in (UP, DOWN):
@@ -140,7 +160,13 @@ def memory_of(cluster, node, name):
     return copy.read_bytes()
 
 
-def hangs(name, transport, lanes, which):
+@pytest.mark.overlaps
+@cases('name, transport, lanes, which', {
+    **{f'door: an engine hangs, {transport}':
+           (f'hangs-{transport}', transport, 1, 0)
+       for transport in ('shm', 'tls')},
+    'door: an engine of two hangs': ('hangs-two', 'tls', 2, 1)})
+def test_hangs(name, transport, lanes, which, note):
     """One engine thread of node 1 does nothing any more."""
     with qtest_cluster(f'loss-{name}', options=options(transport,
                                                        lanes)) as cluster:
@@ -165,7 +191,7 @@ def hangs(name, transport, lanes, which):
             with hold:
                 time.sleep(1)
                 check_answers(cluster)
-                named = check_named(cluster, started)
+                named_after = check_named(cluster, started)
                 if 'node 1 (' not in loss_of(cluster, 0):
                     raise Problem(f'node 0 says {loss_of(cluster, 0)}')
                 # Threads are numbered as they were made: by lanes.
@@ -175,14 +201,16 @@ def hangs(name, transport, lanes, which):
                                   f'{loss_of(cluster, 1)}')
                 if memory_of(cluster, 1, 'after') != before:
                     raise Problem('node 1 shows other contents of its memory')
-                return named
+                note(named_after)
         except Problem as problem:
             if 'ptrace needs' in str(problem):
-                raise Skip(str(problem)) from None
+                pytest.skip(str(problem))
             raise
 
 
-def goes_on():
+@pytest.mark.overlaps
+@named('door: a cut that is short')
+def test_goes_on():
     """A cut that is shorter than dead-after-ms is survived."""
     with proxied('short') as (cluster, proxy):
         proxy.cut((0,), (UP, DOWN))
@@ -194,7 +222,9 @@ def goes_on():
                 raise Problem(f'node {node} gave up: {loss_of(cluster, node)}')
 
 
-def never_joins():
+@pytest.mark.overlaps
+@named('door: lanes that never worked')
+def test_never_joins():
     """Lanes on which nothing arrives from the start: nobody says that all
     have joined, and the one that is missing is named."""
     with qtest_cluster('loss-first', options=options('tls') +
@@ -213,23 +243,3 @@ def never_joins():
                     raise Problem(f'node {node} says {log}')
         finally:
             proxy.close()
-
-
-def run(results, full):
-    del full
-    results.run('door: a lane is cut, to node 0', cut, 'up', (UP,))
-    results.run('door: a lane is cut, to node 1', cut, 'down', (DOWN,))
-    results.run('door: a lane is cut both ways', cut, 'both', (UP, DOWN))
-    for way in (UP, DOWN):
-        results.run(f'door: large frames get lost, {way}', cut,
-                    f'large-{way}', (way,), 1, None, SMALL_BYTES)
-    results.run('door: large frames get lost while a guest works', cut,
-                'large-busy', (DOWN,), 1, None, SMALL_BYTES, True)
-    results.run('door: one lane of three is cut', cut, 'one', (UP,), 3, 1)
-    for transport in ('shm', 'tls'):
-        results.run(f'door: an engine hangs, {transport}', hangs,
-                    f'hangs-{transport}', transport, 1, 0)
-    results.run('door: an engine of two hangs', hangs, 'hangs-two', 'tls', 2,
-                1)
-    results.run('door: a cut that is short', goes_on)
-    results.run('door: lanes that never worked', never_joins)

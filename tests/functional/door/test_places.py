@@ -9,60 +9,28 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from distkvm.common import Problem, quiet
-from distkvm.door.common import (HEADLESS, PATIENCE, check_calm, formed,
-                                 log_of, qtest_cluster, until)
-from distkvm.hosts import Hosts
+from distkvm.door.common import (HEADLESS, PATIENCE, formed, log_of,
+                                 qtest_cluster)
+from distkvm.door.places import (PORT, Neighbours, check_runs,
+                                 check_transport, transports)
 from distkvm.memory import PAGE, MemoryCluster
-from .testing import Skip
+from naming import cases, named
 
-PORT = 7700
-
-
-def need_root(what):
-    if os.geteuid():
-        raise Skip(f'needs root, for {what}')
+pytestmark = pytest.mark.overlaps
 
 
-class Neighbours(Hosts):
-    """Two network namespaces that share all else, as pods with hostIPC do."""
 
-    def prefix(self, node):
-        return ['ip', 'netns', 'exec', self.names[node]]
-
-
-def transports(cluster):
-    return {n.get('transport') for node in range(cluster.shape.nodes)
-            for n in cluster.info(node)['nodes'] if n['state'] == 'joined'}
-
-
-def check_transport(cluster, wanted):
-    found = transports(cluster)
-    if found != {wanted}:
-        raise Problem(f'nodes are joined by {found}, not by {wanted}')
-
-
-def check_runs(cluster):
-    """Pages travel: what one node writes, another reads."""
-    cluster.wait_formed(PATIENCE)
-    check_calm(cluster, range(cluster.shape.nodes))
-    for node in range(cluster.shape.nodes):
-        until('the guest runs', lambda node=node: cluster.qmp(node).execute(
-            'query-status')['status'] == 'running')
-    copies = set()
-    for node in range(cluster.shape.nodes):
-        copy = cluster.run_dir / f'copy-{node}'
-        # Below the video memory, and what is node 0's only.
-        cluster.qmp(node).execute('pmemsave', val=0, size=640 << 10,
-                                  filename=str(copy))
-        copies.add(copy.read_bytes())
-    if len(copies) != 1:
-        raise Problem("nodes see different things in the guest's memory")
-
-
-def apart(name, net, wanted):
+@pytest.mark.root('network namespaces')
+@cases('name, net, wanted', {
+    f'door: network namespaces apart, {net}':
+        (f'place-apart-{net}', net, wanted)
+    for net, wanted in (('psk', 'tls'), ('insecure', 'stream'),
+                        ('unix', 'stream'))})
+def test_apart(name, net, wanted):
     """Network namespaces apart, and all else shared."""
-    need_root('network namespaces')
     with Neighbours() as places, qtest_cluster(
             name, net=net, prefix=places.prefix,
             addresses=None if net == 'unix' else [
@@ -73,7 +41,15 @@ def apart(name, net, wanted):
         check_transport(cluster, wanted)
 
 
-def together(name, net, wanted, options=''):
+@cases('name, net, wanted, options', {
+    'door: one place, shared memory': ('place-shm', 'unix', 'shm', ''),
+    'door: one place, shared memory, over TCP':
+        ('place-shm-psk', 'psk', 'shm', ''),
+    **{f'door: one place, transport=tls, {net}':
+           (f'place-tls-{net}', net, wanted, ',transport=tls')
+       for net, wanted in (('psk', 'tls'), ('x509', 'tls'),
+                           ('unix', 'stream'), ('insecure', 'stream'))}})
+def test_together(name, net, wanted, options):
     """One place: query-distkvm names what is in use there."""
     with formed(name, net=net, options=options) as cluster:
         check_runs(cluster)
@@ -83,7 +59,6 @@ def together(name, net, wanted, options=''):
 @contextlib.contextmanager
 def shared_memory(mebibytes):
     """A place whose /dev/shm has this size: what goes before commands."""
-    need_root('a /dev/shm of its own')
     with subprocess.Popen(
             ['unshare', '--mount', 'sh', '-c',
              f'mount -t tmpfs -o size={mebibytes}m shm /dev/shm && echo up && '
@@ -96,7 +71,15 @@ def shared_memory(mebibytes):
             holder.kill()
 
 
-def small(mebibytes, nodes):
+def of_sizes(counts):
+    return {f'door: /dev/shm of {mebibytes} MiB, {nodes} nodes':
+            (mebibytes, nodes) for mebibytes in (1, 8, 64)
+            for nodes in counts}
+
+
+@pytest.mark.root('a /dev/shm of its own')
+@cases('mebibytes, nodes', of_sizes((2, 8)), of_sizes(range(3, 8)))
+def test_small(mebibytes, nodes):
     """All touch all of the memory, whatever /dev/shm holds; or one line says
     what is missing.  Nobody dies of a signal, nobody is silent."""
     pages = 64
@@ -132,7 +115,8 @@ def segments(pids):
     return found
 
 
-def owners():
+@named("door: shared memory is its owner's")
+def test_owners(note):
     """Shared memory is its owner's alone."""
     with formed('owners') as cluster:
         check_runs(cluster)
@@ -143,10 +127,12 @@ def owners():
         for name, mode in found:
             if mode & 0o077:
                 raise Problem(f'{name} has the mode {mode & 0o777:o}')
-        return f'{len(found)} segments'
+        note(f'{len(found)} segments')
 
 
-def other_shm():
+@pytest.mark.root('a /dev/shm of its own')
+@named('door: each node has its own /dev/shm')
+def test_other_shm(note):
     """Each node has a /dev/shm of its own, as containers do."""
     with shared_memory(64) as first, shared_memory(64) as second:
         with qtest_cluster('shm-apart', prefix=lambda node: (
@@ -154,13 +140,14 @@ def other_shm():
             for node in (0, 1):
                 cluster.start(node, () if node else HEADLESS)
             check_runs(cluster)
-            return ' '.join(map(str, transports(cluster)))
+            note(' '.join(map(str, transports(cluster))))
 
 
-def other_users_namespace():
+@pytest.mark.root('a user namespace that may open /dev/userfaultfd')
+@named('door: a user namespace of its own')
+def test_other_users_namespace(note):
     """In a user namespace of its own a node is another user to the others:
     refused in one line, or joined; not silent."""
-    need_root('a user namespace that may open /dev/userfaultfd')
     with qtest_cluster('userns', options=',join-timeout=10',
                        prefix=lambda node: ['unshare', '--user', '--map-root']
                        if node else []) as cluster:
@@ -171,18 +158,22 @@ def other_users_namespace():
             with contextlib.suppress(OSError):
                 if cluster.info(0)['formed']:
                     check_runs(cluster)
-                    return 'joined'
+                    note('joined')
+                    return
             time.sleep(0.1)
         if len(cluster.alive()) == 2:
             raise Problem('they neither join nor give up')
         if not log_of(cluster, 1):
             raise Problem('node 1 does not say why')
-        return 'refused'
+        note('refused')
 
 
-def flap(name, seconds, survives):
+@pytest.mark.root('network namespaces')
+@cases('name, seconds, survives', {
+    'door: an interface is down for a second': ('flap', 1, True),
+    'door: an interface is down for long': ('flap-long', 12, False)})
+def test_flap(name, seconds, survives):
     """The interface is down for so long: gone on, or named."""
-    need_root('network namespaces')
     with Neighbours() as places, qtest_cluster(
             name, net='psk', prefix=places.prefix,
             options=',dead-after-ms=6000',
@@ -202,29 +193,3 @@ def flap(name, seconds, survives):
                               f'{log_of(cluster, node)[-400:]}')
             if lost and 'is lost' not in log_of(cluster, node):
                 raise Problem(f'node {node} names nobody')
-
-
-def run(results, full):
-    results.run('door: one place, shared memory', together, 'place-shm',
-                'unix', 'shm')
-    results.run('door: one place, shared memory, over TCP', together,
-                'place-shm-psk', 'psk', 'shm')
-    for net, wanted in (('psk', 'tls'), ('x509', 'tls'), ('unix', 'stream'),
-                        ('insecure', 'stream')):
-        results.run(f'door: one place, transport=tls, {net}', together,
-                    f'place-tls-{net}', net, wanted, ',transport=tls')
-    for net, wanted in (('psk', 'tls'), ('insecure', 'stream'),
-                        ('unix', 'stream')):
-        results.run(f'door: network namespaces apart, {net}', apart,
-                    f'place-apart-{net}', net, wanted)
-    for mebibytes in (1, 8, 64):
-        for nodes in range(2, 9) if full else (2, 8):
-            results.run(f'door: /dev/shm of {mebibytes} MiB, {nodes} nodes',
-                        small, mebibytes, nodes)
-    results.run('door: each node has its own /dev/shm', other_shm)
-    results.run('door: a user namespace of its own', other_users_namespace)
-    results.run("door: shared memory is its owner's", owners)
-    results.run('door: an interface is down for a second', flap, 'flap', 1,
-                True)
-    results.run('door: an interface is down for long', flap, 'flap-long', 12,
-                False)

@@ -3,9 +3,9 @@
 
 import time
 
-from distkvm import build
 from distkvm.cluster import Cluster, Shape
 from distkvm.common import BUILD, QEMU_BUILD, Problem
+from naming import named
 
 HEADLESS = ['-nodefaults', '-display', 'none']
 PRELOAD = 'tests/qtest/distkvm/distkvm-suspended.so'
@@ -21,11 +21,11 @@ def wait_said(cluster, node, wanted):
         time.sleep(0.05)
 
 
-def suspended(name):
+@named('door: a suspended host finds that it was expelled')
+def test_suspended():
     """Its own clocks tell it, since they count that time; it stops at once."""
-    build.build_qemu(PRELOAD)
     shape = Shape(nodes=2, memory='64M', vmi='qtest')
-    with Cluster(shape, BUILD / 'log' / name) as cluster:
+    with Cluster(shape, BUILD / 'log' / 'door-suspended') as cluster:
         mark = cluster.run_dir / 'suspended'
         shape.env = {'LD_PRELOAD': str(QEMU_BUILD / PRELOAD),
                      'DISTKVM_SUSPENDED': str(mark)}
@@ -37,9 +37,3 @@ def suspended(name):
         wait_said(cluster, 1, 'was stopped for too long and has been expelled')
         if cluster.qmp(1).execute('query-status')['status'] == 'running':
             raise Problem('node 1 runs on')
-
-
-def run(results, full):
-    del full
-    results.run('door: a suspended host finds that it was expelled', suspended,
-                'door-suspended')

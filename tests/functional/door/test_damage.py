@@ -8,7 +8,8 @@ import time
 from distkvm import wire
 from distkvm.common import Problem
 from distkvm.door.common import log_of
-from .door_forged import FORGER, cluster_with_forger, lost_nodes
+from distkvm.door.forger import FORGER, cluster_with_forger, lost_nodes
+from naming import named
 
 # Types, and members that a right one has.
 MESSAGES = {
@@ -58,8 +59,10 @@ def damaged(chance):
     return {**{n: value(chance) for n in names}, 'type': kind}
 
 
-def control(seconds):
+@named('door: damaged control messages')
+def test_control(full, note):
     """As many clusters as fit: the first message that is none ends one."""
+    seconds = 600 if full else 30
     chance = random.Random(1)
     end = time.monotonic() + seconds
     sent = clusters = expelled = 0
@@ -91,9 +94,4 @@ def control(seconds):
                                   f'{said[-3:]}')
     if not expelled:
         raise Problem(f'{sent} damaged messages, and nobody was expelled')
-    return f'{sent} messages in {clusters} clusters; expelled in {expelled}'
-
-
-def run(results, full):
-    results.run('door: damaged control messages', control,
-                600 if full else 30)
+    note(f'{sent} messages in {clusters} clusters; expelled in {expelled}')

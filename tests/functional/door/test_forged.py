@@ -2,79 +2,28 @@
 """Frames and messages that a member forges: it is expelled, by name and with
 what it did, and nobody else is blamed."""
 
-import contextlib
 import re
 import struct
 import time
 
+import pytest
+
 from distkvm import wire
 from distkvm.common import Problem
-from distkvm.door.common import (PATIENCE, listens, log_of, qtest_cluster,
-                                 real_hello, start_waiting, until, wait_said)
-from distkvm.door.member import Member
+from distkvm.door.common import until, wait_said
+from distkvm.door.forger import (ACK, DATA_M, DATA_S, DONE, FORGER, FWD_GETM,
+                                 FWD_GETS, GETM, GETS, GETV, GRANT, INV,
+                                 SECOND, SHARE, SOON, VALUE, check_expelled,
+                                 cluster_with_forger, lost_nodes)
 from distkvm.wire import COH, EOI, IO, IO_REPLY, IRQ, PAGE, PING, TOKEN
+from naming import cases, named
 
-NODES = 3
-# What takes no time; a machine under load takes some.
-SOON = 20
-FORGER = 2
+pytestmark = pytest.mark.overlaps
+
 SETTLED_SECONDS = 1.5
-# Messages of coherence, by what they say; docs/wire-format.rst.
-(GETS, GETM, PUT, GETV, DONE, FWD_GETS, FWD_GETM, INV, DATA_S, DATA_M, ZERO,
- GRANT, ACK, DROP, FWD_GETV, VALUE, REFUSE) = range(6, 23)
-SECOND = 1_000_000_000
 DATA = bytes(PAGE)
 # One word is written.
 OP = struct.pack('<BBHIQQ', 2, 8, 0, 0, 1, 0)
-# The first page of each node's share of 64 MiB.
-SHARE = (64 << 20) // PAGE // NODES
-
-
-@contextlib.contextmanager
-def cluster_with_forger(name):
-    """Two real nodes and this program, which has joined them."""
-    with qtest_cluster(f'forged-{name}', NODES, net='insecure',
-                       smp='3', options=',transport=tls') as cluster:
-        hello = real_hello(cluster, FORGER)
-        start_waiting(cluster)
-        cluster.start(1)
-        until('node 1 listens', lambda: listens(cluster, 1))
-        member = Member(cluster.net, FORGER, hello)
-        try:
-            member.join()
-            cluster.wait_formed(PATIENCE)
-            yield cluster, member
-        finally:
-            member.close()
-
-
-def lost_nodes(cluster, node):
-    """Whom a node calls lost, and why."""
-    return re.findall(r'node (\d+) \([^)]*\) is lost: (.*)',
-                      log_of(cluster, node))
-
-
-def check_expelled(cluster, node, why):
-    """The node that was wronged names the forger and the deed; all name the
-    forger, none names anybody else."""
-    for each in (0, 1):
-        found = until(f'node {each} names the forger', lambda each=each:
-                      lost_nodes(cluster, each), SOON)
-        if {int(lost) for lost, _ in found} != {FORGER}:
-            raise Problem(f'node {each} blames {found}')
-        if each == node and not re.search(why, found[0][1]):
-            raise Problem(f'node {each} does not say {why}: {found}')
-        if cluster.process[each].poll() is not None:
-            raise Problem(f'node {each} has ended')
-        cluster.info(each)
-
-
-def forge(name, why, say, to=0):
-    with cluster_with_forger(name) as (cluster, member):
-        until('the guest runs', lambda: cluster.qmp(0).execute(
-            'query-status')['status'] == 'running', SOON)
-        say(member, to)
-        check_expelled(cluster, to, why)
 
 
 def frame(why, kind, sub=0, /, **fields):
@@ -126,7 +75,7 @@ NOT_ITS_CPU = 'an interrupt for another node'
 TOO_LATE = 'a message after its time'
 TO_RAM = 'it sent a device access to RAM'
 # What the forger does to node 0, and what the message must say of it.
-CASES = {
+FORGED = {
     "another's number": frame('it sent a frame as node 1', PING, 1, sender=1),
     "the receiver's number": frame('it sent a frame as node 0', PING, 1,
                                    sender=0),
@@ -226,7 +175,28 @@ TO_NODE_1 = ('another\'s number', 'an answer nobody asked for',
              'the 8259, which it has not', 'a bunch of garbage')
 
 
-def joins():
+def to_node_0():
+    for name, (why, say) in FORGED.items():
+        yield f'door: a member forges {name}', (name, why, say, 0)
+
+
+def to_node_1():
+    for name in TO_NODE_1:
+        yield (f'door: a member forges {name}, to node 1',
+               (f'{name} to 1', *FORGED[name], 1))
+
+
+@cases('name, why, say, to', {**dict(to_node_0()), **dict(to_node_1())})
+def test_forge(name, why, say, to):
+    with cluster_with_forger(re.sub(r'\W+', '-', name)) as (cluster, member):
+        until('the guest runs', lambda: cluster.qmp(0).execute(
+            'query-status')['status'] == 'running', SOON)
+        say(member, to)
+        check_expelled(cluster, to, why)
+
+
+@named('door: a member that is no QEMU')
+def test_joins():
     """What all these cases build on: this program is a member, as long as it
     says nothing wrong."""
     with cluster_with_forger('not') as (cluster, member):
@@ -242,7 +212,8 @@ def joins():
             raise Problem('it was expelled for nothing')
 
 
-def lane_again():
+@named('door: a lane opened again')
+def test_lane_again():
     """A second connection for a lane is refused, whatever it shows; the first
     is not disturbed by it."""
     with cluster_with_forger('lane') as (cluster, member):
@@ -265,7 +236,8 @@ def info_transport(cluster, node):
     return cluster.info(node)['nodes'][FORGER].get('transport')
 
 
-def silent():
+@named('door: a member that answers no ping')
+def test_silent():
     """A member that answers no ping is lost, and it is said by which lane."""
     with cluster_with_forger('silent') as (cluster, member):
         member.deaf = True
@@ -273,18 +245,3 @@ def silent():
             wait_said(cluster, node, f'node {FORGER} (')
         check_expelled(cluster, 0,
                        r'lane 0 \(stream\) has not answered for \d+ ms')
-
-
-def run(results, full):
-    del full
-    results.run('door: a member that is no QEMU', joins)
-    results.run('door: a member that answers no ping', silent)
-    results.run('door: a lane opened again', lane_again)
-    for name, (why, say) in CASES.items():
-        results.run(f'door: a member forges {name}', forge,
-                    re.sub(r'\W+', '-', name), why, say)
-    for name in TO_NODE_1:
-        why, say = CASES[name]
-        results.run(f'door: a member forges {name}, to node 1', forge,
-                    re.sub(r'\W+', '-', f'{name} to 1'),
-                    why, say, 1)

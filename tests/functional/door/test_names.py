@@ -6,14 +6,17 @@ import os
 import shutil
 import subprocess
 
+import pytest
+
 from distkvm import build, wire
 from distkvm.common import Problem, quiet
 from distkvm.door.common import (HEADLESS, PATIENCE, log_of, qtest_cluster,
                                  real_hello, start_waiting, wait_said)
-from .door_places import (PORT, Neighbours, check_runs, check_transport,
-                          need_root)
+from distkvm.door.places import PORT, Neighbours, check_runs, check_transport
+from naming import cases, named
 from distkvm.network import Network, connections, free_ports, listening_ports
-from .testing import Skip
+
+pytestmark = pytest.mark.overlaps
 
 
 def start_all(cluster):
@@ -33,7 +36,8 @@ def ends_with(cluster, node, *wanted):
     wait_said(cluster, node, *wanted)
 
 
-def typed_twice():
+@named('door: one port typed twice')
+def test_typed_twice():
     """One address for two nodes is refused at start."""
     address = f'127.0.0.1:{free_ports(1)[0]}'
     with qtest_cluster('names-twice', net='insecure',
@@ -45,7 +49,8 @@ def typed_twice():
             raise Problem(f'not one line: {log_of(cluster, 0)}')
 
 
-def other_order():
+@named('door: peers in another order')
+def test_other_order():
     """The last of three has the first two the other way round: it says what
     differs, and ends; the right one is let in."""
     with qtest_cluster('names-order', nodes=3, net='insecure') as cluster:
@@ -67,7 +72,8 @@ def other_order():
         check_runs(cluster)
 
 
-def other_cluster():
+@named('door: a port of another cluster')
+def test_other_cluster():
     """Two clusters, one port typed wrong: named, and both are refused that
     are not meant for each other."""
     with qtest_cluster('names-mine', net='insecure',
@@ -82,7 +88,10 @@ def other_cluster():
         check_runs(mine)
 
 
-def each_fact(transport):
+@cases('transport', {
+    f'door: each fact of a hello, {transport}': transport
+    for transport in ('tls', 'ucx')})
+def test_each_fact(transport, note):
     """A hello that differs in one fact is refused, and the fact is named: also
     the version of UCX, where it carries the pages."""
     with qtest_cluster(f'names-facts-{transport}', net='insecure',
@@ -106,13 +115,12 @@ def each_fact(transport):
                 raise Problem(f"another '{name}': {answers}")
         cluster.start(1)
         check_runs(cluster)
-        return f'{len(facts)} facts'
+        note(f'{len(facts)} facts')
 
 
 @contextlib.contextmanager
 def namespace(*commands):
     """A network namespace in which these were run; what goes before others."""
-    need_root('a network namespace')
     name = f'dkn{os.getpid() % 10000}'
     quiet(['ip', 'netns', 'add', name])
     try:
@@ -126,7 +134,9 @@ def namespace(*commands):
 NO_IPV4 = ('ip address del 127.0.0.1/8 dev lo',)
 
 
-def ipv6_only():
+@pytest.mark.root('a network namespace')
+@named('door: no IPv4 at all')
+def test_ipv6_only():
     with namespace(*NO_IPV4) as prefix, qtest_cluster(
             'names-ipv6', net='psk', options=',transport=tls',
             addresses=[f'[::1]:{PORT + n}' for n in (0, 1)],
@@ -136,7 +146,9 @@ def ipv6_only():
         check_transport(cluster, 'tls')
 
 
-def link_local():
+@pytest.mark.root('a network namespace')
+@named('door: link-local addresses')
+def test_link_local():
     """An address that needs the name of its interface."""
     with namespace('ip link add va type veth peer name vb',
                    'ip link set va up', 'ip link set vb up',
@@ -149,7 +161,15 @@ def link_local():
         check_runs(cluster)
 
 
-def named(name, hosts, commands=()):
+@pytest.mark.root('a network namespace')
+@cases('name, hosts, commands', {
+    'door: names that are IPv6 first':
+        ('six-first', ('::1', '127.0.0.1'), ()),
+    'door: names whose IPv6 goes nowhere':
+        ('six-nowhere', ('fd00::dead', '127.0.0.1'), ()),
+    'door: names whose IPv4 goes nowhere':
+        ('four-nowhere', ('10.99.99.99', '::1'), NO_IPV4)})
+def test_several_addresses(name, hosts, commands):
     """Names that resolve to several addresses, of which not all work."""
     with namespace(*commands) as inside, qtest_cluster(
             f'names-{name}', net='psk', options=',transport=tls',
@@ -164,10 +184,11 @@ def named(name, hosts, commands=()):
         check_runs(cluster)
 
 
-def misleading_interfaces():
+@pytest.mark.root('network namespaces')
+@named('door: interfaces that lead nowhere')
+def test_misleading_interfaces():
     """Both hosts have docker0 with one address, and a flannel.1 that leads
     nowhere: only what peers= names is used."""
-    need_root('network namespaces')
     with Neighbours() as places:
         for place in places.names:
             for name, address in (('docker0', '172.17.0.1/16'),
@@ -187,7 +208,9 @@ def misleading_interfaces():
             check_transport(cluster, 'tls')
 
 
-def one_port(net):
+@cases('net', {f'door: one port for each node, {net}': net
+               for net in ('psk', 'x509', 'insecure')})
+def test_one_port(net):
     """A firewall need let through the ports of peers= and no others."""
     with qtest_cluster(f'names-ports-{net}', nodes=3, net=net,
                        options=',transport=tls,lanes=2') as cluster:
@@ -206,14 +229,15 @@ def one_port(net):
                 raise Problem(f'node {node} has connections {ends}')
 
 
-def firewalled():
+@pytest.mark.root('network namespaces')
+@named('door: a firewall')
+def test_firewalled():
     """The same with a firewall that says so."""
-    need_root('network namespaces')
     if not shutil.which('nft'):
         build.apt_install(['nftables'])
     if subprocess.run(['nft', 'list', 'tables'], capture_output=True,
                       check=False).returncode:
-        raise Skip('needs a kernel with nf_tables')
+        pytest.skip('needs a kernel with nf_tables')
     with Neighbours() as places:
         for place in places.names:
             rules = ('add table inet door', 'add chain inet door in '
@@ -229,25 +253,3 @@ def firewalled():
                 as cluster:
             start_all(cluster)
             check_runs(cluster)
-
-
-def run(results, full):
-    del full
-    results.run('door: one port typed twice', typed_twice)
-    results.run('door: peers in another order', other_order)
-    results.run('door: a port of another cluster', other_cluster)
-    for transport in ('tls', 'ucx'):
-        results.run(f'door: each fact of a hello, {transport}', each_fact,
-                    transport)
-    results.run('door: no IPv4 at all', ipv6_only)
-    results.run('door: link-local addresses', link_local)
-    results.run('door: names that are IPv6 first', named, 'six-first',
-                ('::1', '127.0.0.1'))
-    results.run('door: names whose IPv6 goes nowhere', named, 'six-nowhere',
-                ('fd00::dead', '127.0.0.1'))
-    results.run('door: names whose IPv4 goes nowhere', named, 'four-nowhere',
-                ('10.99.99.99', '::1'), NO_IPV4)
-    results.run('door: interfaces that lead nowhere', misleading_interfaces)
-    for net in ('psk', 'x509', 'insecure'):
-        results.run(f'door: one port for each node, {net}', one_port, net)
-    results.run('door: a firewall', firewalled)
