@@ -7,13 +7,29 @@ import re
 import subprocess
 import time
 from pathlib import Path
-from unittest.mock import patch
 
-from distkvm import build
+import pytest
+
 from distkvm.common import BUILD, QEMU_BUILD, Problem
-from distkvm.memory import PAGE, MemoryCluster, MIB
+from distkvm.memory import MIB, PAGE, MemoryCluster
+from naming import named
 
 OPTIONS = ('hold-us=100',)
+
+
+@pytest.fixture(autouse=True)
+def lanes(request, monkeypatch):
+    """Further options of all clusters of a test."""
+    if hasattr(request, 'param'):
+        monkeypatch.setattr(MemoryCluster, 'every', request.param)
+
+
+def on_lanes(name):
+    """A test that runs again with several engine threads, which divide the
+    pages."""
+    return pytest.mark.parametrize(
+        'lanes', [(), ('lanes=3',)], indirect=True,
+        ids=[f'memory: {name}', f'memory: several lanes: {name}'])
 
 
 def expect(what, got, wanted):
@@ -30,7 +46,8 @@ def refused(node, *words):
     return line
 
 
-def words_and_pages():
+@on_lanes('words and pages')
+def test_words_and_pages():
     """Every size, from the node that is home and from another."""
     with MemoryCluster('memory-words') as c:
         a, b = c.node
@@ -52,7 +69,8 @@ def words_and_pages():
             raise Problem('nodes did not end well')
 
 
-def page_stays():
+@on_lanes('operations leave pages where they are')
+def test_page_stays():
     """An operation moves no page; where nobody owns it, it moves one."""
     with MemoryCluster('memory-stays', nodes=3) as c:
         a, b, other = c.node
@@ -72,7 +90,8 @@ def page_stays():
         expect('load', a.ask('load', addr, 8), 7)
 
 
-def operations():
+@named('memory: every operation')
+def test_operations():
     """Each operation, each size, done elsewhere."""
     with MemoryCluster('memory-operations') as c:
         a, b = c.node
@@ -101,7 +120,8 @@ def together(cluster, *words):
     return [node.number(words) for node in cluster.node]
 
 
-def nothing_is_lost():
+@on_lanes('nothing is lost')
+def test_nothing_is_lost():
     """Three nodes count in the same words, by operations and under a lock."""
     count = 2000
     with MemoryCluster('memory-counts', nodes=3, options=OPTIONS) as c:
@@ -121,7 +141,8 @@ def nothing_is_lost():
                3 * (count // 4))
 
 
-def neighbours():
+@on_lanes('neighbours in one page')
+def test_neighbours():
     """Words of one page, counted by touching and by MEM_ACCESS at once."""
     with MemoryCluster('memory-neighbours', nodes=3, options=OPTIONS) as c:
         page = c.home(0, 8)
@@ -136,7 +157,8 @@ def neighbours():
                        counts[n])
 
 
-def turns():
+@named('memory: turns')
+def test_turns():
     """Three nodes hand a word around, by touching and by MEM_ACCESS."""
     times = 200
     with MemoryCluster('memory-turns', nodes=3, options=OPTIONS) as c:
@@ -149,7 +171,8 @@ def turns():
             expect(how, c.node[0].ask('load', addr, 8), 3 * times)
 
 
-def ranges():
+@on_lanes('ranges')
+def test_ranges():
     """A range of two homes' pages, asked for at once."""
     with MemoryCluster('memory-ranges', options=('readahead=0',)) as c:
         a, b = c.node
@@ -169,7 +192,8 @@ def ranges():
             raise Problem('a range beyond the end was taken')
 
 
-def runs():
+@on_lanes('runs, read while they are written')
+def test_runs():
     """Two nodes read runs of pages while their owner writes on, and another
     counts in one of them by operations."""
     pages, count = 48, 3000
@@ -194,27 +218,8 @@ def runs():
                     'load', first + (page + 1) * PAGE - 8, 8), written)
 
 
-def lanes():
-    """The same with several engine threads, which divide the pages."""
-    for test in (words_and_pages, page_stays, nothing_is_lost, neighbours,
-                 ranges, runs, loss):
-        with patch.object(MemoryCluster, 'every', ('lanes=3',)):
-            test()
-    with patch.object(MemoryCluster, 'every', ()):
-        try:
-            with MemoryCluster('memory-lanes', each=(
-                    ('lanes=2', 'join-timeout=3'), ('join-timeout=3',))):
-                raise Problem('nodes with different lanes joined')
-        except Problem as problem:
-            if 'did not join' not in str(problem) and \
-                    'has ended' not in str(problem):
-                raise
-    log = (BUILD / 'log' / 'memory-lanes' / 'node-1.log').read_text()
-    if 'lanes' not in log:
-        raise Problem(f'it does not name the difference: {log}')
-
-
-def wish_upon_arrival():
+@named('memory: wishes upon arrival')
+def test_wish_upon_arrival():
     """A page that was asked for along is wished for before it comes."""
     slow = ('hold-us=30000', 'readahead=0', 'follow=0')
     along = ('readahead=8', 'follow=0')
@@ -235,7 +240,8 @@ def wish_upon_arrival():
         expect('get', b.ask('get', c.home(1), 8), 0)
 
 
-def versions():
+@named('memory: versions name contents')
+def test_versions():
     """A page is wished for writing while it comes to be read: what others
     get later is what was written, not what went by the same version."""
     each = (('follow=0',), ('hold-us=30000', 'readahead=0', 'follow=0'),
@@ -264,7 +270,8 @@ def versions():
                 expect('load', node.ask('load', page, 8), 1)
 
 
-def ends():
+@named('memory: ends')
+def test_ends():
     """Many nodes leave at once, in good order: nobody calls it a loss."""
     for _ in range(3):
         with MemoryCluster('memory-ends', nodes=6, share=MIB) as c:
@@ -277,7 +284,8 @@ def ends():
                     raise Problem(f'node {n} calls an end a loss')
 
 
-def validity():
+@named('memory: pages become valid and invalid')
+def test_validity():
     """INV_PAGE and VLD_PAGE do what they say; a home keeps its last copy."""
     with MemoryCluster('memory-validity') as c:
         a, b = c.node
@@ -300,7 +308,8 @@ def validity():
             raise Problem('a home gave up the only copy')
 
 
-def nonsense():
+@named('memory: wrong calls')
+def test_nonsense():
     """Wrong calls are refused, by name, and harm nothing."""
     with MemoryCluster('memory-nonsense') as c:
         a, b = c.node
@@ -316,7 +325,8 @@ def nonsense():
         expect('load', b.ask('load', 0, 8), 1)
 
 
-def loss():
+@on_lanes('a node dies')
+def test_loss(note):
     """A node dies: calls of the others fail within seconds, none hangs."""
     with MemoryCluster('memory-loss', nodes=3) as c:
         a, b, dead = c.node
@@ -342,10 +352,11 @@ def loss():
             time.sleep(0.01)
         # What is here is still here.
         expect('load', a.ask('load', 0, 8), 4)
-        return f'{took:.1f} s'
+        note(f'{took:.1f} s')
 
 
-def cap_of_sizes():
+@named('memory: sizes that cannot be')
+def test_cap_of_sizes():
     """Sizes that cannot be are refused before anybody joins."""
     with MemoryCluster('memory-sizes', share=MIB) as c:
         expect('zero', c.node[1].ask('sum', c.home(0)), 0)
@@ -357,7 +368,8 @@ def cap_of_sizes():
             raise
 
 
-def rounded_shares():
+@named('memory: shares are rounded')
+def test_rounded_shares():
     """Shares of memory end where a stretch of 2 MiB does; the last is short.
     A home keeps its only copy, so who may not give a page up is its home."""
     with MemoryCluster('memory-rounded', nodes=3, share=3 * MIB,
@@ -373,10 +385,10 @@ def rounded_shares():
                     node.ask('inv', addr, 'r')
 
 
-def spurious():
+@named('memory: waits that end for no reason')
+def test_spurious():
     """Futexes that wake for no reason end no wait too early."""
     target = 'tests/qtest/distkvm/distkvm-spurious.so'
-    build.build_qemu(target)
     for options in (OPTIONS, ('lanes=2',)):
         with MemoryCluster('memory-spurious', nodes=3, options=options,
                            env={'LD_PRELOAD': QEMU_BUILD / target}) as c:
@@ -389,7 +401,6 @@ def calls_of(nodes, env=None, **options):
     """Do what `nodes` does with a cluster; each node's system calls."""
     target = 'tests/qtest/distkvm/distkvm-count.so'
     name = 'memory-calls'
-    build.build_qemu(target)
     env = dict(env or {}, LD_PRELOAD=str(QEMU_BUILD / target))
     with MemoryCluster(name, env=env, **options) as c:
         nodes(c)
@@ -403,7 +414,8 @@ def calls_of(nodes, env=None, **options):
     return counts
 
 
-def few_frees():
+@named('memory: pages are freed together')
+def test_few_frees():
     """Pages that others write leave memory together; some cannot be moved."""
     pages, rounds = 200, 3
     kernel = tuple(int(n) for n in re.findall(r'\d+', os.uname().release)[:2])
@@ -429,7 +441,8 @@ def few_frees():
             raise Problem(f'pages that cannot be moved stayed: {calls}')
 
 
-def few_wakes():
+@named('memory: pages that come along wake nobody')
+def test_few_wakes():
     """Pages that come along wake nobody."""
     pages = 1024
     calls = calls_of(lambda c: c.node[0].probe('touch', 'w', c.home(0), pages,
@@ -438,7 +451,8 @@ def few_wakes():
         raise Problem(f'{pages} pages were touched in order: {calls[0]}')
 
 
-def kept_near():
+@named('memory: who waits is woken near its engine')
+def test_kept_near():
     """Who waits is woken where its engine is, and may run anywhere after."""
     pages = 400
     mine = os.sched_getaffinity(0)
@@ -461,7 +475,8 @@ def kept_near():
             raise Problem(f'{options}: {calls[0]}')
 
 
-def few_messages():
+@named('memory: what is said together goes together')
+def test_few_messages():
     """A home that has a copy itself tells who wants to write all at once."""
     pages = 400
 
@@ -479,38 +494,27 @@ def few_messages():
         raise Problem(f'{pages} pages were read, then written: {calls[1]}')
 
 
-def fuzz_hello(seconds):
-    target = 'tests/qtest/distkvm/fuzz-hello'
-    build.build_qemu(target)
-    result = subprocess.run([str(QEMU_BUILD / target), seconds],
-                            capture_output=True, text=True, check=False)
+@named('memory: several lanes, of which nodes have different numbers')
+def test_different_lanes():
+    try:
+        with MemoryCluster('memory-lanes', each=(
+                ('lanes=2', 'join-timeout=3'), ('join-timeout=3',))):
+            raise Problem('nodes with different lanes joined')
+    except Problem as problem:
+        if 'did not join' not in str(problem) and \
+                'has ended' not in str(problem):
+            raise
+    log = (BUILD / 'log' / 'memory-lanes' / 'node-1.log').read_text()
+    if 'lanes' not in log:
+        raise Problem(f'it does not name the difference: {log}')
+
+
+@named('memory: fuzzing of hellos')
+def test_fuzz_hello(full, note):
+    result = subprocess.run(
+        [str(QEMU_BUILD / 'tests/qtest/distkvm/fuzz-hello'),
+         '300' if full else '10'], capture_output=True, text=True,
+        check=False)
     if result.returncode:
         raise Problem(result.stdout + result.stderr[-800:])
-    return result.stdout.splitlines()[-1]
-
-
-def run(results, full):
-    results.run('memory: fuzzing of hellos', fuzz_hello, '300' if full
-                else '10')
-    results.run('memory: words and pages', words_and_pages)
-    results.run('memory: operations leave pages where they are', page_stays)
-    results.run('memory: every operation', operations)
-    results.run('memory: nothing is lost', nothing_is_lost)
-    results.run('memory: neighbours in one page', neighbours)
-    results.run('memory: turns', turns)
-    results.run('memory: ranges', ranges)
-    results.run('memory: runs, read while they are written', runs)
-    results.run('memory: several lanes', lanes)
-    results.run('memory: waits that end for no reason', spurious)
-    results.run('memory: pages are freed together', few_frees)
-    results.run('memory: pages that come along wake nobody', few_wakes)
-    results.run('memory: who waits is woken near its engine', kept_near)
-    results.run('memory: what is said together goes together', few_messages)
-    results.run('memory: wishes upon arrival', wish_upon_arrival)
-    results.run('memory: versions name contents', versions)
-    results.run('memory: ends', ends)
-    results.run('memory: pages become valid and invalid', validity)
-    results.run('memory: wrong calls', nonsense)
-    results.run('memory: a node dies', loss)
-    results.run('memory: sizes that cannot be', cap_of_sizes)
-    results.run('memory: shares are rounded', rounded_shares)
+    note(result.stdout.splitlines()[-1])
