@@ -79,7 +79,8 @@ def pytest_runtest_setup(item):
     root = item.get_closest_marker('root')
     if root and os.geteuid():
         pytest.skip(f'needs root, for {root.args[0]}')
-    if item.get_closest_marker('kvm') and \
+    vmi = item.callspec.params.get('vmi', '')
+    if (item.get_closest_marker('kvm') or 'kvm' in vmi) and \
             not os.access('/dev/kvm', os.R_OK | os.W_OK):
         pytest.skip('needs a /dev/kvm that this user may open')
 

@@ -30,6 +30,9 @@ SANDBOX = ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,'
 # other threads run.
 TIED = ['setpriv', '--pdeathsig', 'KILL', '--']
 
+# The CPU that TCG and any KVM have in common, also one that interprets the
+# guest.
+COMMON_CPU = 'qemu64,pni=off,vendor=GenuineIntel'
 
 # What a node says when it gives up; hints follow on lines of their own.
 ERROR = re.compile(r'(\S+ )?qemu-system-\w+: (?!warning: |info: )')

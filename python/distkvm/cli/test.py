@@ -2,7 +2,6 @@
 """distkvm test: programs in C by meson, all else by pytest; one sum."""
 
 import contextlib
-import importlib
 import json
 import os
 import signal
@@ -35,9 +34,9 @@ IN_PYTHON = {
     'guest': 'tests/functional/guest',
     'kvm': 'tests/functional/kvm',
 }
-# Suites with tests that mostly wait, and how many of those run at a time.
-OVERLAP = {'door', 'guest'}
-OVERLAPPING = 3
+# Suites with tests that run beside each other, and how many at a time: those
+# of kvm take one CPU each, the others mostly wait.
+OVERLAP = {'door': 3, 'guest': 3, 'kvm': os.cpu_count()}
 
 # What suites need besides QEMU, in its build directory.
 OURS = 'tests/qtest/distkvm/'
@@ -195,25 +194,11 @@ class Run:
                 process.wait(20)
             process.kill()
 
-    def legacy(self, suite):
-        """Those that are no pytest yet."""
-        sys.path.insert(0, str(TOP / 'scripts'))
-        testing = importlib.import_module('distkvmtool.testing')
-        module = importlib.import_module(f'distkvmtool.suite_{suite}')
-        results = testing.Results(self.only, self.record)
-        if hasattr(module, 'begin'):
-            module.begin(results)
-        module.run(results, bool(self.record))
-        self.counts.update(results.counts)
-
     def tests(self, suite):
         path = IN_PYTHON[suite]
-        if not (TOP / path).exists():
-            self.legacy(suite)
-            return
         if suite in OVERLAP:
             self.end(self.start(f'{suite}-overlapping', path, '-m', 'overlaps',
-                                '-n', str(OVERLAPPING)))
+                                '-n', str(OVERLAP[suite])))
         self.end(self.start(suite, path, '-m', 'not overlaps and not beside'))
 
     # ---------------------------------------------------------------- all
@@ -221,7 +206,7 @@ class Run:
     def all(self):
         beside = [self.start(f'{suite}-beside', IN_PYTHON[suite], '-m',
                              'beside') for suite in self.suites
-                  if suite == 'kvm' and (TOP / IN_PYTHON[suite]).exists()]
+                  if suite == 'kvm']
         try:
             for suite in self.suites:
                 say(f'suite {suite}')

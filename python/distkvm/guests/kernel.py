@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Stock guests: Debian's kernels and their modules."""
 
+import fcntl
 import functools
 import lzma
 import re
@@ -24,8 +25,33 @@ COMPLAINTS = re.compile(
     r'\bBUG:|WARNING:|Call Trace|Kernel panic|rcu.*stall|soft lockup|'
     r'clocksource.*(unstable|skew(?! test skipped))|hung task|\bOops', re.I)
 
-# Tests that run beside each other want the same files.
-MAKING = threading.RLock()
+
+class Making:
+    """One thread of one process at a time makes files, since tests that run
+    beside each other want the same; it may go in again."""
+
+    def __init__(self):
+        self.lock = threading.RLock()
+        self.depth = 0
+        self.file = None
+
+    def __enter__(self):
+        self.lock.acquire()
+        if not self.depth:
+            GUEST.mkdir(parents=True, exist_ok=True)
+            # pylint: disable=consider-using-with
+            self.file = open(GUEST / 'lock', 'w', encoding='ascii')
+            fcntl.flock(self.file, fcntl.LOCK_EX)
+        self.depth += 1
+
+    def __exit__(self, *_):
+        self.depth -= 1
+        if not self.depth:
+            self.file.close()
+        self.lock.release()
+
+
+MAKING = Making()
 
 
 def one_at_a_time(function):

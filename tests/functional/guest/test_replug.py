@@ -6,10 +6,13 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from distkvm import guests
 from distkvm.cluster import Cluster, Shape
 from distkvm.common import BUILD, QEMU, Problem
 from distkvm.console import Console
+from naming import named
 
 SECONDS = 15
 SECONDS_FULL = 600
@@ -46,8 +49,11 @@ def follow(console, seconds):
     return f'{done.group(1)} rounds beside {done.group(2)} reads of 4 MiB'
 
 
-def plain(seconds):
+@pytest.mark.timeout(3600)
+@named('guest: PCI functions come and go, plain QEMU')
+def test_plain(full, note):
     """QEMU as it is, but for the patch of its TLB."""
+    seconds = SECONDS_FULL if full else SECONDS
     log = BUILD / 'log' / 'replug-plain.log'
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, open(log, 'wb') as out:
@@ -55,22 +61,17 @@ def plain(seconds):
                               stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=out) as process:
             try:
-                found = follow(Console(process), seconds)
+                note(follow(Console(process), seconds))
             except Problem as problem:
                 process.kill()
                 raise Problem(f'{problem}: {log.read_text()[-300:]}') from None
             process.kill()
-    return found
 
 
-def cluster(name, seconds):
-    with tempfile.TemporaryDirectory() as scratch, \
-            Cluster(Shape(memory='256M'), BUILD / 'log' / name) as nodes:
-        return follow(nodes.boot(*guest_args(scratch, seconds)), seconds)
-
-
-def run(results, full):
+@pytest.mark.timeout(3600)
+@named('guest: PCI functions come and go, two nodes')
+def test_cluster(full, note):
     seconds = SECONDS_FULL if full else SECONDS
-    results.run('guest: PCI functions come and go, plain QEMU', plain, seconds)
-    results.run('guest: PCI functions come and go, two nodes', cluster,
-                'replug', seconds)
+    with tempfile.TemporaryDirectory() as scratch, \
+            Cluster(Shape(memory='256M'), BUILD / 'log' / 'replug') as nodes:
+        note(follow(nodes.boot(*guest_args(scratch, seconds)), seconds))

@@ -3,16 +3,16 @@
 
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
 
 from distkvm import guests
-from distkvm.cluster import Cluster, Shape
-from distkvm.common import BUILD, QEMU_BUILD, Problem
+from distkvm.cluster import Shape
+from distkvm.common import QEMU_BUILD, Problem
 from distkvm.console import Console
-from .guest_loss import quit_survivor, wait_named
+from distkvm.loss import quit_survivor, wait_named
+from naming import cases
 
 TIMEOUT = 240
 MIB = 1 << 20
@@ -57,12 +57,17 @@ def devices(raw, nbd, port, share):
             '-device', 'virtio-net-pci,netdev=n']
 
 
-def fence(name, delay):
+def fences(numbers):
+    return {f'guest: nothing false leaves after a loss, {n + 1}':
+            0.1 + 0.35 * n for n in numbers}
+
+
+@cases('delay', fences(range(2)), fences(range(2, 6)))
+def test_fence(delay, clusters, tmp_path, note):
     """kill -9 of the node whose memory is being sent."""
-    cluster = Cluster(Shape(nodes=2, memory='256M'), BUILD / 'log' / name)
-    share = tempfile.TemporaryDirectory()
+    cluster = clusters(Shape(nodes=2, memory='256M'), 'fence')
     images = [image(cluster.run_dir / n) for n in ('raw', 'nbd')]
-    images.append(image(Path(share.name) / 'file'))
+    images.append(image(tmp_path / 'file'))
     nbd = subprocess.Popen(
         [str(QEMU_BUILD / 'qemu-nbd'), '-f', 'raw', '-k',
          str(cluster.run_dir / 'nbd.sock'), '-t', str(images[1])])
@@ -74,7 +79,7 @@ def fence(name, delay):
             0, ['-nodefaults', '-display', 'none', '-serial', 'stdio',
                 *guests.kernel_args('quiet', 'leak', MODULES),
                 *devices(images[0], cluster.run_dir / 'nbd.sock',
-                         sink.port, share.name)], stdout=subprocess.PIPE)
+                         sink.port, tmp_path)], stdout=subprocess.PIPE)
         Console(process).until('guest-leak: working', TIMEOUT)
         for node in (0, 1):
             cluster.qmp(node)
@@ -94,15 +99,9 @@ def fence(name, delay):
         if any(leaks) or sink.leaks:
             raise Problem(f'zeroes left the guest: disks, share {leaks}, '
                           f'network {sink.leaks}')
-        return f'{sink.packets} packets'
+        note(f'{sink.packets} packets')
     finally:
+        # Before its disk goes.
         cluster.end()
         nbd.terminate()
         nbd.wait()
-        share.cleanup()
-
-
-def run(results, full):
-    for n in range(6 if full else 2):
-        results.run(f'guest: nothing false leaves after a loss, {n + 1}',
-                    fence, 'fence', 0.1 + 0.35 * n)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """KVM nodes on machines that play hosts, with stock kernels and kvm-amd."""
 
-from . import kvm_stock
 from distkvm.common import Problem
 from distkvm.keys import new_psk
 from distkvm.guests.nested import JOB, Run, distkvm, ended, host_job
 from distkvm.network import free_ports
 from distkvm.guests.outer import Outer, cable
+from naming import cases, named
 
 X2APIC = ' -cpu qemu64,x2apic=on'
 TINY_SAYS = 'tiny: passed'
@@ -14,7 +14,12 @@ TINY_SAYS = 'tiny: passed'
 TINY_SECONDS = 600
 
 
-def tiny(name, pairs, options=('',)):
+@cases('name, pairs, options', {
+    'kvm: tiny kernel under nested kvm-amd':
+        ('kvm-tiny', ('kvm kvm',), ('', X2APIC))}, {
+    'kvm: tiny kernel under nested kvm-amd and TCG':
+        ('kvm-tiny-mixed', ('kvm tcg', 'tcg kvm'), ('',))})
+def test_tiny(name, pairs, options, note):
     """The tiny kernel under real nested paging, KVM alone and with TCG."""
     cases = [(pair, option) for pair in pairs for option in options]
     outer = Outer(name, JOB + ''.join(
@@ -27,32 +32,18 @@ def tiny(name, pairs, options=('',)):
         raise Problem('the guest has no x2APIC')
     if 'count as writes on AMD' not in text:
         raise Problem('the host does not say what page walks cost on it')
-    return ', '.join(pairs)
+    note(', '.join(pairs))
 
 
-def two_hosts(name):
+@named('kvm: tiny kernel over two hosts with kvm-amd')
+def test_two_hosts():
     """Two machines, each with a kernel and a node of its own."""
     ports, psk = free_ports(2), new_psk()
     args = ('-kernel /boot/tiny -serial stdio', '')
-    outers = [Outer(f'{name}-{n}',
+    outers = [Outer(f'kvm-two-hosts-{n}',
                     host_job(n, psk) + distkvm('kvm kvm') +
                     f'node {n} 2 {args[n]} 2>&1\n', 1, cable(ports, n))
               for n in range(2)]
     text = ended(outers, TINY_SECONDS)[0]
     if TINY_SAYS not in text:
         raise Problem(f'the guest did not pass: {text[-400:]}')
-
-
-def begin(results):
-    kvm_stock.begin(results)
-
-
-def run(results, full):
-    results.run('kvm: tiny kernel under nested kvm-amd', tiny, 'kvm-tiny',
-                ('kvm kvm',), ('', X2APIC))
-    results.run('kvm: tiny kernel over two hosts with kvm-amd', two_hosts,
-                'kvm-two-hosts')
-    if full:
-        results.run('kvm: tiny kernel under nested kvm-amd and TCG', tiny,
-                    'kvm-tiny-mixed', ('kvm tcg', 'tcg kvm'))
-    kvm_stock.run(results, full)

@@ -6,14 +6,15 @@ import json
 import tempfile
 from pathlib import Path
 
-from distkvm import build
-from distkvm.cluster import Cluster, Shape
+import pytest
+
+from distkvm.cluster import COMMON_CPU, Cluster, Shape
 from distkvm.common import BUILD, QEMU_BUILD, Problem
 from distkvm.cli.cpu_baseline import Host, combine, tried
 from distkvm.cpu_describe import (ADDED, MASKED, VERSION, describe, expand,
                                   flag_names, plain_qemu)
-from .guest_run import tool
-from .guest_tiny import COMMON_CPU, need_kvm
+from commands import tool
+from naming import named
 
 HEADLESS = ['-nodefaults', '-display', 'none', '-S']
 # What QEMU says of a CPU that is not as it was asked for.
@@ -52,7 +53,8 @@ def check(name, hosts, vmi='tcg'):
     return baseline
 
 
-def masks():
+@named('cpu: distkvm masks what cpu-baseline knows')
+def test_masks():
     """What distkvm masks and adds is what this believes it does."""
     with plain_qemu() as plain:
         features, _ = expand(plain, 'max', flag_names(),
@@ -63,19 +65,21 @@ def masks():
         raise Problem(f'differ: {sorted(differ)}')
 
 
-def alone(name):
-    baseline = check(name, [Host('tcg', describe('tcg'), here=True)])
+@named('cpu: baseline of TCG')
+def test_alone(note):
+    baseline = check('cpu-tcg', [Host('tcg', describe('tcg'), here=True)])
     if any(why.startswith('not on') for why in baseline.minus.values()):
         raise Problem(f'{baseline.model} does not fit: {baseline.minus}')
-    return baseline.model
+    note(baseline.model)
 
 
-def fewer_features(name):
+@named('cpu: a host with fewer features')
+def test_fewer_features():
     """Exactly what the other host lacks is dropped, and it is named."""
     hosts = twins()
     before = combine(hosts)
     hosts[1].about['features'] = ' '.join(hosts[1].features - REMOVED)
-    baseline = check(name, hosts)
+    baseline = check('cpu-features', hosts)
     dropped = before.features - baseline.features
     if dropped != REMOVED or baseline.features - before.features:
         raise Problem(f'dropped {sorted(dropped)}, not {sorted(REMOVED)}')
@@ -83,26 +87,29 @@ def fewer_features(name):
         raise Problem(f'it blames {baseline.lacks}')
 
 
-def fewer_bits(name):
+@named('cpu: a host with fewer address bits')
+def test_fewer_bits():
     hosts = twins()
     hosts[1].about['phys-bits'] = FEW_BITS
-    baseline = check(name, hosts)
+    baseline = check('cpu-bits', hosts)
     if f'phys-bits={FEW_BITS}' not in baseline.cpu.split(','):
         raise Problem(f'not the minimum: {baseline.cpu}')
 
 
-def other_layout(name):
+@named('cpu: a host with another XSAVE layout')
+def test_other_layout():
     """A feature whose registers lie elsewhere is for no host."""
     hosts = twins()
     if 'pku' not in hosts[0].features:
         raise Problem('TCG has no pku to test this with')
     hosts[1].about['xsave']['9'] = PKRU_OF_AMD
-    baseline = check(name, hosts)
+    baseline = check('cpu-xsave', hosts)
     if 'pku' in baseline.features or 'avx' not in baseline.features:
         raise Problem(f'wrong: {sorted(baseline.features)}')
 
 
-def other_format():
+@named('cpu: a description of another version')
+def test_other_format():
     """A file of another version is refused by name, with the remedy."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / 'old.json'
@@ -117,7 +124,8 @@ def other_format():
             raise Problem(f"it does not say '{wanted}': {result.stderr}")
 
 
-def as_a_user(name):
+@named('cpu: baseline as printed')
+def test_as_a_user():
     """The verb itself: what it prints can be given to nodes as it is."""
     result = tool('cpu-baseline', '--json', 'tcg', timeout=60)
     if result.returncode:
@@ -125,25 +133,26 @@ def as_a_user(name):
     found = json.loads(result.stdout)
     if not found['tried-here']['tcg']['holds']:
         raise Problem(f'it does not hold: {found}')
-    joins(name, found['cpu'])
+    joins('cpu-printed', found['cpu'])
 
 
-def with_kvm(name):
+@pytest.mark.kvm
+@named('cpu: baseline of KVM and TCG')
+def test_with_kvm(note):
     """A KVM node and a TCG node in one guest."""
-    need_kvm('kvm')
-    return check(name, [Host('local', describe('local'), here=True),
-                        Host('tcg', describe('tcg'), here=True)],
-                 'kvm,tcg').model
+    note(check('cpu-kvm-tcg', [Host('local', describe('local'), here=True),
+                               Host('tcg', describe('tcg'), here=True)],
+               'kvm,tcg').model)
 
 
-def old_kvm(name):
+@pytest.mark.kvm
+@named('cpu: a KVM that cannot set the TSC')
+def test_old_kvm():
     """Where KVM cannot set the TSC, nobody is told to rely on it."""
-    need_kvm('kvm')
     target = 'tests/qtest/distkvm/distkvm-old-kvm.so'
-    build.build_qemu(target)
     shape = Shape(nodes=2, memory='64M', vmi='tcg,kvm', cpu=COMMON_CPU,
                   env={'LD_PRELOAD': str(QEMU_BUILD / target)})
-    with Cluster(shape, BUILD / 'log' / name) as cluster:
+    with Cluster(shape, BUILD / 'log' / 'cpu-old-kvm') as cluster:
         for node in (1, 0):
             cluster.start(node, HEADLESS)
         if cluster.wait(20)[1] != 1:
@@ -153,19 +162,4 @@ def old_kvm(name):
                        'node 1 lacks invtsc', 'cpu-baseline'):
             if wanted not in log:
                 raise Problem(f"it does not say '{wanted}': {log}")
-    joins(name, f'{COMMON_CPU},invtsc=off', 'kvm,tcg', shape.env)
-
-
-def run(results, full):
-    del full
-    results.run('cpu: distkvm masks what cpu-baseline knows', masks)
-    results.run('cpu: baseline of TCG', alone, 'cpu-tcg')
-    results.run('cpu: baseline as printed', as_a_user, 'cpu-printed')
-    results.run('cpu: a host with fewer features', fewer_features,
-                'cpu-features')
-    results.run('cpu: a host with fewer address bits', fewer_bits, 'cpu-bits')
-    results.run('cpu: a host with another XSAVE layout', other_layout,
-                'cpu-xsave')
-    results.run('cpu: a description of another version', other_format)
-    results.run('cpu: baseline of KVM and TCG', with_kvm, 'cpu-kvm-tcg')
-    results.run('cpu: a KVM that cannot set the TSC', old_kvm, 'cpu-old-kvm')
+    joins('cpu-old-kvm', f'{COMMON_CPU},invtsc=off', 'kvm,tcg', shape.env)

@@ -5,11 +5,14 @@ import json
 import re
 import time
 
+import pytest
+
 from distkvm import guests
 from distkvm.cluster import Cluster, Shape
 from distkvm.common import BUILD, Problem
-from .guest_refused import (ACCEL, HEADLESS, PATIENCE, qtest_cluster, refused,
-                            wait_said)
+from distkvm.qtest import HEADLESS, PATIENCE, qtest_cluster, wait_said
+from naming import cases, named
+from refusals import ACCEL, refused
 
 TIMEOUT = 240
 
@@ -62,7 +65,9 @@ AT_START += [
 ]
 
 
-def refused_at_start():
+@pytest.mark.overlaps
+@named('refused: devices and backends at the start')
+def test_refused_at_start(note):
     """Each of them ends QEMU with one line that gives the remedy."""
     for name, wanted, args in AT_START:
         # A bus for what needs one.
@@ -71,7 +76,7 @@ def refused_at_start():
             refused(f'distkvm: .*{wanted}', *ACCEL, *bus, *args)
         except Problem as problem:
             raise Problem(f'{name}: {problem}') from None
-    return f'{len(AT_START)} of them'
+    note(f'{len(AT_START)} of them')
 
 
 def must_fail(connection, wanted, command, **arguments):
@@ -90,9 +95,11 @@ def human(connection, line):
     return connection.execute('human-monitor-command', **{'command-line': line})
 
 
-def refused_at_run_time(name):
+@pytest.mark.overlaps
+@named('refused: devices and backends at run time')
+def test_refused_at_run_time(note):
     """The same while the guest runs, on node 0 and on a follower."""
-    with qtest_cluster(name) as cluster:
+    with qtest_cluster('refused-run-time') as cluster:
         cluster.start(0, [*HEADLESS, '-device', 'virtio-scsi-pci',
                           '-device', 'pcie-root-port,id=rp'])
         cluster.start(1, ['-device', 'virtio-scsi-pci'])
@@ -122,7 +129,7 @@ def refused_at_run_time(name):
         cluster.qmp(0).execute('device_add', driver='virtio-rng-pci', bus='rp')
         if cluster.info(0)['state'] != 'formed':
             raise Problem('the cluster suffered')
-    return f'{len(DEVICES) + len(BACKENDS) + 2} of them, on two nodes'
+    note(f'{len(DEVICES) + len(BACKENDS) + 2} of them, on two nodes')
 
 
 def works_on(console):
@@ -130,10 +137,11 @@ def works_on(console):
     console.until(r'guest-busy: \d', TIMEOUT)
 
 
-def balloon(name):
+@named('refused: a balloon that is plugged in')
+def test_balloon():
     """A balloon that is plugged in stopped the guest for ever."""
     with Cluster(Shape(memory='256M', machine='pc'),
-                 BUILD / 'log' / name) as cluster:
+                 BUILD / 'log' / 'balloon') as cluster:
         console = cluster.boot(*guests.kernel_args('quiet', 'busy'))
         console.until('guest-busy: working', TIMEOUT)
         must_fail(cluster.qmp(0), '<memballoon', 'device_add', id='b',
@@ -144,9 +152,10 @@ def balloon(name):
         cluster.info(1)
 
 
-def ejected(name):
+@named('refused: a CPU that the guest ejects')
+def test_ejected():
     """No CPU goes because the guest ejects it, though nobody asked."""
-    with Cluster(Shape(memory='256M'), BUILD / 'log' / name) as cluster:
+    with Cluster(Shape(memory='256M'), BUILD / 'log' / 'ejected') as cluster:
         console = cluster.boot(*guests.kernel_args('quiet', 'eject'))
         console.until('guest-eject: still here', TIMEOUT)
         if 'guest-eject: /sys' not in console.text:
@@ -165,9 +174,11 @@ def await_status(connection, wanted):
         time.sleep(0.05)
 
 
-def after_a_loss(name):
+@pytest.mark.overlaps
+@named('refused: cont and reset after a loss')
+def test_after_a_loss():
     """No way leads on; who asks is told why, and which node it was."""
-    with qtest_cluster(name) as cluster:
+    with qtest_cluster('after-loss') as cluster:
         cluster.start(0, HEADLESS)
         cluster.start(1)
         cluster.wait_formed()
@@ -218,7 +229,12 @@ LAYOUTS = [
 ]
 
 
-def layout(name, first, second, wanted):
+@pytest.mark.overlaps
+@cases('name, first, second, wanted', {
+    f'refused: other {what}':
+        (f"other-{re.sub('[^A-Za-z]+', '-', what)}", first, second, wanted)
+    for what, first, second, wanted in LAYOUTS})
+def test_layout(name, first, second, wanted):
     """Whoever has another map of memory is refused, where it hung."""
     with qtest_cluster(name) as cluster:
         cluster.start(0, [*HEADLESS, *first])
@@ -230,22 +246,26 @@ def layout(name, first, second, wanted):
         cluster.info(0)
 
 
-def equal_layouts(name):
+@pytest.mark.overlaps
+@named('refused: not an equal NUMA layout')
+def test_equal_layouts():
     """The same on both nodes is taken."""
     args = [*TWO, 'dist,src=0,dst=1,val=21']
-    with qtest_cluster(name) as cluster:
+    with qtest_cluster('equal-layouts') as cluster:
         cluster.start(0, [*HEADLESS, *args])
         cluster.start(1, args)
         cluster.wait_formed()
 
 
-def invisible(name):
+@pytest.mark.overlaps
+@named('refused: only warned of: devices of a follower')
+def test_invisible():
     """One line names a follower's devices, but no controllers."""
     disk = ['-blockdev', 'null-co,node-name=d,size=1048576', '-device',
             'virtio-blk-pci,drive=d,id=disk', '-netdev',
             'hubport,id=n,hubid=0', '-device', 'e1000,netdev=n,id=nic']
     quiet = ['-device', 'pcie-root-port,id=rp', '-device', 'qemu-xhci,id=x']
-    with qtest_cluster(name, nodes=3) as cluster:
+    with qtest_cluster('invisible', nodes=3) as cluster:
         cluster.start(0, [*HEADLESS, *disk])
         cluster.start(1, [*disk, *quiet])
         cluster.start(2, quiet)
@@ -258,9 +278,11 @@ def invisible(name):
             raise Problem(f'said is {lines}')
 
 
-def large_rom(name):
+@pytest.mark.overlaps
+@named('refused: a ROM of more than 64 MiB')
+def test_large_rom():
     """A ROM that is not copied is named, on both sides."""
-    with Cluster(Shape(memory='256M'), BUILD / 'log' / name) as cluster:
+    with Cluster(Shape(memory='256M'), BUILD / 'log' / 'large-rom') as cluster:
         rom = cluster.log_dir / 'large.rom'
         with open(rom, 'wb') as out:
             out.write(b'\x55\xaa')
@@ -271,23 +293,3 @@ def large_rom(name):
         wait_said(cluster, 0, 'ROM .*has 128 MiB; other nodes')
         wait_said(cluster, 1, "node 0's ROM .*has 128 MiB")
         rom.unlink()
-
-
-def run(results):
-    results.run('refused: devices and backends at the start',
-                refused_at_start)
-    results.run('refused: devices and backends at run time',
-                refused_at_run_time, 'refused-run-time')
-    results.run('refused: a balloon that is plugged in', balloon, 'balloon')
-    results.run('refused: a CPU that the guest ejects', ejected, 'ejected')
-    results.run('refused: cont and reset after a loss', after_a_loss,
-                'after-loss')
-    for name, first, second, wanted in LAYOUTS:
-        results.run(f'refused: other {name}', layout,
-                    f"other-{re.sub('[^A-Za-z]+', '-', name)}", first, second,
-                    wanted)
-    results.run('refused: not an equal NUMA layout', equal_layouts,
-                'equal-layouts')
-    results.run('refused: only warned of: devices of a follower',
-                invisible, 'invisible')
-    results.run('refused: a ROM of more than 64 MiB', large_rom, 'large-rom')

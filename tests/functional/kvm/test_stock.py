@@ -1,24 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Stock kernels over KVM nodes on emulated hosts."""
 
-import os
 import re
-import threading
 
-from distkvm import build, guests
+import pytest
+
+from distkvm import guests
 from distkvm.common import QEMU_BUILD, Problem
 from distkvm.keys import new_psk
 from distkvm.guests.nested import (Run, distkvm, ended, host, host_job, stock,
                                    stock_drive)
 from distkvm.network import free_ports
 from distkvm.guests.outer import Outer, cable
-from .suite_guest import LITMUS, check_disk
-from .testing import Beside
+from distkvm.guests.checks import LITMUS, check_disk
+from naming import cases, named
 
-BOOT = 'kvm: stock kernel over two KVM nodes'
 # Emulation in emulation, on machines that do more besides.
 SECONDS = 2400
 FULL_SECONDS = 5400
+pytestmark = pytest.mark.timeout(FULL_SECONDS + 600)
+
 # What stands for the disk of a guest, and the host's name of it.
 DISK = '-drive file=/dev/vdd,format=raw,if=none,id=d,cache=none ' \
     '-device virtio-blk-pci,drive=d'
@@ -72,21 +73,27 @@ def boot(name, vmis, smp=2, script='plain', append='',
            f'host, {unchanged} page tables went by unchanged'
 
 
-def disk(name):
+@pytest.mark.full
+@pytest.mark.overlaps
+@named('kvm: stock kernel over two KVM nodes writes a disk')
+def test_disk(note):
     """Each CPU writes a file that the other reads."""
-    image = guests.disk_image(guests.GUEST / f'disk-{name}.img', 16)
-    said = boot(name, 'kvm kvm', 2, 'disk', '',
+    image = guests.disk_image(guests.GUEST / 'disk-kvm-disk.img', 16)
+    said = boot('kvm-disk', 'kvm kvm', 2, 'disk', '',
                 ('guest-disk: ext4 on /dev/vda', 'guest-disk: end',
                  *(f'file of CPU {n} is right on CPU {1 - n}'
                    for n in range(2))), FULL_SECONDS, DISK,
                 ('-drive', f'file={image},format=raw,if=virtio'))
     check_disk(image, 2)
-    return f'{said}, image clean'
+    note(f'{said}, image clean')
 
 
-def kill(name):
+@pytest.mark.full
+@pytest.mark.overlaps
+@named('kvm: stock kernel, a KVM node is killed')
+def test_kill(note):
     """Node 1 is killed while it works: node 0 names it, and stops."""
-    outer = host(name, f"{distkvm('kvm kvm')}{KILL}run kill 2 2 "
+    outer = host('kvm-kill', f"{distkvm('kvm kvm')}{KILL}run kill 2 2 "
                  f"{stock('busy', 'loglevel=7')}\n", ('busy',))
     run = Run(ended([outer], FULL_SECONDS)[0], 'kill')
     check_stock(run, 2)
@@ -97,13 +104,16 @@ def kill(name):
     took = run.seconds_to('host: named') - run.seconds_to('host: killing')
     if took > NAMED_WITHIN:
         raise Problem(f'node 0 named node 1 after {took:.1f} s of the host')
-    return f'named after {took:.1f} s of the host'
+    note(f'named after {took:.1f} s of the host')
 
 
-def two_hosts(name):
+@pytest.mark.full
+@pytest.mark.overlaps
+@cases('name', {f'kvm: stock kernel over two hosts, {i}': f'kvm-hosts-{i}'
+                for i in (1, 2)})
+def test_two_hosts(name, note):
     """A stock kernel over two hosts, each with a node of its own."""
     slow = 'tests/qtest/distkvm/distkvm-slow-clock.so'
-    build.build_qemu(slow)
     ports, psk = free_ports(2), new_psk()
     jobs = ('now "job: two"\n'
             f"first 2 {stock('plain', f'loglevel=7 {SLOW}')} | watch 1\n"
@@ -123,55 +133,49 @@ def two_hosts(name):
     transport = run.answers(0)[0]['nodes'][1]['transport']
     if transport != 'tls':
         raise Problem(f'the hosts are joined by {transport}')
-    return f"init after {run.seconds_to('guest-init: up'):.1f} s of the hosts"
+    note(f"init after {run.seconds_to('guest-init: up'):.1f} s of the hosts")
 
 
-def full_tests():
-    """Name, function, arguments."""
-    for i in range(9):
-        yield f'{BOOT}, again {i + 1}', boot, f'kvm-stock-{i + 1}', 'kvm kvm'
-    yield 'kvm: stock kernel over two KVM nodes writes a disk', disk, 'kvm-disk'
-    yield 'kvm: stock kernel, a KVM node is killed', kill, 'kvm-kill'
-    for i in (1, 2):
-        yield (f'kvm: stock kernel over two hosts, {i}', two_hosts,
-               f'kvm-hosts-{i}')
-        yield (f'{BOOT}, litmus {i}', boot, f'kvm-litmus-{i}', 'kvm kvm', 2,
-               'litmus', 'litmus.n=5000 litmus.code=100', LITMUS, FULL_SECONDS)
-        for vmis in ('kvm tcg', 'tcg kvm'):
-            yield (f'kvm: stock kernel over {vmis}, {i}', boot,
-                   f"kvm-{vmis.replace(' ', '-')}-{i}", vmis)
-        yield (f'kvm: stock kernel over 2+2 vCPUs, {i}', boot,
-               f'kvm-2-2-{i}', 'kvm kvm', 4, 'plain', '',
-               ('guest-plain: right on',), FULL_SECONDS)
+@pytest.mark.beside
+@named('kvm: stock kernel over two KVM nodes')
+def test_boot(note):
+    """The longest test of every run."""
+    note(boot('kvm-stock', 'kvm kvm'))
 
 
-PLACES = threading.Semaphore(os.cpu_count())
-# Tests that are under way, by name.
-BESIDE = {}
+@pytest.mark.full
+@pytest.mark.overlaps
+@cases('name', {
+    f'kvm: stock kernel over two KVM nodes, again {i}': f'kvm-stock-{i}'
+    for i in range(1, 10)})
+def test_boot_again(name, note):
+    note(boot(name, 'kvm kvm'))
 
 
-def in_turn(function, *args):
-    """Each of these hosts keeps one CPU of this machine busy."""
-    with PLACES:
-        return function(*args)
+@pytest.mark.full
+@pytest.mark.overlaps
+@cases('name', {
+    f'kvm: stock kernel over two KVM nodes, litmus {i}': f'kvm-litmus-{i}'
+    for i in (1, 2)})
+def test_litmus(name, note):
+    note(boot(name, 'kvm kvm', 2, 'litmus', 'litmus.n=5000 litmus.code=100',
+              LITMUS, FULL_SECONDS))
 
 
-def start(results, tests):
-    for name, *call in tests:
-        if results.wants(name) and not results.passed_earlier(name):
-            BESIDE[name] = Beside(in_turn, *call)
+@pytest.mark.full
+@pytest.mark.overlaps
+@cases('name, vmis', {
+    f'kvm: stock kernel over {vmis}, {i}':
+        (f"kvm-{vmis.replace(' ', '-')}-{i}", vmis)
+    for i in (1, 2) for vmis in ('kvm tcg', 'tcg kvm')})
+def test_boot_mixed(name, vmis, note):
+    note(boot(name, vmis))
 
 
-def begin(results):
-    """The longest test of every run goes on beside the others."""
-    start(results, [(BOOT, boot, 'kvm-stock', 'kvm kvm')])
-
-
-def run(results, full):
-    names = [BOOT]
-    if full:
-        tests = list(full_tests())
-        start(results, tests)
-        names += [name for name, *_ in tests]
-    for name in names:
-        results.run(name, lambda name=name: BESIDE[name].result())
+@pytest.mark.full
+@pytest.mark.overlaps
+@cases('name', {
+    f'kvm: stock kernel over 2+2 vCPUs, {i}': f'kvm-2-2-{i}'
+    for i in (1, 2)})
+def test_boot_of_four(name, note):
+    note(boot(name, 'kvm kvm', 4, seconds=FULL_SECONDS))

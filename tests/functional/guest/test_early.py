@@ -4,26 +4,25 @@
 import os
 import time
 
-from distkvm.cluster import Cluster, Shape
-from distkvm.common import BUILD, Problem
+import pytest
 
-HEADLESS = ['-nodefaults', '-display', 'none']
+from distkvm.cluster import Shape
+from distkvm.common import Problem
+from distkvm.qtest import HEADLESS, qtest_cluster
+from naming import named
+
 MIB = 1 << 20
 
 
-def qtest_cluster(name, options=''):
-    return Cluster(Shape(nodes=2, memory='64M', vmi='qtest',
-                         options=options), BUILD / 'log' / name)
-
-
-def loader(name):
+@pytest.mark.overlaps
+@named('guest: an image loaded before the cluster formed')
+def test_loader():
     """An image for another node's RAM, given to node 0 while it is alone."""
-    cluster = qtest_cluster(name)
-    image = cluster.log_dir / 'image.bin'
-    image.write_bytes(os.urandom(MIB + 1000))
-    # From the last page of node 0's RAM into that of node 1.
-    address = 32 * MIB - 4096
-    try:
+    with qtest_cluster('early-loader') as cluster:
+        image = cluster.log_dir / 'image.bin'
+        image.write_bytes(os.urandom(MIB + 1000))
+        # From the last page of node 0's RAM into that of node 1.
+        address = 32 * MIB - 4096
         cluster.start(0, [*HEADLESS, '-device',
                           f'loader,file={image},addr={address},'
                           'force-raw=on'])
@@ -38,16 +37,15 @@ def loader(name):
                                       filename=str(copy))
             if copy.read_bytes() != image.read_bytes():
                 raise Problem(f'node {node} sees something else')
-    finally:
-        cluster.end()
 
 
-def loader_alone(name):
+@pytest.mark.overlaps
+@named('guest: an image loaded, and nobody comes')
+def test_loader_alone():
     """The same, and nobody else comes: it ends in time all the same."""
-    cluster = qtest_cluster(name, options=',join-timeout=2')
-    image = cluster.log_dir / 'image.bin'
-    image.write_bytes(b'x' * MIB)
-    try:
+    with qtest_cluster('early-alone', options=',join-timeout=2') as cluster:
+        image = cluster.log_dir / 'image.bin'
+        image.write_bytes(b'x' * MIB)
         process = cluster.start(0, [*HEADLESS, '-device',
                                     f'loader,file={image},addr={40 * MIB},'
                                     'force-raw=on'])
@@ -55,38 +53,34 @@ def loader_alone(name):
             raise Problem(f'node 0 ended with {process.returncode}')
         if 'did not join' not in cluster.log(0).read_text():
             raise Problem('it does not say why')
-    finally:
-        cluster.end()
 
 
-def read_while_joining(name):
+@named('guest: memory is read while the cluster forms')
+def test_read_while_joining(clusters):
     """Memory is read in order while the cluster forms, over pages that were
     written before: what comes along must not run into those."""
-    cluster = Cluster(Shape(nodes=2, memory='1G', vmi='qtest'),
-                      BUILD / 'log' / name)
+    cluster = clusters(Shape(nodes=2, memory='1G', vmi='qtest'),
+                       'early-read')
     image = cluster.log_dir / 'page.bin'
     image.write_bytes(b'x' * 4096)
     # In node 1's half, throughout.
     loaders = [arg for address in range(513 * MIB, 1024 * MIB, 8 * MIB)
                for arg in ('-device', f'loader,file={image},addr={address},'
                            'force-raw=on')]
-    try:
-        cluster.start(0, [*HEADLESS, '-S', *loaders])
-        qmp = cluster.qmp(0)
-        cluster.start(1, ['-S'])
-        # One command, so that nothing is settled before it has ended.
-        qmp.send('pmemsave', val=512 * MIB, size=512 * MIB,
-                 filename=os.devnull)
-        end = time.monotonic() + 60
-        while 'all 2 nodes have joined' not in cluster.log(0).read_text():
-            if 'is lost' in cluster.log(0).read_text() or \
-                    time.monotonic() > end:
-                raise Problem(cluster.log(0).read_text()[-600:])
-            time.sleep(0.05)
-        if cluster.info(1)['failed']:
-            raise Problem(cluster.log(1).read_text()[-600:])
-    finally:
-        cluster.end()
+    cluster.start(0, [*HEADLESS, '-S', *loaders])
+    qmp = cluster.qmp(0)
+    cluster.start(1, ['-S'])
+    # One command, so that nothing is settled before it has ended.
+    qmp.send('pmemsave', val=512 * MIB, size=512 * MIB,
+             filename=os.devnull)
+    end = time.monotonic() + 60
+    while 'all 2 nodes have joined' not in cluster.log(0).read_text():
+        if 'is lost' in cluster.log(0).read_text() or \
+                time.monotonic() > end:
+            raise Problem(cluster.log(0).read_text()[-600:])
+        time.sleep(0.05)
+    if cluster.info(1)['failed']:
+        raise Problem(cluster.log(1).read_text()[-600:])
 
 
 def states(cluster):
@@ -101,9 +95,11 @@ def wait_states(cluster, wanted):
         time.sleep(0.05)
 
 
-def stop_before_start(name):
+@pytest.mark.overlaps
+@named('guest: stop before the start')
+def test_stop_before_start():
     """The last word counts, also while a start is under way."""
-    with qtest_cluster(name) as cluster:
+    with qtest_cluster('early-stop') as cluster:
         cluster.start(0, [*HEADLESS, '-S'])
         cluster.start(1, ['-S'])
         cluster.wait_formed()
@@ -125,9 +121,11 @@ def stop_before_start(name):
             wait_states(cluster, 'running')
 
 
-def powerdown(name):
+@pytest.mark.overlaps
+@named('guest: system_powerdown on a follower')
+def test_powerdown():
     """The power button of any node is the cluster's."""
-    with qtest_cluster(name) as cluster:
+    with qtest_cluster('early-powerdown') as cluster:
         cluster.start(0, HEADLESS)
         cluster.start(1)
         cluster.wait_formed()
@@ -139,17 +137,3 @@ def powerdown(name):
                 raise Problem('node 0 was not told')
             cluster.qmp(0).execute('query-status')
             time.sleep(0.05)
-
-
-def run(results, full):
-    del full
-    results.run('guest: an image loaded before the cluster formed', loader,
-                'early-loader')
-    results.run('guest: an image loaded, and nobody comes', loader_alone,
-                'early-alone')
-    results.run('guest: memory is read while the cluster forms',
-                read_while_joining, 'early-read')
-    results.run('guest: system_powerdown on a follower', powerdown,
-                'early-powerdown')
-    results.run('guest: stop before the start', stop_before_start,
-                'early-stop')

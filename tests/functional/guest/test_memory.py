@@ -4,10 +4,13 @@
 import re
 import subprocess
 
+import pytest
+
 from distkvm import guests
 from distkvm.accesses import record_accesses
 from distkvm.cluster import Cluster, Shape
 from distkvm.common import BUILD, CORE_BUILD, Problem
+from naming import cases, named
 
 TIMEOUT = 600
 STEP = re.compile(r'distkvm_coh_step node \d+ page (0x[0-9a-f]+) (\w+) ')
@@ -24,7 +27,12 @@ def memory_infos(cluster):
     return [cluster.info(n)['memory'] for n in range(cluster.shape.nodes)]
 
 
-def capped(name, nodes, memory, touched, options=''):
+@cases('name, nodes, memory, touched, options', {
+    'guest: RAM three times what any node may hold':
+        ('capped', 4, 256, 150, '')}, {
+    'guest: RAM three times what any node may hold, two lanes':
+        ('capped-lanes', 4, 256, 150, ',lanes=2')})
+def test_capped(name, nodes, memory, touched, options, note):
     """Write and verify most of RAM; no node ever holds a third of it."""
     share = memory // nodes
     shape = Shape(nodes=nodes, memory=f'{memory}M',
@@ -46,10 +54,10 @@ def capped(name, nodes, memory, touched, options=''):
             raise Problem('the caps are too high for this test')
     if not any(i['evictions'] for i in infos):
         raise Problem('nothing was evicted')
-    return (f'{memory} MiB guest; held at most, MiB: '
-            f'{[m // PAGES_PER_MIB for m in most]}; evictions '
-            f"{[i['evictions'] for i in infos]}; faults deferred "
-            f"{[i['faults-deferred'] for i in infos]}")
+    note(f'{memory} MiB guest; held at most, MiB: '
+         f'{[m // PAGES_PER_MIB for m in most]}; evictions '
+         f"{[i['evictions'] for i in infos]}; faults deferred "
+         f"{[i['faults-deferred'] for i in infos]}")
 
 
 def core_tool(name, *args):
@@ -110,33 +118,29 @@ def invalidations(log):
     return sizes
 
 
-def together(name):
+@named('guest: invalidations leave together')
+def test_together(note):
     """All invalidations leave before an acknowledgement is awaited: the home
     reads no frame in between, and names no page twice."""
     nodes = 5
-    logs = traced(name, tiny_args(), Shape(nodes=nodes, memory='64M'),
+    logs = traced('traced-inv', tiny_args(), Shape(nodes=nodes, memory='64M'),
                   'tiny: passed',
                   ('distkvm_coh_step', 'distkvm_send', 'distkvm_recv'))
     sizes = [n for log in logs for n in invalidations(log)]
     if max(sizes) < nodes - 2:
         raise Problem(f'no page had {nodes - 2} other readers')
-    return ', '.join(f'{sizes.count(n)} times {n}'
-                     for n in range(1, max(sizes) + 1))
+    note(', '.join(f'{sizes.count(n)} times {n}'
+                   for n in range(1, max(sizes) + 1)))
 
 
-def run(results, full):
-    results.run('guest: RAM three times what any node may hold', capped,
-                'capped', 4, 256, 150)
-    if full:
-        results.run('guest: RAM three times what any node may hold, two '
-                    'lanes', capped, 'capped-lanes', 4, 256, 150, ',lanes=2')
-    results.run('guest: a traced tiny kernel follows the tables', replayed,
-                'traced-tiny', tiny_args(), Shape(nodes=2, memory='64M'),
-                'tiny: passed')
-    results.run('guest: invalidations leave together', together,
-                'traced-inv')
-    if full:
-        results.run('guest: a traced boot of Linux follows the tables',
-                    replayed, 'traced-linux',
-                    guests.kernel_args('quiet', 'plain'),
-                    Shape(nodes=2, memory='256M'), 'guest-plain: right on')
+@named('guest: a traced tiny kernel follows the tables')
+def test_traced_tiny(note):
+    note(replayed('traced-tiny', tiny_args(), Shape(nodes=2, memory='64M'),
+                  'tiny: passed'))
+
+
+@pytest.mark.full
+@named('guest: a traced boot of Linux follows the tables')
+def test_traced_linux(note):
+    note(replayed('traced-linux', guests.kernel_args('quiet', 'plain'),
+                  Shape(nodes=2, memory='256M'), 'guest-plain: right on'))

@@ -7,42 +7,14 @@ import subprocess
 import time
 from dataclasses import replace
 
-from distkvm.cluster import Cluster, Shape
-from distkvm.common import BUILD, QEMU, Problem
+import pytest
 
-HEADLESS = ['-nodefaults', '-display', 'none']
-# A machine under load needs this long at most; no test measures it.
-PATIENCE = 60
-# Nobody is there; a node that fits would wait.
-PEERS = 'peers=127.0.0.1:1/127.0.0.1:2,insecure=on'
+from distkvm.common import BUILD, Problem
+from distkvm.qtest import HEADLESS, PATIENCE, qtest_cluster, wait_said
+from naming import cases, named
+from refusals import ACCEL, PEERS, accel, refused
 
-
-def qemu(*args, timeout=PATIENCE):
-    """Run QEMU until it ends by itself: exit status and messages."""
-    process = subprocess.run(
-        [str(QEMU), *HEADLESS, *args], capture_output=True,
-        text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL)
-    return process.returncode, process.stderr
-
-
-def refused(wanted, *args):
-    """QEMU ends with status 1 and says what is wrong, and no more."""
-    status, text = qemu(*args)
-    if status != 1:
-        raise Problem(f'exit status {status}: {text[-300:]}')
-    if not re.search(wanted, text):
-        raise Problem(f"it does not say '{wanted}': {text[-300:]}")
-    lines = [l for l in text.splitlines() if 'distkvm' in l]
-    if len(lines) > 1:
-        raise Problem(f'more than one line: {lines}')
-
-
-def accel(options='node=0', machine='q35', smp='2'):
-    return ['-machine', machine, '-smp', smp, '-m', '64M', '-accel',
-            f'distkvm,{PEERS},{options}']
-
-
-ACCEL = accel()
+pytestmark = pytest.mark.overlaps
 
 REFUSED = [
     ('unknown option', r'distkvm.*bogus|bogus', accel('node=0,bogus=1')),
@@ -90,22 +62,28 @@ REFUSED = [
 ]
 
 
-def qtest_cluster(name, nodes=2, options=''):
-    """Nodes that execute no guest code: they come up at once."""
-    return Cluster(Shape(nodes=nodes, memory='64M', vmi='qtest',
-                         options=options), BUILD / 'log' / name)
+MISMATCHES = [
+    ('RAM size', {}, {'memory': '128M'},
+     'RAM size differs: .(67108864|134217728)'),
+    ('machine type', {}, {'machine': 'pc'}, 'machine type differs: .pc-'),
+    ('CPU model', {}, {'cpu': 'max'}, 'CPU model differs: .*max-x86_64'),
+    ('CPU topology', {'smp': '2'}, {'smp': '2,sockets=2,cores=1'},
+     'CPU topology differs'),
+    ('vCPU count', {'smp': '2'}, {'smp': '3'}, 'CPU topology differs'),
+    ('vCPU shares', {'smp': '3', 'vcpus': '1/2'},
+     {'smp': '3', 'vcpus': '2/1'}, "vCPUs of the nodes differs: '(1/2|2/1)'"),
+    ('RAM shares', {'mem': '32M/32M'}, {'mem': '16M/48M'},
+     'RAM of the nodes differs'),
+    ('cluster name', {}, {'options': ',cluster=other'},
+     "cluster name differs: '"),
+]
 
 
-def wait_said(cluster, node, wanted):
-    """Until the node has said it: a busy machine may take its time."""
-    end = time.monotonic() + PATIENCE
-    while not re.search(wanted, cluster.log(node).read_text()):
-        if time.monotonic() > end:
-            raise Problem(f"node {node} does not say '{wanted}'")
-        time.sleep(0.05)
-
-
-def pair(name, first, second, wanted):
+@cases('name, first, second, wanted', {
+    f'refused: other {what}':
+        (f"other-{what.replace(' ', '-')}", first, second, wanted)
+    for what, first, second, wanted in MISMATCHES})
+def test_pair(name, first, second, wanted):
     """Two nodes that differ: both name the difference; node 0 stays up."""
     with qtest_cluster(name) as cluster:
         shape, usual = cluster.shape, replace(cluster.shape)
@@ -128,29 +106,19 @@ def pair(name, first, second, wanted):
         cluster.info(0)
 
 
-MISMATCHES = [
-    ('RAM size', {}, {'memory': '128M'},
-     'RAM size differs: .(67108864|134217728)'),
-    ('machine type', {}, {'machine': 'pc'}, 'machine type differs: .pc-'),
-    ('CPU model', {}, {'cpu': 'max'}, 'CPU model differs: .*max-x86_64'),
-    ('CPU topology', {'smp': '2'}, {'smp': '2,sockets=2,cores=1'},
-     'CPU topology differs'),
-    ('vCPU count', {'smp': '2'}, {'smp': '3'}, 'CPU topology differs'),
-    ('vCPU shares', {'smp': '3', 'vcpus': '1/2'},
-     {'smp': '3', 'vcpus': '2/1'}, "vCPUs of the nodes differs: '(1/2|2/1)'"),
-    ('RAM shares', {'mem': '32M/32M'}, {'mem': '16M/48M'},
-     'RAM of the nodes differs'),
-    ('cluster name', {}, {'options': ',cluster=other'},
-     "cluster name differs: '"),
-]
+@cases('wanted, args', {f'refused: {name}': (wanted, args)
+                        for name, wanted, args in REFUSED})
+def test_refused(wanted, args):
+    refused(wanted, *args)
 
 
-def firmware(name):
+@named('refused: other firmware')
+def test_firmware():
     """A follower that insists on other firmware is refused."""
     other = BUILD / 'log' / 'other.bin'
     other.parent.mkdir(parents=True, exist_ok=True)
     other.write_bytes(os.urandom(65536))
-    with qtest_cluster(name) as cluster:
+    with qtest_cluster('other-firmware') as cluster:
         cluster.start(0, HEADLESS)
         cluster.start(1, ['-bios', str(other)])
         if cluster.process[1].wait(PATIENCE) != 1:
@@ -172,9 +140,10 @@ def await_listening(cluster, node):
             time.sleep(0.05)
 
 
-def twins(name):
+@named('refused: two nodes with one id')
+def test_twins():
     """Two nodes with one id."""
-    with qtest_cluster(name, nodes=3) as cluster:
+    with qtest_cluster('twins', nodes=3) as cluster:
         cluster.start(0, HEADLESS)
         cluster.start(1)
         # Else the twin may come first, and be right.
@@ -189,9 +158,10 @@ def twins(name):
         cluster.wait_formed()
 
 
-def missing_peer(name):
+@named('refused: a missing peer')
+def test_missing_peer():
     """A peer that never comes: its address, and the end."""
-    with qtest_cluster(name, options=',join-timeout=2') as cluster:
+    with qtest_cluster('missing', options=',join-timeout=2') as cluster:
         cluster.start(0, HEADLESS)
         if cluster.process[0].wait(PATIENCE) != 1:
             raise Problem('node 0 did not give up')
@@ -201,9 +171,10 @@ def missing_peer(name):
             raise Problem(f'it does not name the peer: {text[-300:]}')
 
 
-def migration_refused(name):
+@named('refused: migration')
+def test_migration_refused():
     """Migration and snapshots are refused at run time, with the reason."""
-    with qtest_cluster(name) as cluster:
+    with qtest_cluster('migration') as cluster:
         cluster.start(0, HEADLESS)
         cluster.start(1)
         try:
@@ -213,16 +184,3 @@ def migration_refused(name):
                 raise Problem(f'wrong reason: {problem}') from None
             return
         raise Problem('migration was not refused')
-
-
-def run(results, full):
-    del full
-    for name, wanted, args in REFUSED:
-        results.run(f'refused: {name}', refused, wanted, *args)
-    for name, first, second, wanted in MISMATCHES:
-        results.run(f'refused: other {name}', pair,
-                    f"other-{name.replace(' ', '-')}", first, second, wanted)
-    results.run('refused: other firmware', firmware, 'other-firmware')
-    results.run('refused: two nodes with one id', twins, 'twins')
-    results.run('refused: a missing peer', missing_peer, 'missing')
-    results.run('refused: migration', migration_refused, 'migration')

@@ -3,10 +3,12 @@
 
 import os
 
+import pytest
+
 from distkvm import guests
-from distkvm.cluster import Cluster, Shape
+from distkvm.cluster import COMMON_CPU, Cluster, Shape
 from distkvm.common import BUILD, Problem
-from .testing import Skip
+from naming import cases, named
 
 EXPECTED = ['counters are right', 'interrupts between CPUs are right',
             'the 8259 is heard on another node',
@@ -14,16 +16,9 @@ EXPECTED = ['counters are right', 'interrupts between CPUs are right',
             'changed code is right', 'changed page tables are right',
             'a device of another node is right', '64 bits are right',
             'passed']
-# What TCG and any KVM have in common, also one that interprets the guest.
-COMMON_CPU = 'qemu64,pni=off,vendor=GenuineIntel'
 # Such a KVM may not set the TSC, which is no matter to this kernel.
 TINY_CPU = f'{COMMON_CPU},invtsc=off'
 PATIENCE = 120
-
-
-def need_kvm(vmi):
-    if 'kvm' in vmi and not os.access('/dev/kvm', os.R_OK | os.W_OK):
-        raise Skip('needs a /dev/kvm that this user may open')
 
 
 def without_kvm(_):
@@ -32,24 +27,18 @@ def without_kvm(_):
     return ['unshare', '--mount', 'sh', '-c', hide, 'sh']
 
 
-def chosen(name, wanted, prefix=None):
-    """vmi=auto takes what is there, and says so."""
-    if wanted == 'KVM':
-        need_kvm('kvm')
-    elif prefix and os.geteuid():
-        raise Skip('needs to be root, to hide /dev/kvm from a node')
-    with Cluster(Shape(nodes=2, memory='64M', vmi='auto'),
-                 BUILD / 'log' / name, prefix) as cluster:
-        cluster.start(0)
-        cluster.qmp(0)
-        log = cluster.log(0).read_text(errors='replace')
-        if f'vmi=auto: {wanted} executes' not in log:
-            raise Problem(f'it does not say that it uses {wanted}: {log}')
-        return wanted
-
-
-def tiny(name, machine, vmi='tcg', cpu=None):
-    need_kvm(vmi)
+@cases('name, machine, vmi, cpu', {
+    **{f'guest: tiny kernel on {machine}':
+           (f'tiny-{machine}', machine, 'tcg', None)
+       for machine in ('q35', 'pc')},
+    **{f'guest: tiny kernel under {vmi}':
+           (f'tiny-{vmi.replace(",", "-")}', 'q35', vmi, TINY_CPU)
+       for vmi in ('kvm', 'kvm,tcg', 'tcg,kvm')},
+    **{f'guest: tiny kernel in x2APIC mode under {vmi}':
+           (f'tiny-x2apic-{vmi.replace(",", "-")}', 'q35', vmi,
+            f'{TINY_CPU},x2apic=on')
+       for vmi in ('tcg', 'kvm', 'tcg,kvm')}})
+def test_tiny(name, machine, vmi, cpu):
     shape = Shape(nodes=2, memory='64M', machine=machine, vmi=vmi, cpu=cpu)
     with Cluster(shape, BUILD / 'log' / name) as cluster:
         console = cluster.boot('-no-reboot', '-kernel',
@@ -66,9 +55,12 @@ def tiny(name, machine, vmi='tcg', cpu=None):
             raise Problem('nodes did not end well')
 
 
-def resets(name, vmi):
+@cases('name, vmi', {
+    f'guest: the tiny kernel is reset under {vmi}':
+        (f'tiny-reset-{vmi.replace(",", "-")}', vmi)
+    for vmi in ('kvm', 'tcg,kvm')})
+def test_resets(name, vmi):
     """The tiny kernel, reset by QMP in the middle, passes all the same."""
-    need_kvm(vmi)
     shape = Shape(nodes=2, memory='64M', vmi=vmi, cpu=TINY_CPU)
     first = f'tiny: {EXPECTED[0]}'
     with Cluster(shape, BUILD / 'log' / name) as cluster:
@@ -86,21 +78,28 @@ def resets(name, vmi):
             raise Problem('nodes did not end well')
 
 
-def run(results, full):
-    del full
-    for machine in ('q35', 'pc'):
-        results.run(f'guest: tiny kernel on {machine}', tiny,
-                    f'tiny-{machine}', machine)
-    results.run('guest: vmi=auto', chosen, 'auto', 'KVM')
-    results.run('guest: vmi=auto without /dev/kvm', chosen, 'auto-tcg', 'TCG',
-                without_kvm if os.path.exists('/dev/kvm') else None)
-    for vmi in ('kvm', 'kvm,tcg', 'tcg,kvm'):
-        results.run(f'guest: tiny kernel under {vmi}', tiny,
-                    f'tiny-{vmi.replace(",", "-")}', 'q35', vmi, TINY_CPU)
-    for vmi in ('tcg', 'kvm', 'tcg,kvm'):
-        results.run(f'guest: tiny kernel in x2APIC mode under {vmi}', tiny,
-                    f'tiny-x2apic-{vmi.replace(",", "-")}', 'q35', vmi,
-                    f'{TINY_CPU},x2apic=on')
-    for vmi in ('kvm', 'tcg,kvm'):
-        results.run(f'guest: the tiny kernel is reset under {vmi}', resets,
-                    f'tiny-reset-{vmi.replace(",", "-")}', vmi)
+def check_chosen(name, wanted, prefix=None):
+    """vmi=auto takes what is there, and says so."""
+    with Cluster(Shape(nodes=2, memory='64M', vmi='auto'),
+                 BUILD / 'log' / name, prefix) as cluster:
+        cluster.start(0)
+        cluster.qmp(0)
+        log = cluster.log(0).read_text(errors='replace')
+        if f'vmi=auto: {wanted} executes' not in log:
+            raise Problem(f'it does not say that it uses {wanted}: {log}')
+
+
+@pytest.mark.kvm
+@named('guest: vmi=auto')
+def test_auto(note):
+    check_chosen('auto', 'KVM')
+    note('KVM')
+
+
+@named('guest: vmi=auto without /dev/kvm')
+def test_auto_without_kvm(note):
+    prefix = without_kvm if os.path.exists('/dev/kvm') else None
+    if prefix and os.geteuid():
+        pytest.skip('needs root, to hide /dev/kvm from a node')
+    check_chosen('auto-tcg', 'TCG', prefix)
+    note('TCG')

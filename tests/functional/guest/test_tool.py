@@ -1,29 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """distkvm run and distkvm demo, as a user would call them."""
 
-import os
 import re
 import signal
 import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from distkvm import guests
 from distkvm.cluster import SANDBOX
 from distkvm.common import BUILD, TOP, Problem
 from distkvm.network import listening_ports
-from .testing import Skip
+from distkvm.rights import NOBODY
+from commands import TIMEOUT, TOOL, tool
+from naming import named
 
-TOOL = TOP / 'scripts' / 'distkvm'
-TIMEOUT = 240
-# Of the system, and of nobody in particular.
-NOBODY = 65534
-
-
-def tool(*args, timeout=TIMEOUT, **kwargs):
-    return subprocess.run([str(TOOL), *args], capture_output=True, text=True,
-                          timeout=timeout, check=False,
-                          stdin=subprocess.DEVNULL, **kwargs)
 
 
 def check_refused(args, *wanted, **kwargs):
@@ -37,7 +30,8 @@ def check_refused(args, *wanted, **kwargs):
     return result.stderr
 
 
-def demo():
+@named('tool: demo')
+def test_demo():
     """The README's first command."""
     result = tool('demo')
     if result.returncode:
@@ -51,7 +45,8 @@ def demo():
         raise Problem('the tool does not show the work of each node')
 
 
-def refused_arguments():
+@named('tool: run refuses what all nodes share')
+def test_refused_arguments():
     for args, wanted in (
             (['--nodes', '2', '--', '-m', '1G'], '--memory'),
             (['--nodes', '2', '--', '-smp', '4'], '--smp'),
@@ -76,7 +71,8 @@ def refused_arguments():
             raise Problem(f"'run --help' does not name '{wanted}'")
 
 
-def whole_errors():
+@named("tool: run shows a node's whole error")
+def test_whole_errors():
     """What a node complains of is shown with its hints, not those alone."""
     for args, wanted in (
             (['--memory', '1Q'], ('exit status 1', '1Q', 'exabytes')),
@@ -86,14 +82,14 @@ def whole_errors():
                        *args], *wanted)
 
 
-def other_user():
+@pytest.mark.root('another user')
+@named("tool: run in another user's tree")
+def test_other_user():
     """In another user's tree it says what to install, or what else to do,
     and not what git thinks of that."""
-    if os.geteuid():
-        raise Skip('needs root, to be another user')
     if subprocess.run(['test', '-x', str(TOOL)], user=NOBODY, group=NOBODY,
                       extra_groups=[], check=False).returncode:
-        raise Skip(f'needs a tree that other users may read, not {TOP}')
+        pytest.skip(f'needs a tree that other users may read, not {TOP}')
     said = check_refused(['demo'], 'packages', user=NOBODY, group=NOBODY,
                          extra_groups=[])
     if 'safe.directory' in said:
@@ -106,7 +102,8 @@ def run_args(log_dir, script):
             'none', '-serial', 'stdio', *guests.kernel_args('quiet', script)]
 
 
-def run_to_the_end():
+@named('tool: run to the end')
+def test_run_to_the_end():
     """The console is all that is on standard output; status 0."""
     log_dir = BUILD / 'log' / 'run-end'
     result = tool(*run_args(log_dir, 'demo'))
@@ -160,7 +157,8 @@ def check_sandbox(pid):
         raise Problem(f'a node runs in another sandbox: {command}')
 
 
-def run_is_killed():
+@named('tool: run is killed')
+def test_run_is_killed():
     """The tool is killed and can tell nobody: its nodes end all the same.
     Until then they listen on no port, and in a sandbox."""
     log_dir = BUILD / 'log' / 'run-killed'
@@ -183,7 +181,8 @@ def run_is_killed():
         process.communicate()
 
 
-def run_loses_a_node():
+@named('tool: run loses a node')
+def test_run_loses_a_node(note):
     """The tool names the lost node and ends within 10 s."""
     log_dir = BUILD / 'log' / 'run-lost'
     process, pids = start_busy(log_dir)
@@ -199,18 +198,7 @@ def run_loses_a_node():
             raise Problem(f'it took {took:.0f} s')
         if node_pids(log_dir):
             raise Problem('nodes were left behind')
-        return f'ended after {took:.1f} s'
+        note(f'ended after {took:.1f} s')
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
-
-
-def run(results, full):
-    del full
-    results.run('tool: demo', demo)
-    results.run('tool: run refuses what all nodes share', refused_arguments)
-    results.run("tool: run shows a node's whole error", whole_errors)
-    results.run("tool: run in another user's tree", other_user)
-    results.run('tool: run to the end', run_to_the_end)
-    results.run('tool: run is killed', run_is_killed)
-    results.run('tool: run loses a node', run_loses_a_node)
