@@ -53,7 +53,10 @@ def last_words(log):
 
 
 class Qmp:
-    """A QMP connection over a UNIX socket."""
+    """A QMP connection over a UNIX socket.
+
+    Not QEMU's own client (qemu.qmp): that cannot send a command without waiting
+    for its answer, and it is there only once QEMU's tree has been prepared."""
 
     def __init__(self, path, timeout=10):
         end = time.monotonic() + timeout
@@ -127,7 +130,11 @@ class Shape:
 
 
 class Cluster:
-    """Nodes as child processes, in our session and process group."""
+    """Nodes as child processes, in our session and process group.
+
+    Not QEMU's own qemu.machine: that owns one machine and asks it to end; here
+    nodes are stopped, killed and started again while others go on, and a
+    console is searched while all of them are watched."""
 
     def __init__(self, shape, log_dir=None, prefix=None):
         self.shape = shape
