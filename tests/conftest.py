@@ -116,6 +116,10 @@ class Lines:
         """No dots of pytest's own."""
         return report.outcome, '', ''
 
+    def pytest_collectreport(self, report):
+        if report.failed:
+            print(f'FAIL {report.nodeid}: {report.longreprtext}', flush=True)
+
     def pytest_runtest_logreport(self, report):
         reports = self.reports.setdefault(report.nodeid, [])
         reports.append(report)
