@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How all tests in Python are chosen and shown; scripts/distkvm test runs
-them."""
+"""Choice and display of all tests in Python, which scripts/distkvm test
+runs."""
 
 import os
 from pathlib import Path
@@ -65,7 +65,7 @@ def passed_earlier(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item):
-    """What has passed with the same tree passes again, at once."""
+    """A test that has passed with the same tree passes again, at once."""
     if name_of(item) not in passed_earlier(item.config):
         return None
     for when in ('setup', 'call', 'teardown'):
@@ -89,7 +89,7 @@ def pytest_runtest_setup(item):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(call):
-    """A Problem says in its words what went wrong, and no more is shown."""
+    """Of a Problem its words are shown, and no traceback."""
     report = (yield).get_result()
     if call.excinfo and call.excinfo.errisinstance(Problem):
         report.longrepr = str(call.excinfo.value)
@@ -148,7 +148,7 @@ class Lines:
               f"{': ' + detail if detail else ''}", flush=True)
 
 
-# ------------------------------------------------------- what tests ask for
+# ----------------------------------------------------------------- fixtures
 
 @pytest.fixture(autouse=True)
 def test_name(request):
@@ -164,7 +164,7 @@ def full(request):
 
 @pytest.fixture
 def note(request):
-    """Call it with what came out of a test that passes."""
+    """Call it with a result that is shown if the test passes."""
     def add(text):
         request.node.user_properties.append(('note', text))
     return add

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Names of tests, as documents and --only have them: "SUITE: WHAT IS TRUE".
+"""Names of tests, as documents and --only have them: "SUITE: CLAIM".
 
 A test's name is the id of its parameters, so that pytest shows it too."""
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What scripts/distkvm and the tests are made of: nodes, clusters, guests."""
+"""The library of scripts/distkvm and of the tests: nodes, clusters, guests."""

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a test runner wrote down, read back: JUnit's XML, of meson and pytest."""
+"""Results of meson and pytest, read back from JUnit's XML."""
 
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 
-# What qtests have in front of a path.
+# The target, which qtests have in front of a path.
 TARGET = re.compile(r'^/x86_64/', re.M)
 
 
@@ -18,13 +18,15 @@ class Case:
 
 
 def outcome(element):
-    """'passed', 'failed' or 'skipped', and why."""
+    """'passed', 'failed' or 'skipped'; and the reason, or the last line that a
+    program has printed."""
     for child in element:
         if child.tag in ('failure', 'error'):
             return 'failed', child.get('message') or child.text or ''
         if child.tag == 'skipped':
             return 'skipped', child.get('message') or child.text or ''
-    return 'passed', ''
+    said = (element.findtext('system-out') or '').split('\n')
+    return 'passed', said[-1].strip()
 
 
 def cases(path):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What tests with nodes have in common."""
+"""Fixtures of tests with nodes."""
 
 import contextlib
 
@@ -11,8 +11,8 @@ from distkvm.common import BUILD
 
 @pytest.fixture
 def clusters():
-    """Makes a cluster with a shape, the name of its logs, and what goes before
-    the commands of nodes; it ends with the test."""
+    """A function that makes clusters: of a shape, the name of its logs, and
+    words before the commands of nodes.  They end with the test."""
     with contextlib.ExitStack() as stack:
         yield lambda shape, name, prefix=None: stack.enter_context(
             Cluster(shape, BUILD / 'log' / name, prefix))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the protocol core's tools print, without QEMU."""
+"""Output of the protocol core's tools, without QEMU."""
 
 import subprocess
 import tempfile
@@ -26,7 +26,7 @@ def output(program, *args):
     'unit: golden traces': ('tests/sim/traces.txt', 'traces'),
 })
 def test_same_as(path, what):
-    """What coh-print prints is what the file holds."""
+    """The file holds the output of coh-print."""
     if output('coh-print', what) != (TOP / path).read_text():
         raise Problem(f'{path} is old; read the difference, then renew it: '
                       f'{TOOLS}/coh-print {what} >{path}')

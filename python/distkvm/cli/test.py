@@ -26,7 +26,7 @@ IN_C = {
                            'qtest-x86_64/x2apic-test')),
     'memory': (QEMU_BUILD, ('distkvm-memory',)),
 }
-# What the tests of a suite in Python are in.
+# Files and folders of the tests in Python, by suite.
 IN_PYTHON = {
     'static': 'tests/static/test_tree.py',
     'unit': 'tests/static/test_core.py',
@@ -39,7 +39,7 @@ IN_PYTHON = {
 # of kvm take one CPU each, the others mostly wait.
 OVERLAP = {'door': 3, 'guest': 3, 'kvm': os.cpu_count()}
 
-# What suites need besides QEMU, in its build directory.
+# Targets of QEMU's build that a suite needs besides QEMU.
 OURS = 'tests/qtest/distkvm/'
 COUNT = f'{OURS}distkvm-count.so'
 TARGETS = {
@@ -66,7 +66,7 @@ def prepare(suites):
 
 
 def tree_id():
-    """What git calls the files as they are now."""
+    """Git's id of the files as they are now."""
     commit = quiet(['git', '-C', TOP, 'stash', 'create']).strip() or 'HEAD'
     return quiet(['git', '-C', TOP, 'rev-parse', f'{commit}^{{tree}}']).strip()
 
@@ -106,7 +106,7 @@ def programs(directory, wanted):
 
 
 class Run:
-    """One run of suites: what was asked for, and what has come out."""
+    """One run of suites, and the counts of its outcomes."""
 
     def __init__(self, suites, only, full):
         self.suites = suites
@@ -178,7 +178,7 @@ class Run:
                                         stdin=subprocess.DEVNULL)
 
     def end(self, started):
-        """Wait for it, and count what it has written down."""
+        """Wait for it, and count the results in its report."""
         report, process = started
         try:
             status = process.wait()

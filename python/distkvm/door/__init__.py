@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""To speak to a node as a stranger or as a member that is no QEMU."""
+"""Talks with a node, as a stranger or as a member that is no QEMU."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A cluster with a member that is this program, and whom the others blame."""
+"""A cluster in which one member is this program, and checks of its fate."""
 
 import contextlib
 import re
@@ -18,8 +18,9 @@ SOON = 20
 (GETS, GETM, PUT, GETV, DONE, FWD_GETS, FWD_GETM, INV, DATA_S, DATA_M, ZERO,
  GRANT, ACK, DROP, FWD_GETV, VALUE, REFUSE) = range(6, 23)
 SECOND = 1_000_000_000
-# The first page of each node's share of 64 MiB.
-SHARE = (64 << 20) // PAGE // NODES
+# The first page of node 1's share of 64 MiB, as shares are whole stretches of
+# 2 MiB, of which the first nodes have one more.
+SHARE = 11 * (2 << 20) // PAGE
 
 
 @contextlib.contextmanager

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What guests are made of: Debian's kernels, a small initramfs, disks."""
+"""Parts of guests: Debian's kernels, a small initramfs, disks."""
 
 from ..common import GUEST
 from .disk import DISK_MODULES, disk_image

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Boots of stock guests, and what must be true of them."""
+"""Boots of stock guests, and checks of their consoles and disks."""
 
 import hashlib
 import re

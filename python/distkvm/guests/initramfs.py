@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Stock guests: what they run, compiled and packed into an initramfs."""
+"""Stock guests: their programs, compiled and packed into an initramfs."""
 
 import hashlib
 import re
