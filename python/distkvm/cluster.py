@@ -21,6 +21,8 @@ from .network import Network
 
 # As the accelerator has it.
 NODES_MAX = 64
+# Until a QEMU listens, and for each answer, on a machine under load.
+QMP_SECONDS = 60
 # What libvirt starts a QEMU with.
 SANDBOX = ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,'
                        'resourcecontrol=deny']
@@ -58,7 +60,7 @@ class Qmp:
     Not QEMU's own client (qemu.qmp): that cannot send a command without waiting
     for its answer, and it is there only once QEMU's tree has been prepared."""
 
-    def __init__(self, path, timeout=10):
+    def __init__(self, path, timeout=QMP_SECONDS):
         end = time.monotonic() + timeout
         while True:
             self.socket = socket.socket(socket.AF_UNIX)
