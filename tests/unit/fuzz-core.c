@@ -11,6 +11,7 @@
 #include "qemu/osdep.h"
 #include "accel/distkvm/core/coh-node.h"
 #include "accel/distkvm/wire/page-list.h"
+#include "accel/distkvm/wire/wire.h"
 
 #define NODES 3
 #define PAGES 6

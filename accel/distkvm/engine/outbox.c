@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 #include "accel/distkvm/clock.h"
 #include "accel/distkvm/trace.h"
+#include "accel/distkvm/wire/wire.h"
 #include "outbox.h"
 
 static void outbox_init(void *part, LaneCtx *ctx)

@@ -7,6 +7,7 @@
  */
 #include "qemu/osdep.h"
 #include "accel/distkvm/core/coh-node.h"
+#include "frame.h"
 
 #define MEMBER(body, member) (((WireFrame *)0)->body.member)
 #define BOUND(body, member, least, most, text_) \

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From a fresh Debian to a QEMU with distkvm."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+from . import apt
+from .common import (BUILD, CORE_BUILD, EMULATOR, QEMU, QEMU_BUILD, QEMU_TREE,
+                     TOP, Problem, call, quiet, say)
+
+PACKAGES = '''
+    build-essential ninja-build pkg-config git ccache dpkg-dev python3
+    python3-venv flex bison libglib2.0-dev libpixman-1-dev libslirp-dev
+    libucx-dev libfdt-dev zlib1g-dev libaio-dev liburing-dev
+    libgnutls28-dev gnutls-bin libseccomp-dev libattr1-dev libcap-ng-dev
+    seabios ipxe-qemu qemu-system-data ovmf
+    busybox-static cpio e2fsprogs iproute2 util-linux perl xz-utils
+    python3-pytest python3-pytest-timeout python3-pytest-xdist
+'''.split()
+
+MESON_MIN = (1, 5)
+
+FIRMWARE_DIRS = ['/usr/share/qemu', '/usr/share/seabios',
+                 '/usr/lib/ipxe/qemu']
+
+CONFIGURE = f'''
+    --target-list=x86_64-softmmu --without-default-features --enable-system
+    --enable-kvm --enable-tcg --enable-slirp --enable-pixman
+    --enable-fdt=system --enable-linux-aio --enable-linux-io-uring
+    --enable-gnutls --enable-seccomp --enable-virtfs --enable-attr
+    --enable-cap-ng
+    --enable-tools --disable-user --disable-docs --disable-install-blobs
+    --firmwarepath={':'.join(FIRMWARE_DIRS)}
+    --disable-werror -Ddistkvm=enabled -Dtrace_backends=log
+'''.split()
+
+
+def is_installed(package):
+    result = subprocess.run(
+        ['dpkg-query', '-W', '-f', '${Status}', package], check=False,
+        capture_output=True, text=True)
+    return result.stdout.endswith('ok installed')
+
+
+def meson_version():
+    path = shutil.which('meson')
+    if not path:
+        return None
+    text = subprocess.run([path, '--version'], capture_output=True, text=True,
+                          check=False).stdout
+    return tuple(int(n) for n in re.findall(r'\d+', text)[:2])
+
+
+def meson_of(directory):
+    """The meson that has configured a build directory."""
+    own = directory / 'pyvenv' / 'bin' / 'meson'
+    return own if own.exists() else shutil.which('meson')
+
+
+def install_meson():
+    """Debian 12's meson is too old; its backports have a newer one."""
+    have = meson_version()
+    if have and have >= MESON_MIN:
+        return
+    suite = apt.release()
+    suite = 'bookworm-backports' if suite == 'bookworm' else suite
+    say(f'getting meson from {suite}')
+    apt_install([apt.download(BUILD / 'download' / 'meson', suite, 'meson')])
+
+
+def apt_install(packages):
+    environment = dict(os.environ, DEBIAN_FRONTEND='noninteractive')
+    quiet(['apt-get', 'install', '-y', '-qq', '--no-install-recommends',
+           *packages], env=environment)
+
+
+def install_packages():
+    missing = [p for p in PACKAGES if not is_installed(p)]
+    have = meson_version()
+    old_meson = not have or have < MESON_MIN
+    if not missing and not old_meson:
+        return
+    if os.geteuid() != 0:
+        lines = []
+        if missing:
+            lines.append(f"  sudo apt-get install {' '.join(missing)}")
+        if old_meson:
+            lines.append('  sudo apt-get install meson   # 1.5 or newer: on '
+                         'Debian 12 from bookworm-backports')
+        raise Problem('packages are missing; run\n' + '\n'.join(lines))
+    if missing:
+        say(f"installing {len(missing)} packages: {' '.join(missing)}")
+        quiet(['apt-get', '-qq', 'update'])
+        apt_install(missing)
+    install_meson()
+
+
+def compiler_cache():
+    """Let the cache hit from any checkout: no path of this one in it."""
+    return dict(os.environ, CCACHE_BASEDIR=str(BUILD), CCACHE_NOHASHDIR='1')
+
+
+def configure():
+    """Configure again only when something of it has changed."""
+    state = hashlib.sha256(' '.join(CONFIGURE).encode()).hexdigest()
+    stamp = QEMU_BUILD / '.distkvm-configure'
+    if stamp.exists() and stamp.read_text() == state:
+        return
+    say('configuring QEMU')
+    shutil.rmtree(QEMU_BUILD, ignore_errors=True)
+    QEMU_BUILD.mkdir(parents=True)
+    compiler = 'ccache cc' if shutil.which('ccache') else 'cc'
+    # The system's python: another one may lack what meson needs.
+    quiet([QEMU_TREE / 'configure', f'--cc={compiler}',
+           '--python=/usr/bin/python3', *CONFIGURE], cwd=QEMU_BUILD,
+          env=compiler_cache())
+    stamp.write_text(state)
+
+
+def ninja(directory, *targets):
+    """Build, showing how far it is at most every few seconds."""
+    process = subprocess.Popen(
+        ['ninja', '-C', str(directory), *targets], stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, env=compiler_cache())
+    tail, shown = [], time.monotonic()
+    for line in process.stdout:
+        tail = tail[-400:] + [line]
+        progress = re.match(r'\[(\d+/\d+)\]', line)
+        if progress and time.monotonic() - shown > 5:
+            shown = time.monotonic()
+            say(f'compiling {progress.group(1)}')
+    if process.wait():
+        sys.stderr.write(''.join(tail[-60:]))
+        raise Problem('the build failed; its last lines are above')
+
+
+def link_firmware():
+    """QEMU run from its build directory looks for firmware below it only."""
+    for name in FIRMWARE_DIRS:
+        link = QEMU_BUILD / 'qemu-bundle' / name.lstrip('/')
+        if not link.is_symlink():
+            shutil.rmtree(link, ignore_errors=True)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(name)
+
+
+def build_core():
+    """What needs no QEMU: the protocol core and its tests."""
+    if not (CORE_BUILD / 'build.ninja').exists():
+        quiet(['meson', 'setup', CORE_BUILD, TOP])
+    ninja(CORE_BUILD)
+
+
+def build_qemu(*targets):
+    command = [TOP / 'scripts' / 'qemu-tree', '--tree', QEMU_TREE, 'prepare']
+    source = os.environ.get('DISTKVM_QEMU_SOURCE')
+    call(command + (['--source', source] if source else []))
+    configure()
+    ninja(QEMU_BUILD, *(targets or (
+        'qemu-system-x86_64', 'qemu-img',
+        str(EMULATOR.relative_to(QEMU_BUILD)))))
+    link_firmware()
+
+
+def ensure():
+    """Everything that running a guest needs."""
+    started = time.monotonic()
+    install_packages()
+    build_qemu()
+    say(f'{QEMU.relative_to(TOP)} is up to date '
+        f'({time.monotonic() - started:.0f} s)')

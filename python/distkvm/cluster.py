@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Nodes of one cluster on this host: start, watch, ask, end."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .common import QEMU, Problem
+from .console import Console
+from .network import Network
+
+
+# As the accelerator has it.
+NODES_MAX = 64
+# Until a QEMU listens, and for each answer, on a machine under load.
+QMP_SECONDS = 60
+# What libvirt starts a QEMU with.
+SANDBOX = ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,'
+                       'resourcecontrol=deny']
+# Kills a node when whoever started it is gone, also by a signal that cannot be
+# caught; a guest that goes on alone would hold its disks and nobody could stop
+# it.  A program does it, since no Python may run between fork and exec while
+# other threads run.
+TIED = ['setpriv', '--pdeathsig', 'KILL', '--']
+
+# The CPU that TCG and any KVM have in common, also one that interprets the
+# guest.
+COMMON_CPU = 'qemu64,pni=off,vendor=GenuineIntel'
+
+# What a node says when it gives up; hints follow on lines of their own.
+ERROR = re.compile(r'(\S+ )?qemu-system-\w+: (?!warning: |info: )')
+LAST_WORDS_MAX = 12
+
+
+def check_nodes(nodes):
+    if not 2 <= nodes <= NODES_MAX:
+        raise Problem(f'a cluster has 2 to {NODES_MAX} nodes, not {nodes}')
+
+
+def last_words(log):
+    """The last error in a node's log and all that follows; its last line, if
+    it died without a word."""
+    lines = log.read_text(errors='replace').splitlines()[1:]
+    errors = [n for n, line in enumerate(lines) if ERROR.match(line)]
+    return lines[errors[-1] if errors else -1:][:LAST_WORDS_MAX]
+
+
+class Qmp:
+    """A QMP connection over a UNIX socket.
+
+    Not QEMU's own client (qemu.qmp): that cannot send a command without waiting
+    for its answer, and it is there only once QEMU's tree has been prepared."""
+
+    def __init__(self, path, timeout=QMP_SECONDS):
+        end = time.monotonic() + timeout
+        while True:
+            self.socket = socket.socket(socket.AF_UNIX)
+            try:
+                self.socket.connect(str(path))
+                break
+            except OSError:
+                self.socket.close()
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+        self.socket.settimeout(timeout)
+        self.file = self.socket.makefile('rw')
+        self.events = []
+        # By event, what the last of its kind said.
+        self.event_data = {}
+        self.file.readline()
+        self.execute('qmp_capabilities')
+
+    def send(self, command, **arguments):
+        """Without waiting for the answer, which execute() would find."""
+        request = {'execute': command}
+        if arguments:
+            request['arguments'] = arguments
+        self.file.write(json.dumps(request) + '\n')
+        self.file.flush()
+
+    def execute(self, command, **arguments):
+        self.send(command, **arguments)
+        while True:
+            line = self.file.readline()
+            if not line:
+                raise OSError('QMP connection closed')
+            answer = json.loads(line)
+            if 'event' in answer:
+                self.events.append(answer['event'])
+                self.event_data[answer['event']] = answer.get('data')
+            elif 'error' in answer:
+                raise Problem(f"{command}: {answer['error']['desc']}")
+            else:
+                return answer['return']
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+@dataclass
+class Shape:
+    """What the nodes of a cluster have in common."""
+    nodes: int = 2
+    smp: str = None
+    memory: str = '512M'
+    machine: str = 'q35'
+    cpu: str = None
+    vmi: str = 'tcg'
+    vcpus: str = None
+    mem: str = None
+    options: str = ''
+    # What network.py calls it, and where nodes are if that is no loopback.
+    net: str = 'unix'
+    addresses: list = None
+    sandbox: bool = False
+    env: dict = field(default_factory=dict)
+
+    def vmi_of(self, node):
+        each = self.vmi.split(',')
+        return each[node] if len(each) > 1 else each[0]
+
+
+class Cluster:
+    """Nodes as child processes, in our session and process group.
+
+    Not QEMU's own qemu.machine: that owns one machine and asks it to end; here
+    nodes are stopped, killed and started again while others go on, and a
+    console is searched while all of them are watched."""
+
+    def __init__(self, shape, log_dir=None, prefix=None):
+        self.shape = shape
+        self.log_dir = Path(log_dir or tempfile.mkdtemp(prefix='distkvm-'))
+        self.log_dir.mkdir(parents=True, exist_ok=True)
+        for old in self.log_dir.glob('node-*.log'):
+            old.unlink()
+        # UNIX socket paths are short; a log directory may not be.
+        self.run_dir = Path(tempfile.mkdtemp(prefix='distkvm-run-'))
+        self.net = Network(shape.net, shape.nodes, shape.addresses)
+        self.prefix = prefix or (lambda node: [])
+        self.process = [None] * shape.nodes
+        self.qmp_cache = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    @property
+    def peers(self):
+        """Addresses of the nodes, as messages show them."""
+        return self.net.addresses
+
+    def command(self, node, extra=()):
+        s = self.shape
+        accel = (f'distkvm,vmi={s.vmi_of(node)},node={node},'
+                 f'peers={self.net.peers()}{self.net.options()}')
+        accel += f',vcpus={s.vcpus}' if s.vcpus else ''
+        accel += f',mem={s.mem}' if s.mem else ''
+        accel += s.options
+        args = [*TIED, *self.prefix(node), str(QEMU),
+                *(SANDBOX if s.sandbox else ()), *self.net.objects(node),
+                '-machine', s.machine, '-m', s.memory,
+                '-smp', str(s.smp or s.nodes), '-accel', accel,
+                '-qmp', f'unix:{self.qmp_path(node)},server=on,wait=off']
+        if s.cpu:
+            args += ['-cpu', s.cpu]
+        if node:
+            args += ['-nodefaults', '-display', 'none']
+        return args + list(extra)
+
+    def qmp_path(self, node):
+        return self.run_dir / f'qmp-{node}'
+
+    def log(self, node):
+        return self.log_dir / f'node-{node}.log'
+
+    def start(self, node, extra=(), stdin=subprocess.DEVNULL, stdout=None):
+        log = open(self.log(node), 'wb')
+        command = self.command(node, extra)
+        log.write(f'$ {shlex.join(command)}\n'.encode())
+        log.flush()
+        self.process[node] = subprocess.Popen(
+            command, stdin=stdin, stdout=stdout or log, stderr=log,
+            env=dict(os.environ, **self.shape.env))
+        log.close()
+        return self.process[node]
+
+    def boot(self, *args, every=()):
+        """Start all nodes, with `every`; the console of node 0's guest."""
+        for node in range(1, self.shape.nodes):
+            self.start(node, every)
+        process = self.start(0, ['-nodefaults', '-display', 'none', '-serial',
+                                 'stdio', *every, *args],
+                             stdout=subprocess.PIPE)
+        return Console(process, cluster=self)
+
+    def qmp(self, node):
+        if node not in self.qmp_cache:
+            self.qmp_cache[node] = Qmp(self.qmp_path(node))
+        return self.qmp_cache[node]
+
+    def info(self, node):
+        return self.qmp(node).execute('query-distkvm')
+
+    def wait_formed(self, timeout=20):
+        """Until all nodes have joined each other."""
+        end = time.monotonic() + timeout
+        while not self.info(0)['formed']:
+            if time.monotonic() > end:
+                raise Problem('the cluster did not form')
+            time.sleep(0.05)
+
+    def alive(self):
+        return [n for n, p in enumerate(self.process)
+                if p and p.poll() is None]
+
+    def wait(self, timeout):
+        """Exit statuses once all have ended; None for those that have not."""
+        end = time.monotonic() + timeout
+        while self.alive() and time.monotonic() < end:
+            time.sleep(0.02)
+        return [p.poll() if p else None for p in self.process]
+
+    def end(self, grace=5):
+        """End every node that still runs: politely, then not."""
+        for node in self.alive():
+            self.process[node].send_signal(signal.SIGCONT)
+            self.process[node].terminate()
+        self.wait(grace)
+        for node in self.alive():
+            self.process[node].kill()
+        self.wait(5)
+        for connection in self.qmp_cache.values():
+            connection.close()
+        self.qmp_cache.clear()
+        shutil.rmtree(self.run_dir, ignore_errors=True)
+        self.net.remove()

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A member that is this program: the last node of a cluster, whose part in the
+protocol is to join, to answer pings, and to say whatever a test wants."""
+
+import base64
+import contextlib
+import secrets
+import threading
+import time
+
+from .. import wire
+from ..common import Problem
+from .common import PATIENCE, proved
+from ..wire import Frame
+
+LANES_MAX = 64
+
+
+class Link(threading.Thread):
+    """One connection: what comes is kept, and given to whoever answers."""
+
+    def __init__(self, stream, read, heard):
+        super().__init__(daemon=True)
+        self.stream = stream
+        self.read = read
+        self.heard = heard
+        self.kept = []
+        self.closed = False
+        self.lock = threading.Lock()
+        self.start()
+
+    def run(self):
+        try:
+            while True:
+                said = self.read(self.stream)
+                self.kept.append(said)
+                self.heard(self, said)
+        except (Problem, OSError, ValueError):
+            self.closed = True
+
+    def send(self, data):
+        with self.lock, contextlib.suppress(Problem, OSError):
+            self.stream.sendall(data)
+
+    def wait_for(self, what, kind):
+        """The first kept message of a type."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            for said in list(self.kept):
+                if said.get('type') == kind:
+                    return said
+                if said.get('type') == 'refuse':
+                    raise Problem(f'{what}: refused, {said}')
+            if self.closed:
+                raise Problem(f'{what}: closed; heard '
+                              f"{[m.get('type') for m in self.kept]}")
+            if time.monotonic() > end:
+                raise Problem(f"{what}: no '{kind}' within {PATIENCE} s; "
+                              f"heard {[m.get('type') for m in self.kept]}")
+            time.sleep(0.01)
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.stream.close()
+
+
+class Member:
+    """Node `number` of a cluster without keys, whose other nodes are real."""
+
+    def __init__(self, net, number, hello):
+        self.net = net
+        self.number = number
+        self.hello = hello
+        self.peers = [n for n in range(net.nodes) if n != number]
+        self.control = {}
+        # By peer and lane.
+        self.lanes = {}
+        # What the other has to show when it opens a lane, by peer.
+        self.cookie = {n: base64.b64encode(secrets.token_bytes(16)).decode()
+                       for n in self.peers}
+        # No answer to pings: what a node does whose engine hangs.
+        self.deaf = False
+        # Asks instead of answering, so that something is heard of it.
+        self.silent = False
+        # Frames of peers that are no pings.
+        self.heard = []
+        self.clock = 0
+
+    # ------------------------------------------------------------ joining
+
+    def join(self):
+        for peer in self.peers:
+            stream = proved(self.net, self.number, peer)
+            link = Link(stream, wire.read_message, self.control_heard)
+            self.control[peer] = link
+            link.send(wire.message(**self.hello))
+        for peer, link in self.control.items():
+            link.wait_for(f'node {peer}', 'hello')
+        for peer, link in self.control.items():
+            link.send(wire.message(type='address', cookie=self.cookie[peer]))
+        for peer, link in self.control.items():
+            cookie = link.wait_for(f'node {peer}', 'address')['cookie']
+            for lane in range(self.lane_count()):
+                self.open_lane(peer, lane, cookie)
+            link.send(wire.message(type='ready'))
+        for step in ('ready', 'reached'):
+            for peer, link in self.control.items():
+                link.wait_for(f'node {peer}', step)
+                if step == 'ready':
+                    link.send(wire.message(type='reached'))
+        # The guest starts when all nodes wish it.
+        self.control[0].send(wire.message(type='want-start'))
+
+    def lane_count(self):
+        return int(self.hello['facts']['lanes (lanes=)'])
+
+    def open_lane(self, peer, lane, cookie):
+        stream = proved(self.net, self.number, peer)
+        stream.sendall(wire.message(type='lane', node=self.number, lane=lane,
+                                    cookie=cookie))
+        said = wire.read_message(stream)
+        if said['type'] != 'lane-taken':
+            raise Problem(f'node {peer} answers to a lane: {said}')
+        stream.settimeout(None)
+        self.lanes[peer, lane] = Link(stream, wire.read_bunch,
+                                      self.frames_heard)
+
+    # ---------------------------------------------------------- answering
+
+    def control_heard(self, link, said):
+        if said.get('type') == 'ping' and self.silent:
+            link.send(wire.message(type='ping', sent=0, boot=0))
+        elif said.get('type') == 'ping':
+            link.send(wire.message(type='pong', sent=said.get('sent', 0),
+                                   boot=said.get('boot', 0),
+                                   clock=self.clock))
+        elif said.get('seq'):
+            # Of state that all share: the sender waits until we have it.
+            link.send(wire.message(type='mirrored', seq=said['seq']))
+        elif 'clock' in said:
+            self.clock = said['clock']
+
+    def frames_heard(self, link, frames):
+        for frame in frames:
+            self.clock = max(self.clock, frame.clock)
+            if frame.type != wire.PING:
+                self.heard.append(frame)
+            if frame.type == wire.PING and frame.sub == wire.PING_ASK and \
+                    not self.deaf:
+                # It woke us: a thread that reads does nothing else.
+                link.send(wire.bunch(self.frame(
+                    wire.PING, wire.PING_ANSWER, epoch=frame.epoch, woke=1,
+                    payload=frame.payload)))
+
+    # ------------------------------------------------------------- saying
+
+    def frame(self, kind, sub=0, **fields):
+        """A frame; fields are of the head, or of the body of its type."""
+        _, names = wire.body_of(kind)
+        body = {n: fields.pop(n) for n in names if n in fields}
+        fields = {'sender': self.number, 'clock': self.clock, **fields}
+        return Frame(kind, sub, body=body, **fields)
+
+    def send(self, to, *frames, lane=0):
+        """Frames, or bytes that are none, in one bunch."""
+        self.lanes[to, lane].send(wire.bunch(*frames))
+
+    def send_raw(self, to, data, lane=0):
+        self.lanes[to, lane].send(data)
+
+    def is_expelled(self):
+        """Whether all real nodes have hung up, or say that we are lost."""
+        return all(link.closed or any(
+            m.get('type') == 'lost' and m.get('node') == self.number
+            for m in link.kept) for link in self.control.values())
+
+    def close(self):
+        for link in [*self.control.values(), *self.lanes.values()]:
+            link.close()

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Parts of guests: Debian's kernels, a small initramfs, disks."""
+
+from ..common import GUEST
+from .disk import DISK_MODULES, disk_image
+from .initramfs import guest_program, initramfs, kernel_args, tiny_guest
+from .kernel import COMPLAINTS, one_at_a_time, vmlinuz
+
+__all__ = ['COMPLAINTS', 'DISK_MODULES', 'GUEST', 'disk_image',
+           'guest_program', 'initramfs', 'kernel_args', 'one_at_a_time',
+           'tiny_guest', 'vmlinuz']

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Stock guests: their programs, compiled and packed into an initramfs."""
+
+import hashlib
+import re
+import shutil
+from pathlib import Path
+
+from ..common import GUEST, TOP, Problem, call, quiet
+from .kernel import busybox, kernel, module_files, one_at_a_time, vmlinuz
+
+SOURCES = TOP / 'tests' / 'guest'
+
+
+@one_at_a_time
+def compiled(name, directory, options):
+    """The program of all sources in a directory, compiled once."""
+    sources = sorted(p for p in directory.iterdir()
+                     if p.suffix in ('.c', '.h', '.S', '.ld'))
+    state = hashlib.sha256(b''.join(s.read_bytes() for s in sources))
+    program = GUEST / f'{name}-{state.hexdigest()[:12]}'
+    if not program.exists():
+        GUEST.mkdir(parents=True, exist_ok=True)
+        call(['cc', '-O2', '-Wall', '-static', *options, '-o', program,
+              *[s for s in sources if s.suffix in ('.c', '.S')]])
+    return program
+
+
+def guest_program():
+    """The static program that guests run their checks with."""
+    return compiled('guest-check', SOURCES, ['-pthread'])
+
+
+def tiny_guest():
+    """A kernel of a few pages, for -kernel."""
+    source = SOURCES / 'tiny'
+    return compiled('tiny', source, [
+        '-m32', '-ffreestanding', '-nostdlib', '-fno-pic', '-no-pie',
+        '-fno-stack-protector', '-fno-asynchronous-unwind-tables',
+        '-mgeneral-regs-only', f'-Wl,-T,{source / "tiny.ld"}',
+        '-Wl,--build-id=none', '-Wl,--no-warn-rwx-segments'])
+
+
+def copy_program(name, root):
+    """A program of this host, with the libraries that it needs."""
+    path = shutil.which(name)
+    if not path:
+        raise Problem(f'{name} is not installed: apt-get install {name}')
+    files = re.findall(r'(/\S+) \(0x', quiet(['ldd', path]))
+    for file in [path, *files]:
+        target = root / file.lstrip('/')
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(Path(file).resolve(), target)
+
+
+@one_at_a_time
+def initramfs(script='demo', modules=(), kernel_name='stock', programs=()):
+    """An initramfs whose init runs tests/guest/init and then script."""
+    program = guest_program()
+    parts = [SOURCES / 'init', SOURCES / f'{script}.sh', program]
+    state = hashlib.sha256(b''.join(p.read_bytes() for p in parts) +
+                           ' '.join(['2', *modules, *programs]).encode() +
+                           str(kernel(kernel_name)).encode())
+    image = GUEST / f'initramfs-{script}-{state.hexdigest()[:12]}.gz'
+    if image.exists():
+        return image
+    root = GUEST / f'root-{script}'
+    shutil.rmtree(root, ignore_errors=True)
+    for name in ('bin', 'proc', 'sys', 'dev', 'tmp', 'mnt', 'modules'):
+        (root / name).mkdir(parents=True)
+    shutil.copy(busybox(kernel_name), root / 'bin' / 'busybox')
+    shutil.copy(program, root / 'bin' / 'guest-check')
+    shutil.copy(SOURCES / 'init', root / 'init')
+    shutil.copy(SOURCES / f'{script}.sh', root / 'script')
+    (root / 'init').chmod(0o755)
+    for name in programs:
+        copy_program(name, root)
+    order = module_files(modules)
+    for name, data in order.items():
+        (root / 'modules' / f'{name}.ko').write_bytes(data)
+    (root / 'modules' / 'order').write_text(''.join(f'{n}\n' for n in order))
+    partial = image.with_suffix('.partial')
+    call(['sh', '-c', 'find . | cpio --quiet -o -H newc | gzip -1 >"$0"',
+          partial], cwd=root)
+    partial.rename(image)
+    shutil.rmtree(root)
+    return image
+
+
+def kernel_args(append='', script='demo', modules=(), kernel_name='stock',
+                programs=()):
+    return ['-kernel', str(vmlinuz(kernel_name)), '-initrd',
+            str(initramfs(script, modules, kernel_name, programs)), '-append',
+            f'console=ttyS0 panic=-1 {append}'.strip(), '-no-reboot']

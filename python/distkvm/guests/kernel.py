@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Stock guests: Debian's kernels and their modules."""
+
+import fcntl
+import functools
+import lzma
+import re
+import shutil
+import threading
+from pathlib import Path
+
+from .. import apt
+from ..common import GUEST, Problem, call, quiet, say
+
+# Kernels by name: suite, package, architecture.  "stock" is this release's.
+KERNELS = {
+    'stock': (None, 'linux-image-amd64', None),
+    '6.12': ('trixie', 'linux-image-6.12*-amd64', None),
+    '686-pae': (None, 'linux-image-6.*-686-pae', 'i386'),
+}
+
+
+# What the guest's kernel must not say.
+COMPLAINTS = re.compile(
+    r'\bBUG:|WARNING:|Call Trace|Kernel panic|rcu.*stall|soft lockup|'
+    r'clocksource.*(unstable|skew(?! test skipped))|hung task|\bOops', re.I)
+
+
+class Making:
+    """One thread of one process at a time makes files, since tests that run
+    beside each other want the same; it may go in again."""
+
+    def __init__(self):
+        self.lock = threading.RLock()
+        self.depth = 0
+        self.file = None
+
+    def __enter__(self):
+        self.lock.acquire()
+        if not self.depth:
+            GUEST.mkdir(parents=True, exist_ok=True)
+            # pylint: disable=consider-using-with
+            self.file = open(GUEST / 'lock', 'w', encoding='ascii')
+            fcntl.flock(self.file, fcntl.LOCK_EX)
+        self.depth += 1
+
+    def __exit__(self, *_):
+        self.depth -= 1
+        if not self.depth:
+            self.file.close()
+        self.lock.release()
+
+
+MAKING = Making()
+
+
+def one_at_a_time(function):
+    """For what makes a file that is not there yet."""
+    @functools.wraps(function)
+    def alone(*args, **kwargs):
+        with MAKING:
+            return function(*args, **kwargs)
+    return alone
+
+
+def kernel_package():
+    text = quiet(['apt-cache', 'depends', 'linux-image-amd64'])
+    found = re.search(r'Depends: (linux-image-\S+)', text)
+    if not found:
+        raise Problem('apt knows no kernel package: run apt-get update')
+    return found.group(1)
+
+
+def unpack_package(name, suite, package, arch):
+    """A package's files, below build/guest; fetched once."""
+    directory = GUEST / name
+    if not directory.exists():
+        say(f'getting {package} for guests')
+        partial = GUEST / 'partial'
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        deb = apt.download(GUEST / 'apt', suite, package, arch)
+        call(['dpkg', '-x', deb, partial / 'root'])
+        (partial / 'root').rename(directory)
+        shutil.rmtree(partial)
+    return directory
+
+
+@one_at_a_time
+def kernel(name='stock'):
+    """Directory with one of Debian's kernels, unpacked."""
+    suite, package, arch = KERNELS[name]
+    if name == 'stock':
+        package = kernel_package()
+        if not (GUEST / package).exists():
+            return stock_kernel(package)
+        return GUEST / package
+    return unpack_package(f'kernel-{name}', suite or apt.release(), package,
+                          arch)
+
+
+def stock_kernel(package):
+    """As the user's apt finds it: with security updates."""
+    say(f'getting {package} for guests')
+    partial = GUEST / 'partial'
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    call(['dpkg', '-x', apt.download_stock(partial, package),
+          partial / 'root'])
+    (partial / 'root').rename(GUEST / package)
+    shutil.rmtree(partial)
+    return GUEST / package
+
+
+def vmlinuz(name='stock'):
+    return next((kernel(name) / 'boot').glob('vmlinuz-*'))
+
+
+@one_at_a_time
+def busybox(name):
+    """A static busybox that the kernel can execute."""
+    arch = KERNELS[name][2]
+    if not arch:
+        return Path('/bin/busybox')
+    root = unpack_package(f'busybox-{arch}', apt.release(), 'busybox-static',
+                          arch)
+    return next(p for p in (root / 'bin' / 'busybox',
+                            root / 'usr' / 'bin' / 'busybox') if p.exists())
+
+
+def module_bytes(path):
+    """A module as the guest's busybox wants it: plain."""
+    data = path.read_bytes()
+    return lzma.decompress(data) if path.suffix == '.xz' else data
+
+
+def module_files(names):
+    """Modules and what they depend on, each after what it needs."""
+    root = kernel() / 'lib' / 'modules'
+    if not root.exists():
+        root = kernel() / 'usr' / 'lib' / 'modules'
+    found = {}
+    for path in root.rglob('*.ko*'):
+        found[path.name.split('.')[0].replace('-', '_')] = path
+    order = {}
+
+    def add(name):
+        name = name.replace('-', '_')
+        if name in order:
+            return
+        if name not in found:
+            raise Problem(f"the guest's kernel has no module {name}")
+        data = module_bytes(found[name])
+        depends = re.search(rb'\0depends=([^\0]*)\0', data)
+        for other in depends.group(1).decode().split(','):
+            if other:
+                add(other)
+        order[name] = data
+
+    for name in names:
+        add(name)
+    return order

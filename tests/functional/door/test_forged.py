@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Frames and messages that a member forges: it is expelled, by name and with
+what it did, and nobody else is blamed."""
+
+import re
+import struct
+import time
+
+import pytest
+
+from distkvm import wire
+from distkvm.common import Problem
+from distkvm.door.common import until, wait_said
+from distkvm.door.forger import (ACK, DATA_M, DATA_S, DONE, FORGER, FWD_GETM,
+                                 FWD_GETS, GETM, GETS, GETV, GRANT, INV,
+                                 SECOND, SHARE, SOON, VALUE, check_expelled,
+                                 cluster_with_forger, lost_nodes)
+from distkvm.wire import (COH, EOI, IO, IO_REPLY, IRQ, PAGE, PIC, PIC_ACK,
+                          PIC_VECTOR, PING, TOKEN)
+from naming import cases, named
+
+pytestmark = pytest.mark.overlaps
+
+SETTLED_SECONDS = 1.5
+DATA = bytes(PAGE)
+# One word is written.
+OP = struct.pack('<BBHIQQ', 2, 8, 0, 0, 1, 0)
+
+
+def frame(why, kind, sub=0, /, **fields):
+    """A case: one frame."""
+    return why, lambda member, to: member.send(
+        to, member.frame(kind, sub, **fields))
+
+
+def raw(why, data):
+    """A case: bytes that are no frames."""
+    return why, lambda member, to: member.send_raw(to, data)
+
+
+def control(why, /, **fields):
+    """A case: a message on the control connection."""
+    return why, lambda member, to: member.control[to].send(
+        wire.message(**fields))
+
+
+def future(member, to):
+    member.send(to, member.frame(PING, wire.PING_ASK,
+                                 clock=member.clock + 55 * SECOND))
+
+
+def access(why, addr, size=8, cpu=FORGER):
+    """A case: a well-formed write to a device, in the name of a CPU."""
+    why, forge = frame(why, IO, wire.IO_WRITE, addr=addr, size=size, cpu=cpu)
+
+    def later(member, to):
+        # For a second it might be from before there was a map.
+        time.sleep(SETTLED_SECONDS)
+        forge(member, to)
+
+    return why, later
+
+
+# What is said of it.
+WRONG_LENGTH = 'a frame of a wrong length'
+UNKNOWN_KIND = 'a frame of an unknown kind'
+NOT_ITS = "another node's to send"
+UNREADABLE = 'cannot be read'
+GARBAGE = 'garbage'
+MALFORMED_ACCESS = 'a malformed device access'
+HOME_ONLY = "only the page's home may say this"
+NOT_ASKED = 'an answer comes only to a node that asked'
+NOT_PUT = 'cannot be put together'
+NOT_ITS_CPU = 'an interrupt for another node'
+TOO_LATE = 'a message after its time'
+TO_RAM = 'it sent a device access to RAM'
+# What the forger does to node 0, and what the message must say of it.
+FORGED = {
+    "another's number": frame('it sent a frame as node 1', PING, 1, sender=1),
+    "the receiver's number": frame('it sent a frame as node 0', PING, 1,
+                                   sender=0),
+    'an answer nobody asked for': frame(
+        "another node's to send", IO_REPLY, 0, call=12345),
+    "an operation's answer nobody asked for": frame(
+        'it answers an operation that nobody asked for', COH, VALUE,
+        page=SHARE + 10, version=12345, payload=OP),
+    'a device access to RAM': access(TO_RAM, 2 << 20),
+    'a device access to RAM below 1 MiB': access(TO_RAM, 0x10000),
+    'a device access to the local APIC': access(TO_RAM, 0xfee00000, 4),
+    'a device access that reaches RAM at its end': access(
+        TO_RAM, (64 << 20) - 4),
+    "a device access of another node's CPU": access(
+        MALFORMED_ACCESS, 0xfed00000, 4, 1),
+    'a device access of no size': access(UNREADABLE, 0xfed00000, 0),
+    'a device access of too large a size': access(UNREADABLE, 0xfed00000, 9),
+    'a device access to no space': frame(
+        UNREADABLE, IO, wire.IO_READ, addr=0xfed00000, size=4, space=2),
+    'a clock in the future': ('its clock is absurd', future),
+    'a clock at the end of time': frame('its clock is absurd', PING, 1,
+                                        clock=(1 << 63) - 1),
+    'a clock before all time': frame('its clock is absurd', PING, 1,
+                                     clock=-(1 << 63)),
+    'no such type': frame(UNREADABLE, 200),
+    'no such ping': frame(UNKNOWN_KIND, PING, 9),
+    'a ping of another length': frame(WRONG_LENGTH, PING, 1, payload=bytes(5)),
+    'an access too long': frame(WRONG_LENGTH, IO, wire.IO_WRITE,
+                                addr=0xfed00000, size=8, payload=bytes(1)),
+    'an access of no bytes': frame(
+        UNREADABLE, IO, wire.IO_WRITE, addr=0xfed00000, size=8, cut=38),
+    'an access that is cut off': frame(
+        UNREADABLE, IO, wire.IO_WRITE, addr=0xfed00000, size=8, cut=1),
+    'an access of no kind': frame(UNKNOWN_KIND, IO, 0xf0, addr=0xfed00000,
+                                  size=4),
+    'an answer too long': frame(NOT_ITS, IO_REPLY, 0, call=1,
+                                payload=bytes(99)),
+    'a token granted': frame(NOT_ITS, TOKEN, 2),
+    'a token released that it had not': frame(
+        "a split-lock token out of turn", TOKEN, 3),
+    'no such token': frame(UNKNOWN_KIND, TOKEN, 9),
+    'an interrupt of no kind': frame(UNKNOWN_KIND, IRQ, 99),
+    'an interrupt for no CPU': frame(NOT_ITS_CPU, IRQ, 1, cpu=999,
+                                     vector=0x30),
+    'an interrupt for a CPU of its own': frame(
+        NOT_ITS_CPU, IRQ, 1, cpu=2, vector=0x30),
+    'an interrupt of half a level': frame(UNREADABLE, IRQ, 1, vector=0x30,
+                                          level=2),
+    'the 8259, which it has not': frame(NOT_ITS, PIC, 0, level=1, seq=0x30),
+    "the 8259's vector, which it has not": frame(NOT_ITS, PIC_VECTOR, 0,
+                                                 call=1, vector=0x30),
+    'an acknowledge of no kind': frame(UNKNOWN_KIND, PIC_ACK, 1, call=1),
+    'an interrupt with a payload': frame(
+        WRONG_LENGTH, IRQ, 1, vector=0x30, payload=bytes(8)),
+    'an end of interrupt with a payload': frame(
+        WRONG_LENGTH, EOI, 0, vector=0x30, payload=bytes(8)),
+    'a page that nobody asked for': frame(NOT_ASKED, COH, DATA_M, page=3,
+                                          payload=DATA),
+    'half a page': frame(NOT_PUT, COH, DATA_S, page=3, payload=bytes(100)),
+    'a page beyond the end': frame(
+        'a page that does not exist', COH, GETS, page=1 << 40),
+    'a request to whom is not its home': frame(
+        "not the page's home", COH, GETS, page=SHARE + 10),
+    'a request with a payload that is no list': frame(
+        NOT_PUT, COH, GETS, page=3, payload=bytes(7)),
+    'a list longer than it says': frame(
+        UNREADABLE, COH, GETM, page=3, more=200, payload=bytes(16 * 200)),
+    'a list longer than its payload': frame(
+        'a list of pages that cannot be read', COH, GETM, page=3, more=20,
+        payload=bytes(16)),
+    'a list longer than may be': frame(
+        UNREADABLE, COH, GETM, page=3, more=128, payload=bytes(16 * 128)),
+    'a forwarded request for nobody': frame(
+        HOME_ONLY, COH, FWD_GETM, page=SHARE + 10, requester=77),
+    'a home that is none': frame(
+        HOME_ONLY, COH, FWD_GETS, page=3, requester=1),
+    'an invalidation from no home': frame(
+        HOME_ONLY, COH, INV, page=3, requester=1),
+    'done, what was not begun': frame(
+        'nobody was granted the page', COH, DONE, page=3),
+    'a grant from nowhere': frame(HOME_ONLY, COH, GRANT, page=3),
+    'acknowledged, what nobody asked': frame(NOT_ASKED, COH, ACK, page=3),
+    'an operation of no kind': frame(NOT_PUT, COH, GETV, page=3,
+                                     payload=b'\xff' + OP[1:]),
+    'an operation over the end of a page': frame(
+        NOT_PUT, COH, GETV, page=3, payload=OP[:2] + b'\xff\x0f' + OP[4:]),
+    'half an operation': frame(NOT_PUT, COH, GETV, page=3, payload=OP[:11]),
+    'no such message of coherence': frame(UNKNOWN_KIND, COH, 99, page=3),
+    'an event that is no message': frame(UNKNOWN_KIND, COH, 1, page=3),
+    'a bunch of no bytes': raw(GARBAGE, struct.pack('<I', 0)),
+    'a bunch too long': raw(GARBAGE, struct.pack('<I', 1 << 30) + bytes(64)),
+    'a bunch of garbage': raw(
+        UNREADABLE, struct.pack('<I', 64) + b'\xff' * 64),
+    'a bunch that ends within a frame': raw(
+        UNREADABLE, struct.pack('<I', 20) + bytes(20)),
+    'a control message of no type': control(GARBAGE, nothing=1),
+    'a control message of an unknown type': control(
+        'a message of an unknown type', type='open-sesame'),
+    'a second hello': control(TOO_LATE, type='hello', node=2, facts={}),
+    'a second address': control(TOO_LATE, type='address', cookie='00' * 16),
+    'a map from a follower': control(NOT_ITS, type='map', sections=[]),
+    'a start from a follower': control(NOT_ITS, type='start'),
+    'reset-do from a follower': control(NOT_ITS, type='reset-do'),
+    'lost, a node that is none': control(
+        'a node lost that is none', type='lost', node=99, why='x'),
+    'a ping of text': control('a malformed message', type='ping', sent='x',
+                              boot=0),
+    'a pong without a clock': control('a malformed message', type='pong',
+                                      sent=0, boot=0),
+    'a field that a message has not': control(
+        'a malformed message', type='want-stop', clock=1),
+    'a change acknowledged by half': control(
+        'a malformed message', type='mirrored', seq=0.5),
+    'an end of work, which machines do not say': control(
+        'a message of an unknown type', type='end'),
+    'a change acknowledged that was not made': control(
+        'a change that was not made', type='mirrored', seq=1 << 40),
+    'a phase of a reset that nobody began': control(
+        'a phase of a reset', type='reset-reached'),
+    "another node's local APIC": control(
+        "another node's local APIC", type='apic', seq=1, cpu=0, base=0, id=0,
+        ldr=0, dfr=0, svr=0, lint0=0, lint1=0),
+    'a stop in the future': control(
+        'its clock is absurd', type='stopped', clock=1 << 62),
+    'a control message too long': (GARBAGE, lambda m, to: m.control[to].send(
+        struct.pack('>I', 0x7fffffff))),
+    'control in garbage': (GARBAGE, lambda m, to: m.control[to].send(
+        b'\xff' * 64)),
+}
+# The same to node 1, which is no boot node.
+TO_NODE_1 = ('another\'s number', 'an answer nobody asked for',
+             'a clock in the future', 'half a page', 'a token granted',
+             'the 8259, which it has not', 'an interrupt of no kind',
+             'an interrupt of half a level', 'a bunch of garbage')
+
+
+def to_node_0():
+    for name, (why, say) in FORGED.items():
+        yield f'door: a member forges {name}', (name, why, say, 0)
+
+
+def to_node_1():
+    for name in TO_NODE_1:
+        yield (f'door: a member forges {name}, to node 1',
+               (f'{name} to 1', *FORGED[name], 1))
+
+
+@cases('name, why, say, to', {**dict(to_node_0()), **dict(to_node_1())})
+def test_forge(name, why, say, to):
+    with cluster_with_forger(re.sub(r'\W+', '-', name)) as (cluster, member):
+        until('the guest runs', lambda: cluster.qmp(0).execute(
+            'query-status')['status'] == 'running', SOON)
+        say(member, to)
+        check_expelled(cluster, to, why)
+
+
+@named('door: a member that is no QEMU')
+def test_joins():
+    """What all these cases build on: this program is a member, as long as it
+    says nothing wrong."""
+    with cluster_with_forger('not') as (cluster, member):
+        for node in (0, 1):
+            info = cluster.info(node)
+            if info['failed'] or info['nodes'][FORGER]['state'] != 'joined':
+                raise Problem(f'node {node}: {info["nodes"]}')
+        for node in (0, 1):
+            found = info_transport(cluster, node)
+            if found != 'stream':
+                raise Problem(f'node {node} is joined by {found}')
+        if member.is_expelled():
+            raise Problem('it was expelled for nothing')
+
+
+@named('door: a lane opened again')
+def test_lane_again():
+    """A second connection for a lane is refused, whatever it shows; the first
+    is not disturbed by it."""
+    with cluster_with_forger('lane') as (cluster, member):
+        cookie = member.control[0].wait_for('', 'address')['cookie']
+        for lane, shown in ((0, cookie), (1, cookie), (-1, cookie),
+                            (0, 'A' * 22 + '=='), (0, '')):
+            try:
+                member.open_lane(0, lane, shown)
+            except Problem as problem:
+                if 'refuse' not in str(problem):
+                    raise
+            else:
+                raise Problem(f'lane {lane} was opened again')
+        for node in (0, 1):
+            if lost_nodes(cluster, node) or cluster.info(node)['failed']:
+                raise Problem(f'node {node}: {lost_nodes(cluster, node)}')
+
+
+def info_transport(cluster, node):
+    return cluster.info(node)['nodes'][FORGER].get('transport')
+
+
+@named('door: a member that answers no ping')
+def test_silent():
+    """A member that answers no ping is lost, and it is said by which lane."""
+    with cluster_with_forger('silent') as (cluster, member):
+        member.deaf = True
+        for node in (0, 1):
+            wait_said(cluster, node, f'node {FORGER} (')
+        check_expelled(cluster, 0,
+                       r'lane 0 \(stream\) has not answered for \d+ ms')

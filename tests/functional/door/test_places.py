@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where nodes of one host may be: containers with namespaces of their own,
+and little shared memory.  All works, over what works there."""
+
+import contextlib
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from distkvm.common import Problem, quiet
+from distkvm.door.common import (HEADLESS, PATIENCE, formed, log_of,
+                                 qtest_cluster)
+from distkvm.door.places import (PORT, Neighbours, check_runs,
+                                 check_transport, transports)
+from distkvm.memory import PAGE, MemoryCluster
+from naming import cases, named
+
+pytestmark = pytest.mark.overlaps
+
+
+
+@pytest.mark.root('network namespaces')
+@cases('name, net, wanted', {
+    f'door: network namespaces apart, {net}':
+        (f'place-apart-{net}', net, wanted)
+    for net, wanted in (('psk', 'tls'), ('insecure', 'stream'),
+                        ('unix', 'stream'))})
+def test_apart(name, net, wanted):
+    """Network namespaces apart, and all else shared."""
+    with Neighbours() as places, qtest_cluster(
+            name, net=net, prefix=places.prefix,
+            addresses=None if net == 'unix' else [
+                f'{a}:{PORT}' for a in places.addresses]) as cluster:
+        for node in (0, 1):
+            cluster.start(node, () if node else HEADLESS)
+        check_runs(cluster)
+        check_transport(cluster, wanted)
+
+
+@cases('name, net, wanted, options', {
+    'door: one place, shared memory': ('place-shm', 'unix', 'shm', ''),
+    'door: one place, shared memory, over TCP':
+        ('place-shm-psk', 'psk', 'shm', ''),
+    **{f'door: one place, transport=tls, {net}':
+           (f'place-tls-{net}', net, wanted, ',transport=tls')
+       for net, wanted in (('psk', 'tls'), ('x509', 'tls'),
+                           ('unix', 'stream'), ('insecure', 'stream'))}})
+def test_together(name, net, wanted, options):
+    """One place: query-distkvm names what is in use there."""
+    with formed(name, net=net, options=options) as cluster:
+        check_runs(cluster)
+        check_transport(cluster, wanted)
+
+
+@contextlib.contextmanager
+def shared_memory(mebibytes):
+    """A place whose /dev/shm has this size: what goes before commands."""
+    with subprocess.Popen(
+            ['unshare', '--mount', 'sh', '-c',
+             f'mount -t tmpfs -o size={mebibytes}m shm /dev/shm && echo up && '
+             'exec sleep 600'], stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            if holder.stdout.readline() != 'up\n':
+                raise Problem('no /dev/shm could be mounted')
+            yield ['nsenter', f'--mount=/proc/{holder.pid}/ns/mnt', '--']
+        finally:
+            holder.kill()
+
+
+def of_sizes(counts):
+    return {f'door: /dev/shm of {mebibytes} MiB, {nodes} nodes':
+            (mebibytes, nodes) for mebibytes in (1, 8, 64)
+            for nodes in counts}
+
+
+@pytest.mark.root('a /dev/shm of its own')
+@cases('mebibytes, nodes', of_sizes((2, 8)), of_sizes(range(3, 8)))
+def test_small(mebibytes, nodes):
+    """All touch all of the memory, whatever /dev/shm holds; or one line says
+    what is missing.  Nobody dies of a signal, nobody is silent."""
+    pages = 64
+    with shared_memory(mebibytes) as prefix, MemoryCluster(
+            f'door-shm-{mebibytes}-{nodes}', nodes=nodes, share=1 << 20,
+            options=('lanes=2', 'transport=auto'), prefix=prefix) as cluster:
+        for n, node in enumerate(cluster.node):
+            node.ask('noise', cluster.home((n + 1) % nodes), pages, n + 1)
+        for n, node in enumerate(cluster.node):
+            at = cluster.home((n + 2) % nodes)
+            sums = {each.ask('sum', at + PAGE) for each in cluster.node}
+            if len(sums) != 1:
+                raise Problem(f'nodes disagree: {sums}')
+            node.ask('rmw', 'increment', at, 8, 0, 0, 10)
+        if any(cluster.leave()):
+            raise Problem('nodes did not end well')
+
+
+def segments(pids):
+    """System V segments that these processes have made or use: number and
+    rights."""
+    found = []
+    rows = Path('/proc/sysvipc/shm').read_text().splitlines()[1:]
+    for row in rows:
+        words = row.split()
+        if int(words[4]) in pids or int(words[5]) in pids:
+            found.append((f'segment {words[1]}', int(words[2], 8)))
+    for pid in pids:
+        for line in Path(f'/proc/{pid}/maps').read_text().splitlines():
+            path = re.search(r'(/dev/shm/\S+)', line)
+            if path and os.path.exists(path.group(1)):
+                found.append((path.group(1), os.stat(path.group(1)).st_mode))
+    return found
+
+
+@named("door: shared memory is its owner's")
+def test_owners(note):
+    """Shared memory is its owner's alone."""
+    with formed('owners') as cluster:
+        check_runs(cluster)
+        check_transport(cluster, 'shm')
+        found = segments({p.pid for p in cluster.process})
+        if not found:
+            raise Problem('no shared memory was found')
+        for name, mode in found:
+            if mode & 0o077:
+                raise Problem(f'{name} has the mode {mode & 0o777:o}')
+        note(f'{len(found)} segments')
+
+
+@pytest.mark.root('a /dev/shm of its own')
+@named('door: each node has its own /dev/shm')
+def test_other_shm(note):
+    """Each node has a /dev/shm of its own, as containers do."""
+    with shared_memory(64) as first, shared_memory(64) as second:
+        with qtest_cluster('shm-apart', prefix=lambda node: (
+                first, second)[node]) as cluster:
+            for node in (0, 1):
+                cluster.start(node, () if node else HEADLESS)
+            check_runs(cluster)
+            note(' '.join(map(str, transports(cluster))))
+
+
+@pytest.mark.root('a user namespace that may open /dev/userfaultfd')
+@named('door: a user namespace of its own')
+def test_other_users_namespace(note):
+    """In a user namespace of its own a node is another user to the others:
+    refused in one line, or joined; not silent."""
+    with qtest_cluster('userns', options=',join-timeout=10',
+                       prefix=lambda node: ['unshare', '--user', '--map-root']
+                       if node else []) as cluster:
+        for node in (0, 1):
+            cluster.start(node, () if node else HEADLESS)
+        end = time.monotonic() + PATIENCE
+        while len(cluster.alive()) == 2 and time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                if cluster.info(0)['formed']:
+                    check_runs(cluster)
+                    note('joined')
+                    return
+            time.sleep(0.1)
+        if len(cluster.alive()) == 2:
+            raise Problem('they neither join nor give up')
+        if not log_of(cluster, 1):
+            raise Problem('node 1 does not say why')
+        note('refused')
+
+
+@pytest.mark.root('network namespaces')
+@cases('name, seconds, survives', {
+    'door: an interface is down for a second': ('flap', 1, True),
+    'door: an interface is down for long': ('flap-long', 12, False)})
+def test_flap(name, seconds, survives):
+    """The interface is down for so long: gone on, or named."""
+    with Neighbours() as places, qtest_cluster(
+            name, net='psk', prefix=places.prefix,
+            options=',dead-after-ms=6000',
+            addresses=[f'{a}:{PORT}' for a in places.addresses]) as cluster:
+        for node in (0, 1):
+            cluster.start(node, () if node else HEADLESS)
+        check_runs(cluster)
+        places.cut()
+        time.sleep(seconds)
+        quiet(['ip', '-n', places.names[0], 'link', 'set', places.links[0],
+               'up'])
+        time.sleep(8)
+        for node in (0, 1):
+            lost = cluster.info(node)['failed']
+            if lost == survives:
+                raise Problem(f"node {node}: failed is {lost}; "
+                              f'{log_of(cluster, node)[-400:]}')
+            if lost and 'is lost' not in log_of(cluster, node):
+                raise Problem(f'node {node} names nobody')

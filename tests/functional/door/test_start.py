@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How others start a node: as libvirt asks a QEMU what it can, as a user who
+is not root, in a sandbox, and with programs that a node starts itself."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from distkvm import guests
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, QEMU, Problem
+from distkvm.door.common import (HEADLESS, PATIENCE, formed, log_of,
+                                 qtest_cluster, until)
+from distkvm.door.places import check_runs
+from distkvm.rights import NOBODY
+from naming import cases, named
+
+TIMEOUT = 240
+USERFAULTFD = '/dev/userfaultfd'
+# QEMU's arguments, and what it says: where libvirt and people feel their way.
+PROBES = (
+    (['-machine', 'none,accel=distkvm'], 'distkvm'),
+    (['-machine', 'none', '-accel', 'distkvm'], 'distkvm'),
+    (['-accel', 'distkvm'], 'peers='),
+    (['-machine', 'q35,accel=distkvm'], 'peers='),
+    (['-machine', 'q35,accel=kvm:distkvm'], '.'),
+    (['-accel', 'kvm:distkvm'], 'kvm:distkvm'),
+    (['-accel', 'distkvm,node=0'], 'peers='),
+    (['-accel', 'distkvm,peers=127.0.0.1:1/127.0.0.1:2,insecure=on'],
+     'node='),
+)
+
+
+def qemu(args):
+    process = subprocess.run(
+        [str(QEMU), *HEADLESS, *args], capture_output=True, text=True,
+        timeout=PATIENCE, check=False, stdin=subprocess.DEVNULL)
+    return process.returncode, process.stdout, process.stderr
+
+
+@cases('args, wanted', {
+    f"door: qemu {' '.join(args)}": (args, wanted)
+    for args, wanted in PROBES})
+def test_probe(args, wanted):
+    """One error, perhaps with a hint; neither a signal nor an assertion."""
+    status, _, text = qemu(args)
+    if status != 1 or not re.search(wanted, text):
+        raise Problem(f'exit status {status}: {text}')
+    lines = text.splitlines()
+    if sum('distkvm: ' in line for line in lines) > 1 or len(lines) > 4 or \
+            'ssert' in text:
+        raise Problem(f'more than one error: {text}')
+
+
+@named('door: qemu -accel help')
+def test_accel_help():
+    status, text, errors = qemu(['-accel', 'help'])
+    if status or errors or 'distkvm' not in text.split():
+        raise Problem(f'exit status {status}: {text}{errors}')
+
+
+@named("door: libvirt's probe")
+def test_libvirt_probe():
+    """libvirt asks a machine without anything for its capabilities; distkvm
+    is one of the accelerators it may have."""
+    process = subprocess.run(
+        [str(QEMU), '-S', '-no-user-config', *HEADLESS, '-machine',
+         'none,accel=kvm:tcg', '-qmp', 'stdio'],
+        input='{"execute":"qmp_capabilities"}'
+              '{"execute":"qom-list-types","arguments":'
+              '{"implements":"accel"}}'
+              '{"execute":"query-qmp-schema"}{"execute":"quit"}',
+        capture_output=True, text=True, timeout=PATIENCE, check=False)
+    if process.returncode or 'distkvm-accel' not in process.stdout or \
+            'query-distkvm' not in process.stdout:
+        raise Problem(f'{process.returncode}: {process.stderr}')
+
+
+@pytest.mark.root('other users')
+@named('door: not root')
+def test_not_root():
+    """Without rights a node says what to do, in so many words; with just that
+    done, it works."""
+    with qtest_cluster('not-root') as cluster:
+        for path in (cluster.net.directory, cluster.run_dir):
+            os.chown(path, NOBODY, NOBODY)
+
+        def as_nobody(_):
+            return ['setpriv', '--reuid', str(NOBODY), '--regid', str(NOBODY),
+                    '--clear-groups', '--']
+
+        # The host's own device stays as it is.
+        allow = (f'mount -t tmpfs none /mnt && cp -a {USERFAULTFD} /mnt/u && '
+                 f'chown {NOBODY} /mnt/u && mount --bind /mnt/u {USERFAULTFD} '
+                 '&& exec "$@"')
+        cluster.prefix = as_nobody
+        process = cluster.start(0, HEADLESS)
+        if process.wait(PATIENCE) != 1:
+            raise Problem(f'it ended with {process.returncode}')
+        log = log_of(cluster, 0)
+        if USERFAULTFD not in log or len(log.splitlines()) > 3:
+            raise Problem(f'it does not say what to do: {log}')
+        cluster.prefix = lambda node: ['unshare', '--mount', 'sh', '-c', allow,
+                                       'sh', *as_nobody(node)]
+        for node in (0, 1):
+            cluster.start(node, () if node else HEADLESS)
+        check_runs(cluster)
+
+
+@named('door: in a sandbox')
+def test_sandboxed():
+    """In libvirt's sandbox all works but the choice of CPUs, and each node
+    says that once."""
+    with formed('sandbox', sandbox=True) as cluster:
+        check_runs(cluster)
+        for node in (0, 1):
+            path = f'/proc/{cluster.process[node].pid}/status'
+            with open(path, encoding='ascii') as status:
+                if not re.search(r'^Seccomp:\s*2', status.read(), re.M):
+                    raise Problem(f'node {node} is in no sandbox')
+            until(f'node {node} speaks of the sandbox', lambda node=node:
+                  'sandbox' in log_of(cluster, node))
+            told = [line for line in log_of(cluster, node).splitlines()
+                    if 'sandbox' in line]
+            if len(told) > 1:
+                raise Problem(f'node {node} says it {len(told)} times')
+
+
+@named('door: in no sandbox')
+def test_without_sandbox():
+    """A node in no sandbox says nothing of one."""
+    with formed('no-sandbox') as cluster:
+        check_runs(cluster)
+        for node in (0, 1):
+            if 'sandbox' in log_of(cluster, node):
+                raise Problem(f'node {node}: {log_of(cluster, node)}')
+
+
+@named('door: a node that forks')
+def test_forks():
+    """A node forks for a helper of its network, a hundred times: each answers,
+    and the guest's memory is what it was."""
+    with Cluster(Shape(nodes=2, memory='256M'),
+                 BUILD / 'log' / 'door-forks') as cluster:
+        console = cluster.boot(
+            '-netdev', 'user,id=n,restrict=on,guestfwd=tcp:10.0.2.100:80-'
+            'cmd:cat', '-device', 'virtio-net-pci,netdev=n',
+            *guests.kernel_args('quiet', 'forks', ('virtio_pci',
+                                                  'virtio_net')))
+        console.until('guest-forks: 100 answers are right', TIMEOUT)
+        console.drain()
+        if 'guest-forks: memory is right' not in console.text:
+            raise Problem(f"the guest's memory: {console.text[-400:]}")
+        if any(cluster.wait(20)):
+            raise Problem('nodes did not end well')

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""More CPUs than an APIC id of eight bits can name."""
+
+import pytest
+
+from distkvm import guests
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, Problem
+from naming import named
+
+TIMEOUT = 400
+CPUS = 257
+# Linux wants remapped interrupts before it uses ids of 32 bits.
+REMAPPED = ['-device', 'intel-iommu,intremap=on,eim=on']
+SAYS = ['guest-last: memory is right', 'guest-last: code is right']
+
+
+# Two minutes; what is quick is in x2APIC mode with the tiny kernel.
+@pytest.mark.full
+@named('guest: 257 CPUs, the last on another node')
+def test_last_of_many():
+    """CPU 256, alone on node 1, comes up and is coherent with CPU 0."""
+    shape = Shape(nodes=2, smp=str(CPUS), vcpus=f'{CPUS - 1}/1')
+    with Cluster(shape, BUILD / 'log' / 'x2apic-many') as cluster:
+        console = cluster.boot(
+            *REMAPPED, *guests.kernel_args('quiet maxcpus=1', 'last'))
+        console.until('guest-init: up', TIMEOUT)
+        # Under TCG even a plain QEMU with so many gets a soft lockup before.
+        booted = len(console.text)
+        console.until(f'guest-last: cpus online 0,{CPUS - 1}\n', TIMEOUT)
+        for wanted in SAYS:
+            console.until(wanted, TIMEOUT)
+        console.drain()
+        found = guests.COMPLAINTS.search(console.text, booted)
+        if found:
+            raise Problem(f'the guest complains: {found.group(0)}')
+        if any(cluster.wait(20)):
+            raise Problem('nodes did not end well')

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Stop, continue, reset, power-off and quit act on the whole cluster."""
+
+import re
+import subprocess
+import time
+
+import pytest
+
+from distkvm import guests
+from distkvm.cluster import Cluster, Shape
+from distkvm.common import BUILD, Problem
+from distkvm.console import Console
+from distkvm.qtest import qtest_cluster
+from naming import cases, named
+
+TIMEOUT = 240
+ENDS = 12
+END_SECONDS = 4
+HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
+
+
+def idle_cluster(clusters, name, args=()):
+    """A running two-node guest: cluster and console."""
+    cluster = clusters(Shape(nodes=2, memory='256M'), name)
+    cluster.start(1)
+    process = cluster.start(
+        0, [*HEADLESS, *guests.kernel_args('quiet', 'idle'), *args],
+        stdout=subprocess.PIPE)
+    return cluster, Console(process)
+
+
+def wait_state(cluster, node, wanted, timeout=10):
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        state = cluster.qmp(node).execute('query-status')['status']
+        if state == wanted:
+            return
+        time.sleep(0.05)
+    raise Problem(f'node {node} is {state}, not {wanted}')
+
+
+@cases('name, node', {'guest: stop and cont on node 1': ('stop-1', 1)},
+       {'guest: stop and cont on node 0': ('stop-0', 0)})
+def test_stop_and_continue(name, node, clusters):
+    """stop and cont on one node act on both; time stands still."""
+    other = 1 - node
+    cluster, console = idle_cluster(clusters, name)
+    console.until('guest-idle', TIMEOUT)
+    cluster.qmp(node).execute('stop')
+    wait_state(cluster, other, 'paused')
+    time.sleep(0.3)
+    before = [cluster.info(n)['clock-ns'] for n in (0, 1)]
+    time.sleep(1)
+    after = [cluster.info(n)['clock-ns'] for n in (0, 1)]
+    if before != after:
+        raise Problem(f'guest time ran on while stopped: {before}, '
+                      f'{after}')
+    cluster.qmp(node).execute('cont')
+    wait_state(cluster, other, 'running')
+    wait_state(cluster, node, 'running')
+    console.until('guest-idle', 30)
+    console.until('guest-idle', 30)
+    cluster.qmp(other).execute('quit')
+    statuses = cluster.wait(15)
+    if statuses != [0, 0]:
+        raise Problem(f'nodes ended with {statuses} after quit')
+
+
+@pytest.mark.full
+@cases('name, node', {
+    f'guest: reset with -no-reboot on node {node}': (f'reset-{node}', node)
+    for node in (0, 1)})
+def test_reset(name, node, clusters):
+    """system_reset on any node starts the guest anew on all."""
+    cluster, console = idle_cluster(clusters, name)
+    console.until('guest-init: up', TIMEOUT)
+    # -no-reboot is given: a reset must then end the cluster.
+    cluster.qmp(node).execute('system_reset')
+    console.drain()
+    statuses = cluster.wait(15)
+    if statuses != [0, 0]:
+        raise Problem(f'with -no-reboot nodes ended with {statuses}')
+
+
+@named('guest: reboot from a follower, reset by QMP')
+def test_reboot():
+    """The guest's own reboot, from a follower's CPU, and QMP's."""
+    with Cluster(Shape(nodes=2, memory='256M'),
+                 BUILD / 'log' / 'reboot') as cluster:
+        console = cluster.boot(*(
+            a for a in guests.kernel_args('quiet', 'reboot')
+            if a != '-no-reboot'))
+        for _ in range(2):
+            console.until('cpus online 0-1,', TIMEOUT)
+            console.until('guest-reboot: up', TIMEOUT)
+        cluster.qmp(1).execute('system_reset')
+        console.until('cpus online 0-1,', TIMEOUT)
+        cluster.qmp(0).execute('quit')
+        console.drain()
+        if cluster.wait(15) != [0, 0]:
+            raise Problem('nodes did not end well')
+        if re.search(r'BUG:|WARNING:|Call Trace', console.text):
+            raise Problem("the guest's kernel complains")
+
+
+@named('guest: -S holds for the cluster')
+def test_start_stopped(clusters):
+    """-S on node 0 holds for the cluster, until cont."""
+    cluster, console = idle_cluster(clusters, 'stopped', args=['-S'])
+    cluster.wait_formed()
+    time.sleep(0.5)
+    for node in (0, 1):
+        if cluster.info(node)['clock-ns'] != 0:
+            raise Problem('the guest runs although -S was given')
+    cluster.qmp(0).execute('cont')
+    console.until('guest-idle', TIMEOUT)
+
+
+@named('guest: clocks 400 ppm apart')
+def test_skewed_clocks(note):
+    """Crystals that differ by 400 ppm: no vCPU sees time run backwards."""
+    with Cluster(Shape(nodes=2, memory='256M'),
+                 BUILD / 'log' / 'skew') as cluster:
+        cluster.shape.options = ',x-clock-skew-ppm=200'
+        cluster.start(1)
+        cluster.shape.options = ',x-clock-skew-ppm=-200'
+        process = cluster.start(
+            0, [*HEADLESS, *guests.kernel_args('quiet litmus.n=20000',
+                                              'litmus')],
+            stdout=subprocess.PIPE)
+        console = Console(process, cluster=cluster)
+        console.until('guest-litmus: time is right', TIMEOUT)
+        offset = cluster.info(1)['clock-offset-ns']
+        console.drain()
+        note(f'offset at the end {offset / 1000:.0f} us')
+
+
+@named('guest: both nodes are ended at once')
+def test_ended_at_once():
+    """Both are told to end at the same moment; neither is forgotten."""
+    for _ in range(ENDS):
+        with qtest_cluster('ended-at-once') as cluster:
+            cluster.start(1)
+            cluster.start(0, HEADLESS)
+            cluster.wait_formed()
+            for process in cluster.process:
+                process.terminate()
+            cluster.wait(END_SECONDS)
+            if cluster.alive():
+                raise Problem(f'nodes {cluster.alive()} stay')
