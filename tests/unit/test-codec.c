@@ -143,11 +143,39 @@ static void test_versions(void)
     first = codec_pin_version(&here, PAGE);
     g_assert_cmpuint(first, !=, DELTA_ZERO_VERSION);
     g_assert_cmpuint(codec_pin_version(&there, PAGE), ==, first);
+    codec_unpin_version(&there, PAGE);
+    codec_unpin_version(&here, PAGE);
     move(&there, &here, page, false);
     g_assert_cmpuint(codec_pin_version(&here, PAGE), ==, first);
     page[9]++;
     move(&there, &here, page, true);
     g_assert_cmpuint(codec_pin_version(&here, PAGE), !=, first);
+    teardown();
+}
+
+/* A version that a request has named stays until the answer. */
+static void test_pins(void)
+{
+    CohEvent ev = fake_event(COH_EV_FWD_GETM, 0, PAGE);
+    uint8_t page[COH_PAGE_SIZE];
+    uint64_t first;
+
+    setup(64);
+    fill(page);
+    move(&here, &there, page, true);
+    first = codec_pin_version(&here, PAGE);
+    for (int pinned = 1; pinned >= 0; pinned--) {
+        fill(here.copy);
+        here.copy[1]++;
+        codec_copied(&here, &ev, true);
+        codec_store_sent(&here, PAGE);
+        /* Once only. */
+        codec_store_sent(&here, PAGE + 64);
+        g_assert_true((codec_pin_version(&here, PAGE) == first) == pinned);
+        g_assert_cmpuint(codec_pin_version(&here, PAGE), !=,
+                         DELTA_ZERO_VERSION);
+        codec_unpin_version(&here, PAGE);
+    }
     teardown();
 }
 
@@ -187,6 +215,7 @@ int main(int argc, char **argv)
     g_test_add_func("/codec/whole-pages-only", test_whole_pages_only);
     g_test_add_func("/codec/walks", test_walks);
     g_test_add_func("/codec/versions", test_versions);
+    g_test_add_func("/codec/pins", test_pins);
     g_test_add_func("/codec/not-sent", test_not_sent);
     g_test_add_func("/codec/malformed", test_malformed);
     return g_test_run();

@@ -138,6 +138,42 @@ static void test_clean_first(void)
     evict_part.free(&evict);
 }
 
+/* The ring goes round, and no page gets lost. */
+static void test_goes_round(void)
+{
+    setup(CAP);
+    for (CohPage page = 0; page < 8; page++) {
+        have(page, COH_PEER_S);
+    }
+    for (unsigned i = 0; i < 3 * FAKE_PAGES / 8; i++) {
+        fake.ctx.stats.pages_resident = CAP - 128 + 8;
+        fake.now_ns += PAUSE_NS;
+        g_assert_true(evict_part.run(&evict));
+        fake_did("EVICT 0; EVICT 1; EVICT 2; EVICT 3; EVICT 4; EVICT 5; "
+                 "EVICT 6; EVICT 7");
+    }
+    g_assert_cmpint(evict.ring.len, ==, 8);
+    g_assert_cmpint(evict.ring.head, <, evict.ring.size);
+    g_assert_cmpint(evict.ring.tail, <, evict.ring.size);
+    evict_part.free(&evict);
+}
+
+/* A page may go when its hold ends. */
+static void test_held(void)
+{
+    setup(CAP);
+    have(5, COH_PEER_S);
+    fake.ctx.stats.pages_resident = CAP;
+    until_ns = fake.now_ns + 1;
+    g_assert_true(evict_part.run(&evict));
+    fake_did("");
+    fake.now_ns += PAUSE_NS;
+    until_ns = fake.now_ns;
+    g_assert_true(evict_part.run(&evict));
+    fake_did("EVICT 5");
+    evict_part.free(&evict);
+}
+
 /* In use, held, own, gone, or on its way: not these. */
 static void test_not_evictable(void)
 {
@@ -242,6 +278,8 @@ int main(int argc, char **argv)
     g_test_add_func("/evict/headroom", test_headroom);
     g_test_add_func("/evict/clean-first", test_clean_first);
     g_test_add_func("/evict/not-evictable", test_not_evictable);
+    g_test_add_func("/evict/goes-round", test_goes_round);
+    g_test_add_func("/evict/held", test_held);
     g_test_add_func("/evict/lives", test_lives);
     g_test_add_func("/evict/alone", test_alone);
     g_test_add_func("/evict/lanes", test_lanes);

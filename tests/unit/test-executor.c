@@ -42,6 +42,7 @@ uint64_t codec_pin_version(Codec *to, CohPage page)
 
 void codec_unpin_version(Codec *to, CohPage page)
 {
+    fake_do("unpin");
 }
 
 void late_fetch_begins(Late *late, CohPage page)
@@ -61,8 +62,14 @@ void late_asked(Late *late, CohPage page, const CohNodeSet *asked)
 
 void outbox_send_request(Outbox *outbox, CohNodeId to, WireFrame *frame)
 {
+    CohOp op;
+
     fake_do("%s to %d, version %d", coh_event_name(frame->sub), to,
             (int)frame->coh.version);
+    if (frame->len) {
+        g_assert_true(coh_op_decode(frame->payload, frame->len, &op));
+        fake_do("operand %d", (int)op.operand);
+    }
 }
 
 bool preprotect_has(const Preprotect *protect, CohPage page)
@@ -178,7 +185,7 @@ static void test_fetch(void)
     event(COH_EV_LOAD, FAKE_SELF, FAKE_FAR);
     fake_did("fetch begins; GETS to 0, version 44; moved");
     event(COH_EV_DATA_S, 2, FAKE_FAR);
-    fake_did("install 3 ro; installed; arrived; wake-up; "
+    fake_did("install 3 ro; installed; arrived; unpin; wake-up; "
              "DONE to 0, version 0; moved; moved");
     g_assert_cmpint(fake.ctx.stats.pages_resident, ==, 1);
     g_assert_cmpint(fake.ctx.stats.pages_owned, ==, 0);
@@ -193,7 +200,7 @@ static void test_not_woken(void)
     event(COH_EV_LOAD, FAKE_SELF, FAKE_FAR);
     fake_did("fetch begins; GETS to 0, version 44; moved");
     event(COH_EV_DATA_S, 2, FAKE_FAR);
-    fake_did("install 3 ro; installed; arrived; DONE to 0, version 0; "
+    fake_did("install 3 ro; installed; arrived; unpin; DONE to 0, version 0; "
              "moved; moved");
     executor_part.free(&executor);
 }
@@ -211,8 +218,45 @@ static void test_order_of_leaving(void)
     g_assert_cmpint(fake.ctx.stats.pages_owned, ==, 0);
     g_assert_cmpint(fake.ctx.stats.invalidations, ==, 1);
     fake_state(FAKE_FAR, COH_PEER_S);
+    fake.ctx.stats.pages_resident = 1;
     event(COH_EV_INV, 0, FAKE_FAR);
     fake_did("zap 3; revoked 3; ACK to 2, version 7; moved");
+    g_assert_cmpint(fake.ctx.stats.pages_resident, ==, 0);
+    g_assert_cmpint(fake.ctx.stats.pages_owned, ==, 0);
+    executor_part.free(&executor);
+}
+
+/* The page is there, and others have not answered yet: its data wait. */
+static void test_waits_for_acks(void)
+{
+    CohEvent data = fake_event(COH_EV_DATA_M, 2, FAKE_FAR);
+
+    setup();
+    event(COH_EV_STORE, FAKE_SELF, FAKE_FAR);
+    fake_did("fetch begins; GETM to 0, version 44; moved");
+    data.acks = 1;
+    executor_event(&executor, &data, page_data);
+    fake_did("moved");
+    event(COH_EV_ACK, 2, FAKE_FAR);
+    fake_did("install 3 rw; installed; arrived; unpin; DONE to 0, version 0; "
+             "moved; moved");
+    g_assert_cmpint(fake.ctx.stats.pages_owned, ==, 1);
+    g_assert_cmpint(g_hash_table_size(executor.pending_data), ==, 0);
+    executor_part.free(&executor);
+}
+
+/* A copy that is here may be written to. */
+static void test_upgrade(void)
+{
+    setup();
+    has_waiter = true;
+    fake_state(FAKE_FAR, COH_PEER_S);
+    event(COH_EV_STORE, FAKE_SELF, FAKE_FAR);
+    fake_did("fetch begins; GETM to 0, version 44; moved");
+    event(COH_EV_GRANT, 0, FAKE_FAR);
+    fake_did("changed; protect 3+1 rw; arrived; unpin; wake-up; "
+             "DONE to 0, version 0; moved; moved");
+    g_assert_cmpint(fake.ctx.stats.pages_owned, ==, 1);
     executor_part.free(&executor);
 }
 
@@ -271,11 +315,27 @@ static void test_operation(void)
     fake_state(FAKE_FAR, COH_PEER_M);
     executor.preprotect->first = FAKE_FAR;
     executor_event(&executor, &ev, NULL);
-    fake_did("end of preprotect; revoked 3; VALUE to 2, version 9; "
+    fake_did("end of preprotect; revoked 3; VALUE to 2, version 9; operand 3; "
              "DONE to 0, version 9; moved");
     g_assert_cmpint(fake.ram[FAKE_FAR][8], ==, 8);
     g_assert_cmpint(executor.value, ==, 3);
     g_assert_cmpint(fake.ctx.stats.operations, ==, 1);
+    executor_part.free(&executor);
+}
+
+/* What is to be done goes along, and is done elsewhere. */
+static void test_operation_elsewhere(void)
+{
+    CohEvent ev = fake_event(COH_EV_OPERATE, FAKE_SELF, FAKE_FAR);
+
+    setup();
+    ev.op = (CohOp) { .code = COH_OP_ADD, .size = 4, .operand = 5 };
+    ev.have = 9;
+    executor_event(&executor, &ev, NULL);
+    fake_did("GETV to 0, version 9; operand 5; moved");
+    g_assert_true(executor_carries_op(COH_EV_FWD_GETV));
+    g_assert_true(executor_carries_op(COH_EV_VALUE));
+    g_assert_false(executor_carries_op(COH_EV_GETM));
     executor_part.free(&executor);
 }
 
@@ -325,6 +385,13 @@ static void test_broken(void)
     event(COH_EV_DATA_M, 2, FAKE_FAR);
     g_assert_true(g_str_has_prefix(fake.did->str, "lost 2: "));
     g_string_truncate(fake.did, 0);
+    /* By this node itself, or one that does not exist. */
+    event(COH_EV_INSTALLED, FAKE_SELF, FAKE_FAR);
+    g_assert_true(g_str_has_prefix(fake.did->str, "broken: "));
+    g_string_truncate(fake.did, 0);
+    event(COH_EV_DATA_M, 9, FAKE_FAR);
+    g_assert_true(g_str_has_prefix(fake.did->str, "broken: "));
+    g_string_truncate(fake.did, 0);
     event(COH_EV_LOAD, FAKE_SELF, FAKE_FAR);
     fake_did("fetch begins; GETS to 0, version 44; moved");
     fake.mem_result = -ENOMEM;
@@ -340,10 +407,14 @@ int main(int argc, char **argv)
     g_test_add_func("/executor/fetch", test_fetch);
     g_test_add_func("/executor/not-woken", test_not_woken);
     g_test_add_func("/executor/order-of-leaving", test_order_of_leaving);
+    g_test_add_func("/executor/waits-for-acks", test_waits_for_acks);
+    g_test_add_func("/executor/upgrade", test_upgrade);
     g_test_add_func("/executor/shares", test_shares);
     g_test_add_func("/executor/home", test_home);
     g_test_add_func("/executor/to-self", test_to_self);
     g_test_add_func("/executor/operation", test_operation);
+    g_test_add_func("/executor/operation-elsewhere",
+                    test_operation_elsewhere);
     g_test_add_func("/executor/unsolicited", test_unsolicited);
     g_test_add_func("/executor/adopts", test_adopts);
     g_test_add_func("/executor/broken", test_broken);

@@ -58,6 +58,11 @@ static void test_order(void)
     fake_did("send 2: first; send 0: later; call one; call two");
     g_assert_true(mailbox_is_empty(&mailbox));
     g_assert_false(mailbox_part.run(&mailbox));
+    mailbox_post(&mailbox, 2, &frame);
+    g_assert_true(mailbox_part.run(&mailbox));
+    mailbox_call(&mailbox, call_note, (void *)"three", 0);
+    g_assert_true(mailbox_part.run(&mailbox));
+    fake_did("send 2: later; call three");
     mailbox_part.free(&mailbox);
 }
 

@@ -89,6 +89,8 @@ static void test_batch(void)
     /* It has ended. */
     request(COH_EV_GETS, 0, 7);
     fake_did("GETS 7+0 to 0");
+    g_assert_cmpint(fake.ctx.stats.bytes_sent, ==,
+                    2 * WIRE_HEAD_BYTES + 2 * PAGE_LIST_ITEM_BYTES);
 }
 
 /* Another home, another kind: each has a batch; others do not wait. */
@@ -131,6 +133,20 @@ static void test_corks_nest(void)
     outbox_uncork(&outbox);
     fake_did("");
     outbox_uncork(&outbox);
+    fake_did("uncork");
+}
+
+/* A whole pass, where page walks count as writes. */
+static void test_pass(void)
+{
+    setup();
+    g_assert_false(outbox_cork_pass.run(&outbox));
+    g_assert_false(outbox_uncork_pass.run(&outbox));
+    fake_did("");
+    fake.config.walks_write = true;
+    g_assert_false(outbox_cork_pass.run(&outbox));
+    fake_did("cork");
+    g_assert_false(outbox_uncork_pass.run(&outbox));
     fake_did("uncork");
 }
 
@@ -183,6 +199,7 @@ int main(int argc, char **argv)
     g_test_add_func("/outbox/batch-of-one-kind", test_batch_is_of_one_kind);
     g_test_add_func("/outbox/batch-is-full", test_batch_is_full);
     g_test_add_func("/outbox/corks-nest", test_corks_nest);
+    g_test_add_func("/outbox/pass", test_pass);
     g_test_add_func("/outbox/pushes", test_pushes);
     g_test_add_func("/outbox/lists", test_lists);
     return g_test_run();

@@ -49,7 +49,8 @@ bool prejoin_has(const Prejoin *of, CohPage page)
 void waiters_add(Waiters *to, const MemFault *fault, uint8_t state,
                  bool prefetched)
 {
-    fake_do("%u may want %d", fault->tid, (int)fault->page);
+    fake_do("%u may %s %d", fault->tid, fault->write ? "write" : "read",
+            (int)fault->page);
     g_assert_true(prefetched);
 }
 
@@ -126,6 +127,7 @@ static void test_stream_goes_on(void)
     g_assert_true(g_str_has_prefix(fake.did->str, "[; expect 15; LOAD 15;"));
     g_string_truncate(fake.did, 0);
     /* Another thread on those pages: not its stream. */
+    pending(28, 7 + PREFETCH_STREAMS);
     pending(20, 8);
     fake_did("");
 }
@@ -208,7 +210,7 @@ static void test_walk(void)
     fake.config.walks_write = true;
     fake_state(4, COH_PEER_M);
     absent(2, 7);
-    fake_did("[; 7 may want 1; STORE 1; 7 may want 3; STORE 3; ]");
+    fake_did("[; 7 may write 1; STORE 1; 7 may write 3; STORE 3; ]");
     absent(9, 7);
     fake_did("");
 }
@@ -238,12 +240,12 @@ static void test_range(void)
     lent = 14;
     no_room = 15;
     prefetch_range(&prefetch, 10, 7, false, 7);
-    fake_did("[; 7 may want 10; LOAD 10; 7 may want 16; LOAD 16; ]");
+    fake_did("[; 7 may read 10; LOAD 10; 7 may read 16; LOAD 16; ]");
     setup(0);
     fake_state(11, COH_PEER_S);
     fake_state(12, COH_PEER_M);
     prefetch_range(&prefetch, 10, 3, true, 7);
-    fake_did("[; 7 may want 10; STORE 10; 7 may want 11; STORE 11; ]");
+    fake_did("[; 7 may write 10; STORE 10; 7 may write 11; STORE 11; ]");
 }
 
 /* Each lane its own pages. */
@@ -252,7 +254,7 @@ static void test_lanes(void)
     setup(0);
     fake.config.lanes = (Lanes) { .n = 2, .bits = 2 };
     prefetch_range(&prefetch, 2, 4, false, 7);
-    fake_did("[; 7 may want 2; LOAD 2; 7 may want 3; LOAD 3; ]");
+    fake_did("[; 7 may read 2; LOAD 2; 7 may read 3; LOAD 3; ]");
 }
 
 int main(int argc, char **argv)

@@ -201,6 +201,22 @@ static void test_operation_here(void)
     requests_part.free(&requests);
 }
 
+/* It moved when it was asked for: no other event may follow. */
+static void test_moves_at_once(void)
+{
+    Request r;
+
+    setup();
+    changes_state = true;
+    next_state = COH_PEER_I;
+    fake_state(PAGE, COH_PEER_S);
+    ask(&r, REQUEST_GIVE_UP, false);
+    fake_did("EVICT 3");
+    g_assert_true(is_done(&r));
+    g_assert_cmpint(requests.moved->len, ==, 0);
+    requests_part.free(&requests);
+}
+
 /* A misaligned LOCK is between its load and its store. */
 static void test_pinned(void)
 {
@@ -317,6 +333,7 @@ int main(int argc, char **argv)
     g_test_add_func("/request/operation-elsewhere", test_operation_elsewhere);
     g_test_add_func("/request/operation-refused", test_operation_refused);
     g_test_add_func("/request/operation-here", test_operation_here);
+    g_test_add_func("/request/moves-at-once", test_moves_at_once);
     g_test_add_func("/request/pinned", test_pinned);
     g_test_add_func("/request/give-up", test_give_up);
     g_test_add_func("/request/events", test_events);
