@@ -1,5 +1,5 @@
 /*
- * distkvm: KVM as what executes a node's vCPUs
+ * distkvm: KVM executes a node's vCPUs
  *
  * Main thread, unless said otherwise.
  *
@@ -23,7 +23,7 @@ bool vmi_kvm_check_host(Error **errp);
 bool vmi_kvm_walks_write(void);
 /* Before @accel, a KVM accelerator, is initialised. */
 void vmi_kvm_configure(Object *accel);
-/* Put what is aware of remote vCPUs in the place of @ops' own. */
+/* Replace those of @ops that must know of remote vCPUs. */
 void vmi_kvm_wrap_ops(AccelOpsClass *ops);
 /* @cpu is another node's: KVM has no vCPU for it. */
 void vmi_kvm_remote(CPUState *cpu);
