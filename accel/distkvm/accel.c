@@ -26,18 +26,16 @@
 #include "system/hostmem.h"
 #include "system/runstate.h"
 #include "system/system.h"
-#include "clock.h"
-#include "accel/distkvm/wire/credentials.h"
-#include "accel/distkvm/wire/dispatch.h"
-#include "node.h"
-#include "accel/distkvm/machine/io.h"
+#include "accel/distkvm/cluster/path.h"
 #include "accel/distkvm/machine/irq.h"
-#include "accel/distkvm/machine/pic.h"
-#include "accel/distkvm/machine/rpc.h"
-#include "accel/distkvm/vmi/fault-guard.h"
+#include "accel/distkvm/machine/refuse.h"
 #include "accel/distkvm/vmi/kvm.h"
-#include "accel/distkvm/vmi/tcg-lock.h"
 #include "accel/distkvm/vmi/tsc.h"
+#include "clock.h"
+#include "config.h"
+#include "failure.h"
+#include "node.h"
+#include "start.h"
 
 #define TYPE_DISTKVM_ACCEL ACCEL_CLASS_NAME("distkvm")
 OBJECT_DECLARE_SIMPLE_TYPE(DistKVMAccel, DISTKVM_ACCEL)
@@ -75,13 +73,8 @@ struct DistKVMAccel {
     int64_t clock_skew_ppm;
 };
 
-DistKVM *distkvm;
 static bool distkvm_allowed;
 static AccelOpsClass inner_ops;
-static char *mem_option, *cap_option;
-static int64_t lanes_option;
-static char *creds_option, *authz_option;
-static bool insecure_option;
 
 bool distkvm_enabled(void)
 {
@@ -95,7 +88,7 @@ bool distkvm_must_bounce(void)
 
 bool distkvm_fenced(void)
 {
-    return distkvm && qatomic_read(&distkvm->fenced);
+    return distkvm && failure_is_fenced();
 }
 
 /* ---------------------------------------------------------- operations */
@@ -164,62 +157,6 @@ static void distkvm_ops_init(AccelOpsClass *ops)
 }
 
 /* ------------------------------------------------------- initialisation */
-
-static void start_membership(void *unused)
-{
-    member_start();
-}
-
-static const DispatchHost dispatch_host = {
-    .queue = service_queue,
-    .expel = member_expel,
-};
-
-/* Before the engine runs: a loss may fail them from then on. */
-static void start_frame_services(void)
-{
-    dispatch_start(&dispatch_host);
-    rpc_init();
-    irq_init();
-    pic_init();
-    tcg_lock_init();
-}
-
-static bool machine_done(Error **errp)
-{
-    start_frame_services();
-    if (!credentials_load(creds_option, authz_option, insecure_option,
-                          distkvm_over_unix(distkvm), errp) ||
-        !distkvm_refuse_devices(errp) ||
-        !distkvm_config_mem(distkvm, mem_option, distkvm_ram_bytes(), errp) ||
-        !distkvm_config_lanes(distkvm, lanes_option, errp) ||
-        !distkvm_config_cap(distkvm, cap_option, mem_option, errp) ||
-        (distkvm->vmi == DISTKVM_VMI_KVM &&
-         !vmi_kvm_x2apic_start(first_cpu, errp)) ||
-        !distkvm_ram_start(errp)) {
-        return false;
-    }
-    code_init();
-    service_start();
-    io_init();
-    control_init();
-    fault_guard_init();
-    /* After the first reset, when the firmware is in place. */
-    service_queue_main(start_membership, NULL);
-    return true;
-}
-
-static void machine_done_notify(Notifier *notifier, void *data)
-{
-    Error *err = NULL;
-
-    if (!machine_done(&err)) {
-        error_report_err(err);
-        exit(EXIT_FAILURE);
-    }
-}
-
-static Notifier machine_done_notifier = { .notify = machine_done_notify };
 
 static const char *const vmi_name[] = {
     [DISTKVM_VMI_TCG] = "tcg",
@@ -292,12 +229,6 @@ static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
     d->engine_config.readahead = a->readahead;
     d->engine_config.spin_ns = spin_us(a) * 1000;
     d->engine_config.follow = a->follow;
-    lanes_option = a->lanes;
-    creds_option = g_strdup(a->tls_creds);
-    authz_option = g_strdup(a->tls_authz);
-    insecure_option = a->insecure;
-    mem_option = g_strdup(a->mem);
-    cap_option = g_strdup(a->cap);
     cluster_clock_init(a->clock_skew_ppm);
     return true;
 }
@@ -355,6 +286,19 @@ static int start_inner(MachineState *ms)
     return ac->init_machine(ms);
 }
 
+/* What needs the whole machine. */
+static void start_later(const DistKVMAccel *a)
+{
+    const StartOptions options = {
+        .mem = g_strdup(a->mem), .cap = g_strdup(a->cap),
+        .tls_creds = g_strdup(a->tls_creds),
+        .tls_authz = g_strdup(a->tls_authz),
+        .insecure = a->insecure, .lanes = a->lanes,
+    };
+
+    start_when_machine_is_done(&options);
+}
+
 static int distkvm_init_machine(MachineState *ms)
 {
     DistKVMAccel *a = DISTKVM_ACCEL(ms->accelerator);
@@ -367,7 +311,7 @@ static int distkvm_init_machine(MachineState *ms)
     }
     distkvm = d;
     add_compat(ms);
-    qemu_add_machine_init_done_notifier(&machine_done_notifier);
+    start_later(a);
     return start_inner(ms);
 }
 

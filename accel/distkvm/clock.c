@@ -50,13 +50,6 @@ static struct {
     int64_t offset_ns;
 } cc;
 
-static void __attribute__((constructor)) cluster_clock_construct(void)
-{
-    seqlock_init(&cc.seq);
-    qemu_mutex_init(&cc.lock);
-    cc.leap_max = cc.leap_left = LEAP_NS;
-}
-
 int64_t host_boottime_ns(void)
 {
     struct timespec ts;
@@ -73,6 +66,9 @@ void cluster_clock_limit(int64_t leap_ns)
 
 void cluster_clock_init(int skew_ppm)
 {
+    seqlock_init(&cc.seq);
+    qemu_mutex_init(&cc.lock);
+    cc.leap_max = cc.leap_left = LEAP_NS;
     cc.skew_ppm = skew_ppm;
 }
 

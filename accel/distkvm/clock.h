@@ -13,7 +13,10 @@
 #ifndef DISTKVM_CLOCK_H
 #define DISTKVM_CLOCK_H
 
-/* Test hook: let this node's crystal be @ppm fast (or slow, if negative). */
+/*
+ * Main thread, once, before all others.  Test hook: this node's crystal is
+ * @skew_ppm fast, from -1000 to 1000.
+ */
 void cluster_clock_init(int skew_ppm);
 
 /* The host's monotonic time in ns, as skewed by the test hook. */

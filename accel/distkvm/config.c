@@ -9,6 +9,7 @@
 #include "qemu/cutils.h"
 #include "qemu/sockets.h"
 #include "qemu/units.h"
+#include "config.h"
 #include "node.h"
 
 /* Pages of others that a node can always work with. */

@@ -1,81 +1,100 @@
 /*
- * distkvm: what happens to this node when another one is lost
- *
- * The guest stops for good, nothing false leaves, and threads that wait are
- * released; the process stays, to be looked at.
- * Spec: docs/architecture.rst, "Loss of a node".
+ * distkvm: what ends when a node is lost
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "hw/core/cpu.h"
 #include "qemu/atomic.h"
-#include "system/distkvm.h"
-#include "system/runstate.h"
-#include "accel/distkvm/wire/channel.h"
+#include "failure.h"
 #include "node.h"
-#include "accel/distkvm/vmi/lease.h"
 #include "say.h"
 
-static void fail_in_main_loop(void *unused)
+typedef struct FailureHook {
+    void (*fn)(void *opaque);
+    void *opaque;
+} FailureHook;
+
+static struct {
+    GArray *hooks[FAILURE__STAGES];     /* FailureHook; constant after start */
+    bool fenced;                        /* atomic */
+    CohNodeSet lost;                    /* BQL, and the rest */
+    CohNodeId first;
+    char *why;                          /* of the first; NULL: none is lost */
+} failure;
+
+bool failure_is_fenced(void)
 {
-    vm_stop(RUN_STATE_INTERNAL_ERROR);
-    control_failed();
+    return qatomic_read(&failure.fenced);
 }
 
-void distkvm_release_waiters(void)
+/* Before anybody can read zeroes for a page that will not come. */
+static void fence(void *unused)
 {
-    /* Before anybody can read zeroes for a page that will not come. */
-    qatomic_set(&distkvm->fenced, true);
-    /* Pairs with the copies that ask distkvm_fenced() afterwards. */
+    qatomic_set(&failure.fenced, true);
+    /* Pairs with the copies that ask failure_is_fenced() afterwards. */
     smp_mb();
-    engine_fail(distkvm->engine);
-    rpc_fail();
-    mirror_fail();
-    tcg_lock_fail();
 }
 
-typedef struct LostNode {
-    CohNodeId node;
-    char *why;
-} LostNode;
-
-static void lost_in_main_loop(void *opaque)
+void failure_init(void)
 {
-    LostNode *l = opaque;
-
-    distkvm_qmp_node_lost(l->node, l->why);
-    g_free(l->why);
-    g_free(l);
+    for (int i = 0; i < FAILURE__STAGES; i++) {
+        failure.hooks[i] = g_array_new(false, false, sizeof(FailureHook));
+    }
+    failure_register(FAILURE_FENCE, fence, NULL);
 }
 
-void distkvm_lost(CohNodeId node, const char *why)
+void failure_register(FailureStage stage, void (*fn)(void *opaque),
+                      void *opaque)
 {
-    LostNode *l = g_new(LostNode, 1);
+    FailureHook hook = { .fn = fn, .opaque = opaque };
 
-    l->node = node;
-    l->why = channel_printable(why);
-    service_queue_main(lost_in_main_loop, l);
+    g_array_append_val(failure.hooks[stage], hook);
 }
 
-void distkvm_fail(const char *why)
+static void run_stage(FailureStage stage)
 {
-    CPUState *cpu;
+    for (guint i = 0; i < failure.hooks[stage]->len; i++) {
+        const FailureHook *hook = &g_array_index(failure.hooks[stage],
+                                                 FailureHook, i);
 
+        hook->fn(hook->opaque);
+    }
+}
+
+void failure_release(void)
+{
+    run_stage(FAILURE_FENCE);
+    run_stage(FAILURE_RELEASE);
+}
+
+void failure_raise(const char *why)
+{
     if (qatomic_xchg(&distkvm->failed, true)) {
         return;
     }
     say_error("distkvm: %s. Node %d has stopped the guest, which cannot go"
               " on; inspect it, then quit.", why, distkvm->id);
-    /* vCPUs first: none may run on with what a lost page did not say. */
-    CPU_FOREACH(cpu) {
-        if (distkvm_cpu_is_local(cpu)) {
-            qatomic_set(&cpu->stop, true);
-            qatomic_set(&cpu->exit_request, true);
-        }
+    run_stage(FAILURE_STOP_VCPUS);
+    failure_release();
+    run_stage(FAILURE_TELL);
+}
+
+bool failure_note_lost(CohNodeId node, const char *why)
+{
+    if (coh_set_has(&failure.lost, node)) {
+        return false;
     }
-    lease_revoke();
-    code_kick_all();
-    distkvm_release_waiters();
-    service_queue_main(fail_in_main_loop, NULL);
+    coh_set_add(&failure.lost, node);
+    if (!failure.why) {
+        failure.first = node;
+        failure.why = g_strdup(why);
+    }
+    return true;
+}
+
+bool failure_first_lost(CohNodeId *node, const char **why)
+{
+    *node = failure.first;
+    *why = failure.why;
+    return failure.why;
 }

@@ -13,35 +13,18 @@
 #include "hw/core/cpu.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
+#include "accel/distkvm/cluster/member.h"
+#include "accel/distkvm/machine/runstate.h"
 #include "clock.h"
+#include "failure.h"
 #include "node.h"
+#include "qmp.h"
 
 #define HOT_PAGES_MAX 20
 
-static struct {
-    CohNodeSet nodes;
-    CohNodeId first;
-    char *why;                  /* of the first; NULL if none is */
-} lost;
-
 void distkvm_qmp_node_lost(CohNodeId node, const char *why)
 {
-    if (coh_set_has(&lost.nodes, node)) {
-        return;
-    }
-    coh_set_add(&lost.nodes, node);
-    if (!lost.why) {
-        lost.first = node;
-        lost.why = g_strdup(why);
-    }
     qapi_event_send_distkvm_node_lost(node, distkvm->address[node], why);
-}
-
-bool distkvm_qmp_first_lost(CohNodeId *node, const char **why)
-{
-    *node = lost.first;
-    *why = lost.why;
-    return lost.why;
 }
 
 static DistKVMNodeState node_state(CohNodeId id)
@@ -162,10 +145,10 @@ static DistKVMState cluster_state(void)
     if (qatomic_read(&distkvm->failed)) {
         return DIST_KVM_STATE_LOST;
     }
-    if (control_is_leaving()) {
+    if (cluster_runstate_is_leaving()) {
         return DIST_KVM_STATE_LEAVING;
     }
-    return control_is_formed() ? DIST_KVM_STATE_FORMED
+    return node_is_formed() ? DIST_KVM_STATE_FORMED
                                : DIST_KVM_STATE_JOINING;
 }
 
@@ -174,6 +157,8 @@ DistKVMInfo *qmp_query_distkvm(Error **errp)
     DistKVMInfo *info;
     DistKVMNodeList **node_tail;
     DistKVMCpuList **cpu_tail;
+    const char *lost_why;
+    CohNodeId lost_node;
     int64_t rate_ppb;
     CPUState *cpu;
 
@@ -185,13 +170,13 @@ DistKVMInfo *qmp_query_distkvm(Error **errp)
     node_tail = &info->nodes;
     cpu_tail = &info->cpus;
     info->state = cluster_state();
-    if (lost.why) {
-        info->has_lost_node = true;
-        info->lost_node = lost.first;
-        info->lost_reason = g_strdup(lost.why);
+    info->has_lost_node = failure_first_lost(&lost_node, &lost_why);
+    if (info->has_lost_node) {
+        info->lost_node = lost_node;
+        info->lost_reason = g_strdup(lost_why);
     }
     info->node = distkvm->id;
-    info->formed = control_is_formed();
+    info->formed = node_is_formed();
     info->failed = qatomic_read(&distkvm->failed);
     info->lanes = distkvm->engine_config.lanes.n;
     info->clock_ns = cluster_clock_ns();

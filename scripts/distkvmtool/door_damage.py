@@ -10,20 +10,21 @@ from .common import Problem
 from .door_common import log_of
 from .door_forged import FORGER, cluster_with_forger, lost_nodes
 
-# Types, and members that a right one has.
+# Types, and the fields that a right one has, with an example of each.
 MESSAGES = {
-    'ping': ('sent', 'boot'), 'pong': ('sent', 'boot', 'clock'),
-    'lost': ('node', 'why'), 'map': ('seq', 'sections'),
-    'rom': ('block', 'size', 'offset', 'data'),
-    'apic': ('seq', 'cpu', 'base', 'id', 'ldr', 'dfr', 'svr', 'lint0',
-             'lint1'),
-    'mirrored': ('seq',), 'want-start': (), 'want-stop': (),
-    'stopped': ('clock',), 'start': ('clock',), 'stop': (),
-    'reset': ('cause',), 'reset-pause': ('cause',), 'reset-do': ('cause',),
-    'reset-reached': (), 'reset-resume': ('cause',), 'powerdown': (),
-    'leaving': ('cause',), 'hello': ('node', 'facts'), 'address': ('cookie',),
-    'ready': (), 'reached': (), 'refuse': ('why', 'retry'), 'end': (),
-    'lane': ('node', 'lane', 'cookie'),
+    'ping': {'sent': 0, 'boot': 0}, 'pong': {'sent': 0, 'boot': 0, 'clock': 0},
+    'lost': {'node': 0, 'why': ''}, 'map': {'seq': 0, 'sections': []},
+    'rom': {'block': '', 'size': 0, 'offset': 0, 'data': ''},
+    'apic': {'seq': 0, 'cpu': 0, 'base': 0, 'id': 0, 'ldr': 0, 'dfr': 0,
+             'svr': 0, 'lint0': 0, 'lint1': 0},
+    'mirrored': {'seq': 0}, 'want-start': {}, 'want-stop': {},
+    'stopped': {'clock': 0}, 'start': {'clock': 0}, 'stop': {},
+    'reset': {'cause': 0}, 'reset-pause': {'cause': 0},
+    'reset-do': {'cause': 0}, 'reset-reached': {},
+    'reset-resume': {'cause': 0}, 'powerdown': {}, 'leaving': {'cause': 0},
+    'hello': {'node': 0, 'facts': {}}, 'address': {'cookie': ''}, 'ready': {},
+    'reached': {}, 'refuse': {'why': '', 'retry': False}, 'end': {},
+    'lane': {'node': 0, 'lane': 0, 'cookie': ''},
 }
 SECTION = ('owner', 'addr', 'size', 'offset', 'block', 'rom', 'readonly')
 
@@ -52,10 +53,21 @@ def value(chance, depth=2):
     return {name: value(chance, depth - 1) for name in ('a', 'type', 'node')}
 
 
+def value_like(chance, example):
+    """Any value of the kind that the receiver takes."""
+    while type(found := value(chance)) is not type(example):
+        pass
+    return found
+
+
 def damaged(chance):
+    """Half of them are well-formed, so that they are looked at further."""
     kind = chance.choice(list(MESSAGES))
-    names = [n for n in MESSAGES[kind] if chance.randrange(5)]
-    return {**{n: value(chance) for n in names}, 'type': kind}
+    fields = MESSAGES[kind].items()
+    if chance.randrange(2):
+        return {**{n: value_like(chance, e) for n, e in fields}, 'type': kind}
+    return {**{n: value(chance) for n, _ in fields if chance.randrange(5)},
+            'type': kind}
 
 
 def control(seconds):

@@ -232,6 +232,25 @@ CASES = {
     'reset-do from a follower': control(NOT_ITS, type='reset-do'),
     'lost, a node that is none': control(
         'a node lost that is none', type='lost', node=99, why='x'),
+    'a ping of text': control('a malformed message', type='ping', sent='x',
+                              boot=0),
+    'a pong without a clock': control('a malformed message', type='pong',
+                                      sent=0, boot=0),
+    'a field that a message has not': control(
+        'a malformed message', type='want-stop', clock=1),
+    'a change acknowledged by half': control(
+        'a malformed message', type='mirrored', seq=0.5),
+    'an end of work, which machines do not say': control(
+        'a message of an unknown type', type='end'),
+    'a change acknowledged that was not made': control(
+        'a change that was not made', type='mirrored', seq=1 << 40),
+    'a phase of a reset that nobody began': control(
+        'a phase of a reset', type='reset-reached'),
+    "another node's local APIC": control(
+        "another node's local APIC", type='apic', seq=1, cpu=0, base=0, id=0,
+        ldr=0, dfr=0, svr=0, lint0=0, lint1=0),
+    'a stop in the future': control(
+        'its clock is absurd', type='stopped', clock=1 << 62),
     'a control message too long': (GARBAGE, lambda m, to: m.control[to].send(
         struct.pack('>I', 0x7fffffff))),
     'control in garbage': (GARBAGE, lambda m, to: m.control[to].send(

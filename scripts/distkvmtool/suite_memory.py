@@ -492,7 +492,7 @@ def fuzz_hello(seconds):
 
 def programs(results):
     """What machines must have in common, and clocks: each case is a test."""
-    for name in ('agree', 'clock', 'rpc'):
+    for name in ('agree', 'clock', 'failure', 'message', 'rpc'):
         target = f'tests/qtest/distkvm/test-{name}'
         if results.wants(f'memory: /{name}'):
             build.build_qemu(target)

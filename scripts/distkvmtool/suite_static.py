@@ -75,6 +75,11 @@ def wire_table():
                       f'{version} changed')
 
 
+def message_chapter():
+    """The chapter on control messages is what their schema says."""
+    call([TOP / 'scripts' / 'message-docs', '--check'])
+
+
 def run(results, full):
     del full
     results.run('static: budget, layers, lengths, patches', qemu_tree_check)
@@ -82,3 +87,5 @@ def run(results, full):
     results.run('static: README names real tests', documented_tests)
     results.run('static: docs name real files', links)
     results.run('static: wire format documented', wire_table)
+    results.run('static: control messages in the docs are fresh',
+                message_chapter)

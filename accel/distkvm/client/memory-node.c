@@ -2,8 +2,8 @@
  * distkvm: a node that is no machine
  *
  * A program that shares memory, and nothing else, with others of its kind.  It
- * uses membership, engine and transport as QEMU does; what stands here is what
- * those expect of the machine around them.  Not part of QEMU.
+ * uses membership, engine and transport as QEMU does, and fills in the calls
+ * that those expect of the machine around them.  Not part of QEMU.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -17,28 +17,28 @@
 #include "qemu/timer.h"
 #include "system/distkvm-memory.h"
 #include "accel/distkvm/clock.h"
-#include "accel/distkvm/wire/credentials.h"
-#include "accel/distkvm/node.h"
 #include "accel/distkvm/cluster/hello.h"
-#include "accel/distkvm/vmi/lease.h"
-#include "qom/object_interfaces.h"
+#include "accel/distkvm/cluster/member.h"
+#include "accel/distkvm/cluster/membership.h"
+#include "accel/distkvm/cluster/path.h"
+#include "accel/distkvm/config.h"
+#include "accel/distkvm/node.h"
 #include "accel/distkvm/say.h"
-
-DistKVM *distkvm;
+#include "accel/distkvm/wire/credentials.h"
+#include "qom/object_interfaces.h"
 
 static struct {
     void *memory;
     bool keep;
     QemuMutex lock;             /* the rest */
     QemuCond changed;
-    bool formed;
     char *failure;
     CohNodeSet left;            /* other nodes that have called the end */
 } node;
 
-/* ------------------------------------------ what membership expects */
+/* ------------------------------------------------ calls of membership */
 
-void distkvm_fail(const char *why)
+static void failed(const char *why)
 {
     qemu_mutex_lock(&node.lock);
     if (!node.failure) {
@@ -51,11 +51,7 @@ void distkvm_fail(const char *why)
     engine_fail(distkvm->engine);
 }
 
-void distkvm_lost(CohNodeId lost, const char *why)
-{
-}
-
-void control_cannot_join(const char *why)
+static void cannot_join(const char *why)
 {
     qemu_mutex_lock(&node.lock);
     node.failure = node.failure ?: g_strdup(why);
@@ -63,21 +59,17 @@ void control_cannot_join(const char *why)
     qemu_mutex_unlock(&node.lock);
 }
 
-void control_formed(void)
+static void formed(void)
 {
     cluster_clock_start(0);
     qemu_mutex_lock(&node.lock);
-    qatomic_set(&node.formed, true);
+    node_set_formed(true);
     qemu_cond_broadcast(&node.changed);
     qemu_mutex_unlock(&node.lock);
 }
 
-bool control_is_formed(void)
-{
-    return qatomic_read(&node.formed);
-}
-
-static void note_left(CohNodeId peer)
+/* Its connection may close before its "end" is read, if we are leaving too. */
+static void left(CohNodeId peer)
 {
     qemu_mutex_lock(&node.lock);
     coh_set_add(&node.left, peer);
@@ -85,32 +77,17 @@ static void note_left(CohNodeId peer)
     qemu_mutex_unlock(&node.lock);
 }
 
-void control_message(CohNodeId from, const QDict *message)
+static const char *serve_end(CohNodeId from, const MemberMessage *message)
 {
-    if (strcmp(qdict_get_str(message, "type"), "end")) {
-        member_expel(from, "it sent an unknown message");
-        return;
-    }
-    note_left(from);
+    left(from);
+    return NULL;
 }
 
-/* Its connection may close before its "end" is read, if we are leaving too. */
-void control_peer_left(CohNodeId peer)
-{
-    note_left(peer);
-}
+static const MemberService services[] = {
+    { MESSAGE_END, MEMBER_THREAD, serve_end },
+};
 
-/* Nothing but pages is waited for. */
-void control_watch(int64_t limit_ms)
-{
-}
-
-void service_queue_main(void (*fn)(void *opaque), void *opaque)
-{
-    fn(opaque);
-}
-
-QDict *hello_make(void)
+static QDict *make_hello(void)
 {
     QDict *hello = hello_new();
 
@@ -119,26 +96,16 @@ QDict *hello_make(void)
     return hello;
 }
 
-bool hello_machine_agrees(const QDict *ours, const QDict *theirs, int id,
-                          Error **errp)
-{
-    return true;
-}
+/* No guest code, no leases; nothing but pages is waited for. */
+static const MemberOps member_ops = {
+    .hello = make_hello,
+    .cannot_join = cannot_join,
+    .formed = formed,
+    .left = left,
+    .failed = failed,
+};
 
-void hello_machine_accept(const QDict *theirs, int id)
-{
-}
-
-/* No guest code, no leases. */
-void lease_granted(CohNodeId peer, int64_t age_ns)
-{
-}
-
-void lease_end(void)
-{
-}
-
-/* --------------------------------------------- what the engine expects */
+/* ------------------------------------------------- calls of the engine */
 
 static void frame_in_engine(void *opaque, const WireFrame *frame)
 {
@@ -166,7 +133,7 @@ static bool may_keep_in_engine(void *opaque, uint32_t tid)
 
 static void broken_in_engine(void *opaque, const char *why)
 {
-    member_expel(distkvm->id, why);
+    member_broken(why);
 }
 
 static const EngineListener engine_listener = {
@@ -240,6 +207,7 @@ static bool configure(const DistkvmInit *init, Error **errp)
     DistKVM *d = g_new0(DistKVM, 1);
 
     distkvm = d;
+    cluster_clock_init(0);
     d->cluster = g_strdup("memory");
     d->join_timeout_ms = init->join_timeout_s * 1000;
     d->dead_after_ms = init->dead_after_ms;
@@ -266,7 +234,7 @@ static int wait_formed(char **why)
     int ret;
 
     qemu_mutex_lock(&node.lock);
-    while (!node.formed && !node.failure) {
+    while (!node_is_formed() && !node.failure) {
         qemu_cond_wait(&node.changed, &node.lock);
     }
     ret = node.failure ? -ENOTCONN : 0;
@@ -296,7 +264,8 @@ int distkvm_init(const DistkvmInit *init, char **why)
         error_free(err);
         return -EINVAL;
     }
-    member_start();
+    member_register(services, ARRAY_SIZE(services));
+    membership_start(&member_ops);
     ret = wait_formed(why);
     if (!ret) {
         /* All lanes know that all nodes are there, before memory is touched. */
@@ -316,22 +285,22 @@ static bool all_have_left(void)
 
 void distkvm_end(void)
 {
-    if (!distkvm || !control_is_formed()) {
+    if (!distkvm || !node_is_formed()) {
         return;
     }
     /*
      * From here on a closed connection is no loss, and counts as its end:
-     * whoever hears ours last may close before we know that we have spoken.
+     * the node that hears ours last may close before we know that it did.
      */
     member_leaving();
-    member_broadcast(member_message("end"));
+    member_broadcast(&(MemberMessage) { .type = MESSAGE_END });
     qemu_mutex_lock(&node.lock);
     while (!all_have_left() && !node.failure) {
         qemu_cond_wait(&node.changed, &node.lock);
     }
-    qatomic_set(&node.formed, false);
+    node_set_formed(false);
     qemu_mutex_unlock(&node.lock);
-    /* Nobody will answer any more: release whoever still waits. */
+    /* No answer will come any more: release threads that still wait. */
     engine_fail(distkvm->engine);
 }
 

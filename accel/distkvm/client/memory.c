@@ -16,7 +16,7 @@ static Bounce bounce;
 
 static int check(uint64_t addr, size_t length)
 {
-    if (!distkvm || !distkvm->engine || !control_is_formed()) {
+    if (!distkvm || !distkvm->engine || !node_is_formed()) {
         return -ENOTCONN;
     }
     return !length || length > COH_PAGE_SIZE ||

@@ -14,6 +14,8 @@
 #include "qobject/qstring.h"
 #include "accel/distkvm/node.h"
 #include "hello.h"
+#include "message.h"
+#include "path.h"
 #include "place.h"
 
 #define HELLO_MAGIC "distkvm"
@@ -47,11 +49,12 @@ void hello_state(QDict *facts, const char *name, char *value)
 
 QDict *hello_new(void)
 {
-    QDict *hello = member_message("hello");
+    QDict *hello = qdict_new();
     QDict *facts = qdict_new();
     struct utsname host;
 
     uname(&host);
+    qdict_put_str(hello, "type", "hello");
     hello_state(facts, FACT_PROTOCOL, g_strdup_printf("%d", WIRE_VERSION));
     hello_state(facts, "distkvm version", g_strdup(DISTKVM_VERSION));
     hello_state(facts, "cluster name", g_strdup(distkvm->cluster));
@@ -118,6 +121,21 @@ static bool facts_agree(const QDict *ours, const QDict *theirs, int node,
     return true;
 }
 
+/* Facts agree, so it is of our version: is the rest what that states? */
+static bool has_shape(const QDict *hello, int node, Error **errp)
+{
+    Error *err = NULL;
+    g_autoptr(MemberMessage) message = message_parse(hello, &err);
+
+    if (!message) {
+        error_setg(errp, "the hello of node %d is malformed: %s", node,
+                   error_get_pretty(err));
+        error_free(err);
+        return false;
+    }
+    return true;
+}
+
 bool hello_check(const QDict *ours, const QDict *theirs, CohNodeId *from,
                  Error **errp)
 {
@@ -138,7 +156,7 @@ bool hello_check(const QDict *ours, const QDict *theirs, CohNodeId *from,
         return false;
     }
     if (!facts_agree(qdict_get_qdict(ours, "facts"), facts, node, errp) ||
-        !hello_machine_agrees(ours, theirs, node, errp)) {
+        !has_shape(theirs, node, errp)) {
         return false;
     }
     *from = node;

@@ -1,9 +1,7 @@
 /*
  * distkvm: the parts of a hello
  *
- * hello.c states the facts of every node.  Each kind of node adds its own:
- * machine/hello-machine.c QEMU's (machine/hello-agree.c compares them),
- * client/memory-node.c those of programs that share memory only.
+ * Facts of every node are here.  Each kind of node adds its own.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -11,6 +9,7 @@
 #define DISTKVM_HELLO_H
 
 #include "qobject/qdict.h"
+#include "accel/distkvm/core/coh-types.h"
 
 /* A hello with the facts that every kind of node states. */
 QDict *hello_new(void);
@@ -19,18 +18,11 @@ void hello_state(QDict *facts, const char *name, char *value);
 /* "1/2/1" of share[n], one of each node; g_free. */
 char *hello_shares(const uint64_t *share);
 /*
- * For machines: false and @errp if @theirs, of @node, which may be anything,
- * does not fit @ours.
+ * Are the facts of @theirs, which may be anything, those of @ours?  *@from is
+ * its node then, another one of this cluster; else false and @errp, naming
+ * what differs and both values.
  */
-bool machine_hello_fits(const QDict *ours, const QDict *theirs, int node,
-                        Error **errp);
-/* So close that one counts as well as the other. */
-bool hello_tsc_equal(int64_t khz_a, int64_t khz_b);
-/* The kind's own: false and @errp, naming what differs from @node's. */
-bool hello_machine_agrees(const QDict *ours, const QDict *theirs, int node,
-                          Error **errp);
-
-/* @theirs, of @node, is a member's from now on: remember what matters. */
-void hello_machine_accept(const QDict *theirs, int node);
+bool hello_check(const QDict *ours, const QDict *theirs, CohNodeId *from,
+                 Error **errp);
 
 #endif

@@ -18,55 +18,21 @@
 #include "qemu/atomic.h"
 #include "qemu/lockable.h"
 #include "qemu/sockets.h"
-#include "member-internal.h"
-#include "place.h"
 #include "accel/distkvm/say.h"
+#include "hello.h"
+#include "join.h"
+#include "lane-streams.h"
+#include "path.h"
+#include "place.h"
 
+/* From one step of joining to the next. */
+#define STEP_MS 10000
 #define DIAL_MS 300
 #define PROGRESS_MS 5000
 /* From one ping to the next while frames are tried. */
 #define TRY_MS 10
 /* A dead node is given up after dead-after-ms and a tick or two. */
 #define GIVEN_UP_MS 2000
-
-void join_give_up(const char *why)
-{
-    if (!mm.gave_up && !mm.formed) {
-        g_autofree char *shown = channel_printable(why);
-
-        mm.gave_up = true;
-        say_error("distkvm: node %d cannot join: %s", distkvm->id, shown);
-        member_leaving();
-        control_cannot_join(shown);
-    }
-}
-
-void join_forget(Member *m)
-{
-    qatomic_set(&m->incarnation, m->incarnation + 1);
-    m->known = m->addressed = m->address_sent = m->lanes_dialed = false;
-    m->reachable = m->ready_sent = m->ready = false;
-    m->trying = m->reached_sent = m->reached = false;
-    m->lanes = 0;
-    g_clear_pointer(&m->apart, g_free);
-    g_clear_pointer(&m->address, g_free);
-    g_clear_pointer(&m->ucx, g_byte_array_unref);
-}
-
-void join_step_done(Member *m)
-{
-    m->since_ms = member_now_ms();
-}
-
-static void send_to(Member *m, QDict *message)
-{
-    WITH_QEMU_LOCK_GUARD(&mm.lock) {
-        if (m->channel) {
-            channel_send(m->channel, message);
-        }
-    }
-    qobject_unref(message);
-}
 
 /* --------------------------------------------------------------- hello */
 
@@ -99,20 +65,22 @@ static void become_known(Member *m, const QDict *hello)
     Error *err = NULL;
 
     if (qcrypto_random_bytes(&m->ours, sizeof(m->ours), &err)) {
-        join_give_up(error_get_pretty(err));
+        roster_give_up(error_get_pretty(err));
         error_free(err);
         return;
     }
-    hello_machine_accept(hello, m->id);
+    if (mm.ops->accepted) {
+        mm.ops->accepted(hello, m->id);
+    }
     m->apart = why_apart(hello);
     m->known = true;
     channel_set_trusted(m->channel);
     channel_set_urgent(m->channel);
-    join_step_done(m);
+    roster_step_done(m);
     if (all_are_known() && path_decide()) {
         for (CohNodeId n = 0; n < distkvm->nodes; n++) {
             if (n != distkvm->id) {
-                join_step_done(&mm.member[n]);
+                roster_step_done(&mm.member[n]);
                 join_proceed(&mm.member[n]);
             }
         }
@@ -121,13 +89,13 @@ static void become_known(Member *m, const QDict *hello)
 
 static void attach(Member *m, Channel *c, const char *address)
 {
-    join_forget(m);
+    roster_forget(m);
     m->address = g_strdup(address);
     WITH_QEMU_LOCK_GUARD(&mm.lock) {
         m->channel = c;
     }
     channel_set_opaque(c, m);
-    join_step_done(m);
+    roster_step_done(m);
     qatomic_set(&m->heard_ms, member_now_ms());
     qatomic_set(&m->state, MEMBER_GREETING);
 }
@@ -140,16 +108,23 @@ static bool may_attach(Stranger *s, Member *m)
     if (m->state == MEMBER_LOST || m->state == MEMBER_LEFT) {
         why = g_strdup_printf("node %d is lost, and with it this guest: quit"
                               " all nodes and start them again", m->id);
-        listen_refuse(s, false, why);
+        stranger_refuse(s, false, why);
         return false;
     }
     if (m->channel) {
         why = g_strdup_printf("the id %d is taken by the node at %s", m->id,
                               m->address);
-        listen_refuse(s, !mm.formed, why);
+        stranger_refuse(s, !mm.formed, why);
         return false;
     }
     return true;
+}
+
+static bool hello_fits(const QDict *hello, CohNodeId *from, Error **errp)
+{
+    return hello_check(mm.hello, hello, from, errp) &&
+           (!mm.ops->agrees ||
+            mm.ops->agrees(mm.hello, hello, *from, errp));
 }
 
 /*
@@ -164,39 +139,41 @@ void join_hello(Stranger *s, const QDict *hello)
     Member *m;
 
     channel_send(c, mm.hello);
-    if (!hello_check(mm.hello, hello, &from, &err)) {
-        listen_refuse(s, false, error_get_pretty(err));
+    if (!hello_fits(hello, &from, &err)) {
+        stranger_refuse(s, false, error_get_pretty(err));
         error_free(err);
         return;
     }
     m = &mm.member[from];
     if (from != s->node) {
-        listen_refuse(s, false, "its hello is not of the node that greeted");
+        stranger_refuse(s, false, "its hello is not of the node that greeted");
     } else if (may_attach(s, m)) {
         attach(m, c, s->address);
-        listen_forget(s);
+        stranger_forget(s);
         become_known(m, hello);
     }
 }
 
-static void member_hello(Member *m, const QDict *hello)
+const char *join_answer(Member *m, const QDict *hello)
 {
     Error *err = NULL;
     CohNodeId from;
 
     if (m->known || m->id > distkvm->id) {
-        member_lose(m, "it sent its hello twice");
-    } else if (!hello_check(mm.hello, hello, &from, &err)) {
-        join_give_up(error_get_pretty(err));
+        return "it sent its hello twice";
+    }
+    if (!hello_fits(hello, &from, &err)) {
+        roster_give_up(error_get_pretty(err));
         error_free(err);
     } else if (from != m->id) {
         g_autofree char *why =
             g_strdup_printf("%s is node %d, not node %d",
                             distkvm->address[m->id], from, m->id);
-        join_give_up(why);
+        roster_give_up(why);
     } else {
         become_known(m, hello);
     }
+    return NULL;
 }
 
 static void note_why(Member *m, const char *why)
@@ -209,15 +186,16 @@ static void note_why(Member *m, const char *why)
  * "retry": the place is taken by a node that may be dead and not given up yet.
  * Else it is for good, as the peer has proved itself.
  */
-static void member_refuse(Member *m, const QDict *message)
+static const char *serve_refuse(CohNodeId from, const MemberMessage *message)
 {
-    g_autofree char *shown =
-        channel_printable(qdict_get_try_str(message, "why") ?: "?");
+    const MemberRefuse *refuse = &message->u.refuse;
+    Member *m = &mm.member[from];
+    g_autofree char *shown = channel_printable(refuse->why);
     g_autofree char *why = g_strdup_printf("node %d refuses it: %s", m->id,
                                            shown);
     int64_t now = member_now_ms();
 
-    if (qdict_get_try_bool(message, "retry", false)) {
+    if (refuse->retry) {
         if (!m->refused_ms) {
             m->refused_ms = now;
             say_warning("distkvm: node %d: node %d does not let it in yet: %s;"
@@ -226,52 +204,51 @@ static void member_refuse(Member *m, const QDict *message)
         if (now - m->refused_ms < distkvm->dead_after_ms + GIVEN_UP_MS) {
             /* It was said, and is no news. */
             note_why(m, shown);
-            member_lose(m, m->why);
-            return;
+            return m->why;
         }
     }
-    join_give_up(why);
+    roster_give_up(why);
+    return NULL;
 }
 
 /* ------------------------------------------------------------- addresses */
 
 static void send_address(Member *m)
 {
-    QDict *message = member_message("address");
+    MemberMessage message = { .type = MESSAGE_ADDRESS };
     g_autofree char *cookie = g_base64_encode(m->ours.bytes, COOKIE_BYTES);
     g_autofree char *text = NULL;
     size_t len;
     const void *address = engine_address(distkvm->engine, &len);
 
-    qdict_put_str(message, "cookie", cookie);
     if (address) {
         text = g_base64_encode(address, len);
-        qdict_put_str(message, "ucx", text);
     }
+    message.u.address = (MemberAddress) { .cookie = cookie, .ucx = text };
     m->address_sent = true;
-    send_to(m, message);
+    roster_send(m, &message);
 }
 
-static void member_address(Member *m, const QDict *message)
+static const char *serve_address(CohNodeId from, const MemberMessage *message)
 {
-    const char *text = qdict_get_try_str(message, "ucx") ?: "";
-    const char *cookie = qdict_get_try_str(message, "cookie") ?: "";
+    const MemberAddress *theirs = &message->u.address;
+    Member *m = &mm.member[from];
     g_autofree guchar *bytes = NULL, *address = NULL;
     gsize len;
 
-    bytes = g_base64_decode(cookie, &len);
+    bytes = g_base64_decode(theirs->cookie, &len);
     if (m->addressed || len != COOKIE_BYTES) {
-        member_lose(m, "it sent a malformed address");
-        return;
+        return "it sent a malformed address";
     }
     memcpy(m->theirs.bytes, bytes, COOKIE_BYTES);
-    address = g_base64_decode(text, &len);
+    address = g_base64_decode(theirs->ucx ?: "", &len);
     m->ucx = g_byte_array_new();
     g_byte_array_append(m->ucx, address, len);
     m->addressed = true;
     /* It has let this node in. */
     m->refused_ms = 0;
     join_proceed(m);
+    return NULL;
 }
 
 static void connect_peer(Member *m)
@@ -293,7 +270,7 @@ static void connect_peer(Member *m)
     m->reachable = m->ucx->len &&
                    engine_connect(distkvm->engine, &peer, &err);
     if (!m->reachable) {
-        member_lose(m, err ? error_get_pretty(err)
+        roster_lose(m, err ? error_get_pretty(err)
                            : "it sent a malformed address");
         error_free(err);
     }
@@ -301,9 +278,11 @@ static void connect_peer(Member *m)
 
 /* ------------------------------------------------------ the last steps */
 
-static void formed_in_main_loop(void *unused)
+static void say(Member *m, MemberMessageType type)
 {
-    control_formed();
+    const MemberMessage message = { .type = type };
+
+    roster_send(m, &message);
 }
 
 static void joined(Member *m)
@@ -314,7 +293,7 @@ static void joined(Member *m)
     m->answered_ms = member_now_ms();
     g_clear_pointer(&m->why, g_free);
     qatomic_set(&m->state, MEMBER_JOINED);
-    member_in(m);
+    roster_add(m);
     say_info("distkvm: node %d: node %d (%s) joined, over %s", distkvm->id,
              m->id, distkvm->address[m->id], path);
     members = distkvm_members();
@@ -324,7 +303,7 @@ static void joined(Member *m)
     mm.formed = true;
     /* Here, not in the main loop, which may be waiting for a page. */
     engine_joined(distkvm->engine);
-    service_queue_main(formed_in_main_loop, NULL);
+    mm.ops->formed();
 }
 
 static gboolean try_frames(gpointer opaque)
@@ -339,7 +318,7 @@ static gboolean try_frames(gpointer opaque)
         return G_SOURCE_CONTINUE;
     }
     m->reached_sent = true;
-    send_to(m, member_message("reached"));
+    say(m, MESSAGE_REACHED);
     join_proceed(m);
     return G_SOURCE_REMOVE;
 }
@@ -369,8 +348,8 @@ void join_proceed(Member *m)
     }
     if (m->reachable && !m->ready_sent) {
         m->ready_sent = true;
-        join_step_done(m);
-        send_to(m, member_message("ready"));
+        roster_step_done(m);
+        say(m, MESSAGE_READY);
     }
     if (m->reachable && m->ready && !m->trying) {
         m->trying = true;
@@ -381,24 +360,32 @@ void join_proceed(Member *m)
     }
 }
 
-bool join_message(Member *m, const char *type, const QDict *message)
+static const char *serve_ready(CohNodeId from, const MemberMessage *message)
 {
-    if (!strcmp(type, "hello")) {
-        member_hello(m, message);
-    } else if (!strcmp(type, "refuse")) {
-        member_refuse(m, message);
-    } else if (!strcmp(type, "address")) {
-        member_address(m, message);
-    } else if (!strcmp(type, "ready")) {
-        m->ready = true;
-        join_proceed(m);
-    } else if (!strcmp(type, "reached")) {
-        m->reached = true;
-        join_proceed(m);
-    } else {
-        return false;
-    }
-    return true;
+    mm.member[from].ready = true;
+    join_proceed(&mm.member[from]);
+    return NULL;
+}
+
+static const char *serve_reached(CohNodeId from,
+                                 const MemberMessage *message)
+{
+    mm.member[from].reached = true;
+    join_proceed(&mm.member[from]);
+    return NULL;
+}
+
+static const MemberService services[] = {
+    { MESSAGE_REFUSE, MEMBER_THREAD, serve_refuse },
+    { MESSAGE_ADDRESS, MEMBER_THREAD, serve_address },
+    { MESSAGE_READY, MEMBER_THREAD, serve_ready },
+    { MESSAGE_REACHED, MEMBER_THREAD, serve_reached },
+};
+
+void join_init(void)
+{
+    member_register(services, ARRAY_SIZE(services));
+    mm.lanes_connected = join_proceed;
 }
 
 /* -------------------------------------------------------------- dialing */
@@ -426,10 +413,10 @@ static void dial_opened(void *opaque, Door *door, QIOChannel *ioc,
             " nodes", distkvm->address[m->id], node, m->id);
 
         object_unref(OBJECT(ioc));
-        join_give_up(text);
+        roster_give_up(text);
         return;
     }
-    c = channel_new(ioc, mm.context, &member_channel_listener, m);
+    c = channel_new(ioc, mm.context, mm.control, m);
     object_unref(OBJECT(ioc));
     attach(m, c, door_address(door));
     channel_send(c, mm.hello);
@@ -452,7 +439,7 @@ static void dialed(QIOTask *task, gpointer opaque)
     object_unref(OBJECT(sioc));
 }
 
-void join_dial(Member *m)
+static void join_dial(Member *m)
 {
     g_autoptr(SocketAddress) address =
         socket_parse(distkvm->address[m->id], &error_abort);
@@ -487,7 +474,7 @@ static void report_missing(int64_t now)
         g_autofree char *why =
             g_strdup_printf("%s did not join within %" PRId64 " s",
                             missing->str, distkvm->join_timeout_ms / 1000);
-        join_give_up(why);
+        roster_give_up(why);
     } else {
         say_info("distkvm: node %d waits for %s", distkvm->id, missing->str);
         mm.progress_ms = now + PROGRESS_MS;
@@ -515,11 +502,11 @@ static void check_step(Member *m, int64_t now)
     /* What others have to do first may take until join-timeout. */
     if (m->state == MEMBER_GREETING && (!m->known || mm.decided) &&
         now - m->since_ms > STEP_MS) {
-        member_lose(m, missing_step(m));
+        roster_lose(m, missing_step(m));
     }
 }
 
-void join_tick(int64_t now)
+void join_tick(int64_t now_ms)
 {
     for (CohNodeId n = 0; n < distkvm->nodes; n++) {
         Member *m = &mm.member[n];
@@ -528,12 +515,12 @@ void join_tick(int64_t now)
             continue;
         }
         if (m->state == MEMBER_ABSENT && n < distkvm->id && !m->dialing &&
-            now >= m->dial_ms && !mm.gave_up) {
+            now_ms >= m->dial_ms && !mm.gave_up) {
             join_dial(m);
         }
-        check_step(m, now);
+        check_step(m, now_ms);
     }
     if (!mm.formed && !mm.gave_up) {
-        report_missing(now);
+        report_missing(now_ms);
     }
 }

@@ -13,7 +13,10 @@
 #include "qapi/error.h"
 #include "io/channel-socket.h"
 #include "qemu/sockets.h"
-#include "member-internal.h"
+#include "door.h"
+#include "lane-streams.h"
+#include "message.h"
+#include "path.h"
 
 /* A lane on its way; its member may have been lost meanwhile. */
 typedef struct LaneDial {
@@ -48,14 +51,14 @@ static bool give_to_engine(Member *m, unsigned lane, QIOChannel *ioc)
     Error *err = NULL;
 
     if (!engine_connect_lane(distkvm->engine, lane, &peer, &err)) {
-        member_lose(m, error_get_pretty(err));
+        roster_lose(m, error_get_pretty(err));
         error_free(err);
         return false;
     }
     m->lanes |= 1u << lane;
-    join_step_done(m);
+    roster_step_done(m);
     m->reachable = m->lanes == (1u << distkvm->engine_config.lanes.n) - 1;
-    join_proceed(m);
+    mm.lanes_connected(m);
     return true;
 }
 
@@ -83,20 +86,30 @@ static void lane_failed(LaneDial *d, const char *why)
     if (is_current(d)) {
         g_autofree char *text = g_strdup_printf("lane %u: %s", d->lane, why);
 
-        member_lose(d->m, text);
+        roster_lose(d->m, text);
     }
     lane_free(d);
 }
 
-static void lane_message(void *opaque, Channel *c, const QDict *message,
+static void lane_message(void *opaque, Channel *c, const QDict *dict,
                          size_t len)
 {
+    Error *err = NULL;
+    g_autoptr(MemberMessage) message = message_parse(dict, &err);
     LaneDial *d = opaque;
     QIOChannel *ioc;
 
-    if (strcmp(qdict_get_str(message, "type"), "lane-taken")) {
+    if (!message) {
+        g_autofree char *why = channel_printable(error_get_pretty(err));
+
+        lane_failed(d, why);
+        error_free(err);
+        return;
+    }
+    if (message->type != MESSAGE_LANE_TAKEN) {
         g_autofree char *why = channel_printable(
-            qdict_get_try_str(message, "why") ?: "it was refused");
+            message->type == MESSAGE_REFUSE ? message->u.refuse.why
+                                            : "it was refused");
 
         lane_failed(d, why);
         return;
@@ -127,7 +140,7 @@ static const ChannelListener lane_listener = {
 static void lane_opened(void *opaque, Door *door, QIOChannel *ioc,
                         CohNodeId node, const char *why)
 {
-    g_autoptr(QDict) message = NULL;
+    MemberMessage message = { .type = MESSAGE_LANE };
     g_autofree char *cookie = NULL;
     LaneDial *d = opaque;
 
@@ -139,14 +152,13 @@ static void lane_opened(void *opaque, Door *door, QIOChannel *ioc,
         lane_failed(d, why ?: "too late");
         return;
     }
-    message = member_message("lane");
     cookie = g_base64_encode(d->m->theirs.bytes, COOKIE_BYTES);
-    qdict_put_int(message, "node", distkvm->id);
-    qdict_put_int(message, "lane", d->lane);
-    qdict_put_str(message, "cookie", cookie);
+    message.u.lane = (MemberLane) {
+        .node = distkvm->id, .lane = d->lane, .cookie = cookie,
+    };
     d->channel = channel_new(ioc, mm.context, &lane_listener, d);
     object_unref(OBJECT(ioc));
-    channel_send(d->channel, message);
+    message_send(d->channel, &message);
 }
 
 static void lane_dialed(QIOTask *task, gpointer opaque)
@@ -184,13 +196,13 @@ void lanes_dial(Member *m)
     }
 }
 
-void lanes_tick(int64_t now)
+void lanes_tick(int64_t now_ms)
 {
     for (GList *at = mm.lane_dials.head, *next; at; at = next) {
         LaneDial *d = at->data;
 
         next = at->next;
-        if (!d->connecting && now > d->end_ms) {
+        if (!d->connecting && now_ms > d->end_ms) {
             lane_failed(d, "it does not answer");
         }
     }
@@ -198,30 +210,28 @@ void lanes_tick(int64_t now)
 
 /* ------------------------------------------------------------- accepting */
 
-void lanes_stranger(Stranger *s, const QDict *message)
+void lanes_stranger(Stranger *s, const MemberLane *lane)
 {
-    g_autoptr(QDict) taken = member_message("lane-taken");
-    int64_t node = qdict_get_try_int(message, "node", -1);
-    int64_t lane = qdict_get_try_int(message, "lane", -1);
-    const char *cookie = qdict_get_try_str(message, "cookie") ?: "";
+    const MemberMessage taken = { .type = MESSAGE_LANE_TAKEN };
+    unsigned lanes = distkvm->engine_config.lanes.n;
     Member *m = &mm.member[s->node];
     QIOChannel *ioc;
 
-    if (node != s->node || !m->known || !m->address_sent ||
-        !path_uses_streams() || lane < 0 ||
-        lane >= distkvm->engine_config.lanes.n ||
-        (m->lanes & (1u << lane)) || !cookie_is(&m->ours, cookie)) {
-        listen_refuse(s, false, "its lane belongs to no node here");
+    if (lane->node != s->node || !m->known || !m->address_sent ||
+        !path_uses_streams() || lane->lane >= lanes ||
+        (m->lanes & (1u << lane->lane)) ||
+        !cookie_is(&m->ours, lane->cookie)) {
+        stranger_refuse(s, false, "its lane belongs to no node here");
         return;
     }
     /* Before the engine has the stream: two threads must not write to it. */
-    channel_send(s->channel, taken);
+    message_send(s->channel, &taken);
     ioc = channel_steal(s->channel);
     if (!ioc) {
-        listen_refuse(s, false, "it sent frames too early");
+        stranger_refuse(s, false, "it sent frames too early");
         return;
     }
-    listen_forget(s);
-    give_to_engine(m, lane, ioc);
+    stranger_forget(s);
+    give_to_engine(m, lane->lane, ioc);
     object_unref(OBJECT(ioc));
 }

@@ -15,17 +15,18 @@
 #include "qapi/error.h"
 #include "io/channel-socket.h"
 #include "qemu/sockets.h"
-#include "member-internal.h"
 #include "accel/distkvm/say.h"
+#include "accel/distkvm/wire/rules.h"
+#include "door.h"
+#include "join.h"
+#include "lane-streams.h"
+#include "listen.h"
+#include "message.h"
+#include "roster.h"
+#include "stranger.h"
 
-/*
- * At the door, and between the door and a hello, at one time, besides all the
- * cluster's own connections.
- */
+/* At the door at one time, besides all the cluster's own connections. */
 #define DOORS_MAX 128
-#define STRANGERS_MAX 128
-/* A refused peer may still read why. */
-#define REFUSED_MS 1000
 /* Connections that the kernel keeps until they are looked at. */
 #define BACKLOG 1024
 
@@ -36,45 +37,25 @@ typedef struct AcceptedDoor {
 
 /* ------------------------------------------------------------ strangers */
 
-void listen_forget(Stranger *s)
+static void first_message(Stranger *s, const QDict *dict)
 {
-    g_queue_remove(&mm.strangers, s);
-    g_free(s->address);
-    g_free(s);
-}
+    Error *err = NULL;
+    g_autoptr(MemberMessage) message = message_parse(dict, &err);
 
-static Stranger *stranger_of(Channel *c)
-{
-    for (GList *at = mm.strangers.head; at; at = at->next) {
-        Stranger *s = at->data;
+    if (!message) {
+        g_autofree char *why = g_strdup_printf(
+            "it sent a malformed message: %s", error_get_pretty(err));
 
-        if (s->channel == c) {
-            return s;
-        }
+        stranger_refuse(s, false, why);
+        error_free(err);
+    } else if (message->type == MESSAGE_LANE) {
+        lanes_stranger(s, &message->u.lane);
+    } else {
+        stranger_refuse(s, false, "it does not begin with a hello");
     }
-    return NULL;
 }
 
-static void drop_stranger(Stranger *s)
-{
-    channel_free(s->channel);
-    listen_forget(s);
-}
-
-void listen_refuse(Stranger *s, bool retry, const char *why)
-{
-    g_autoptr(QDict) message = member_message("refuse");
-    g_autofree char *shown = channel_printable(why);
-
-    say_refusal("distkvm: node %d refused a peer at %s: %s", distkvm->id,
-                s->address, shown);
-    qdict_put_str(message, "why", shown);
-    qdict_put_bool(message, "retry", retry);
-    channel_send(s->channel, message);
-    s->end_ms = member_now_ms() + REFUSED_MS;
-}
-
-void listen_message(Channel *c, const char *type, const QDict *message,
+void listen_message(Channel *c, const char *type, const QDict *dict,
                     size_t len)
 {
     Stranger *s = stranger_of(c);
@@ -88,13 +69,12 @@ void listen_message(Channel *c, const char *type, const QDict *message,
     if (why) {
         g_autofree char *text = g_strdup_printf("it sent %s", why);
 
-        listen_refuse(s, false, text);
-    } else if (!strcmp(type, "hello")) {
-        join_hello(s, message);
-    } else if (!strcmp(type, "lane")) {
-        lanes_stranger(s, message);
+        stranger_refuse(s, false, text);
+    } else if (!strcmp(type, MemberMessageType_str(MESSAGE_HELLO))) {
+        /* It may be of another version, which is to be said. */
+        join_hello(s, dict);
     } else {
-        listen_refuse(s, false, "it does not begin with a hello");
+        first_message(s, dict);
     }
 }
 
@@ -103,7 +83,7 @@ void listen_gone(Channel *c)
     Stranger *s = stranger_of(c);
 
     if (s) {
-        drop_stranger(s);
+        stranger_drop(s);
     } else {
         channel_free(c);
     }
@@ -138,8 +118,6 @@ static void shut_door(AcceptedDoor *a)
 static void let_in(void *opaque, Door *door, QIOChannel *ioc, CohNodeId node,
                    const char *why)
 {
-    Stranger *s;
-
     forget_door(accepted_door(door));
     if (!ioc) {
         g_autofree char *shown = channel_printable(why);
@@ -148,17 +126,7 @@ static void let_in(void *opaque, Door *door, QIOChannel *ioc, CohNodeId node,
                     door_address(door), shown);
         return;
     }
-    if (g_queue_get_length(&mm.strangers) >=
-        STRANGERS_MAX + member_connections()) {
-        drop_stranger(g_queue_peek_head(&mm.strangers));
-    }
-    s = g_new0(Stranger, 1);
-    s->channel = channel_new(ioc, mm.context, &member_channel_listener, NULL);
-    object_unref(OBJECT(ioc));
-    s->node = node;
-    s->address = g_strdup(door_address(door));
-    s->end_ms = member_door_end_ms();
-    g_queue_push_tail(&mm.strangers, s);
+    stranger_add(ioc, node, door_address(door));
 }
 
 /* One gives way: of those that have not even greeted, the oldest. */
@@ -190,24 +158,17 @@ static void accepted(QIONetListener *listener, QIOChannelSocket *sioc,
     g_queue_push_tail(&mm.doors, a);
 }
 
-void listen_tick(int64_t now)
+void listen_tick(int64_t now_ms)
 {
     for (GList *at = mm.doors.head, *next; at; at = next) {
         AcceptedDoor *a = at->data;
 
         next = at->next;
-        if (now > a->end_ms) {
+        if (now_ms > a->end_ms) {
             shut_door(a);
         }
     }
-    for (GList *at = mm.strangers.head, *next; at; at = next) {
-        Stranger *s = at->data;
-
-        next = at->next;
-        if (now > s->end_ms) {
-            drop_stranger(s);
-        }
-    }
+    stranger_tick(now_ms);
 }
 
 /* ------------------------------------------------------------ listening */

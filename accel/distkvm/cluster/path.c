@@ -11,9 +11,10 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/sockets.h"
-#include "accel/distkvm/wire/credentials.h"
-#include "member-internal.h"
 #include "accel/distkvm/say.h"
+#include "accel/distkvm/wire/credentials.h"
+#include "path.h"
+#include "roster.h"
 
 static const char *const transport_name[] = {
     [DISTKVM_TRANSPORT_AUTO] = "auto",
@@ -133,7 +134,7 @@ static void begin_again(void)
     mm.decided = false;
     for (CohNodeId n = 0; n < distkvm->nodes; n++) {
         if (mm.member[n].channel) {
-            member_lose(&mm.member[n], "another way for frames is needed");
+            roster_lose(&mm.member[n], "another way for frames is needed");
         }
     }
 }
@@ -150,7 +151,7 @@ bool path_decide(void)
             g_strdup_printf("transport=shm cannot work: %s; use"
                             " transport=tls", apart);
 
-        join_give_up(why);
+        roster_give_up(why);
         return false;
     }
     if (mm.decided && chosen != mm.transport) {
@@ -159,7 +160,7 @@ bool path_decide(void)
     }
     if (chosen != active &&
         !engine_set_transport(distkvm->engine, chosen, &err)) {
-        join_give_up(error_get_pretty(err));
+        roster_give_up(error_get_pretty(err));
         error_free(err);
         return false;
     }

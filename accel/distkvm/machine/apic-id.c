@@ -12,26 +12,21 @@
 #include "hw/i386/apic_internal.h"
 #include "system/distkvm.h"
 #include "accel/distkvm/node.h"
+#include "apic-id.h"
+#include "replica.h"
 
-/* What others know of a local APIC. */
-typedef struct Identity {
-    uint64_t base;
-    uint32_t lint0, lint1, svr;
-    uint8_t id, ldr, dfr;
-} Identity;
+static MemberApic *told;        /* what others know, by vCPU; BQL */
 
-static Identity *told;          /* by vCPU; BQL */
-
-static Identity identity_of(const APICCommonState *s)
+static MemberApic identity_of(CPUState *cpu, const APICCommonState *s)
 {
-    return (Identity) {
-        .base = s->apicbase, .id = s->id, .ldr = s->log_dest,
-        .dfr = s->dest_mode, .svr = s->spurious_vec,
+    return (MemberApic) {
+        .cpu = cpu->cpu_index, .base = s->apicbase, .id = s->id,
+        .ldr = s->log_dest, .dfr = s->dest_mode, .svr = s->spurious_vec,
         .lint0 = s->lvt[APIC_LVT_LINT0], .lint1 = s->lvt[APIC_LVT_LINT1],
     };
 }
 
-static bool equal(const Identity *a, const Identity *b)
+static bool equal(const MemberApic *a, const MemberApic *b)
 {
     return a->base == b->base && a->id == b->id && a->ldr == b->ldr &&
            a->dfr == b->dfr && a->svr == b->svr && a->lint0 == b->lint0 &&
@@ -42,54 +37,54 @@ void distkvm_apic_changed(void *opaque)
 {
     APICCommonState *s = opaque;
     CPUState *cpu = CPU(s->cpu);
-    Identity now;
-    QDict *message;
+    MemberMessage change = { .type = MESSAGE_APIC };
+    MemberApic now;
 
-    if (!distkvm || !control_is_formed() || !distkvm_cpu_is_local(cpu)) {
+    if (!distkvm || !node_is_formed() || !distkvm_cpu_is_local(cpu)) {
         return;
     }
-    now = identity_of(s);
+    now = identity_of(cpu, s);
     if (!told) {
-        told = g_new0(Identity, distkvm->cpus.cpus);
+        told = g_new0(MemberApic, distkvm->cpus.cpus);
     }
     /* Under KVM every exit says so. */
     if (equal(&now, &told[cpu->cpu_index])) {
         return;
     }
     told[cpu->cpu_index] = now;
-    message = member_message("apic");
-    qdict_put_int(message, "cpu", cpu->cpu_index);
-    qdict_put_int(message, "base", now.base);
-    qdict_put_int(message, "id", now.id);
-    qdict_put_int(message, "ldr", now.ldr);
-    qdict_put_int(message, "dfr", now.dfr);
-    qdict_put_int(message, "svr", now.svr);
-    qdict_put_int(message, "lint0", now.lint0);
-    qdict_put_int(message, "lint1", now.lint1);
-    mirror_broadcast(message);
+    change.u.apic = now;
+    replica_publish(&change);
     if (cpu == current_cpu) {
-        mirror_wait_on_cpu(cpu);
+        replica_wait_on_cpu(cpu);
     }
 }
 
-void apic_mirror_apply(CohNodeId from, const QDict *message)
+static const char *apply(CohNodeId from, const MemberMessage *change)
 {
-    CPUState *cpu = qemu_get_cpu(qdict_get_try_int(message, "cpu", -1));
+    const MemberApic *now = &change->u.apic;
+    CPUState *cpu = qemu_get_cpu(now->cpu);
     APICCommonState *s;
 
     if (!cpu ||
         distkvm_cpu_node(cpu->cpu_index) != from) {
-        member_expel(from, "it sent the state of another node's local APIC");
-        return;
+        return "it sent the state of another node's local APIC";
     }
     s = APIC_COMMON(X86_CPU(cpu)->apic_state);
-    s->apicbase = qdict_get_try_int(message, "base", s->apicbase);
-    s->id = qdict_get_try_int(message, "id", s->id);
-    s->log_dest = qdict_get_try_int(message, "ldr", s->log_dest);
-    s->dest_mode = qdict_get_try_int(message, "dfr", s->dest_mode);
-    s->spurious_vec = qdict_get_try_int(message, "svr", s->spurious_vec);
-    s->lvt[APIC_LVT_LINT0] = qdict_get_try_int(message, "lint0",
-                                               s->lvt[APIC_LVT_LINT0]);
-    s->lvt[APIC_LVT_LINT1] = qdict_get_try_int(message, "lint1",
-                                               s->lvt[APIC_LVT_LINT1]);
+    s->apicbase = now->base;
+    s->id = now->id;
+    s->log_dest = now->ldr;
+    s->dest_mode = now->dfr;
+    s->spurious_vec = now->svr;
+    s->lvt[APIC_LVT_LINT0] = now->lint0;
+    s->lvt[APIC_LVT_LINT1] = now->lint1;
+    return NULL;
+}
+
+void apic_id_init(void)
+{
+    static const ReplicaKind kind = {
+        MESSAGE_APIC, offsetof(MemberMessage, u.apic.seq), apply,
+    };
+
+    replica_register(&kind);
 }

@@ -14,6 +14,7 @@
 #include "hw/boards.h"
 #include "cpu.h"
 #include "accel/distkvm/node.h"
+#include "cpu-model.h"
 
 #define XSAVE_LEAF 0xd
 

@@ -13,11 +13,10 @@
 #include "qobject/qlist.h"
 #include "qobject/qstring.h"
 #include "accel/distkvm/node.h"
-#include "accel/distkvm/cluster/hello.h"
+#include "accel/distkvm/vmi/tsc.h"
+#include "hello-agree.h"
 
 #define NAMES_SHOWN 12
-/* As KVM does: closer is as good as equal. */
-#define TOLERANCE_PPM 250
 
 /* -------------------------------------------------------------- the CPU */
 
@@ -122,11 +121,6 @@ static bool cpu_agrees(const QDict *ours, const QDict *theirs, int node,
 
 /* -------------------------------------------------------------- its TSC */
 
-bool hello_tsc_equal(int64_t khz_a, int64_t khz_b)
-{
-    return llabs(khz_a - khz_b) <= MAX(khz_a, khz_b) * TOLERANCE_PPM / 1000000;
-}
-
 static bool tsc_agrees(const QDict *ours, const QDict *theirs, int node,
                        Error **errp)
 {
@@ -139,7 +133,7 @@ static bool tsc_agrees(const QDict *ours, const QDict *theirs, int node,
         error_setg(errp, "node %d states an absurd TSC frequency", node);
         return false;
     }
-    if (!here || !there || hello_tsc_equal(here, there) ||
+    if (!here || !there || vmi_tsc_equal(here, there) ||
         qdict_get_try_bool(adapts, "tsc-scaling", false)) {
         return true;
     }
@@ -168,8 +162,8 @@ static bool firmware_agrees(const QDict *ours, const QDict *theirs, int node,
     return true;
 }
 
-bool machine_hello_fits(const QDict *ours, const QDict *theirs, int node,
-                        Error **errp)
+bool machine_hello_fits(const QDict *ours, const QDict *theirs,
+                        CohNodeId node, Error **errp)
 {
     return cpu_agrees(qdict_get_qdict(ours, "cpu"),
                       qdict_get_qdict(theirs, "cpu"), node, errp) &&

@@ -8,12 +8,14 @@
 #include "crypto/hash.h"
 #include "hw/boards.h"
 #include "qemu/datadir.h"
-#include "qemu-version.h"
-#include "system/numa.h"
-#include "accel/distkvm/node.h"
 #include "accel/distkvm/cluster/hello.h"
 #include "accel/distkvm/memory/ram.h"
+#include "accel/distkvm/node.h"
 #include "accel/distkvm/vmi/tsc.h"
+#include "cpu-model.h"
+#include "hello-machine.h"
+#include "qemu-version.h"
+#include "system/numa.h"
 
 /* Characters that are shown; the layout of many NUMA nodes has more. */
 #define LONG_FACT 600
@@ -145,7 +147,7 @@ static bool insists_on_firmware(void)
             !(usual && strstr(usual, current_machine->firmware)));
 }
 
-QDict *hello_make(void)
+QDict *hello_machine_make(void)
 {
     QDict *hello = hello_new();
     QDict *facts = qdict_get_qdict(hello, "facts");
@@ -167,14 +169,8 @@ QDict *hello_make(void)
     return hello;
 }
 
-bool hello_machine_agrees(const QDict *ours, const QDict *theirs, int node,
-                          Error **errp)
-{
-    return machine_hello_fits(ours, theirs, node, errp);
-}
-
 /* Not while it is compared: a peer that is refused must change nothing. */
-void hello_machine_accept(const QDict *theirs, int node)
+void hello_machine_accept(const QDict *theirs, CohNodeId node)
 {
     vmi_tsc_peer(node, qdict_get_try_int(theirs, "tsc-khz", 0));
 }

@@ -15,10 +15,11 @@
 #include "hw/i386/apic_internal.h"
 #include "qemu/bswap.h"
 #include "qemu/rcu.h"
-#include "accel/distkvm/node.h"
 #include "accel/distkvm/memory/ram.h"
+#include "accel/distkvm/node.h"
 #include "io.h"
 #include "memmap.h"
+#include "replica.h"
 #include "rpc.h"
 #include "accel/distkvm/trace.h"
 
@@ -167,7 +168,7 @@ static const char *io_serve(const WireFrame *frame)
                   !is_for_device(io->addr, io->size);
     IoAnswer *answer;
 
-    if (to_ram && mirror_has_settled(frame->from)) {
+    if (to_ram && replica_has_settled(frame->from)) {
         return "a device access to RAM or a local APIC";
     }
     trace_distkvm_io_serve(frame->from, io->addr, io->size, write);
@@ -181,7 +182,7 @@ static const char *io_serve(const WireFrame *frame)
         answer->frame.io_reply.result =
             perform(io, write, &answer->frame.io_reply.data);
     }
-    mirror_then(mirror_last(), send_answer, answer);
+    replica_then(replica_last(), send_answer, answer);
     return NULL;
 }
 
@@ -218,6 +219,5 @@ void io_init(void)
     memory_region_init_io(&window.memory, NULL, &memory_ops, NULL,
                           "distkvm-devices", UINT64_MAX);
     window.memory.disable_reentrancy_guard = true;
-    map_init();
-    map_add_devices(&window.memory);
+    memmap_add_devices(&window.memory);
 }

@@ -65,7 +65,7 @@ void irq_handle_interrupt(CPUState *cpu, int mask)
         local_handler(cpu, mask);
         return;
     }
-    if (!control_is_formed()) {
+    if (!node_is_formed()) {
         return;
     }
     apic = APIC_COMMON(X86_CPU(cpu)->apic_state);
@@ -89,7 +89,7 @@ bool distkvm_ioapic_eoi(int vector)
 {
     WireFrame frame = { .type = WIRE_EOI, .eoi = { .vector = vector } };
 
-    if (!distkvm || distkvm_is_boot_node() || !control_is_formed()) {
+    if (!distkvm || distkvm_is_boot_node() || !node_is_formed()) {
         return false;
     }
     frame.epoch = qatomic_read(&distkvm->epoch);

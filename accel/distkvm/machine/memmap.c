@@ -14,30 +14,32 @@
 #include "exec/address-spaces.h"
 #include "exec/memory.h"
 #include "exec/ramblock.h"
-#include "qobject/qlist.h"
+#include "qapi/util.h"
 #include "qemu/error-report.h"
 #include "hw/boards.h"
 #include "crypto/hash.h"
+#include "accel/distkvm/cluster/member.h"
+#include "accel/distkvm/memory/ram.h"
 #include "accel/distkvm/node.h"
 #include "memmap.h"
-#include "accel/distkvm/memory/ram.h"
+#include "replica.h"
 #include "accel/distkvm/trace.h"
 
 /* Above a follower's own devices, below its local APIC (0x1000). */
-#define MAP_PRIORITY 0x800
+#define MEMMAP_PRIORITY 0x800
 #define ROM_CHUNK_BYTES (256u << 10)
 #define ROM_BYTES_MAX (64u << 20)
 
-typedef struct MapSection {
+typedef struct MemmapSection {
     uint64_t addr, size, offset;
     char *block;
     bool rom, readonly;
-} MapSection;
+} MemmapSection;
 
 static struct {
     /* node 0 */
     MemoryListener listener;
-    GArray *sections;           /* MapSection */
+    GArray *sections;           /* MemmapSection */
     bool collecting, changed;   /* within a commit */
     GHashTable *roms_sent;      /* set of block names */
     bool announced;
@@ -46,39 +48,39 @@ static struct {
     GPtrArray *regions;         /* MemoryRegion, in the container */
     GHashTable *roms;           /* block name -> MemoryRegion */
     GHashTable *roms_refused;   /* set of block names */
-} map;
+} memmap;
 
 /* ---------------------------------------------------- node 0: telling it */
 
 static void section_clear(gpointer opaque)
 {
-    MapSection *s = opaque;
+    MemmapSection *s = opaque;
 
     g_free(s->block);
 }
 
-static void map_begin(MemoryListener *listener)
+static void memmap_begin(MemoryListener *listener)
 {
-    map.collecting = map.changed = false;
+    memmap.collecting = memmap.changed = false;
 }
 
 /*
  * Called for every section of a view that is built anew, and for none of a
  * view that is kept.
  */
-static void map_section(MemoryListener *listener, MemoryRegionSection *mrs)
+static void memmap_section(MemoryListener *listener, MemoryRegionSection *mrs)
 {
     MemoryRegion *mr = mrs->mr;
-    MapSection s = {
+    MemmapSection s = {
         .addr = mrs->offset_within_address_space,
         .size = int128_get64(mrs->size),
         .offset = mrs->offset_within_region,
         .readonly = mrs->readonly,
     };
 
-    if (!map.collecting) {
-        map.collecting = true;
-        g_array_set_size(map.sections, 0);
+    if (!memmap.collecting) {
+        memmap.collecting = true;
+        g_array_set_size(memmap.sections, 0);
     }
     if (!memory_region_is_ram(mr) || memory_region_is_ram_device(mr)) {
         return;
@@ -89,18 +91,18 @@ static void map_section(MemoryListener *listener, MemoryRegionSection *mrs)
         return;
     }
     s.block = g_strdup(mr->ram_block->idstr);
-    g_array_append_val(map.sections, s);
+    g_array_append_val(memmap.sections, s);
 }
 
-static void map_added(MemoryListener *listener, MemoryRegionSection *mrs)
+static void memmap_added(MemoryListener *listener, MemoryRegionSection *mrs)
 {
-    map.changed = true;
-    map_section(listener, mrs);
+    memmap.changed = true;
+    memmap_section(listener, mrs);
 }
 
-static void map_deleted(MemoryListener *listener, MemoryRegionSection *mrs)
+static void memmap_deleted(MemoryListener *listener, MemoryRegionSection *mrs)
 {
-    map.changed = true;
+    memmap.changed = true;
 }
 
 static void send_rom(const char *block)
@@ -109,148 +111,148 @@ static void send_rom(const char *block)
     uint64_t size = qemu_ram_get_used_length(rb);
     const uint8_t *data = qemu_ram_get_host_addr(rb);
 
-    if (size > ROM_BYTES_MAX) {
-        QDict *message = member_message("rom");
+    MemberMessage message = { .type = MESSAGE_ROM };
+    MemberRom *rom = &message.u.rom;
 
+    *rom = (MemberRom) { .block = (char *)block, .size = size };
+    if (size > ROM_BYTES_MAX) {
         warn_report("distkvm: ROM '%s' has %" PRIu64 " MiB; other nodes take"
                     " copies of %u MiB at most, so their vCPUs cannot read"
                     " it; leave it out, or in libvirt: <rom bar='off'/>",
                     block, size >> 20, ROM_BYTES_MAX >> 20);
         /* Without contents: so that they know why they have none. */
-        qdict_put_str(message, "block", block);
-        qdict_put_int(message, "size", size);
-        member_broadcast(message);
+        member_broadcast(&message);
         return;
     }
+    rom->has_offset = true;
     for (uint64_t at = 0; at < size; at += ROM_CHUNK_BYTES) {
-        QDict *message = member_message("rom");
-        uint64_t len = MIN(size - at, ROM_CHUNK_BYTES);
-        g_autofree char *text = g_base64_encode(data + at, len);
+        g_autofree char *text =
+            g_base64_encode(data + at, MIN(size - at, ROM_CHUNK_BYTES));
 
-        qdict_put_str(message, "block", block);
-        qdict_put_int(message, "size", size);
-        qdict_put_int(message, "offset", at);
-        qdict_put_str(message, "data", text);
-        member_broadcast(message);
+        rom->offset = at;
+        rom->data = text;
+        member_broadcast(&message);
     }
 }
 
-static void tell_map(void)
+static MemberMapSection *section_message(const MemmapSection *s)
 {
-    QDict *message = member_message("map");
-    QList *list = qlist_new();
+    MemberMapSection *section = g_new(MemberMapSection, 1);
 
-    for (guint i = 0; i < map.sections->len; i++) {
-        const MapSection *s = &g_array_index(map.sections, MapSection, i);
-        QDict *section = qdict_new();
+    *section = (MemberMapSection) {
+        .owner = 0, .addr = s->addr, .size = s->size, .offset = s->offset,
+        .block = g_strdup(s->block), .rom = s->rom, .readonly = s->readonly,
+    };
+    return section;
+}
 
-        if (s->rom && g_hash_table_add(map.roms_sent, g_strdup(s->block))) {
+static void tell_memmap(void)
+{
+    g_autoptr(MemberMessage) message = g_new0(MemberMessage, 1);
+    MemberMapSectionList **tail = &message->u.map.sections;
+
+    message->type = MESSAGE_MAP;
+    for (guint i = 0; i < memmap.sections->len; i++) {
+        const MemmapSection *s = &g_array_index(memmap.sections,
+                                                MemmapSection, i);
+
+        if (s->rom && g_hash_table_add(memmap.roms_sent,
+                                       g_strdup(s->block))) {
             send_rom(s->block);
         }
-        qdict_put_int(section, "owner", 0);
-        qdict_put_int(section, "addr", s->addr);
-        qdict_put_int(section, "size", s->size);
-        qdict_put_int(section, "offset", s->offset);
-        qdict_put_str(section, "block", s->block);
-        qdict_put_bool(section, "rom", s->rom);
-        qdict_put_bool(section, "readonly", s->readonly);
-        qlist_append(list, section);
+        QAPI_LIST_APPEND(tail, section_message(s));
     }
-    qdict_put(message, "sections", list);
-    trace_distkvm_map_tell(map.sections->len);
-    mirror_broadcast(message);
+    trace_distkvm_memmap_tell(memmap.sections->len);
+    replica_publish(message);
     if (current_cpu && distkvm_cpu_is_local(current_cpu)) {
-        mirror_wait_on_cpu(current_cpu);
+        replica_wait_on_cpu(current_cpu);
     }
 }
 
-static void map_commit(MemoryListener *listener)
+static void memmap_commit(MemoryListener *listener)
 {
-    if (map.announced && map.changed) {
-        tell_map();
+    if (memmap.announced && memmap.changed) {
+        tell_memmap();
     }
 }
 
-void map_announce(void)
+void memmap_announce(void)
 {
-    map.sections = g_array_new(false, false, sizeof(MapSection));
-    g_array_set_clear_func(map.sections, section_clear);
-    map.roms_sent = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+    memmap.sections = g_array_new(false, false, sizeof(MemmapSection));
+    g_array_set_clear_func(memmap.sections, section_clear);
+    memmap.roms_sent = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
                                           NULL);
-    map.listener = (MemoryListener) {
+    memmap.listener = (MemoryListener) {
         .name = "distkvm-map",
-        .begin = map_begin,
-        .region_add = map_added,
-        .region_del = map_deleted,
-        .region_nop = map_section,
-        .commit = map_commit,
+        .begin = memmap_begin,
+        .region_add = memmap_added,
+        .region_del = memmap_deleted,
+        .region_nop = memmap_section,
+        .commit = memmap_commit,
     };
-    memory_listener_register(&map.listener, &address_space_memory);
-    map.announced = true;
-    tell_map();
+    memory_listener_register(&memmap.listener, &address_space_memory);
+    memmap.announced = true;
+    tell_memmap();
 }
 
 /* -------------------------------------------------- follower: applying it */
 
-void map_init(void)
+void memmap_add_devices(MemoryRegion *devices)
 {
-    memory_region_init(&map.container, NULL, "distkvm-map", UINT64_MAX);
-    memory_region_add_subregion_overlap(get_system_memory(), 0,
-                                        &map.container, MAP_PRIORITY);
-    map.regions = g_ptr_array_new();
-    map.roms = g_hash_table_new(g_str_hash, g_str_equal);
-    map.roms_refused = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
-                                             NULL);
+    memory_region_add_subregion_overlap(&memmap.container, 0, devices, -1);
 }
 
-void map_add_devices(MemoryRegion *devices)
+/* The copy of ROM @block, made if it is new; NULL if there is no room. */
+static MemoryRegion *rom_copy(const char *block, uint64_t size)
 {
-    memory_region_add_subregion_overlap(&map.container, 0, devices, -1);
+    MemoryRegion *mr = g_hash_table_lookup(memmap.roms, block);
+    g_autofree char *name = g_strdup_printf("distkvm-rom-%s", block);
+    Error *err = NULL;
+
+    if (mr) {
+        return mr;
+    }
+    mr = g_new0(MemoryRegion, 1);
+    if (!memory_region_init_ram_nomigrate(mr, NULL, name, size, &err)) {
+        error_report_err(err);
+        g_free(mr);
+        return NULL;
+    }
+    g_hash_table_insert(memmap.roms, g_strdup(block), mr);
+    return mr;
 }
 
-void map_rom_message(CohNodeId from, const QDict *message)
+static const char *serve_rom(CohNodeId from, const MemberMessage *message)
 {
-    const char *block = qdict_get_try_str(message, "block");
-    const char *text = qdict_get_try_str(message, "data");
-    uint64_t size = qdict_get_try_int(message, "size", 0);
-    uint64_t offset = qdict_get_try_int(message, "offset", 0);
+    const MemberRom *rom = &message->u.rom;
     g_autofree guchar *data = NULL;
     MemoryRegion *mr;
     gsize len;
 
-    if (from != 0 || !block || !size) {
-        return;
+    if (!rom->size || (rom->size <= ROM_BYTES_MAX &&
+                       (!rom->data || !rom->has_offset))) {
+        return "it sent a ROM without contents";
     }
-    if (size > ROM_BYTES_MAX) {
-        if (g_hash_table_add(map.roms_refused, g_strdup(block))) {
+    if (rom->size > ROM_BYTES_MAX) {
+        if (g_hash_table_add(memmap.roms_refused, g_strdup(rom->block))) {
             warn_report("distkvm: node 0's ROM '%s' has %" PRIu64 " MiB, more"
                         " than the %u MiB that this node takes a copy of: its"
-                        " vCPUs cannot read it", block, size >> 20,
+                        " vCPUs cannot read it", rom->block, rom->size >> 20,
                         ROM_BYTES_MAX >> 20);
         }
-        return;
+        return NULL;
     }
-    if (!text) {
-        return;
-    }
-    data = g_base64_decode(text, &len);
-    mr = g_hash_table_lookup(map.roms, block);
+    data = g_base64_decode(rom->data, &len);
+    mr = rom_copy(rom->block, rom->size);
     if (!mr) {
-        g_autofree char *name = g_strdup_printf("distkvm-rom-%s", block);
-        Error *err = NULL;
-
-        mr = g_new0(MemoryRegion, 1);
-        if (!memory_region_init_ram_nomigrate(mr, NULL, name, size, &err)) {
-            error_report_err(err);
-            g_free(mr);
-            return;
-        }
-        g_hash_table_insert(map.roms, g_strdup(block), mr);
+        return NULL;
     }
-    if (offset <= memory_region_size(mr) &&
-        len <= memory_region_size(mr) - offset) {
-        memcpy((uint8_t *)memory_region_get_ram_ptr(mr) + offset, data, len);
+    if (rom->offset > memory_region_size(mr) ||
+        len > memory_region_size(mr) - rom->offset) {
+        return "it sent a part of a ROM beyond its end";
     }
+    memcpy((uint8_t *)memory_region_get_ram_ptr(mr) + rom->offset, data, len);
+    return NULL;
 }
 
 static MemoryRegion *section_target(const char *block, bool rom)
@@ -258,61 +260,54 @@ static MemoryRegion *section_target(const char *block, bool rom)
     RAMBlock *rb;
 
     if (rom) {
-        return g_hash_table_lookup(map.roms, block);
+        return g_hash_table_lookup(memmap.roms, block);
     }
     rb = qemu_ram_block_by_name(block);
     return rb && distkvm_ram_is_coherent(rb->mr) ? rb->mr : NULL;
 }
 
-static void apply_section(const QDict *section)
+/* NULL, or what is wrong with it. */
+static const char *apply_section(const MemberMapSection *s)
 {
-    const char *block = qdict_get_try_str(section, "block") ?: "";
-    uint64_t addr = qdict_get_try_int(section, "addr", 0);
-    uint64_t size = qdict_get_try_int(section, "size", 0);
-    uint64_t offset = qdict_get_try_int(section, "offset", 0);
-    bool rom = qdict_get_try_bool(section, "rom", true);
-    MemoryRegion *target = section_target(block, rom);
+    MemoryRegion *target = section_target(s->block, s->rom);
     MemoryRegion *alias;
 
-    if (rom && g_hash_table_contains(map.roms_refused, block)) {
-        return;
+    if (s->rom && g_hash_table_contains(memmap.roms_refused, s->block)) {
+        return NULL;
     }
-    if (!target || offset > memory_region_size(target) ||
-        size > memory_region_size(target) - offset) {
+    if (!target || s->offset > memory_region_size(target) ||
+        s->size > memory_region_size(target) - s->offset) {
+        if (!s->rom) {
+            return "it maps RAM that this node does not have";
+        }
+        /* A device that came again may have another ROM by the same name. */
         warn_report("distkvm: node 0 maps '%s' at 0x%" PRIx64 ", which this"
-                    " node does not have", block, addr);
-        return;
+                    " node does not have", s->block, s->addr);
+        return NULL;
     }
     alias = g_new0(MemoryRegion, 1);
-    memory_region_init_alias(alias, NULL, block, target, offset, size);
-    memory_region_set_readonly(alias, rom ||
-                               qdict_get_try_bool(section, "readonly", true));
-    memory_region_add_subregion(&map.container, addr, alias);
-    g_ptr_array_add(map.regions, alias);
+    memory_region_init_alias(alias, NULL, s->block, target, s->offset,
+                             s->size);
+    memory_region_set_readonly(alias, s->rom || s->readonly);
+    memory_region_add_subregion(&memmap.container, s->addr, alias);
+    g_ptr_array_add(memmap.regions, alias);
+    return NULL;
 }
 
-void map_apply(const QDict *message)
+static const char *apply(CohNodeId from, const MemberMessage *change)
 {
-    QList *sections = qdict_get_qlist(message, "sections");
-    g_autoptr(GPtrArray) old = NULL;
-    const QListEntry *entry;
+    g_autoptr(GPtrArray) old = memmap.regions;
+    const char *why = NULL;
 
-    if (!sections || distkvm_is_boot_node()) {
-        return;
-    }
-    old = map.regions;
     memory_region_transaction_begin();
     for (guint i = 0; i < old->len; i++) {
-        memory_region_del_subregion(&map.container,
+        memory_region_del_subregion(&memmap.container,
                                     g_ptr_array_index(old, i));
     }
-    map.regions = g_ptr_array_new();
-    QLIST_FOREACH_ENTRY(sections, entry) {
-        const QDict *section = qobject_to(QDict, qlist_entry_obj(entry));
-
-        if (section) {
-            apply_section(section);
-        }
+    memmap.regions = g_ptr_array_new();
+    for (const MemberMapSectionList *s = change->u.map.sections; s && !why;
+         s = s->next) {
+        why = apply_section(s->value);
     }
     memory_region_transaction_commit();
     /* Views refer to what an alias leads to, never to the alias. */
@@ -320,4 +315,29 @@ void map_apply(const QDict *message)
         object_unparent(OBJECT(g_ptr_array_index(old, i)));
         g_free(g_ptr_array_index(old, i));
     }
+    return why;
+}
+
+static const ReplicaKind kind = {
+    MESSAGE_MAP, offsetof(MemberMessage, u.map.seq), apply,
+};
+
+static const MemberService services[] = {
+    { MESSAGE_ROM, MEMBER_BQL, serve_rom },
+};
+
+void memmap_init(void)
+{
+    replica_register(&kind);
+    member_register(services, ARRAY_SIZE(services));
+    if (distkvm_is_boot_node()) {
+        return;
+    }
+    memory_region_init(&memmap.container, NULL, "distkvm-map", UINT64_MAX);
+    memory_region_add_subregion_overlap(get_system_memory(), 0,
+                                        &memmap.container, MEMMAP_PRIORITY);
+    memmap.regions = g_ptr_array_new();
+    memmap.roms = g_hash_table_new(g_str_hash, g_str_equal);
+    memmap.roms_refused = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+                                             NULL);
 }

@@ -1,13 +1,20 @@
 /*
- * distkvm: the boot node's memory map, on every node (for io.c)
+ * distkvm: the boot node's memory map, on every node
+ *
+ * BQL held.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#ifndef DISTKVM_MAP_H
-#define DISTKVM_MAP_H
+#ifndef DISTKVM_MEMMAP_H
+#define DISTKVM_MEMMAP_H
 
 #include "exec/memory.h"
 
-/* Where nothing else is mapped, @devices answers.  Follower, BQL held. */
-void map_add_devices(MemoryRegion *devices);
+/* Once, after replica_init(). */
+void memmap_init(void);
+/* Follower: where nothing else is mapped, @devices answers. */
+void memmap_add_devices(MemoryRegion *devices);
+/* Node 0: tell everyone the map as it is, and each change from now on. */
+void memmap_announce(void);
+
 #endif

@@ -40,7 +40,7 @@ bool distkvm_pic_changed(int level)
         /* Its own ticks from reset; only node 0's chipset may be heard. */
         return true;
     }
-    if (control_is_formed() && pic.level != level) {
+    if (node_is_formed() && pic.level != level) {
         frame.pic.seq = ++pic.seq;
         followers = distkvm_members();
         coh_set_remove(&followers, distkvm->id);

@@ -23,6 +23,7 @@
 #include "system/distkvm.h"
 #include "system/hostmem.h"
 #include "accel/distkvm/node.h"
+#include "refuse-devices.h"
 
 typedef struct Refused {
     const char *prefix, *why, *instead;

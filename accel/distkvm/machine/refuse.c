@@ -15,6 +15,8 @@
 #include "system/cpu-timers.h"
 #include "system/system.h"
 #include "accel/distkvm/node.h"
+#include "refuse-devices.h"
+#include "refuse.h"
 
 /* Switch an on/off/auto property off; refuse "on". */
 static bool force_off(MachineState *ms, const char *name, const char *why,

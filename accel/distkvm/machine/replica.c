@@ -1,11 +1,10 @@
 /*
  * distkvm: state that every node keeps a copy of
  *
- * The memory map and the identities of local APICs.  A change is told under
- * the BQL, where waiting is wrong; who caused it waits outside: a vCPU before
- * it executes on, a forwarded access before it is answered.  An
- * acknowledgement means "applied", never "vCPUs ran".
- * Spec: docs/architecture.rst, "Mirrored state".
+ * A change is told under the BQL, where waiting is wrong; its cause waits
+ * outside: a vCPU before it executes on, a forwarded access before it is
+ * answered.  An acknowledgement means "applied", never "vCPUs ran".
+ * Spec: docs/architecture.rst, "Replicas".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -14,17 +13,20 @@
 #include "qemu/main-loop.h"
 #include "qemu/thread.h"
 #include "qemu/timer.h"
+#include "accel/distkvm/cluster/member.h"
+#include "accel/distkvm/failure.h"
 #include "accel/distkvm/node.h"
+#include "replica.h"
 #include "accel/distkvm/trace.h"
 
 /* An access that left under the map before is here by then. */
 #define SETTLED_NS NANOSECONDS_PER_SECOND
 
-typedef struct MirrorThen {
+typedef struct ReplicaThen {
     uint64_t seq;
     void (*fn)(void *opaque);
     void *opaque;
-} MirrorThen;
+} ReplicaThen;
 
 static struct {
     QemuMutex lock;
@@ -33,68 +35,43 @@ static struct {
     uint64_t acked[COH_NODES_MAX];      /* under lock */
     int64_t begun_ns[COH_NODES_MAX];    /* under lock: it acked the first */
     int64_t since_ns[COH_NODES_MAX];    /* under lock: it has not acked more */
-    GArray *then;                       /* MirrorThen; under lock */
+    GArray *then;                       /* ReplicaThen; under lock */
     bool failed;                        /* under lock */
-} mirror;
-
-static void __attribute__((constructor)) mirror_construct(void)
-{
-    qemu_mutex_init(&mirror.lock);
-    qemu_cond_init(&mirror.cond);
-    mirror.then = g_array_new(false, false, sizeof(MirrorThen));
-}
+    const ReplicaKind *kinds[MESSAGE__MAX];     /* constant after start */
+} replica;
 
 static uint64_t settled_locked(void)
 {
     CohNodeSet members = distkvm_members();
-    uint64_t least = mirror.last;
+    uint64_t least = replica.last;
     CohNodeId n;
 
-    if (mirror.failed) {
+    if (replica.failed) {
         return UINT64_MAX;
     }
     COH_SET_FOREACH(n, &members) {
         if (n != distkvm->id) {
-            least = MIN(least, mirror.acked[n]);
+            least = MIN(least, replica.acked[n]);
         }
     }
     return least;
 }
 
-uint64_t mirror_broadcast(QDict *message)
+uint64_t replica_last(void)
 {
-    CohNodeSet members = distkvm_members();
-    uint64_t seq;
-    CohNodeId n;
-
-    /* Numbers leave in order, whoever tells. */
-    QEMU_LOCK_GUARD(&mirror.lock);
-    COH_SET_FOREACH(n, &members) {
-        if (mirror.acked[n] >= mirror.last) {
-            mirror.since_ns[n] = get_clock();
-        }
-    }
-    seq = ++mirror.last;
-    qdict_put_int(message, "seq", seq);
-    member_broadcast(message);
-    return seq;
+    QEMU_LOCK_GUARD(&replica.lock);
+    return replica.last;
 }
 
-uint64_t mirror_last(void)
+void replica_then(uint64_t seq, void (*fn)(void *opaque), void *opaque)
 {
-    QEMU_LOCK_GUARD(&mirror.lock);
-    return mirror.last;
-}
-
-void mirror_then(uint64_t seq, void (*fn)(void *opaque), void *opaque)
-{
-    MirrorThen then = { .seq = seq, .fn = fn, .opaque = opaque };
+    ReplicaThen then = { .seq = seq, .fn = fn, .opaque = opaque };
     bool now;
 
-    WITH_QEMU_LOCK_GUARD(&mirror.lock) {
+    WITH_QEMU_LOCK_GUARD(&replica.lock) {
         now = settled_locked() >= seq;
         if (!now) {
-            g_array_append_val(mirror.then, then);
+            g_array_append_val(replica.then, then);
         }
     }
     if (now) {
@@ -106,18 +83,19 @@ void mirror_then(uint64_t seq, void (*fn)(void *opaque), void *opaque)
 static void run_settled(void)
 {
     for (;;) {
-        MirrorThen then = { 0 };
+        ReplicaThen then = { 0 };
 
-        WITH_QEMU_LOCK_GUARD(&mirror.lock) {
+        WITH_QEMU_LOCK_GUARD(&replica.lock) {
             uint64_t settled = settled_locked();
 
-            qemu_cond_broadcast(&mirror.cond);
-            for (guint i = 0; i < mirror.then->len; i++) {
-                if (g_array_index(mirror.then, MirrorThen, i).seq <= settled) {
-                    then = g_array_index(mirror.then, MirrorThen, i);
-                    g_array_remove_index(mirror.then, i);
+            qemu_cond_broadcast(&replica.cond);
+            for (guint i = 0; i < replica.then->len; i++) {
+                then = g_array_index(replica.then, ReplicaThen, i);
+                if (then.seq <= settled) {
+                    g_array_remove_index(replica.then, i);
                     break;
                 }
+                then.fn = NULL;
             }
         }
         if (!then.fn) {
@@ -127,48 +105,56 @@ static void run_settled(void)
     }
 }
 
-void mirror_acked(CohNodeId from, uint64_t seq)
+static const char *serve_mirrored(CohNodeId from,
+                                  const MemberMessage *message)
 {
-    WITH_QEMU_LOCK_GUARD(&mirror.lock) {
-        if (MIN(seq, mirror.last) > mirror.acked[from]) {
-            if (!mirror.acked[from]) {
-                mirror.begun_ns[from] = get_clock();
+    uint64_t seq = message->u.mirrored.seq;
+
+    WITH_QEMU_LOCK_GUARD(&replica.lock) {
+        if (!seq || seq > replica.last) {
+            return "it acknowledged a change that was not made";
+        }
+        if (seq > replica.acked[from]) {
+            if (!replica.acked[from]) {
+                replica.begun_ns[from] = get_clock();
             }
-            mirror.acked[from] = MIN(seq, mirror.last);
+            replica.acked[from] = seq;
             /* The next one's wait is counted from now. */
-            mirror.since_ns[from] = get_clock();
+            replica.since_ns[from] = get_clock();
         }
     }
     run_settled();
+    return NULL;
 }
 
-int64_t mirror_waits_since_ns(CohNodeId *node)
+int64_t replica_waits_since_ns(CohNodeId *node)
 {
     CohNodeSet members = distkvm_members();
     CohNodeId n;
 
-    QEMU_LOCK_GUARD(&mirror.lock);
+    QEMU_LOCK_GUARD(&replica.lock);
     COH_SET_FOREACH(n, &members) {
-        if (n != distkvm->id && !mirror.failed &&
-            mirror.acked[n] < mirror.last) {
+        if (n != distkvm->id && !replica.failed &&
+            replica.acked[n] < replica.last) {
             *node = n;
-            return mirror.since_ns[n];
+            return replica.since_ns[n];
         }
     }
     return 0;
 }
 
-bool mirror_has_settled(CohNodeId node)
+bool replica_has_settled(CohNodeId node)
 {
-    QEMU_LOCK_GUARD(&mirror.lock);
-    return mirror.begun_ns[node] &&
-           get_clock() - mirror.begun_ns[node] > SETTLED_NS;
+    QEMU_LOCK_GUARD(&replica.lock);
+    return replica.begun_ns[node] &&
+           get_clock() - replica.begun_ns[node] > SETTLED_NS;
 }
 
-void mirror_fail(void)
+/* No acknowledgement will come any more. */
+static void replica_fail(void *unused)
 {
-    WITH_QEMU_LOCK_GUARD(&mirror.lock) {
-        mirror.failed = true;
+    WITH_QEMU_LOCK_GUARD(&replica.lock) {
+        replica.failed = true;
     }
     run_settled();
 }
@@ -177,32 +163,80 @@ static void wait_on_cpu(CPUState *cpu, run_on_cpu_data data)
 {
     /* Never wait for a peer with the BQL held. */
     bql_unlock();
-    WITH_QEMU_LOCK_GUARD(&mirror.lock) {
-        uint64_t seq = mirror.last;
+    WITH_QEMU_LOCK_GUARD(&replica.lock) {
+        uint64_t seq = replica.last;
 
         while (settled_locked() < seq) {
-            qemu_cond_wait(&mirror.cond, &mirror.lock);
+            qemu_cond_wait(&replica.cond, &replica.lock);
         }
     }
     bql_lock();
 }
 
-void mirror_wait_on_cpu(CPUState *cpu)
+void replica_wait_on_cpu(CPUState *cpu)
 {
     async_run_on_cpu(cpu, wait_on_cpu, RUN_ON_CPU_NULL);
 }
 
-void mirror_apply(CohNodeId from, const QDict *message)
-{
-    const char *type = qdict_get_str(message, "type");
-    QDict *ack = member_message("mirrored");
+/* -------------------------------------------------------------- changes */
 
-    trace_distkvm_mirror_apply(from, type);
-    if (!strcmp(type, "map")) {
-        map_apply(message);
-    } else {
-        apic_mirror_apply(from, message);
+static uint64_t *seq_of(const MemberMessage *change)
+{
+    return (uint64_t *)((char *)change + replica.kinds[change->type]->seq_at);
+}
+
+uint64_t replica_publish(MemberMessage *change)
+{
+    CohNodeSet members = distkvm_members();
+    uint64_t seq;
+    CohNodeId n;
+
+    /* Numbers leave in order, also those of two threads. */
+    QEMU_LOCK_GUARD(&replica.lock);
+    COH_SET_FOREACH(n, &members) {
+        if (replica.acked[n] >= replica.last) {
+            replica.since_ns[n] = get_clock();
+        }
     }
-    qdict_put_int(ack, "seq", qdict_get_try_int(message, "seq", 0));
-    member_send(from, ack);
+    seq = ++replica.last;
+    *seq_of(change) = seq;
+    member_broadcast(change);
+    return seq;
+}
+
+static const char *serve_change(CohNodeId from, const MemberMessage *change)
+{
+    MemberMessage ack = {
+        .type = MESSAGE_MIRRORED, .u.mirrored.seq = *seq_of(change),
+    };
+    const char *why;
+
+    trace_distkvm_replica_apply(from, MemberMessageType_str(change->type));
+    why = replica.kinds[change->type]->apply(from, change);
+    if (!why) {
+        member_send(from, &ack);
+    }
+    return why;
+}
+
+void replica_register(const ReplicaKind *kind)
+{
+    MemberService *service = g_new(MemberService, 1);
+
+    *service = (MemberService) { kind->type, MEMBER_BQL, serve_change };
+    replica.kinds[kind->type] = kind;
+    member_register(service, 1);
+}
+
+static const MemberService services[] = {
+    { MESSAGE_MIRRORED, MEMBER_THREAD, serve_mirrored },
+};
+
+void replica_init(void)
+{
+    qemu_mutex_init(&replica.lock);
+    qemu_cond_init(&replica.cond);
+    replica.then = g_array_new(false, false, sizeof(ReplicaThen));
+    failure_register(FAILURE_RELEASE, replica_fail, NULL);
+    member_register(services, ARRAY_SIZE(services));
 }

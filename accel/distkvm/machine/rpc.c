@@ -10,6 +10,7 @@
 #include "qemu/queue.h"
 #include "qemu/thread.h"
 #include "qemu/timer.h"
+#include "accel/distkvm/failure.h"
 #include "accel/distkvm/node.h"
 #include "rpc.h"
 
@@ -74,7 +75,7 @@ bool rpc_call(CohNodeId to, WireFrame *request, WireType answer_type,
 {
     Call call = { .to = to, .answer_type = answer_type, .answer = answer };
 
-    if (!may_wait() || !control_is_formed() || !begin(&call)) {
+    if (!may_wait() || !node_is_formed() || !begin(&call)) {
         return false;
     }
     request->call = call.number;
@@ -135,7 +136,8 @@ int64_t rpc_waits_since_ns(CohNodeId *node)
     return since;
 }
 
-void rpc_fail(void)
+/* No answer will come any more: every call ends.  Perhaps called again. */
+static void rpc_fail(void *unused)
 {
     Call *call, *next;
 
@@ -151,4 +153,6 @@ void rpc_init(void)
 {
     qemu_mutex_init(&rpc.lock);
     QLIST_INIT(&rpc.calls);
+    rpc.failed = false;
+    failure_register(FAILURE_RELEASE, rpc_fail, NULL);
 }

@@ -2,7 +2,7 @@
  * distkvm: the run state of the cluster
  *
  * Stop, continue, reset and power-off on any node act on all of them.  Node 0
- * decides: it counts who wants to start and who has stopped, and walks resets
+ * decides: it counts nodes that want to start or have stopped, and walks resets
  * through their phases (all paused, all reset, all resumed).  Everything here
  * happens in the main loops, where vCPUs can be paused; nobody waits for a
  * peer.  Spec: docs/architecture.rst, "Run state".
@@ -13,7 +13,6 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
-#include "qemu/timer.h"
 #include "system/cpus.h"
 #include "system/distkvm.h"
 #include "system/reset.h"
@@ -21,13 +20,12 @@
 #include "system/runstate-action.h"
 #include "system/system.h"
 #include "accel/distkvm/clock.h"
+#include "accel/distkvm/cluster/member.h"
+#include "accel/distkvm/failure.h"
 #include "accel/distkvm/node.h"
-#include "accel/distkvm/vmi/lease.h"
-#include "accel/distkvm/vmi/tcg-lock.h"
-#include "accel/distkvm/say.h"
-#include "accel/distkvm/vmi/tsc.h"
-#include "rpc.h"
-#include "accel/distkvm/trace.h"
+#include "replica.h"
+#include "runstate.h"
+#include "service.h"
 
 typedef enum {
     RESET_IDLE,
@@ -36,7 +34,6 @@ typedef enum {
 } ResetPhase;
 
 static struct {
-    bool formed;
     bool starting;              /* vm_start() comes from the cluster */
     bool want_start;            /* the user has said so here */
     bool leaving, shutdown_asked;
@@ -60,27 +57,9 @@ static bool has_all_nodes(const CohNodeSet *set)
     return !qatomic_read(&distkvm->failed) && coh_set_has_all(set, &members);
 }
 
-bool control_is_formed(void)
-{
-    return qatomic_read(&ctl.formed);
-}
-
-bool control_is_leaving(void)
+bool cluster_runstate_is_leaving(void)
 {
     return ctl.leaving;
-}
-
-static void handle(CohNodeId from, const QDict *message);
-
-/* Tell node 0, which may be this one. */
-static void tell_boot_node(QDict *message)
-{
-    if (distkvm_is_boot_node()) {
-        handle(0, message);
-        qobject_unref(message);
-    } else {
-        member_send(0, message);
-    }
 }
 
 /* ------------------------------------------------------- start and stop */
@@ -103,18 +82,17 @@ static bool may_start(void)
 
 static void start_all(void *unused)
 {
-    QDict *message;
+    MemberMessage message = { .type = MESSAGE_START };
 
     ctl.start_pending = false;
     if (!may_start()) {
         return;
     }
-    message = member_message("start");
     ctl.wants = coh_set_empty();
     ctl.started = ctl.running = true;
     ctl.stopped = coh_set_empty();
-    qdict_put_int(message, "clock", ctl.clock_ns);
-    member_broadcast(message);
+    message.u.start.clock = ctl.clock_ns;
+    member_broadcast(&message);
     start_here(ctl.clock_ns);
 }
 
@@ -128,7 +106,7 @@ static void try_start(void)
 {
     if (!ctl.start_pending && may_start()) {
         ctl.start_pending = true;
-        mirror_then(mirror_last(), start_all_settled, NULL);
+        replica_then(replica_last(), start_all_settled, NULL);
     }
 }
 
@@ -139,7 +117,7 @@ static void node_stopped(CohNodeId from, int64_t clock_ns)
     if (ctl.running) {
         ctl.running = false;
         ctl.wants = coh_set_empty();
-        member_broadcast(member_message("stop"));
+        member_broadcast(&(MemberMessage) { .type = MESSAGE_STOP });
         vm_stop(RUN_STATE_PAUSED);
     }
     try_start();
@@ -147,17 +125,64 @@ static void node_stopped(CohNodeId from, int64_t clock_ns)
 
 static void vm_state_changed(void *opaque, bool running, RunState state)
 {
-    QDict *message;
+    MemberMessage message = { .type = MESSAGE_STOPPED };
+    int64_t clock_ns;
 
     if (running) {
         return;
     }
-    message = member_message("stopped");
-    qdict_put_int(message, "clock", cluster_clock_freeze());
-    if (ctl.formed && !ctl.leaving && !qatomic_read(&distkvm->failed)) {
-        tell_boot_node(message);
+    clock_ns = cluster_clock_freeze();
+    if (!node_is_formed() || ctl.leaving || qatomic_read(&distkvm->failed)) {
+        return;
+    }
+    if (distkvm_is_boot_node()) {
+        node_stopped(0, clock_ns);
     } else {
-        qobject_unref(message);
+        message.u.stopped.clock = clock_ns;
+        member_send(0, &message);
+    }
+}
+
+/* Node 0: the user of @from says "cont". */
+static void node_wants_start(CohNodeId from)
+{
+    /* "cont" of a running guest is a no-op. */
+    if (!ctl.running) {
+        coh_set_add(&ctl.wants, from);
+    }
+    try_start();
+}
+
+/* Node 0: the user of @from says "stop" before the guest runs there. */
+static void node_wants_stop(CohNodeId from)
+{
+    /* After the first start any node's wish starts all. */
+    if (ctl.started) {
+        ctl.wants = coh_set_empty();
+    } else {
+        coh_set_remove(&ctl.wants, from);
+    }
+    if (ctl.running) {
+        /* The start it did not want is on its way to it. */
+        vm_stop(RUN_STATE_PAUSED);
+    }
+}
+
+static void ask_start(void)
+{
+    if (distkvm_is_boot_node()) {
+        node_wants_start(0);
+    } else {
+        member_say(0, MESSAGE_WANT_START);
+    }
+}
+
+static void ask_stop(void)
+{
+    if (distkvm_is_boot_node()) {
+        node_wants_stop(0);
+    } else {
+        member_say(0, MESSAGE_WANT_STOP);
     }
 }
 
@@ -169,7 +194,7 @@ bool distkvm_may_go_on(Error **errp)
     if (!distkvm || !qatomic_read(&distkvm->failed)) {
         return true;
     }
-    if (distkvm_qmp_first_lost(&node, &why)) {
+    if (failure_first_lost(&node, &why)) {
         error_setg(errp, "distkvm: node %d (%s) is lost: %s. Its memory is gone,"
                    " so this guest neither goes on nor resets: quit, and start"
                    " all nodes again", node, distkvm->address[node], why);
@@ -192,8 +217,8 @@ bool distkvm_vm_start(void)
         return true;
     }
     ctl.want_start = true;
-    if (ctl.formed) {
-        tell_boot_node(member_message("want-start"));
+    if (node_is_formed()) {
+        ask_start();
     }
     return true;
 }
@@ -203,22 +228,24 @@ void distkvm_stop_asked(void)
 {
     if (distkvm && !runstate_is_running() && !qatomic_read(&distkvm->failed)) {
         ctl.want_start = false;
-        if (ctl.formed && !ctl.leaving) {
-            tell_boot_node(member_message("want-stop"));
+        if (node_is_formed() && !ctl.leaving) {
+            ask_stop();
         }
     }
 }
 
 /* --------------------------------------------------------------- reset */
 
-static void reset_phase(ResetPhase phase, const char *type)
+static void reset_phase(ResetPhase phase, MemberMessageType type)
 {
-    QDict *message = member_message(type);
+    /* Messages of all phases have one body. */
+    const MemberMessage message = {
+        .type = type, .u.reset_pause.cause = ctl.reset_cause,
+    };
 
     ctl.reset = phase;
     ctl.reached = coh_set_empty();
-    qdict_put_int(message, "cause", ctl.reset_cause);
-    member_broadcast(message);
+    member_broadcast(&message);
 }
 
 static void reset_resume_here(void)
@@ -235,7 +262,7 @@ static void reset_resume_all(void *unused)
     if (qatomic_read(&distkvm->failed)) {
         return;
     }
-    reset_phase(RESET_IDLE, "reset-resume");
+    reset_phase(RESET_IDLE, MESSAGE_RESET_RESUME);
     reset_resume_here();
     try_start();
 }
@@ -259,17 +286,19 @@ static void reset_reached(CohNodeId from)
         return;
     }
     if (ctl.reset == RESET_PAUSING) {
-        reset_phase(RESET_DOING, "reset-do");
+        reset_phase(RESET_DOING, MESSAGE_RESET_DO);
         reset_here(ctl.reset_cause);
         reset_reached(distkvm->id);
     } else if (ctl.reset == RESET_DOING) {
-        mirror_then(mirror_last(), reset_settled, NULL);
+        replica_then(replica_last(), reset_settled, NULL);
     }
 }
 
 bool distkvm_reset(ShutdownCause cause)
 {
-    QDict *message;
+    const MemberMessage message = {
+        .type = MESSAGE_RESET, .u.reset.cause = cause,
+    };
     Error *err = NULL;
 
     if (!distkvm_may_go_on(&err)) {
@@ -277,16 +306,14 @@ bool distkvm_reset(ShutdownCause cause)
         error_report_err(err);
         return true;
     }
-    if (!distkvm || !ctl.formed) {
+    if (!distkvm || !node_is_formed()) {
         return false;
     }
     if (!distkvm_is_boot_node()) {
-        message = member_message("reset");
-        qdict_put_int(message, "cause", cause);
-        member_send(0, message);
+        member_send(0, &message);
     } else if (ctl.reset == RESET_IDLE) {
         ctl.reset_cause = cause;
-        reset_phase(RESET_PAUSING, "reset-pause");
+        reset_phase(RESET_PAUSING, MESSAGE_RESET_PAUSE);
         pause_all_vcpus();
         reset_reached(distkvm->id);
     }
@@ -297,27 +324,26 @@ bool distkvm_reset(ShutdownCause cause)
 
 bool distkvm_powerdown(void)
 {
-    if (!distkvm || distkvm_is_boot_node() || !ctl.formed ||
+    if (!distkvm || distkvm_is_boot_node() || !node_is_formed() ||
         qatomic_read(&distkvm->failed)) {
         return false;
     }
-    member_send(0, member_message("powerdown"));
+    member_say(0, MESSAGE_POWERDOWN);
     return true;
 }
 
 bool distkvm_shutdown(ShutdownCause cause)
 {
-    QDict *message;
+    MemberMessage message = { .type = MESSAGE_SHUTDOWN };
     bool asked;
 
-    if (!distkvm || !ctl.formed || ctl.leaving ||
+    if (!distkvm || !node_is_formed() || ctl.leaving ||
         qatomic_read(&distkvm->failed)) {
         return false;
     }
     if (!distkvm_is_boot_node()) {
-        message = member_message("shutdown");
-        qdict_put_int(message, "cause", cause);
-        member_send(0, message);
+        message.u.shutdown.cause = cause;
+        member_send(0, &message);
         /* Asked twice: node 0 does not answer, so end alone. */
         asked = ctl.shutdown_asked;
         ctl.shutdown_asked = true;
@@ -328,14 +354,14 @@ bool distkvm_shutdown(ShutdownCause cause)
         /* Followers serve pages until this process is gone. */
         ctl.leaving = true;
         member_leaving();
-        message = member_message("leaving");
-        qdict_put_int(message, "cause", cause);
-        member_broadcast(message);
+        message.type = MESSAGE_LEAVING;
+        message.u.leaving.cause = cause;
+        member_broadcast(&message);
     }
     return false;
 }
 
-void control_failed(void)
+void cluster_runstate_failed(void)
 {
     /* Node 0 will not answer that any more. */
     if (ctl.shutdown_asked) {
@@ -351,223 +377,166 @@ static void boot_node_left(void *unused)
 
 /* ------------------------------------------------------------- messages */
 
-static ShutdownCause message_cause(const QDict *message)
+static ShutdownCause cause_of(const MemberCause *body)
 {
-    int64_t cause = qdict_get_try_int(message, "cause", 0);
-
-    return cause > SHUTDOWN_CAUSE_NONE && cause < SHUTDOWN_CAUSE__MAX
-           ? cause : SHUTDOWN_CAUSE_HOST_QMP_QUIT;
+    return body->cause > SHUTDOWN_CAUSE_NONE &&
+           body->cause < SHUTDOWN_CAUSE__MAX
+           ? body->cause : SHUTDOWN_CAUSE_HOST_QMP_QUIT;
 }
 
-static void handle_boot_node(CohNodeId from, const char *type,
-                             const QDict *message)
-{
-    if (!strcmp(type, "want-start")) {
-        /* Said while it runs, it asks for nothing. */
-        if (!ctl.running) {
-            coh_set_add(&ctl.wants, from);
-        }
-        try_start();
-    } else if (!strcmp(type, "want-stop")) {
-        /* After the first start anybody's wish starts all. */
-        if (ctl.started) {
-            ctl.wants = coh_set_empty();
-        } else {
-            coh_set_remove(&ctl.wants, from);
-        }
-        if (ctl.running) {
-            /* The start it did not want is on its way to it. */
-            vm_stop(RUN_STATE_PAUSED);
-        }
-    } else if (!strcmp(type, "stopped")) {
-        int64_t clock_ns = qdict_get_try_int(message, "clock", 0);
+/* At node 0, from followers. */
 
-        if (cluster_clock_may_be(clock_ns)) {
-            node_stopped(from, clock_ns);
-        } else {
-            member_expel(from, "its clock is absurd");
-        }
-    } else if (!strcmp(type, "reset")) {
-        qemu_system_reset_request(message_cause(message));
-    } else if (!strcmp(type, "reset-reached")) {
-        reset_reached(from);
-    } else if (!strcmp(type, "powerdown")) {
-        qemu_system_powerdown_request();
-    } else if (!strcmp(type, "shutdown")) {
-        if (!shutdown_caused_by_guest(message_cause(message))) {
-            /* Who ended a follower means the cluster, -no-shutdown or not. */
-            shutdown_action = SHUTDOWN_ACTION_POWEROFF;
-        }
-        qemu_system_shutdown_request(message_cause(message));
+static const char *serve_want_start(CohNodeId from,
+                                    const MemberMessage *message)
+{
+    node_wants_start(from);
+    return NULL;
+}
+
+static const char *serve_want_stop(CohNodeId from,
+                                   const MemberMessage *message)
+{
+    node_wants_stop(from);
+    return NULL;
+}
+
+static const char *serve_stopped(CohNodeId from,
+                                 const MemberMessage *message)
+{
+    int64_t clock_ns = message->u.stopped.clock;
+
+    if (!cluster_clock_may_be(clock_ns)) {
+        return "its clock is absurd";
     }
+    node_stopped(from, clock_ns);
+    return NULL;
 }
 
-static void handle_follower(const char *type, const QDict *message)
+static const char *serve_reset(CohNodeId from, const MemberMessage *message)
 {
-    if (!strcmp(type, "start")) {
-        /* Node 0 went on: what was asked for before is settled. */
-        ctl.shutdown_asked = false;
-        start_here(qdict_get_try_int(message, "clock", 0));
-    } else if (!strcmp(type, "stop")) {
-        vm_stop(RUN_STATE_PAUSED);
-    } else if (!strcmp(type, "reset-pause")) {
-        pause_all_vcpus();
-        member_send(0, member_message("reset-reached"));
-    } else if (!strcmp(type, "reset-do")) {
-        ctl.shutdown_asked = false;
-        reset_here(message_cause(message));
-        member_send(0, member_message("reset-reached"));
-    } else if (!strcmp(type, "reset-resume")) {
-        reset_resume_here();
-    } else if (!strcmp(type, "leaving")) {
-        ctl.leaving = true;
-        ctl.leaving_cause = message_cause(message);
-        pause_all_vcpus();
+    qemu_system_reset_request(cause_of(&message->u.reset));
+    return NULL;
+}
+
+static const char *serve_reset_reached(CohNodeId from,
+                                       const MemberMessage *message)
+{
+    if (ctl.reset == RESET_IDLE || coh_set_has(&ctl.reached, from)) {
+        return "it reached a phase of a reset that it was not asked for";
     }
+    reset_reached(from);
+    return NULL;
 }
 
-static void handle(CohNodeId from, const QDict *message)
+static const char *serve_powerdown(CohNodeId from,
+                                   const MemberMessage *message)
 {
-    const char *type = qdict_get_str(message, "type");
+    qemu_system_powerdown_request();
+    return NULL;
+}
 
-    trace_distkvm_control(distkvm->id, from, type);
-    if (distkvm_is_boot_node()) {
-        handle_boot_node(from, type, message);
-    } else if (from == 0) {
-        handle_follower(type, message);
+static const char *serve_shutdown(CohNodeId from,
+                                  const MemberMessage *message)
+{
+    ShutdownCause cause = cause_of(&message->u.shutdown);
+
+    if (!shutdown_caused_by_guest(cause)) {
+        /* Ending a follower ends the cluster, -no-shutdown or not. */
+        shutdown_action = SHUTDOWN_ACTION_POWEROFF;
     }
+    qemu_system_shutdown_request(cause);
+    return NULL;
 }
 
-typedef struct ControlItem {
-    CohNodeId from;
-    QDict *message;
-} ControlItem;
+/* At followers, from node 0. */
 
-static ControlItem *item_new(CohNodeId from, const QDict *message)
+static const char *serve_start(CohNodeId from, const MemberMessage *message)
 {
-    ControlItem *item = g_new(ControlItem, 1);
-
-    item->from = from;
-    item->message = qdict_clone_shallow(message);
-    return item;
+    /* Node 0 went on: what was asked for before is settled. */
+    ctl.shutdown_asked = false;
+    start_here(message->u.start.clock);
+    return NULL;
 }
 
-static void item_free(ControlItem *item)
+static const char *serve_stop(CohNodeId from, const MemberMessage *message)
 {
-    qobject_unref(item->message);
-    g_free(item);
+    vm_stop(RUN_STATE_PAUSED);
+    return NULL;
 }
 
-static void handle_in_main_loop(void *opaque)
+static const char *serve_reset_pause(CohNodeId from,
+                                     const MemberMessage *message)
 {
-    ControlItem *item = opaque;
-
-    handle(item->from, item->message);
-    item_free(item);
+    pause_all_vcpus();
+    member_say(0, MESSAGE_RESET_REACHED);
+    return NULL;
 }
 
-static void mirror_in_service(void *opaque)
+static const char *serve_reset_do(CohNodeId from,
+                                  const MemberMessage *message)
 {
-    ControlItem *item = opaque;
-
-    if (!strcmp(qdict_get_str(item->message, "type"), "rom")) {
-        map_rom_message(item->from, item->message);
-    } else {
-        mirror_apply(item->from, item->message);
-    }
-    item_free(item);
+    ctl.shutdown_asked = false;
+    reset_here(cause_of(&message->u.reset_do));
+    member_say(0, MESSAGE_RESET_REACHED);
+    return NULL;
 }
 
-void control_message(CohNodeId from, const QDict *message)
+static const char *serve_reset_resume(CohNodeId from,
+                                      const MemberMessage *message)
 {
-    const char *type;
-
-    type = qdict_get_str(message, "type");
-    if (!strcmp(type, "mirrored")) {
-        mirror_acked(from, qdict_get_try_int(message, "seq", 0));
-    } else if (!strcmp(type, "apic") || !strcmp(type, "map") ||
-               !strcmp(type, "rom")) {
-        service_queue(mirror_in_service, item_new(from, message));
-    } else {
-        if (!strcmp(type, "leaving")) {
-            member_leaving();
-        }
-        service_queue_main(handle_in_main_loop, item_new(from, message));
-    }
+    reset_resume_here();
+    return NULL;
 }
 
-void control_peer_left(CohNodeId peer)
+static void leave_in_main_loop(void *opaque)
 {
-    /* Whoever waits for it waits in vain; the guest is over anyway. */
-    distkvm_release_waiters();
-    if (peer == 0) {
+    ctl.leaving = true;
+    ctl.leaving_cause = GPOINTER_TO_INT(opaque);
+    pause_all_vcpus();
+}
+
+/* At once: node 0's connection may close before the main loop hears of it. */
+static const char *serve_leaving(CohNodeId from,
+                                 const MemberMessage *message)
+{
+    member_leaving();
+    service_queue_main(leave_in_main_loop,
+                       GINT_TO_POINTER(cause_of(&message->u.leaving)));
+    return NULL;
+}
+
+static const MemberService services[] = {
+    { MESSAGE_WANT_START, MEMBER_MAIN, serve_want_start },
+    { MESSAGE_WANT_STOP, MEMBER_MAIN, serve_want_stop },
+    { MESSAGE_STOPPED, MEMBER_MAIN, serve_stopped },
+    { MESSAGE_RESET, MEMBER_MAIN, serve_reset },
+    { MESSAGE_RESET_REACHED, MEMBER_MAIN, serve_reset_reached },
+    { MESSAGE_POWERDOWN, MEMBER_MAIN, serve_powerdown },
+    { MESSAGE_SHUTDOWN, MEMBER_MAIN, serve_shutdown },
+    { MESSAGE_START, MEMBER_MAIN, serve_start },
+    { MESSAGE_STOP, MEMBER_MAIN, serve_stop },
+    { MESSAGE_RESET_PAUSE, MEMBER_MAIN, serve_reset_pause },
+    { MESSAGE_RESET_DO, MEMBER_MAIN, serve_reset_do },
+    { MESSAGE_RESET_RESUME, MEMBER_MAIN, serve_reset_resume },
+    { MESSAGE_LEAVING, MEMBER_THREAD, serve_leaving },
+};
+
+void cluster_runstate_left(CohNodeId node)
+{
+    if (node == 0) {
         service_queue_main(boot_node_left, NULL);
     }
 }
 
-/*
- * A peer whose frames pass may still be busy under its big lock, as while it
- * writes a dump: that is no loss, but it is named.
- */
-static void name_wait(bool *said, int64_t since_ns, int64_t limit_ms,
-                      CohNodeId node, const char *what)
+void cluster_runstate_formed(void)
 {
-    int64_t ms = since_ns ? (get_clock() - since_ns) / SCALE_MS : 0;
-
-    if (ms <= limit_ms) {
-        *said = false;
-    } else if (!*said) {
-        *said = true;
-        say_warning("distkvm: node %d (%s) has not %s for %" PRId64 " ms,"
-                    " and the guest may stand still until it does", node,
-                    distkvm->address[node], what, ms);
-    }
-}
-
-void control_watch(int64_t limit_ms)
-{
-    static bool said_io, said_token, said_mirror;
-    CohNodeId node = 0, callee = 0, holder;
-    int64_t since = mirror_waits_since_ns(&node);
-    int64_t call_since = rpc_waits_since_ns(&callee);
-    int64_t token_since = tcg_lock_waits_since_ns(&holder);
-
-    name_wait(&said_mirror, since, limit_ms, node,
-              "acknowledged a change of the memory map or of a local APIC");
-    name_wait(&said_io, call_since, limit_ms, callee,
-              "answered a device access");
-    name_wait(&said_token, token_since, limit_ms, holder,
-              "let go of, or granted, a misaligned LOCK");
-}
-
-void control_cannot_join(const char *why)
-{
-    qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_HOST_ERROR, 1);
-}
-
-void control_formed(void)
-{
-    Error *err = NULL;
-
-    qatomic_set(&ctl.formed, true);
-    say_info("distkvm: node %d: all %u nodes have joined", distkvm->id,
-             distkvm->nodes);
-    if (distkvm_is_boot_node()) {
-        map_announce();
-    }
-    engine_settle_early(distkvm->engine, distkvm_is_boot_node());
-    if (!vmi_tsc_start(&err)) {
-        distkvm_fail(error_get_pretty(err));
-        error_free(err);
-    }
-    lease_start();
     if (ctl.want_start) {
-        tell_boot_node(member_message("want-start"));
+        ask_start();
     }
 }
 
-void control_init(void)
+void cluster_runstate_init(void)
 {
-    distkvm_qmp_init();
+    member_register(services, ARRAY_SIZE(services));
     qemu_add_vm_change_state_handler(vm_state_changed, NULL);
 }

@@ -14,6 +14,7 @@
 #include "qemu/thread.h"
 #include "block/aio.h"
 #include "accel/distkvm/node.h"
+#include "service.h"
 
 typedef struct ServiceItem {
     void (*fn)(void *opaque);

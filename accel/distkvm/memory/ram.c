@@ -12,8 +12,6 @@
 #include "exec/ramblock.h"
 #include "exec/ramlist.h"
 #include "system/hostmem.h"
-#include "accel/distkvm/node.h"
-#include "accel/distkvm/wire/dispatch.h"
 #include "ram.h"
 
 typedef struct CoherentBlock {
@@ -119,7 +117,7 @@ ram_addr_t distkvm_ram_addr_end(void)
     return end;
 }
 
-static bool add_blocks(Mem *mem, Error **errp)
+bool distkvm_ram_add_to(Mem *mem, Error **errp)
 {
     for (guint i = 0; i < blocks->len; i++) {
         CoherentBlock *b = &g_array_index(blocks, CoherentBlock, i);
@@ -139,91 +137,4 @@ static bool add_blocks(Mem *mem, Error **errp)
         }
     }
     return true;
-}
-
-static void frame_in_engine(void *opaque, const WireFrame *frame)
-{
-    dispatch_frame(frame);
-}
-
-static void peer_lost_in_engine(void *opaque, CohNodeId peer, const char *why)
-{
-    member_expel(peer, why);
-}
-
-static void closed_in_engine(void *opaque, CohNodeId peer, const char *why)
-{
-    member_closed(peer, why);
-}
-
-static void revoked_in_engine(void *opaque, CohPage page)
-{
-    code_page_revoked(page);
-}
-
-/* Whose thread it is, or NULL.  No CPU comes or goes while the engine runs. */
-static CPUState *local_cpu(uint32_t tid)
-{
-    CPUState *cpu;
-
-    CPU_FOREACH(cpu) {
-        if (cpu->thread_id == tid) {
-            return distkvm_cpu_is_local(cpu) ? cpu : NULL;
-        }
-    }
-    return NULL;
-}
-
-static bool rests_in_engine(void *opaque, uint32_t tid)
-{
-    CPUState *cpu = local_cpu(tid);
-
-    return cpu && qatomic_read(&cpu->halted);
-}
-
-/*
- * vCPUs alone: QEMU has its main loop create threads for them, since they may
- * be bound to CPUs by whoever runs the machine.
- */
-static bool may_keep_in_engine(void *opaque, uint32_t tid)
-{
-    return local_cpu(tid);
-}
-
-static void broken_in_engine(void *opaque, const char *why)
-{
-    member_expel(distkvm->id, why);
-}
-
-static const EngineListener engine_listener = {
-    .frame = frame_in_engine,
-    .lost = peer_lost_in_engine,
-    .closed = closed_in_engine,
-    .revoked = revoked_in_engine,
-    .rests = rests_in_engine,
-    .may_keep = may_keep_in_engine,
-    .broken = broken_in_engine,
-};
-
-bool distkvm_ram_start(Error **errp)
-{
-    Mem *mem = mem_uffd_new(&distkvm->engine_config.lanes, errp);
-
-    if (!mem) {
-        return false;
-    }
-    if (!add_blocks(mem, errp)) {
-        mem_free(mem);
-        return false;
-    }
-    distkvm->engine_config.id = distkvm->id;
-    distkvm->engine_config.map = distkvm->map;
-    distkvm->engine = engine_new(&distkvm->engine_config, mem,
-                                 transport_stream_new, &engine_listener, NULL,
-                                 errp);
-    if (!distkvm->engine) {
-        return false;
-    }
-    engine_start(distkvm->engine);
-    return distkvm_start_transport(distkvm, errp);
 }

@@ -13,9 +13,17 @@
 #include "exec/memory.h"
 #include "exec/ramblock.h"
 #include "accel/distkvm/core/coh-types.h"
+#include "accel/distkvm/memory/mem.h"
 
 /* Is @mr RAM that all nodes share? */
 bool distkvm_ram_is_coherent(const MemoryRegion *mr);
+/* How much there is; all backends are there.  First of all calls. */
+uint64_t distkvm_ram_bytes(void);
+/*
+ * Make it @mem's.  Main thread; false and @errp if a backend cannot be
+ * coherent.
+ */
+bool distkvm_ram_add_to(Mem *mem, Error **errp);
 /* "name=bytes" of all blocks of coherent RAM, in their order; g_free. */
 char *distkvm_ram_text(void);
 /* QEMU's address of @page, or RAM_ADDR_INVALID. */

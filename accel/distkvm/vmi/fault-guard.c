@@ -22,7 +22,7 @@
 
 static struct sigaction previous;
 
-/* Out of the loop, and stopped for good by distkvm_fail(). */
+/* Out of the loop, and stopped for good by failure_raise(). */
 static void leave_guest(CPUState *cpu)
 {
     cpu->exception_index = EXCP_INTERRUPT;

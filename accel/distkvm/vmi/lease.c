@@ -22,6 +22,8 @@
 #include <linux/kvm.h>
 #include "tcg/tcg.h"
 #include "accel/distkvm/clock.h"
+#include "accel/distkvm/cluster/member.h"
+#include "accel/distkvm/failure.h"
 #include "accel/distkvm/node.h"
 #include "lease.h"
 
@@ -185,7 +187,8 @@ void lease_end(void)
     renew(INT64_MAX);
 }
 
-void lease_revoke(void)
+/* No guest code, ever again. */
+static void lease_revoke(void *unused)
 {
     sigset_t old;
 
@@ -193,7 +196,7 @@ void lease_revoke(void)
     qatomic_set(&lease.revoked, true);
     gate_set(false);
     gate_unlock(&old);
-    /* Whoever executes guest code leaves it now. */
+    /* A thread that executes guest code leaves it now. */
     for (unsigned i = 0; i < qatomic_load_acquire(&lease.timers); i++) {
         arm(lease.timer[i], 1);
     }
@@ -216,7 +219,7 @@ static void enroll(CPUState *cpu, run_on_cpu_data unused)
             "a timer for vCPU %d cannot be had: %s (raise the limit of pending"
             " signals, ulimit -i)", cpu->cpu_index, strerror(errno));
 
-        distkvm_fail(why);
+        failure_raise(why);
         return;
     }
     sigemptyset(&ours);
@@ -226,6 +229,11 @@ static void enroll(CPUState *cpu, run_on_cpu_data unused)
     lease.timer[lease.timers] = timer;
     arm(timer, MIN(qatomic_read(&lease.end_ns), FAR_NS));
     qatomic_store_release(&lease.timers, lease.timers + 1);
+}
+
+void lease_init(void)
+{
+    failure_register(FAILURE_STOP_VCPUS, lease_revoke, NULL);
 }
 
 void lease_start(void)

@@ -14,14 +14,14 @@
 
 #include "accel/distkvm/core/coh-types.h"
 
+/* Main thread, once: a lost node ends all leases for good. */
+void lease_init(void);
 /* All nodes have joined; vCPU threads exist.  Main thread. */
 void lease_start(void);
 /* @peer answered a ping of @age_ns ago.  Member thread. */
 void lease_granted(CohNodeId peer, int64_t age_ns);
 /* Nobody grants leases any more, and none is needed.  Any thread, any lock. */
 void lease_end(void);
-/* No guest code, ever again.  Any thread, any lock. */
-void lease_revoke(void);
 /*
  * A fault at @pc: true if guest code was about to run without a lease.
  * Returns once there is a lease; *@leave says that there never will be.

@@ -18,20 +18,15 @@
 #include "exec/ramblock.h"
 #include "hw/core/cpu.h"
 #include "qemu/atomic.h"
-#include "accel/distkvm/node.h"
+#include "accel/distkvm/failure.h"
 #include "accel/distkvm/memory/ram.h"
+#include "accel/distkvm/node.h"
+#include "tcg-code.h"
 
 CodeGenerations code_generations;
 
-void code_init(void)
-{
-    uint64_t end = distkvm_ram_addr_end();
-
-    code_generations.pages = end >> TARGET_PAGE_BITS;
-    code_generations.of = g_new0(uint32_t, code_generations.pages);
-}
-
-void code_kick_all(void)
+/* Local vCPUs leave their loop soon.  Any thread, any lock. */
+static void kick_all(void *unused)
 {
     CPUState *cpu;
 
@@ -41,6 +36,15 @@ void code_kick_all(void)
             qatomic_set(&cpu->neg.icount_decr.u16.high, -1);
         }
     }
+}
+
+void code_init(void)
+{
+    uint64_t end = distkvm_ram_addr_end();
+
+    code_generations.pages = end >> TARGET_PAGE_BITS;
+    code_generations.of = g_new0(uint32_t, code_generations.pages);
+    failure_register(FAILURE_STOP_VCPUS, kick_all, NULL);
 }
 
 void code_page_revoked(CohPage page)
@@ -64,5 +68,5 @@ void code_page_revoked(CohPage page)
             break;
         }
     }
-    code_kick_all();
+    kick_all(NULL);
 }

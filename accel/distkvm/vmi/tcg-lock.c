@@ -20,6 +20,7 @@
 #include "qemu/thread.h"
 #include "qemu/timer.h"
 #include "system/distkvm.h"
+#include "accel/distkvm/failure.h"
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/wire/dispatch.h"
 #include "tcg-lock.h"
@@ -142,7 +143,8 @@ int64_t tcg_lock_waits_since_ns(CohNodeId *node)
     return token.asked_ns;
 }
 
-void tcg_lock_fail(void)
+/* No token will come any more: wake every thread that waits. */
+static void tcg_lock_fail(void *unused)
 {
     QEMU_LOCK_GUARD(&token.lock);
     token.failed = true;
@@ -157,6 +159,7 @@ void tcg_lock_init(void)
     g_queue_init(&token.waiting);
     token.holder = COH_NODE_NONE;
     dispatch_register(WIRE_TOKEN, &token_service);
+    failure_register(FAILURE_RELEASE, tcg_lock_fail, NULL);
 }
 
 /* ------------------------------------------------------------- the step */
@@ -176,7 +179,7 @@ void distkvm_atomic_pin(CPUState *cpu)
     uint64_t last = hint_addr + hint_size - 1;
     uint8_t *first_byte, *last_byte;
 
-    if (!distkvm || !control_is_formed() || !hint_size) {
+    if (!distkvm || !node_is_formed() || !hint_size) {
         return;
     }
     hint_size = 0;
@@ -194,7 +197,7 @@ void distkvm_atomic_pin(CPUState *cpu)
 
 void distkvm_atomic_begin(CPUState *cpu)
 {
-    if (!distkvm || !control_is_formed()) {
+    if (!distkvm || !node_is_formed()) {
         return;
     }
     QEMU_LOCK_GUARD(&token.lock);
@@ -211,7 +214,7 @@ void distkvm_atomic_begin(CPUState *cpu)
 
 void distkvm_atomic_end(CPUState *cpu)
 {
-    if (!distkvm || !control_is_formed()) {
+    if (!distkvm || !node_is_formed()) {
         return;
     }
     hint_size = 0;

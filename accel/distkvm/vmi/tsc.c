@@ -22,7 +22,6 @@
 #include "system/runstate.h"
 #include "accel/distkvm/clock.h"
 #include "accel/distkvm/node.h"
-#include "accel/distkvm/cluster/hello.h"
 #include "accel/distkvm/trace.h"
 #include "kvm.h"
 #include "tsc.h"
@@ -215,7 +214,7 @@ static bool set_frequency(Error **errp)
     CPU_FOREACH(cpu) {
         uint32_t khz = cpu_env(cpu)->tsc_khz;
 
-        if (!distkvm_cpu_is_local(cpu) || hello_tsc_equal(khz, tsc.khz)) {
+        if (!distkvm_cpu_is_local(cpu) || vmi_tsc_equal(khz, tsc.khz)) {
             continue;
         }
         if (vmi_kvm_tsc_scale(cpu, tsc.khz) < 0) {

@@ -14,6 +14,15 @@
 #include "hw/core/cpu.h"
 #include "accel/distkvm/core/coh-types.h"
 
+/* As KVM takes two frequencies for one: closer is as good as equal. */
+#define TSC_TOLERANCE_PPM 250
+
+static inline bool vmi_tsc_equal(int64_t khz_a, int64_t khz_b)
+{
+    return llabs(khz_a - khz_b) <=
+           MAX(khz_a, khz_b) * TSC_TOLERANCE_PPM / 1000000;
+}
+
 /* Add this node's frequency to its hello. */
 void vmi_tsc_hello(QDict *hello);
 /* What @node, whose hello agrees with ours, has stated.  Member thread. */

@@ -156,6 +156,16 @@ const char *rules_frame(const WireFrame *frame, CohNodeId self, Phase phase)
     return "a frame of an unknown kind";
 }
 
+bool rules_know(const char *type)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(rules); i++) {
+        if (rules[i].message && !strcmp(rules[i].message, type)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const char *rules_message(const char *type, size_t len, CohNodeId from,
                           CohNodeId self, Phase phase)
 {

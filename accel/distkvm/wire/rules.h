@@ -45,5 +45,7 @@ typedef struct FrameRule {
 
 /* Rule @n, counted from 0; false: there are no more. */
 bool rules_frame_row(unsigned n, FrameRule *row);
+/* Is there a rule for control messages of @type? */
+bool rules_know(const char *type);
 
 #endif

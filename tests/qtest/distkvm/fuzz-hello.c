@@ -23,6 +23,7 @@
 #include "accel/distkvm/wire/channel.h"
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/cluster/hello.h"
+#include "accel/distkvm/machine/hello-agree.h"
 #include "machine-hello.h"
 
 #define BYTES_MAX (2 * CHANNEL_HELLO_MAX)
@@ -257,9 +258,9 @@ int main(int argc, char **argv)
     distkvm->engine_config.lanes = lanes_make(1, 3);
     distkvm->ram_bytes = 3 * COH_PAGE_SIZE;
     distkvm->map = cluster_map_new_even(3, 3, 0);
-    ours = hello_make();
+    ours = hello_new();
     distkvm->id = 1;
-    theirs = hello_make();
+    theirs = hello_new();
     distkvm->id = 0;
     add_machine(ours);
     add_machine(theirs);

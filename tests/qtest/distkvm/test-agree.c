@@ -7,7 +7,8 @@
 #include "qapi/error.h"
 #include "qobject/qlist.h"
 #include "accel/distkvm/node.h"
-#include "accel/distkvm/cluster/hello.h"
+#include "accel/distkvm/machine/hello-agree.h"
+#include "accel/distkvm/vmi/tsc.h"
 #include "machine-hello.h"
 
 #define KHZ 2500000

@@ -104,6 +104,7 @@ static void test_running(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    cluster_clock_init(0);
     g_test_add_func("/clock/one-leap", test_one_leap);
     g_test_add_func("/clock/sum-of-leaps", test_sum_of_leaps);
     g_test_add_func("/clock/own", test_own);

@@ -1,28 +1,25 @@
 /*
- * distkvm: membership's insides
+ * distkvm: every node, and how far it is
  *
- * member.c keeps joined members; listen.c lets connections in,
- * join.c makes the peers behind them into members, lane-streams.c the
- * streams of their lanes, path.c chooses what frames travel over.
- * Fields are the member thread's unless a comment says otherwise.
+ * For the files of this folder.  Fields and calls are the member thread's
+ * unless a comment says otherwise.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#ifndef DISTKVM_MEMBER_INTERNAL_H
-#define DISTKVM_MEMBER_INTERNAL_H
+#ifndef DISTKVM_ROSTER_H
+#define DISTKVM_ROSTER_H
 
 #include "io/net-listener.h"
 #include "qemu/thread.h"
 #include "qemu/timer.h"
-#include "accel/distkvm/wire/channel.h"
 #include "accel/distkvm/clock.h"
-#include "accel/distkvm/wire/rules.h"
 #include "accel/distkvm/node.h"
+#include "accel/distkvm/wire/channel.h"
+#include "accel/distkvm/wire/greeting.h"
 #include "door.h"
-#include "hello.h"
+#include "member-ops.h"
+#include "member.h"
 
-/* From one step of joining to the next. */
-#define STEP_MS 10000
 /*
  * From a connection to its proof, and from there to its hello; and what each
  * connection besides may cost a node whose peers all come at once, in ms.
@@ -64,19 +61,13 @@ typedef struct Member {
     Channel *channel;           /* under lock */
 } Member;
 
-/* A connection that has not said which node it is. */
-typedef struct Stranger {
-    Channel *channel;
-    CohNodeId node;             /* as its greeting says */
-    char *address;
-    int64_t end_ms;             /* when it is closed */
-    bool greeted;
-} Stranger;
-
 typedef struct Membership {
+    const MemberOps *ops;
     QemuThread thread;
     GMainContext *context;
     QIONetListener *listener;
+    const ChannelListener *control;     /* of control connections */
+    void (*lanes_connected)(Member *m); /* all of its lanes, or one more */
     QDict *hello, *place;
     QemuMutex lock;             /* channel pointers */
     Member member[COH_NODES_MAX];
@@ -110,50 +101,31 @@ static inline int64_t member_door_end_ms(void)
     return member_now_ms() + DOOR_MS + DOOR_EACH_MS * member_connections();
 }
 
-extern const ChannelListener member_channel_listener;
+/* Main thread, once, before the member thread. */
+void roster_init(const MemberOps *ops);
 
-/* member.c */
-void member_lose(Member *m, const char *why);
+/* Tell @m, which may be joining. */
+void roster_send(Member *m, const MemberMessage *message);
+/* Tell @m if it has joined, in the form of message_format().  Any thread. */
+void roster_tell(Member *m, const QDict *message);
+/* Tell all that have joined.  Any thread. */
+void roster_tell_all(const MemberMessage *message);
+
 /* @m has joined. */
-void member_in(Member *m);
-
-/* listen.c */
-bool listen_start(Error **errp);
-/* Every tick, for ever: who takes too long is closed. */
-void listen_tick(int64_t now);
-void listen_message(Channel *c, const char *type, const QDict *message,
-                    size_t len);
-void listen_gone(Channel *c);
-/* @s is no stranger any more; its channel is the caller's. */
-void listen_forget(Stranger *s);
-/* Tell it why, and close soon. */
-void listen_refuse(Stranger *s, bool retry, const char *why);
-
-/* join.c */
-void join_hello(Stranger *s, const QDict *hello);
-/* A message of a connection that is a member's; true if it was for joining. */
-bool join_message(Member *m, const char *type, const QDict *message);
-/* Take the steps that are possible now. */
-void join_proceed(Member *m);
-void join_dial(Member *m);
-/* Every tick, until the cluster has formed. */
-void join_tick(int64_t now);
+void roster_add(Member *m);
 /* A step, or part of it, is done: the next has its time from now on. */
-void join_step_done(Member *m);
+void roster_step_done(Member *m);
 /* Its connection has ended: what was agreed on it counts no more. */
-void join_forget(Member *m);
-/* This node cannot join: say so and end, which start-up may do. */
-void join_give_up(const char *why);
-
-/* lane-streams.c: streams */
-void lanes_dial(Member *m);
-void lanes_stranger(Stranger *s, const QDict *message);
-/* Every tick: what takes too long is closed. */
-void lanes_tick(int64_t now);
-
-/* path.c */
-/* All nodes are known: false if no way suits them, which was said. */
-bool path_decide(void);
-bool path_uses_streams(void);
+void roster_forget(Member *m);
+/* @m has gone, or is given up, because of @why, which says "it ...". */
+void roster_lose(Member *m, const char *why);
+/* This node cannot go on, because of @why. */
+void roster_broken(const char *why);
+/* The same: its engine thread of @lane does not. */
+void roster_lane_hangs(int lane);
+/* This node cannot join: say so and end.  Main thread, too, at the start. */
+void roster_give_up(const char *why);
+/* The cluster ends in good order.  Any thread. */
+void roster_leaving(void);
 
 #endif

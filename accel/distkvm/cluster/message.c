@@ -1,0 +1,40 @@
+/*
+ * distkvm: control messages as structs
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qobject-input-visitor.h"
+#include "qapi/qobject-output-visitor.h"
+#include "accel/distkvm/cluster/distkvm-qapi-visit.h"
+#include "message.h"
+
+MemberMessage *message_parse(const QDict *dict, Error **errp)
+{
+    Visitor *v = qobject_input_visitor_new(QOBJECT((QDict *)dict));
+    MemberMessage *message = NULL;
+
+    visit_type_MemberMessage(v, NULL, &message, errp);
+    visit_free(v);
+    return message;
+}
+
+QDict *message_format(const MemberMessage *message)
+{
+    MemberMessage *from = (MemberMessage *)message;
+    QObject *object;
+    Visitor *v = qobject_output_visitor_new(&object);
+
+    visit_type_MemberMessage(v, NULL, &from, &error_abort);
+    visit_complete(v, &object);
+    visit_free(v);
+    return qobject_to(QDict, object);
+}
+
+void message_send(Channel *c, const MemberMessage *message)
+{
+    g_autoptr(QDict) dict = message_format(message);
+
+    channel_send(c, dict);
+}

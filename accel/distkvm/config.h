@@ -1,0 +1,44 @@
+/*
+ * distkvm: the options of a node, parsed
+ *
+ * Main thread, before the engine runs.  Each call fills in fields of @d; false
+ * and @errp, with the option's name, if its text cannot be used.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_CONFIG_H
+#define DISTKVM_CONFIG_H
+
+#include "node.h"
+
+/* peers=@text, the addresses of all nodes, and node=@node, this one's place. */
+bool distkvm_config_peers(DistKVM *d, const char *text, int64_t node,
+                          Error **errp);
+/* Are nodes reached by Unix sockets? */
+bool distkvm_over_unix(const DistKVM *d);
+/*
+ * vcpus=@text, the vCPUs' first places as "a/b/c", @cpus in sum; NULL: even
+ * shares.
+ */
+bool distkvm_config_vcpus(DistKVM *d, const char *text, unsigned cpus,
+                          Error **errp);
+/*
+ * mem=@text, "a/b/c" as sizes, @bytes in sum, which are rounded to stretches;
+ * NULL: even shares.
+ */
+bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
+                        Error **errp);
+/*
+ * cap=@text, the RAM that this node may hold at most, as a size; NULL: its
+ * share and a reserve if shares were given, else any amount.  After
+ * distkvm_config_mem().
+ */
+bool distkvm_config_cap(DistKVM *d, const char *text, bool shares_given,
+                        Error **errp);
+/*
+ * lanes=@lanes of the engine, from 0 (as the guest's shape suggests) to
+ * LANES_MAX; the same on all nodes.  After distkvm_config_mem().
+ */
+bool distkvm_config_lanes(DistKVM *d, int64_t lanes, Error **errp);
+
+#endif

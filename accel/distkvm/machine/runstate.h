@@ -1,0 +1,24 @@
+/*
+ * distkvm: the run state of the cluster
+ *
+ * Main loop, BQL held, unless a comment says otherwise.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_RUNSTATE_H
+#define DISTKVM_RUNSTATE_H
+
+#include "accel/distkvm/core/coh-types.h"
+
+/* Once, before the guest may start. */
+void cluster_runstate_init(void);
+/* All nodes have joined, and know the memory map as it was. */
+void cluster_runstate_formed(void);
+/* The guest is lost: end, if that was asked for. */
+void cluster_runstate_failed(void);
+/* The cluster ends in good order, and @node has gone.  Any thread. */
+void cluster_runstate_left(CohNodeId node);
+/* Does the cluster end in good order? */
+bool cluster_runstate_is_leaving(void);
+
+#endif

@@ -1,0 +1,368 @@
+/*
+ * distkvm: how a node comes up
+ *
+ * The one file that knows all parts and that none of them knows: the order in
+ * which they are initialised, what the engine and membership expect of the node
+ * around them, and what ends with a lost node and belongs to no part.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "hw/core/cpu.h"
+#include "qemu/atomic.h"
+#include "qemu/error-report.h"
+#include "qemu/notify.h"
+#include "qemu/timer.h"
+#include "system/runstate.h"
+#include "system/system.h"
+#include "accel/distkvm/cluster/member.h"
+#include "accel/distkvm/cluster/membership.h"
+#include "accel/distkvm/cluster/path.h"
+#include "accel/distkvm/machine/apic-id.h"
+#include "accel/distkvm/machine/hello-agree.h"
+#include "accel/distkvm/machine/hello-machine.h"
+#include "accel/distkvm/machine/io.h"
+#include "accel/distkvm/machine/irq.h"
+#include "accel/distkvm/machine/memmap.h"
+#include "accel/distkvm/machine/pic.h"
+#include "accel/distkvm/machine/refuse.h"
+#include "accel/distkvm/machine/replica.h"
+#include "accel/distkvm/machine/rpc.h"
+#include "accel/distkvm/machine/runstate.h"
+#include "accel/distkvm/machine/service.h"
+#include "accel/distkvm/memory/ram.h"
+#include "accel/distkvm/vmi/fault-guard.h"
+#include "accel/distkvm/vmi/kvm.h"
+#include "accel/distkvm/vmi/lease.h"
+#include "accel/distkvm/vmi/tcg-code.h"
+#include "accel/distkvm/vmi/tcg-lock.h"
+#include "accel/distkvm/vmi/tsc.h"
+#include "accel/distkvm/wire/channel.h"
+#include "accel/distkvm/wire/credentials.h"
+#include "accel/distkvm/wire/dispatch.h"
+#include "config.h"
+#include "failure.h"
+#include "node.h"
+#include "qmp.h"
+#include "say.h"
+#include "start.h"
+
+static StartOptions options;
+
+/* ----------------------------------------------- what the engine expects */
+
+static void frame_in_engine(void *opaque, const WireFrame *frame)
+{
+    dispatch_frame(frame);
+}
+
+static void peer_lost_in_engine(void *opaque, CohNodeId peer, const char *why)
+{
+    member_expel(peer, why);
+}
+
+static void closed_in_engine(void *opaque, CohNodeId peer, const char *why)
+{
+    member_closed(peer, why);
+}
+
+static void revoked_in_engine(void *opaque, CohPage page)
+{
+    code_page_revoked(page);
+}
+
+/* The local vCPU of thread @tid, or NULL.  No CPU comes or goes meanwhile. */
+static CPUState *local_cpu(uint32_t tid)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        if (cpu->thread_id == tid) {
+            return distkvm_cpu_is_local(cpu) ? cpu : NULL;
+        }
+    }
+    return NULL;
+}
+
+static bool rests_in_engine(void *opaque, uint32_t tid)
+{
+    CPUState *cpu = local_cpu(tid);
+
+    return cpu && qatomic_read(&cpu->halted);
+}
+
+/*
+ * vCPUs alone: QEMU has its main loop create threads for them, since an
+ * operator may bind them to CPUs.
+ */
+static bool may_keep_in_engine(void *opaque, uint32_t tid)
+{
+    return local_cpu(tid);
+}
+
+static void broken_in_engine(void *opaque, const char *why)
+{
+    member_broken(why);
+}
+
+static const EngineListener engine_listener = {
+    .frame = frame_in_engine,
+    .lost = peer_lost_in_engine,
+    .closed = closed_in_engine,
+    .revoked = revoked_in_engine,
+    .rests = rests_in_engine,
+    .may_keep = may_keep_in_engine,
+    .broken = broken_in_engine,
+};
+
+static bool start_engine(Error **errp)
+{
+    Mem *mem = mem_uffd_new(&distkvm->engine_config.lanes, errp);
+
+    if (!mem) {
+        return false;
+    }
+    if (!distkvm_ram_add_to(mem, errp)) {
+        mem_free(mem);
+        return false;
+    }
+    distkvm->engine_config.id = distkvm->id;
+    distkvm->engine_config.map = distkvm->map;
+    distkvm->engine = engine_new(&distkvm->engine_config, mem,
+                                 transport_stream_new, &engine_listener, NULL,
+                                 errp);
+    if (!distkvm->engine) {
+        return false;
+    }
+    engine_start(distkvm->engine);
+    return distkvm_start_transport(distkvm, errp);
+}
+
+/* -------------------------------------------- what membership expects */
+
+static void formed_in_main_loop(void *unused)
+{
+    Error *err = NULL;
+
+    node_set_formed(true);
+    say_info("distkvm: node %d: all %u nodes have joined", distkvm->id,
+             distkvm->nodes);
+    if (distkvm_is_boot_node()) {
+        memmap_announce();
+    }
+    engine_settle_early(distkvm->engine, distkvm_is_boot_node());
+    if (!vmi_tsc_start(&err)) {
+        failure_raise(error_get_pretty(err));
+        error_free(err);
+    }
+    lease_start();
+    cluster_runstate_formed();
+}
+
+static void formed(void)
+{
+    service_queue_main(formed_in_main_loop, NULL);
+}
+
+static void queue(MemberContext context, void (*fn)(void *opaque),
+                  void *opaque)
+{
+    if (context == MEMBER_MAIN) {
+        service_queue_main(fn, opaque);
+    } else {
+        service_queue(fn, opaque);
+    }
+}
+
+static void cannot_join(const char *why)
+{
+    qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_HOST_ERROR, 1);
+}
+
+static void left(CohNodeId node)
+{
+    /* A thread that waits for it waits in vain; the guest is over anyway. */
+    failure_release();
+    cluster_runstate_left(node);
+}
+
+typedef struct LostNode {
+    CohNodeId node;
+    char *why;
+} LostNode;
+
+static void lost_in_main_loop(void *opaque)
+{
+    LostNode *l = opaque;
+
+    if (failure_note_lost(l->node, l->why)) {
+        distkvm_qmp_node_lost(l->node, l->why);
+    }
+    g_free(l->why);
+    g_free(l);
+}
+
+static void lost(CohNodeId node, const char *why)
+{
+    LostNode *l = g_new(LostNode, 1);
+
+    l->node = node;
+    l->why = channel_printable(why);
+    service_queue_main(lost_in_main_loop, l);
+}
+
+/*
+ * A peer whose frames pass may still be busy under its big lock, as while it
+ * writes a dump: that is no loss, but it is named.
+ */
+static void name_wait(bool *said, int64_t since_ns, CohNodeId node,
+                      const char *what)
+{
+    int64_t ms = since_ns ? (get_clock() - since_ns) / SCALE_MS : 0;
+
+    if (ms <= distkvm->dead_after_ms) {
+        *said = false;
+    } else if (!*said) {
+        *said = true;
+        say_warning("distkvm: node %d (%s) has not %s for %" PRId64 " ms,"
+                    " and the guest may stand still until it does", node,
+                    distkvm->address[node], what, ms);
+    }
+}
+
+static void name_waits(void)
+{
+    static bool said_io, said_token, said_replica;
+    CohNodeId node = 0, callee = 0, holder;
+    int64_t since = replica_waits_since_ns(&node);
+    int64_t call_since = rpc_waits_since_ns(&callee);
+    int64_t token_since = tcg_lock_waits_since_ns(&holder);
+
+    name_wait(&said_replica, since, node,
+              "acknowledged a change of the memory map or of a local APIC");
+    name_wait(&said_io, call_since, callee, "answered a device access");
+    name_wait(&said_token, token_since, holder,
+              "let go of, or granted, a misaligned LOCK");
+}
+
+static const MemberOps member_ops = {
+    .hello = hello_machine_make,
+    .agrees = machine_hello_fits,
+    .accepted = hello_machine_accept,
+    .cannot_join = cannot_join,
+    .formed = formed,
+    .queue = queue,
+    .tick = name_waits,
+    .answered = lease_granted,
+    .leaving = lease_end,
+    .left = left,
+    .lost = lost,
+    .failed = failure_raise,
+};
+
+static void start_membership(void *unused)
+{
+    membership_start(&member_ops);
+}
+
+/* ---------------------------------------------- what ends with a lost node */
+
+static void stop_vcpus(void *unused)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        if (distkvm_cpu_is_local(cpu)) {
+            qatomic_set(&cpu->stop, true);
+            qatomic_set(&cpu->exit_request, true);
+        }
+    }
+}
+
+static void release_engine(void *unused)
+{
+    engine_fail(distkvm->engine);
+}
+
+static void stop_in_main_loop(void *unused)
+{
+    vm_stop(RUN_STATE_INTERNAL_ERROR);
+    cluster_runstate_failed();
+}
+
+static void tell_main_loop(void *unused)
+{
+    service_queue_main(stop_in_main_loop, NULL);
+}
+
+/* ------------------------------------------------------- initialisation */
+
+static const DispatchHost dispatch_host = {
+    .queue = service_queue,
+    .expel = member_expel,
+};
+
+/* vCPUs leave guest code in this order; threads are released in any. */
+static void init_parts(void)
+{
+    failure_init();
+    failure_register(FAILURE_STOP_VCPUS, stop_vcpus, NULL);
+    lease_init();
+    code_init();
+    failure_register(FAILURE_RELEASE, release_engine, NULL);
+    failure_register(FAILURE_TELL, tell_main_loop, NULL);
+    service_start();
+    replica_init();
+    apic_id_init();
+    memmap_init();
+    dispatch_start(&dispatch_host);
+    rpc_init();
+    tcg_lock_init();
+    irq_init();
+    pic_init();
+    io_init();
+    cluster_runstate_init();
+    distkvm_qmp_init();
+    fault_guard_init();
+}
+
+static bool start(Error **errp)
+{
+    if (!credentials_load(options.tls_creds, options.tls_authz,
+                          options.insecure, distkvm_over_unix(distkvm),
+                          errp) ||
+        !distkvm_refuse_devices(errp) ||
+        !distkvm_config_mem(distkvm, options.mem, distkvm_ram_bytes(), errp) ||
+        !distkvm_config_lanes(distkvm, options.lanes, errp) ||
+        !distkvm_config_cap(distkvm, options.cap, options.mem, errp) ||
+        (distkvm->vmi == DISTKVM_VMI_KVM &&
+         !vmi_kvm_x2apic_start(first_cpu, errp))) {
+        return false;
+    }
+    init_parts();
+    if (!start_engine(errp)) {
+        return false;
+    }
+    /* After the first reset, when the firmware is in place. */
+    service_queue_main(start_membership, NULL);
+    return true;
+}
+
+static void machine_is_done(Notifier *notifier, void *data)
+{
+    Error *err = NULL;
+
+    if (!start(&err)) {
+        error_report_err(err);
+        exit(EXIT_FAILURE);
+    }
+}
+
+void start_when_machine_is_done(const StartOptions *given)
+{
+    static Notifier notifier = { .notify = machine_is_done };
+
+    options = *given;
+    qemu_add_machine_init_done_notifier(&notifier);
+}

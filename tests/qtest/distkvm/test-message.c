@@ -1,0 +1,132 @@
+/*
+ * distkvm: tests of control messages as structs
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qobject/qjson.h"
+#include "accel/distkvm/cluster/message.h"
+#include "accel/distkvm/wire/rules.h"
+
+/* What goes over the wire; single quotes are QEMU's own way of writing it. */
+static const char *const right[] = {
+    "{'type': 'refuse', 'why': 'full', 'retry': true}",
+    "{'type': 'lane', 'node': 1, 'lane': 0, 'cookie': 'AAAA'}",
+    "{'type': 'lane-taken'}",
+    "{'type': 'address', 'cookie': 'AAAA'}",
+    "{'type': 'address', 'cookie': 'AAAA', 'ucx': 'BBBB'}",
+    "{'type': 'ready'}",
+    "{'type': 'reached'}",
+    "{'type': 'ping', 'sent': 1, 'boot': 9223372036854775807}",
+    "{'type': 'pong', 'sent': 1, 'boot': 2, 'clock': 3}",
+    "{'type': 'lost', 'node': 2, 'why': 'silent'}",
+    "{'type': 'end'}",
+    "{'type': 'map', 'seq': 1, 'sections': []}",
+    "{'type': 'map', 'seq': 2, 'sections': [{'owner': 0, 'addr': 4294967296,"
+    " 'size': 4096, 'offset': 0, 'block': 'pc.ram', 'rom': false,"
+    " 'readonly': false}]}",
+    "{'type': 'rom', 'block': 'bios', 'size': 4, 'offset': 0,"
+    " 'data': 'AAAAAA=='}",
+    "{'type': 'rom', 'block': 'large', 'size': 99999999}",
+    "{'type': 'apic', 'seq': 3, 'cpu': 1, 'base': 4276094976, 'id': 1,"
+    " 'ldr': 2, 'dfr': 15, 'svr': 511, 'lint0': 65536, 'lint1': 1024}",
+    "{'type': 'mirrored', 'seq': 3}",
+    "{'type': 'want-start'}",
+    "{'type': 'want-stop'}",
+    "{'type': 'stopped', 'clock': 5}",
+    "{'type': 'start', 'clock': 5}",
+    "{'type': 'stop'}",
+    "{'type': 'reset', 'cause': 7}",
+    "{'type': 'reset-pause', 'cause': 7}",
+    "{'type': 'reset-do', 'cause': 7}",
+    "{'type': 'reset-reached'}",
+    "{'type': 'reset-resume', 'cause': 7}",
+    "{'type': 'powerdown'}",
+    "{'type': 'shutdown', 'cause': 2}",
+    "{'type': 'leaving', 'cause': 2}",
+    "{'type': 'hello', 'magic': 'distkvm', 'node': 1, 'facts': {'a': 'b'},"
+    " 'place': {}, 'shm': true}",
+};
+
+static const char *const wrong[] = {
+    "{}",
+    "{'type': 'open-sesame'}",
+    "{'type': 1}",
+    "{'type': 'ping', 'sent': 1}",
+    "{'type': 'ping', 'sent': '1', 'boot': 2}",
+    "{'type': 'ping', 'sent': 1.5, 'boot': 2}",
+    "{'type': 'ping', 'sent': 1, 'boot': 2, 'clock': 3}",
+    "{'type': 'stop', 'clock': 3}",
+    "{'type': 'refuse', 'why': 'full', 'retry': 1}",
+    "{'type': 'lane', 'node': 1, 'lane': -1, 'cookie': 'AAAA'}",
+    "{'type': 'lane', 'node': 65536, 'lane': 1, 'cookie': 'AAAA'}",
+    "{'type': 'map', 'seq': 1, 'sections': {}}",
+    "{'type': 'map', 'seq': 1, 'sections': [{'owner': 0}]}",
+    "{'type': 'map', 'seq': 1, 'sections': ['ram']}",
+    "{'type': 'apic', 'seq': 3, 'cpu': 1, 'base': 4276094976, 'id': 256,"
+    " 'ldr': 2, 'dfr': 15, 'svr': 511, 'lint0': 65536, 'lint1': 1024}",
+    "{'type': 'hello', 'magic': 'distkvm', 'node': 1, 'facts': {}}",
+};
+
+static QDict *dict_of(const char *json)
+{
+    return qobject_to(QDict, qobject_from_json(json, &error_abort));
+}
+
+/* What is read is what was said, and is said again in the same way. */
+static void test_right(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(right); i++) {
+        g_autoptr(QDict) said = dict_of(right[i]);
+        g_autoptr(MemberMessage) message = message_parse(said, &error_abort);
+        g_autoptr(QDict) again = message_format(message);
+
+        if (!qobject_is_equal(QOBJECT(said), QOBJECT(again))) {
+            g_error("%s becomes %s", right[i],
+                    qobject_to_json(QOBJECT(again))->str);
+        }
+    }
+}
+
+static void test_wrong(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        g_autoptr(QDict) said = dict_of(wrong[i]);
+        Error *err = NULL;
+
+        if (message_parse(said, &err)) {
+            g_error("%s is taken", wrong[i]);
+        }
+        g_assert_nonnull(err);
+        error_free(err);
+    }
+}
+
+/* Each type is among the right ones, and has a rule. */
+static void test_types(void)
+{
+    bool seen[MESSAGE__MAX] = { false };
+
+    for (size_t i = 0; i < ARRAY_SIZE(right); i++) {
+        g_autoptr(QDict) said = dict_of(right[i]);
+        g_autoptr(MemberMessage) message = message_parse(said, &error_abort);
+
+        seen[message->type] = true;
+    }
+    for (int type = 0; type < MESSAGE__MAX; type++) {
+        if (!seen[type] || !rules_know(MemberMessageType_str(type))) {
+            g_error("%s has no rule or no test", MemberMessageType_str(type));
+        }
+    }
+    g_assert_false(rules_know("open-sesame"));
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/message/right", test_right);
+    g_test_add_func("/message/wrong", test_wrong);
+    g_test_add_func("/message/types", test_types);
+    return g_test_run();
+}
