@@ -27,8 +27,9 @@ SECOND = 1_000_000_000
 DATA = bytes(PAGE)
 # One word is written.
 OP = struct.pack('<BBHIQQ', 2, 8, 0, 0, 1, 0)
-# The first page of each node's share of 64 MiB.
-SHARE = (64 << 20) // PAGE // NODES
+# The first page of node 1's share of 64 MiB: shares end where stretches do.
+STRETCH = (2 << 20) // PAGE
+SHARE = round((64 << 20) / PAGE / NODES / STRETCH) * STRETCH
 
 
 @contextlib.contextmanager
