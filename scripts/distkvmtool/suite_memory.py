@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
-from . import build
+from . import build, example
 from .common import BUILD, QEMU_BUILD, Problem
 from .memory import PAGE, MemoryCluster, MIB
 from .suite_unit import run_program
@@ -501,6 +501,8 @@ def programs(results):
 
 def run(results, full):
     programs(results)
+    results.run('memory: the worked example of a service',
+                example.worked_example)
     results.run('memory: fuzzing of hellos', fuzz_hello, '300' if full
                 else '10')
     results.run('memory: words and pages', words_and_pages)
