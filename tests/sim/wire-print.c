@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "accel/distkvm/wire/pack.h"
 #include "accel/distkvm/wire/rules.h"
 
 #define FIELD_RULE "======  ====  =========  ================================" \

@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 #include "accel/distkvm/core/coh-node.h"
 #include "accel/distkvm/wire/page-list.h"
+#include "accel/distkvm/wire/pack.h"
 #include "accel/distkvm/wire/rules.h"
 
 static uint64_t member(const WireFrame *frame, const WireField *f, unsigned k)

@@ -1,5 +1,5 @@
 /*
- * distkvm: bodies of frames
+ * distkvm: frames and their bodies
  *
  * One struct for each type of frame.  Tables in body.c give each member its
  * bytes and bounds; they pack, unpack, and print docs/wire-frames.rst.  An
@@ -130,19 +130,45 @@ typedef struct WirePicVector {
     bool level;
 } WirePicVector;
 
+typedef struct WireFrame {
+    uint8_t type;           /* WireType                                     */
+    uint8_t sub;            /* kind, by the type                            */
+    CohNodeId from;
+    uint32_t epoch;         /* counts resets of the guest                   */
+    int64_t clock_ns;       /* the sender's guest time                      */
+    union {                 /* body, by the type                            */
+        WireCoh coh;
+        WireIrq irq;
+        WireEoi eoi;
+        WireIo io;
+        WireIoReply io_reply;
+        WirePing ping;
+        WireLate late;
+        WirePic pic;
+        WirePicAck pic_ack;
+        WirePicVector pic_vector;
+        uint64_t call;      /* of a call, and of its answer                 */
+        /* The engine's names for WireCoh's members, until it uses those. */
+        struct {
+            uint64_t addr;
+            uint64_t id;
+            uint16_t arg;
+            CohNodeId requester;
+            int16_t acks;
+            bool zero;
+        };
+    };
+    uint32_t len;           /* bytes of payload                             */
+    const void *payload;    /* into the caller's buffer                     */
+} WireFrame;
+
 /* ------------------------------------------------------------- the tables */
 
 /* Of the largest body: WireIo, or WireLate where sets of nodes are large. */
 #define WIRE_BODY_MAX (32 + sizeof(CohNodeSet))
 
-typedef struct WireField {
-    const char *name;   /* NULL: bytes that are zero                        */
-    uint8_t bytes;      /* of an element: 1, 2, 4 or 8, as in the struct    */
-    uint8_t count;      /* elements                                         */
-    uint16_t at;        /* offset in the struct                             */
-    uint64_t min, max;  /* of an element, unsigned                          */
-    const char *text;   /* for the documentation                            */
-} WireField;
+/* A member: pack.h. */
+typedef struct WireField WireField;
 
 typedef struct WireKind {
     uint8_t kind;
@@ -158,7 +184,19 @@ typedef struct WireLayout {
     const WireKind *kinds;  /* ends with a text of NULL; NULL: kind is 0    */
 } WireLayout;
 
+/* Pages in the list behind a page, at most. */
+#define WIRE_MORE_MAX 127
+
 /* Of frames of @type (below WIRE__MAX), at offsets in WireFrame. */
 const WireLayout *wire_layout(uint8_t type);
+/* Write the body of @frame to @bytes, by its type; how many bytes. */
+size_t wire_pack_body(const WireFrame *frame, uint8_t *bytes);
+/*
+ * Read the body of @frame, by its type, from the @len bytes at @bytes, and say
+ * in *@used how many they are.  False: a member is out of its bounds, or cut
+ * off.
+ */
+bool wire_unpack_body(WireFrame *frame, const uint8_t *bytes, size_t len,
+                      size_t *used);
 
 #endif

@@ -9,7 +9,14 @@
 #ifndef DISTKVM_PACK_H
 #define DISTKVM_PACK_H
 
-#include "body.h"
+typedef struct WireField {
+    const char *name;   /* NULL: bytes that are zero                        */
+    uint8_t bytes;      /* of an element: 1, 2, 4 or 8, as in the struct    */
+    uint8_t count;      /* elements                                         */
+    uint16_t at;        /* offset in the struct                             */
+    uint64_t min, max;  /* of an element, unsigned                          */
+    const char *text;   /* for the documentation                            */
+} WireField;
 
 /* The @bytes at @at as a number: from little-endian. */
 static inline uint64_t wire_get(const void *at, unsigned bytes)

@@ -26,38 +26,6 @@
  */
 #define WIRE_BUNCH_MAX 16600
 
-typedef struct WireFrame {
-    uint8_t type;           /* WireType                                     */
-    uint8_t sub;            /* kind, by the type                            */
-    CohNodeId from;
-    uint32_t epoch;         /* counts resets of the guest                   */
-    int64_t clock_ns;       /* the sender's guest time                      */
-    union {                 /* body, by the type                            */
-        WireCoh coh;
-        WireIrq irq;
-        WireEoi eoi;
-        WireIo io;
-        WireIoReply io_reply;
-        WirePing ping;
-        WireLate late;
-        WirePic pic;
-        WirePicAck pic_ack;
-        WirePicVector pic_vector;
-        uint64_t call;      /* of a call, and of its answer                 */
-        /* The engine's names for WireCoh's members, until it uses those. */
-        struct {
-            uint64_t addr;
-            uint64_t id;
-            uint16_t arg;
-            CohNodeId requester;
-            int16_t acks;
-            bool zero;
-        };
-    };
-    uint32_t len;           /* bytes of payload                             */
-    const void *payload;    /* into the caller's buffer                     */
-} WireFrame;
-
 /*
  * Write head and body of @frame, and return their bytes; the payload, if any,
  * follows them on the wire.
@@ -78,10 +46,6 @@ bool wire_next(const uint8_t **buf, size_t *len, WireFrame *frame);
 
 /* The page, address, or vector that @frame is about, else 0: for traces. */
 uint64_t wire_address(const WireFrame *frame);
-/* The body of @frame alone, by its type; for wire.c. */
-size_t wire_pack_body(const WireFrame *frame, uint8_t *bytes);
-bool wire_unpack_body(WireFrame *frame, const uint8_t *bytes, size_t len,
-                      size_t *used);
 /* Of every frame. */
 const WireLayout *wire_head_layout(void);
 
