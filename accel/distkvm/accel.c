@@ -42,9 +42,9 @@ OBJECT_DECLARE_SIMPLE_TYPE(DistKVMAccel, DISTKVM_ACCEL)
 
 #define SPIN_AUTO -1
 #define SPIN_US 20
-/* Below this many host CPUs nobody spins. */
+/* Below this many host CPUs no engine spins. */
 #define SPIN_CPUS_MIN 4
-/* An xAPIC's ids are of eight bits, and this one is everybody. */
+/* An xAPIC's ids are of eight bits, and this one means all CPUs. */
 #define XAPIC_EVERYBODY 255
 
 struct DistKVMAccel {
@@ -129,7 +129,7 @@ static void local_handle_interrupt(CPUState *cpu, int mask)
 static bool distkvm_cpu_thread_is_idle(CPUState *cpu)
 {
     if (distkvm->engine && qemu_cpu_is_self(cpu)) {
-        /* That it halts is seen by whoever sees what engine_rests() does. */
+        /* A thread that sees the effect of engine_rests() sees the halt. */
         smp_mb();
         engine_rests(distkvm->engine);
     }
@@ -243,7 +243,7 @@ static GlobalProperty large_ids[] = {
     { "x86_64-cpu", "x2apic", "on" },
 };
 
-/* What depends on the host and the machine, before any CPU is made. */
+/* Properties that depend on host and machine, before any CPU is made. */
 static void add_compat(MachineState *ms)
 {
     GPtrArray *props = ACCEL_GET_CLASS(ms->accelerator)->compat_props;
@@ -286,7 +286,7 @@ static int start_inner(MachineState *ms)
     return ac->init_machine(ms);
 }
 
-/* What needs the whole machine. */
+/* Options that need the whole machine. */
 static void start_later(const DistKVMAccel *a)
 {
     const StartOptions options = {
@@ -423,16 +423,19 @@ static void distkvm_accel_instance_init(Object *obj)
 }
 
 static GlobalProperty accel_compat[] = {
-    /* Few need it, and not every KVM leaves it to QEMU; but large_ids. */
+    /*
+     * Off by default: few guests need x2APIC, and old KVMs do not forward its
+     * MSRs.  large_ids[] turns it on.
+     */
     { "x86_64-cpu", "x2apic", "off" },
     /* It patches the guest's code while pausing this node's vCPUs only. */
     { "apic-common", "vapic", "off" },
-    /* What a hypervisor offers a guest is not the same on all nodes. */
+    /* Offers of a hypervisor to its guest differ between nodes. */
     { "x86_64-cpu", "kvm", "off" },
     { "x86_64-cpu", "tcg-cpuid", "off" },
     /* KVM offers it, but the APIC is QEMU's, which has no such timer. */
     { "x86_64-cpu", "tsc-deadline", "off" },
-    /* It is so on all nodes; who is not told reads a timer of node 0's. */
+    /* It is so on all nodes; a guest that is not told reads node 0's timer. */
     { "x86_64-cpu", "invtsc", "on" },
     /* A guest's own guests would need their nested tables coherent. */
     { "x86_64-cpu", "svm", "off" },

@@ -1,5 +1,5 @@
 /*
- * distkvm: who is who, from the options of -accel distkvm
+ * distkvm: the options of a node, parsed
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

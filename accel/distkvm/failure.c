@@ -1,5 +1,5 @@
 /*
- * distkvm: what ends when a node is lost
+ * distkvm: the end of a guest that has lost a node
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -27,7 +27,7 @@ bool failure_is_fenced(void)
     return qatomic_read(&failure.fenced);
 }
 
-/* Before anybody can read zeroes for a page that will not come. */
+/* Before any thread can read zeroes for a page that will not come. */
 static void fence(void *unused)
 {
     qatomic_set(&failure.fenced, true);

@@ -1,9 +1,10 @@
 /*
- * distkvm: what ends when a node is lost
+ * distkvm: the end of a guest that has lost a node
  *
  * The guest stops for good, nothing false leaves, and threads that wait are
- * released; the process stays, to be looked at.  Each part registers what it
- * has to end, and this knows none of them (as Linux's reboot notifiers).
+ * released; the process stays, to be looked at.  Each part registers a hook for
+ * its own part of that, and this file knows none of them (as with Linux's
+ * reboot notifiers).
  * Spec: docs/architecture.rst, "Loss of a node".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -15,7 +16,7 @@
 
 /* In the order in which they run; within one, in the order of registration. */
 typedef enum FailureStage {
-    FAILURE_STOP_VCPUS,     /* no vCPU runs on with what a page did not say */
+    FAILURE_STOP_VCPUS,     /* no vCPU runs on with a lost page's zeroes   */
     FAILURE_FENCE,          /* nothing leaves this host any more            */
     FAILURE_RELEASE,        /* threads that wait for a peer wait no longer  */
     FAILURE_TELL,           /* the main loop, and through it management     */
@@ -25,14 +26,14 @@ typedef enum FailureStage {
 /* Main thread, once, before the others. */
 void failure_init(void);
 /*
- * May pages be missing, so that nothing may leave?  What was copied from guest
- * RAM before this was false is as the guest wrote it.  Any thread.
+ * May pages be missing, so that nothing may leave?  A copy of guest RAM that
+ * was made before this was false is as the guest wrote it.  Any thread.
  */
 bool failure_is_fenced(void);
 /*
  * Call @fn(@opaque) in @stage, in any thread and under any lock; it must not
- * wait.  What is registered for FAILURE_FENCE or FAILURE_RELEASE may be called
- * several times.  Main thread, before membership starts.
+ * wait.  Hooks of FAILURE_FENCE and FAILURE_RELEASE may be called several times.
+ * Main thread, before membership starts.
  */
 void failure_register(FailureStage stage, void (*fn)(void *opaque),
                       void *opaque);

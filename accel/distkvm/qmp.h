@@ -1,5 +1,5 @@
 /*
- * distkvm: what management is told: query-distkvm, info distkvm, and the event
+ * distkvm: for management: query-distkvm, info distkvm, and the event
  *
  * Main loop, BQL held.
  *

@@ -1,9 +1,10 @@
 /*
  * distkvm: how a node comes up
  *
- * The one file that knows all parts and that none of them knows: the order in
- * which they are initialised, what the engine and membership expect of the node
- * around them, and what ends with a lost node and belongs to no part.
+ * The one file that knows all parts and that none of them knows.  It holds the
+ * order in which they are initialised, the calls that the engine and membership
+ * expect of the node around them, and the hooks of a loss that belong to no
+ * part.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -50,7 +51,7 @@
 
 static StartOptions options;
 
-/* ----------------------------------------------- what the engine expects */
+/* ------------------------------------------------- calls of the engine */
 
 static void frame_in_engine(void *opaque, const WireFrame *frame)
 {
@@ -139,7 +140,7 @@ static bool start_engine(Error **errp)
     return distkvm_start_transport(distkvm, errp);
 }
 
-/* -------------------------------------------- what membership expects */
+/* ------------------------------------------------ calls of membership */
 
 static void formed_in_main_loop(void *unused)
 {
@@ -266,7 +267,7 @@ static void start_membership(void *unused)
     membership_start(&member_ops);
 }
 
-/* ---------------------------------------------- what ends with a lost node */
+/* ------------------------------------------------- hooks of a loss */
 
 static void stop_vcpus(void *unused)
 {

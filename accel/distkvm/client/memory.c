@@ -9,10 +9,10 @@
 #include "qemu/atomic.h"
 #include "qemu/bswap.h"
 #include "system/distkvm-memory.h"
-#include "bounce.h"
+#include "pingpong.h"
 #include "accel/distkvm/node.h"
 
-static Bounce bounce;
+static PingPong pingpong;
 
 static int check(uint64_t addr, size_t length)
 {
@@ -116,7 +116,7 @@ static int read_modify_write(uint64_t addr, void *buffer, size_t size,
     }
 }
 
-/* What is no word: the page comes, and its faults do the rest. */
+/* More than a word: the page comes, and its faults do the rest. */
 static int copy(uint64_t addr, bool write, void *buffer, size_t length)
 {
     CohPage page = addr >> COH_PAGE_BITS;
@@ -167,8 +167,8 @@ int distkvm_mem_access(uint64_t addr, DistkvmRw rw, void *buffer,
         return ret ?: -EINVAL;
     }
     if (engine_has(distkvm->engine, page, rw == DISTKVM_WRITE)) {
-        bounce_used(&bounce, page);
-    } else if (bounce_missed(&bounce, page)) {
+        pingpong_used(&pingpong, page);
+    } else if (pingpong_missed(&pingpong, page)) {
         return distkvm_get_page(addr, rw, buffer, length, DISTKVM_OP_NONE);
     } else {
         ret = engine_validate(distkvm->engine, page, rw == DISTKVM_WRITE);

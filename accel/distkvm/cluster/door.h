@@ -1,8 +1,8 @@
 /*
  * distkvm: from a connection to a peer that has proved itself
  *
- * A connection, dialed or accepted, exchanges greetings and then proves who is
- * at its ends: by TLS, or by the user behind a Unix socket.  Until then not
+ * A connection, dialed or accepted, exchanges greetings, and then each end
+ * proves itself: by TLS, or by the user behind a Unix socket.  Until then not
  * one byte but the greeting is looked at.  All in one thread, that of the
  * context; nothing blocks.  Spec: docs/wire-format.rst, "Greeting".
  *

@@ -1,8 +1,8 @@
 /*
- * distkvm: what nodes must agree on before they are one
+ * distkvm: facts that nodes must agree on before they are one
  *
- * Each node states its facts; whatever differs is refused on both sides, by
- * name and with both values.  Spec: docs/wire-format.rst, "Hello".
+ * Each node states its facts; a peer with other facts is refused, by the name
+ * of the fact and with both values.  Spec: docs/wire-format.rst, "Hello".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -109,7 +109,7 @@ static bool facts_agree(const QDict *ours, const QDict *theirs, int node,
 {
     const QDictEntry *entry;
 
-    /* First what decides whether the others can be understood at all. */
+    /* The first fact says whether the others can be understood at all. */
     if (!fact_agrees(ours, theirs, FACT_PROTOCOL, node, errp)) {
         return false;
     }
@@ -121,7 +121,7 @@ static bool facts_agree(const QDict *ours, const QDict *theirs, int node,
     return true;
 }
 
-/* Facts agree, so it is of our version: is the rest what that states? */
+/* Facts agree, so it is of our version: has it the fields of that? */
 static bool has_shape(const QDict *hello, int node, Error **errp)
 {
     Error *err = NULL;

@@ -20,7 +20,7 @@ char *hello_shares(const uint64_t *share);
 /*
  * Are the facts of @theirs, which may be anything, those of @ours?  *@from is
  * its node then, another one of this cluster; else false and @errp, naming
- * what differs and both values.
+ * the fact that differs and both values.
  */
 bool hello_check(const QDict *ours, const QDict *theirs, CohNodeId *from,
                  Error **errp);

@@ -2,7 +2,7 @@
  * distkvm: how peers become members
  *
  * The later node dials the earlier one.  Behind the door they exchange hellos
- * and compare them.  Once all nodes are known, and so what frames travel over,
+ * and compare them.  Once all nodes are known, and with them the transport,
  * each pair exchanges addresses, connects its lanes, and shows that frames wake
  * a sleeper at either end; then it has joined.  A step that fails, or takes too
  * long, ends the connection; the dialing node tries again until join-timeout.
@@ -499,7 +499,7 @@ static void check_step(Member *m, int64_t now)
         m->dialing = false;
         note_why(m, "it does not answer at its door");
     }
-    /* What others have to do first may take until join-timeout. */
+    /* Steps of others that come first may take until join-timeout. */
     if (m->state == MEMBER_GREETING && (!m->known || mm.decided) &&
         now - m->since_ms > STEP_MS) {
         roster_lose(m, missing_step(m));

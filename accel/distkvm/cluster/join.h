@@ -17,12 +17,12 @@ void join_init(void);
 void join_hello(Stranger *s, const QDict *hello);
 /*
  * @m answers our hello with @hello, which may be of another version: so it is
- * looked at before it is parsed.  What is wrong with it, or NULL.
+ * looked at before it is parsed.  The fault in it, or NULL.
  */
 const char *join_answer(Member *m, const QDict *hello);
 /* Take the steps that are possible now. */
 void join_proceed(Member *m);
-/* Every tick: dial, and give up what takes too long. */
+/* Each tick: dial, and give up steps that take too long. */
 void join_tick(int64_t now_ms);
 
 #endif

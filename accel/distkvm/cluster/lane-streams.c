@@ -2,9 +2,9 @@
  * distkvm: a stream for each lane
  *
  * The later node dials, as it does for the control connection, and says which
- * lane it is for, with the cookie it was given there: so a lane belongs to that
- * connection and to nobody else who may enter.  After the answer the stream is
- * the engine's.  Member thread; never takes the BQL.
+ * lane it is for, with the cookie it was given there.  So a lane belongs to
+ * that connection, and another peer that may enter cannot take it.  After the
+ * answer the stream is the engine's.  Member thread; never takes the BQL.
  * Spec: docs/wire-format.rst, "Lanes".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later

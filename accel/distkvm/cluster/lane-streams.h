@@ -15,7 +15,7 @@
 void lanes_dial(Member *m);
 /* The first message of @s says that it is a lane. */
 void lanes_stranger(Stranger *s, const MemberLane *lane);
-/* Every tick: connections that take too long are closed. */
+/* Each tick: connections that take too long are closed. */
 void lanes_tick(int64_t now_ms);
 
 #endif

@@ -1,10 +1,10 @@
 /*
- * distkvm: connections that nobody has asked for
+ * distkvm: connections that peers dial
  *
- * One listener for all that peers dial: control connections and lanes.  A
- * connection passes the door (door.h), then says in its first message what it
- * is.  Until then it costs a bounded number of descriptors and bytes for a
- * bounded time; the oldest give way to newcomers.
+ * One listener for control connections and lanes.  A connection passes the door
+ * (door.h), then says in its first message which of them it is.  Until then it
+ * costs a bounded number of descriptors and bytes for a bounded time; the oldest
+ * give way to newcomers.
  * Member thread; never takes the BQL.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later

@@ -1,5 +1,5 @@
 /*
- * distkvm: connections that nobody has asked for
+ * distkvm: connections that peers dial
  *
  * Member thread.
  *
@@ -15,7 +15,7 @@
  * and @errp if it cannot be had.
  */
 bool listen_start(Error **errp);
-/* Every tick, for ever: connections whose time is over are closed. */
+/* Each tick, for ever: connections that take too long are closed. */
 void listen_tick(int64_t now_ms);
 /* @dict, of @type and @len bytes, came on @c, which is no member's. */
 void listen_message(Channel *c, const char *type, const QDict *dict,

@@ -1,5 +1,5 @@
 /*
- * distkvm: what membership expects of the node around it
+ * distkvm: the calls that membership expects of the node around it
  *
  * A machine fills this in (start.c), and so does a program that only shares
  * memory (client/memory-node.c).  Membership knows neither.  One table of
@@ -22,7 +22,7 @@ typedef struct MemberOps {
     QDict *(*hello)(void);
     /*
      * @theirs, of @node, agrees with @ours in the facts of every node.  Does
-     * the rest fit?  False and @errp, naming what differs; or NULL.
+     * the rest fit?  False and @errp, naming the difference; or NULL.
      */
     bool (*agrees)(const QDict *ours, const QDict *theirs, CohNodeId node,
                    Error **errp);

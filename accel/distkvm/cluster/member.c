@@ -1,7 +1,7 @@
 /*
  * distkvm: members, as other folders see them
  *
- * What other threads ask for is done by the member thread.
+ * Calls of other threads are carried out by the member thread.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -25,7 +25,7 @@ typedef struct Delivery {
     MemberMessage *message;
 } Delivery;
 
-/* ---------------------------------------------------------- what arrives */
+/* ------------------------------------------------------------- receiving */
 
 void member_register(const MemberService *services, size_t n)
 {
@@ -71,7 +71,7 @@ const char *member_serve(CohNodeId from, MemberMessage *message)
     return why;
 }
 
-/* ---------------------------------------------------------- what is sent */
+/* --------------------------------------------------------------- sending */
 
 void member_send(CohNodeId to, const MemberMessage *message)
 {

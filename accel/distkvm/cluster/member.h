@@ -35,8 +35,8 @@ typedef struct MemberService {
     MemberMessageType type;
     MemberContext context;
     /*
-     * @message is @from's, valid for the call.  NULL, or what is wrong with
-     * it, as "it ..." or "its ..." goes on: then @from is expelled.
+     * @message is @from's, valid for the call.  NULL, or the fault in it, in
+     * words like "it sent ..." or "its clock ...": then @from is expelled.
      */
     const char *(*serve)(CohNodeId from, const MemberMessage *message);
 } MemberService;
@@ -47,7 +47,7 @@ typedef struct MemberService {
  */
 void member_register(const MemberService *services, size_t n);
 /*
- * Serve @message of a member, and free it; what is wrong with it, or NULL.
+ * Serve @message of a member, and free it; the fault in it, or NULL.
  * Member thread, for membership.c.
  */
 const char *member_serve(CohNodeId from, MemberMessage *message);

@@ -117,7 +117,7 @@ static Phase phase_of(const Member *m)
     return m->known ? PHASE_KNOWN : PHASE_GREETING;
 }
 
-/* What is wrong with it, or NULL; in a buffer that is @text's. */
+/* The fault in it, or NULL; *@text may hold it. */
 static const char *serve(Member *m, const char *type, const QDict *dict,
                          char **text)
 {
@@ -227,7 +227,7 @@ static void check_lanes(Member *m, int64_t now)
     }
 }
 
-/* @stopped: this process was, and what peers sent meanwhile is not read yet. */
+/* @stopped: this process was, and has not read messages of that time yet. */
 static void tick_member(Member *m, int64_t now, bool stopped)
 {
     if (!m->known || (m->state != MEMBER_JOINED &&

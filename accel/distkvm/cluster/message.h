@@ -1,8 +1,8 @@
 /*
  * distkvm: control messages as structs
  *
- * qapi/distkvm-messages.json describes them; what QEMU's generator makes of it
- * reads and writes them, and refuses what is malformed.  Any thread.
+ * qapi/distkvm-messages.json describes them.  QEMU's generator makes structs
+ * and visitors of it, which refuse malformed messages.  Any thread.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -1,5 +1,5 @@
 /*
- * distkvm: what frames travel over
+ * distkvm: the choice of a transport
  *
  * Chosen once all nodes have said where they are, by each of them alike:
  * shared memory if all are in one place, else streams.  The choice does not
@@ -118,7 +118,7 @@ static TransportNew *choose(const char *apart)
     }
 }
 
-/* In the engine now: what distkvm_start_transport() has left there. */
+/* The transport that distkvm_start_transport() has put into the engine. */
 static TransportNew *at_start(void)
 {
     if (distkvm->transport == DISTKVM_TRANSPORT_TLS || distkvm->no_shm) {

@@ -1,5 +1,5 @@
 /*
- * distkvm: what frames travel over
+ * distkvm: the choice of a transport
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -17,8 +17,8 @@ bool distkvm_config_transport(DistKVM *d, const char *text, Error **errp);
 /* The word of transport= for @transport. */
 const char *distkvm_transport_name(DistKVMTransport transport);
 /*
- * Set up what the option asks for.  Main thread; the engine runs, membership
- * not yet.  False and @errp if this host cannot give it.
+ * Set up the transport that the option asks for.  Main thread; the engine runs,
+ * membership not yet.  False and @errp if this host cannot give it.
  */
 bool distkvm_start_transport(DistKVM *d, Error **errp);
 

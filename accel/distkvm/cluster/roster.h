@@ -21,8 +21,9 @@
 #include "member.h"
 
 /*
- * From a connection to its proof, and from there to its hello; and what each
- * connection besides may cost a node whose peers all come at once, in ms.
+ * From a connection to its proof, and from there to its hello, in ms; and the
+ * time that each further connection may cost a node whose peers all come at
+ * once.
  */
 #define DOOR_MS 3000
 #define DOOR_EACH_MS 5
@@ -75,7 +76,7 @@ typedef struct Membership {
     GQueue strangers;           /* Stranger, oldest first */
     GQueue lane_dials;          /* LaneDial of lane-streams.c */
     int64_t start_ms, progress_ms, tick_ms, guarded_ms;
-    bool decided;               /* what frames travel over */
+    bool decided;               /* a transport is chosen */
     TransportNew *transport;    /* that */
     bool formed, gave_up;
     bool hangs;                 /* a lane of this node; it was said */
@@ -115,7 +116,7 @@ void roster_tell_all(const MemberMessage *message);
 void roster_add(Member *m);
 /* A step, or part of it, is done: the next has its time from now on. */
 void roster_step_done(Member *m);
-/* Its connection has ended: what was agreed on it counts no more. */
+/* Its connection has ended: steps that were taken on it count no more. */
 void roster_forget(Member *m);
 /* @m has gone, or is given up, because of @why, which says "it ...". */
 void roster_lose(Member *m, const char *why);

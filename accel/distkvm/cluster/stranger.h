@@ -20,7 +20,7 @@ typedef struct Stranger {
 } Stranger;
 
 /*
- * @ioc is such a connection, from @address, of what greeted as @node; takes
+ * @ioc is such a connection, from @address, whose peer greeted as @node; takes
  * over a reference.  The oldest stranger gives way if there are too many.
  */
 void stranger_add(QIOChannel *ioc, CohNodeId node, const char *address);
@@ -32,7 +32,7 @@ void stranger_refuse(Stranger *s, bool retry, const char *why);
 void stranger_forget(Stranger *s);
 /* Close and forget it. */
 void stranger_drop(Stranger *s);
-/* Every tick, for ever: those whose time is over are closed. */
+/* Each tick, for ever: those that take too long are closed. */
 void stranger_tick(int64_t now_ms);
 
 #endif

@@ -15,7 +15,7 @@
 #include "apic-id.h"
 #include "replica.h"
 
-static MemberApic *told;        /* what others know, by vCPU; BQL */
+static MemberApic *told;        /* as others know it, by vCPU; BQL */
 
 static MemberApic identity_of(CPUState *cpu, const APICCommonState *s)
 {

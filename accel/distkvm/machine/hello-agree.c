@@ -1,9 +1,9 @@
 /*
- * distkvm: whether what two machines state of themselves fits together
+ * distkvm: do the statements of two machines fit together?
  *
  * The CPU must be one that all nodes have, its TSC must count at one rate, and
- * the firmware is node 0's.  @theirs are a stranger's: whatever is in them is
- * refused in words, or is as good as what we state ourselves.
+ * the firmware is node 0's.  @theirs are a stranger's: a statement is refused
+ * in words, or as good as our own.
  * Spec: docs/wire-format.rst, "Hello".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -34,7 +34,7 @@ static bool contains(QList *list, const char *name)
     return false;
 }
 
-/* What @has has and @lacks lacks, as text. */
+/* The names that @has has and @lacks lacks, as text. */
 static char *missing(QList *has, QList *lacks)
 {
     g_autoptr(GString) text = g_string_new(NULL);
@@ -126,7 +126,7 @@ static bool tsc_agrees(const QDict *ours, const QDict *theirs, int node,
 {
     int64_t here = qdict_get_int(ours, "tsc-khz");
     int64_t there = qdict_get_try_int(theirs, "tsc-khz", -1);
-    /* Whoever comes later in the order adapts. */
+    /* The node that is later in the order adapts. */
     const QDict *adapts = distkvm->id > node ? ours : theirs;
 
     if (there < 0 || there > UINT32_MAX) {

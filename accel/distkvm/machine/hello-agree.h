@@ -1,5 +1,5 @@
 /*
- * distkvm: whether what two machines state of themselves fits together
+ * distkvm: do the statements of two machines fit together?
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -10,7 +10,7 @@
 #include "accel/distkvm/core/coh-types.h"
 
 /*
- * False and @errp, naming what differs, if @theirs, of @node, which may be
+ * False and @errp, naming the difference, if @theirs, of @node, which may be
  * anything, does not fit @ours, made by hello_machine_make().  Any thread.
  */
 bool machine_hello_fits(const QDict *ours, const QDict *theirs,

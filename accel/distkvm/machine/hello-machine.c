@@ -1,5 +1,5 @@
 /*
- * distkvm: what nodes of one machine must agree on
+ * distkvm: the hello of a node that is a machine
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -48,7 +48,7 @@ static char *vcpu_shares(void)
     return hello_shares(share);
 }
 
-/* ----------------------------------------------- memory and who is near */
+/* ----------------------------------------------------- memory and NUMA */
 
 /* vCPUs of the NUMA node @node, as "0-1,4". */
 static void add_vcpus(GString *text, int node)
@@ -85,7 +85,7 @@ static void add_distances(GString *text, const NumaState *numa, int node)
     }
 }
 
-/* The guest's memory map and what it is told of it: -numa, or "none". */
+/* The layout that -numa gives the guest, or "none". */
 static char *numa_layout(void)
 {
     const NumaState *numa = current_machine->numa_state;
@@ -136,7 +136,7 @@ static char *firmware(void)
            ? digest(data, len) : g_strdup("none");
 }
 
-/* Firmware comes from node 0; only who was given another one insists on it. */
+/* Firmware comes from node 0; a node insists on one that it was given. */
 static bool insists_on_firmware(void)
 {
     const char *usual =

@@ -1,5 +1,5 @@
 /*
- * distkvm: what a node that is a machine states in its hello
+ * distkvm: the hello of a node that is a machine
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -11,10 +11,7 @@
 
 /* This node's hello; the caller's.  Main thread, the machine is made. */
 QDict *hello_machine_make(void);
-/*
- * @theirs, of @node, is a member's from now on: remember what matters.  Member
- * thread.
- */
+/* @theirs, of @node, is now a member's: keep its TSC.  Member thread. */
 void hello_machine_accept(const QDict *theirs, CohNodeId node);
 
 #endif

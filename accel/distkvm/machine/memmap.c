@@ -4,7 +4,7 @@
  * Node 0's flat view is the cluster's address map.  It tells every section
  * of RAM and ROM to the followers; there, RAM is an alias of the coherent
  * RAM, ROM a copy of the contents, and all the rest goes to the device's
- * owner (io.c).  Every section names its owner, for now always node 0.
+ * owner (io.c).  Each section names its owner, for now always node 0.
  * BQL held everywhere.  Spec: docs/architecture.rst, "Memory map".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -266,7 +266,7 @@ static MemoryRegion *section_target(const char *block, bool rom)
     return rb && distkvm_ram_is_coherent(rb->mr) ? rb->mr : NULL;
 }
 
-/* NULL, or what is wrong with it. */
+/* NULL, or the fault in it. */
 static const char *apply_section(const MemberMapSection *s)
 {
     MemoryRegion *target = section_target(s->block, s->rom);
@@ -310,7 +310,7 @@ static const char *apply(CohNodeId from, const MemberMessage *change)
         why = apply_section(s->value);
     }
     memory_region_transaction_commit();
-    /* Views refer to what an alias leads to, never to the alias. */
+    /* Views refer to the target of an alias, never to the alias. */
     for (guint i = 0; i < old->len; i++) {
         object_unparent(OBJECT(g_ptr_array_index(old, i)));
         g_free(g_ptr_array_index(old, i));

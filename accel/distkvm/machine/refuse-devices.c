@@ -2,8 +2,8 @@
  * distkvm: devices and backends that cannot work, and why
  *
  * Refused when they are asked for, on the command line and while the guest
- * runs, with the reason and the remedy in one text: QMP has no hints.  What a
- * follower has and the guest cannot see is warned of.
+ * runs, with the reason and the remedy in one text: QMP has no hints.  Devices
+ * of a follower, which the guest cannot see, cause a warning.
  * Main thread, BQL held.  Spec: docs/limits.rst.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -54,7 +54,7 @@ static const Refused refused_devices[] = {
       " <disk type='block' device='disk'>" },
 };
 
-/* What the command line asks for is there. */
+/* A device that the command line asks for. */
 static bool all_made;
 
 /* Does the name @type begin as one of @list does? */
@@ -106,7 +106,7 @@ static DeviceListener listener = {
     .hide_device = asked_for_device,
 };
 
-/* What a machine has without being asked. */
+/* A device that the machine has by default. */
 static int check_device(Object *obj, void *opaque)
 {
     return device_is_refused(object_get_typename(obj), opaque);
@@ -310,7 +310,7 @@ bool refuse_devices_check(Error **errp)
                                        check_object, errp)) {
         return false;
     }
-    /* Whoever discards a page without knowing the protocol stops the guest. */
+    /* A discard of a page behind the protocol's back stops the guest. */
     if (ram_block_discard_disable(true)) {
         error_setg(errp, "distkvm: a device wants to discard guest memory,"
                    " which cannot work: " DISCARDS);

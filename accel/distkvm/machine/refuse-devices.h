@@ -10,7 +10,7 @@
 
 /* From now on such a device is not made. */
 void refuse_devices_init(void);
-/* All devices of the start are there: look at those nobody asked for. */
+/* All devices of the start are there: look at those made by default. */
 bool refuse_devices_check(Error **errp);
 
 #endif

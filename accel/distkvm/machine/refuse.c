@@ -1,5 +1,5 @@
 /*
- * distkvm: what cannot work, and why
+ * distkvm: machines that cannot work, and why
  *
  * Refused with the reason and the remedy, rather than failing later.
  * Spec: docs/limits.rst.

@@ -1,5 +1,5 @@
 /*
- * distkvm: what cannot work with this machine
+ * distkvm: machines that cannot work, and why
  *
  * Main thread.  False and @errp, with reason and remedy.
  *

@@ -79,7 +79,7 @@ void replica_then(uint64_t seq, void (*fn)(void *opaque), void *opaque)
     }
 }
 
-/* Run what waited for acknowledgements that are now complete. */
+/* Run functions whose acknowledgements are now complete. */
 static void run_settled(void)
 {
     for (;;) {

@@ -22,8 +22,8 @@ typedef struct ReplicaKind {
     MemberMessageType type;     /* wire/rules.c knows it */
     size_t seq_at;              /* of the change's number in MemberMessage */
     /*
-     * Apply @change of @from, BQL held.  NULL, or what is wrong with it, as "it
-     * ..." goes on: then @from is expelled, and gets no acknowledgement.
+     * Apply @change of @from, BQL held.  NULL, or the fault in it, in words
+     * like "it sent ...": then @from is expelled, and not answered.
      */
     const char *(*apply)(CohNodeId from, const MemberMessage *change);
 } ReplicaKind;

@@ -3,8 +3,8 @@
  *
  * Stop, continue, reset and power-off on any node act on all of them.  Node 0
  * decides: it counts nodes that want to start or have stopped, and walks resets
- * through their phases (all paused, all reset, all resumed).  Everything here
- * happens in the main loops, where vCPUs can be paused; nobody waits for a
+ * through their phases (all paused, all reset, all resumed).  All of it
+ * happens in the main loops, where vCPUs can be paused; no thread waits for a
  * peer.  Spec: docs/architecture.rst, "Run state".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -72,7 +72,7 @@ static void start_here(int64_t clock_ns)
     ctl.starting = false;
 }
 
-/* Everybody wants to (at first), or has stopped and somebody wants to. */
+/* At first all nodes must want to; later all have stopped, and one wants to. */
 static bool may_start(void)
 {
     return !ctl.running && !qatomic_read(&distkvm->failed) &&
@@ -101,7 +101,7 @@ static void start_all_settled(void *unused)
     service_queue_main(start_all, NULL);
 }
 
-/* Start when everybody is ready and has our map. */
+/* Start when all nodes are ready and have our memory map. */
 static void try_start(void)
 {
     if (!ctl.start_pending && may_start()) {
@@ -369,7 +369,7 @@ void cluster_runstate_failed(void)
     }
 }
 
-/* Node 0 is gone, in good order: nobody answers faults any more. */
+/* Node 0 is gone, in good order: faults get no answer any more. */
 static void boot_node_left(void *unused)
 {
     qemu_system_shutdown_request(ctl.leaving_cause);
@@ -452,7 +452,7 @@ static const char *serve_shutdown(CohNodeId from,
 
 static const char *serve_start(CohNodeId from, const MemberMessage *message)
 {
-    /* Node 0 went on: what was asked for before is settled. */
+    /* Node 0 went on: an earlier wish to end is settled. */
     ctl.shutdown_asked = false;
     start_here(message->u.start.clock);
     return NULL;

@@ -3,8 +3,8 @@
  *
  * Class B: interrupts, device accesses, changes of the memory map.  They wait
  * for the BQL on a thread of their own, so that neither the engine nor
- * membership ever does.  What pauses vCPUs runs in the main loop instead.
- * Knows nothing of what it runs.
+ * membership ever does.  Work that pauses vCPUs runs in the main loop instead.
+ * Knows nothing of the work.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -63,7 +63,7 @@ bool distkvm_kvm_msr(struct kvm_run *run)
         bql_unlock();
     }
     run->msr.data = value;
-    /* What nobody knows stays the guest's mistake. */
+    /* An MSR that neither KVM nor QEMU knows is the guest's mistake. */
     run->msr.error = ret < 0;
     return true;
 }

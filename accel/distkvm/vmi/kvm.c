@@ -1,9 +1,10 @@
 /*
- * distkvm: KVM as what executes a node's vCPUs
+ * distkvm: KVM executes a node's vCPUs
  *
  * KVM executes the local vCPUs with QEMU's own interrupt controllers, which
  * are the ones that span nodes.  Memory needs nothing here: the kernel's
- * faults reach userfaultfd, and its MMU notifier follows what is taken away.
+ * faults reach userfaultfd, and its MMU notifier follows pages that are taken
+ * away.
  * Spec: docs/architecture.rst, "KVM".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -21,7 +22,7 @@
 /* No ioctl on it does anything. */
 #define NO_VCPU -1
 
-/* What cannot be done without. */
+/* Capabilities that are necessary. */
 static const struct {
     int cap;
     const char *name;
@@ -106,7 +107,7 @@ void vmi_kvm_configure(Object *accel)
 void vmi_kvm_remote(CPUState *cpu)
 {
     cpu->kvm_fd = NO_VCPU;
-    /* What QEMU holds of it is all there is. */
+    /* QEMU's copy of its state is the only one. */
     cpu->vcpu_dirty = true;
 }
 

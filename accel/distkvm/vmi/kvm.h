@@ -1,5 +1,5 @@
 /*
- * distkvm: KVM as what executes a node's vCPUs
+ * distkvm: KVM executes a node's vCPUs
  *
  * Main thread, unless said otherwise.
  *
@@ -25,16 +25,16 @@ bool vmi_kvm_check_host(Error **errp);
 bool vmi_kvm_walks_write(void);
 /* Before @accel, a KVM accelerator, is initialised. */
 void vmi_kvm_configure(Object *accel);
-/* Put what is aware of remote vCPUs in the place of @ops' own. */
+/* Replace those of @ops that must know of remote vCPUs. */
 void vmi_kvm_wrap_ops(AccelOpsClass *ops);
 /* @cpu is another node's: KVM has no vCPU for it. */
 void vmi_kvm_remote(CPUState *cpu);
 
-/* Before @cpu runs: its x2APIC, if it has one.  False and @errp if it cannot. */
+/* Before @cpu runs: its x2APIC, if any.  False and @errp if it cannot. */
 bool vmi_kvm_x2apic_start(CPUState *cpu, Error **errp);
 /*
- * Does a counter go where it is told to?  Some KVMs cannot tell it (Linux before
- * 5.16), some say that they did.  Makes a machine for a moment.
+ * Does setting the TSC offset take effect?  Probed on a throw-away VM, as some
+ * kernels cannot (Linux before 5.16), and others ignore it silently.
  */
 bool vmi_kvm_tsc_obeys(void);
 /*

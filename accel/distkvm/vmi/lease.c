@@ -27,7 +27,7 @@
 #include "accel/distkvm/node.h"
 #include "lease.h"
 
-/* What is left for clocks that differ, and for who sleeps in between. */
+/* Share of dead-after-ms left for clocks that differ, and for wake-ups. */
 #define MARGIN_PERCENT 25
 #define WAIT_NS (200 * SCALE_US)
 /* Later than any test of a timer. */

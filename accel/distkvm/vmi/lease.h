@@ -20,7 +20,7 @@ void lease_init(void);
 void lease_start(void);
 /* @peer answered a ping of @age_ns ago.  Member thread. */
 void lease_granted(CohNodeId peer, int64_t age_ns);
-/* Nobody grants leases any more, and none is needed.  Any thread, any lock. */
+/* Leases are granted and needed no more.  Any thread, any lock. */
 void lease_end(void);
 /*
  * A fault at @pc: true if guest code was about to run without a lease.

@@ -3,7 +3,7 @@
  *
  * Each RAM page has a code generation.  A translation remembers the
  * generations of its pages from before it read their bytes and is stale once
- * they moved on; whoever looks it up compares.  Revoking a page raises its
+ * they moved on; each lookup compares.  Revoking a page raises its
  * generation after the page is gone and before that is acknowledged, and
  * makes vCPUs leave chained blocks.  Takes no lock: the translator may be
  * blocked in a page fault with page locks held.

@@ -11,8 +11,8 @@
 /* Main thread, once; coherent RAM is known. */
 void code_init(void);
 /*
- * @page has just left this node: what was translated from it is stale before
- * this returns.  Any thread, any lock.
+ * @page has just left this node: translations of it are stale before this
+ * returns.  Any thread, any lock.
  */
 void code_page_revoked(CohPage page);
 

@@ -102,7 +102,7 @@ typedef struct Look {
     int64_t took_ns;
 } Look;
 
-/* The quickest of a few: who is held up while looking sees a lag. */
+/* The quickest of a few: a look that is held up sees a lag. */
 static bool look(CPUState *cpu, Look *best)
 {
     *best = (Look) { .took_ns = INT64_MAX };
@@ -199,7 +199,7 @@ void vmi_tsc_after_reset(CPUState *cpu)
     }
 }
 
-/* Before vCPUs are resumed: nobody sees the counter go back. */
+/* Before vCPUs are resumed: none sees the counter go back. */
 static void vm_state_changed(void *unused, bool running, RunState state)
 {
     if (running) {

@@ -25,7 +25,7 @@ static inline bool vmi_tsc_equal(int64_t khz_a, int64_t khz_b)
 
 /* Add this node's frequency to its hello. */
 void vmi_tsc_hello(QDict *hello);
-/* What @node, whose hello agrees with ours, has stated.  Member thread. */
+/* @node, whose hello agrees with ours, states @khz.  Member thread. */
 void vmi_tsc_peer(CohNodeId node, uint32_t khz);
 /* All nodes have joined.  Main thread, before the guest starts. */
 bool vmi_tsc_start(Error **errp);

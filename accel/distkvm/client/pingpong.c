@@ -4,27 +4,27 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "bounce.h"
+#include "pingpong.h"
 
-void bounce_used(Bounce *b, CohPage page)
+void pingpong_used(PingPong *b, CohPage page)
 {
-    unsigned i = page % BOUNCE_PAGES;
+    unsigned i = page % PINGPONG_PAGES;
 
     if (b->page[i].page == page) {
         b->page[i].uses++;
     }
 }
 
-bool bounce_missed(Bounce *b, CohPage page)
+bool pingpong_missed(PingPong *b, CohPage page)
 {
-    unsigned i = page % BOUNCE_PAGES;
+    unsigned i = page % PINGPONG_PAGES;
     uint32_t travels;
 
     if (b->page[i].page != page) {
         memset(&b->page[i], 0, sizeof(b->page[i]));
         b->page[i].page = page;
         /* Its first stay begins: nothing can be said of it yet. */
-        b->page[i].uses = BOUNCE_USES;
+        b->page[i].uses = PINGPONG_USES;
         return false;
     }
     /* Read once: another thread that counts too must not make it wrap. */
@@ -34,14 +34,14 @@ bool bounce_missed(Bounce *b, CohPage page)
         /* After the last of them the page comes, and is on trial. */
         return travels > 1;
     }
-    b->page[i].strikes = b->page[i].uses < BOUNCE_USES
+    b->page[i].strikes = b->page[i].uses < PINGPONG_USES
                          ? b->page[i].strikes + 1 : 0;
     b->page[i].uses = 0;
-    if (b->page[i].strikes < BOUNCE_STRIKES) {
+    if (b->page[i].strikes < PINGPONG_STRIKES) {
         return false;
     }
     /* One more short stay after these, and it goes on. */
-    b->page[i].strikes = BOUNCE_STRIKES - 1;
-    b->page[i].travels = BOUNCE_TRAVELS;
+    b->page[i].strikes = PINGPONG_STRIKES - 1;
+    b->page[i].travels = PINGPONG_TRAVELS;
     return true;
 }

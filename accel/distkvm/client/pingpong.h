@@ -12,28 +12,28 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#ifndef DISTKVM_BOUNCE_H
-#define DISTKVM_BOUNCE_H
+#ifndef DISTKVM_PINGPONG_H
+#define DISTKVM_PINGPONG_H
 
 #include "accel/distkvm/core/coh-types.h"
 
-#define BOUNCE_PAGES 256
-/* A stay with fewer accesses was not worth it; so many in a row count. */
-#define BOUNCE_USES 32
-#define BOUNCE_STRIKES 3
-/* Then so many accesses travel before the page may come again. */
-#define BOUNCE_TRAVELS 512
+#define PINGPONG_PAGES 256
+/* A stay with fewer accesses was not worth it; stays in a row that count. */
+#define PINGPONG_USES 32
+#define PINGPONG_STRIKES 3
+/* Accesses that travel then, before the page may come again. */
+#define PINGPONG_TRAVELS 512
 
-typedef struct Bounce {
+typedef struct PingPong {
     struct {
         CohPage page;
         uint32_t uses, strikes, travels;
-    } page[BOUNCE_PAGES];
-} Bounce;
+    } page[PINGPONG_PAGES];
+} PingPong;
 
 /* An access found @page here. */
-void bounce_used(Bounce *b, CohPage page);
+void pingpong_used(PingPong *b, CohPage page);
 /* An access did not: true if it had better travel than fetch the page. */
-bool bounce_missed(Bounce *b, CohPage page);
+bool pingpong_missed(PingPong *b, CohPage page);
 
 #endif
