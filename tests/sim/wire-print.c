@@ -2,11 +2,12 @@
  * wire-print: the frames as text
  *
  * Prints docs/wire-frames.rst from the tables that pack and unpack frames
- * (wire/wire.c, wire/frame.c) and from the rules for them (wire/rules.c).
+ * (wire/wire.c, wire/body.c) and from the rules for them (wire/rules.c).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "accel/distkvm/wire/pack.h"
 #include "accel/distkvm/wire/rules.h"
 
 #define FIELD_RULE "======  ====  =========  ================================" \

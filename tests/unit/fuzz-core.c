@@ -11,7 +11,6 @@
 #include "qemu/osdep.h"
 #include "accel/distkvm/core/coh-node.h"
 #include "accel/distkvm/wire/page-list.h"
-#include "accel/distkvm/wire/wire.h"
 
 #define NODES 3
 #define PAGES 6
@@ -50,7 +49,7 @@ static bool carries_op(unsigned msg)
 
 static void take_step(World *w, const CohEvent *ev);
 
-/* Events that an action makes the node submit to itself. */
+/* What the node asks of itself because of an action. */
 static void follow(World *w, const CohEvent *ev, CohAct act)
 {
     CohEvent next = { .type = COH_EV_INSTALLED, .page = ev->page };
@@ -217,7 +216,7 @@ static void own_access(World *w)
         .op = make_op(),
     };
 
-    /* The calls of this node let no malformed operation in. */
+    /* What is no operation nobody here asks for: the calls see to that. */
     if (ev.type != COH_EV_OPERATE || coh_op_is_valid(&ev.op)) {
         take_step(w, &ev);
     }

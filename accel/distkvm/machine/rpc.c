@@ -136,6 +136,7 @@ int64_t rpc_waits_since_ns(CohNodeId *node)
     return since;
 }
 
+/* No answer will come any more: every call ends.  Perhaps called again. */
 static void rpc_fail(void *unused)
 {
     Call *call, *next;
@@ -152,5 +153,6 @@ void rpc_init(void)
 {
     qemu_mutex_init(&rpc.lock);
     QLIST_INIT(&rpc.calls);
+    rpc.failed = false;
     failure_register(FAILURE_RELEASE, rpc_fail, NULL);
 }

@@ -143,6 +143,7 @@ int64_t tcg_lock_waits_since_ns(CohNodeId *node)
     return token.asked_ns;
 }
 
+/* No token will come any more: wake every thread that waits. */
 static void tcg_lock_fail(void *unused)
 {
     QEMU_LOCK_GUARD(&token.lock);

@@ -9,8 +9,6 @@
 #ifndef DISTKVM_PACK_H
 #define DISTKVM_PACK_H
 
-#include "accel/distkvm/core/coh-types.h"
-
 typedef struct WireField {
     const char *name;   /* NULL: bytes that are zero                        */
     uint8_t bytes;      /* of an element: 1, 2, 4 or 8, as in the struct    */
@@ -19,20 +17,6 @@ typedef struct WireField {
     uint64_t min, max;  /* of an element, unsigned                          */
     const char *text;   /* for the documentation                            */
 } WireField;
-
-typedef struct WireKind {
-    uint8_t kind;
-    const char *text;
-} WireKind;
-
-/* The layout of the bodies of one type, or of every head. */
-typedef struct WireLayout {
-    const char *name;
-    const char *text;
-    const WireField *fields;
-    unsigned n;
-    const WireKind *kinds;  /* ends with a text of NULL; NULL: kind is 0    */
-} WireLayout;
 
 /* The @bytes at @at as a number: from little-endian. */
 static inline uint64_t wire_get(const void *at, unsigned bytes)

@@ -7,6 +7,8 @@
 #include "accel/distkvm/core/coh-node.h"
 #include "page-list.h"
 
+G_STATIC_ASSERT(PAGE_LIST_MAX == WIRE_MORE_MAX + 1);
+
 static void put(uint8_t *at, uint64_t value)
 {
     value = GUINT64_TO_LE(value);

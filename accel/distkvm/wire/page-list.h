@@ -1,7 +1,7 @@
 /*
  * distkvm: requests for several pages in one frame
  *
- * A COH_EV_GETS or COH_EV_GETM frame whose @more is not 0 asks for that many
+ * A COH_EV_GETS or COH_EV_GETM frame whose @arg is not 0 asks for that many
  * more pages: its payload lists each with the version that the requester has.
  * Pure.  Spec: docs/wire-format.rst, "Several pages".
  *
@@ -10,8 +10,10 @@
 #ifndef DISTKVM_PAGE_LIST_H
 #define DISTKVM_PAGE_LIST_H
 
-#include "frame.h"
+#include "wire.h"
 
+/* Pages of one frame, that of its head included. */
+#define PAGE_LIST_MAX 128
 /* A page number and a version of it. */
 #define PAGE_LIST_ITEM_BYTES 16
 

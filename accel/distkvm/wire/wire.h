@@ -1,7 +1,7 @@
 /*
  * distkvm: frames, the bytes between nodes
  *
- * A frame is a head, which all have, a body, which its type has (frame.h), and a
+ * A frame is a head, which all have, a body, which its type has (body.h), and a
  * payload.  Decoding checks every bound and trusts nothing.  Knows neither
  * sockets nor UCX nor the meaning of a page.
  * Spec: docs/wire-format.rst, docs/wire-frames.rst.
@@ -11,11 +11,12 @@
 #ifndef DISTKVM_WIRE_H
 #define DISTKVM_WIRE_H
 
-#include "frame.h"
+#include "body.h"
 
 /* Raised by any change of frames or of their meaning. */
 #define WIRE_VERSION 6
 #define WIRE_HEAD_BYTES 24
+#define WIRE_PAYLOAD_MAX COH_PAGE_SIZE
 /* A head and a body, and with them a payload: as much as can be. */
 #define WIRE_FRONT_MAX (WIRE_HEAD_BYTES + WIRE_BODY_MAX)
 #define WIRE_FRAME_MAX (WIRE_FRONT_MAX + WIRE_PAYLOAD_MAX)

@@ -17,7 +17,6 @@
 #define OWNER 1
 #define STRANGER 2
 
-DistKVM *distkvm;
 __thread CPUState *current_cpu;
 
 static QemuMutex lock;          /* the rest */
@@ -26,21 +25,6 @@ static WireFrame posted;
 static CohNodeId posted_to;
 static unsigned n_posted, n_expelled;
 static CohNodeId expelled;
-static bool is_formed = true;
-
-bool node_is_formed(void)
-{
-    return is_formed;
-}
-
-static void (*release)(void *opaque);
-
-void failure_register(FailureStage stage, void (*fn)(void *opaque),
-                      void *opaque)
-{
-    g_assert_cmpint(stage, ==, FAILURE_RELEASE);
-    release = fn;
-}
 
 void engine_post(Engine *e, CohNodeId to, const WireFrame *frame)
 {
@@ -116,6 +100,7 @@ static bool answer(uint8_t type, CohNodeId from, uint64_t number,
 static void start(void)
 {
     dispatch_start(&host);
+    failure_init();
     rpc_init();
     rpc_register_answer(WIRE_IO_REPLY);
     rpc_register_answer(WIRE_PIC_VECTOR);
@@ -181,7 +166,7 @@ static void test_loss(void)
         start();
         frame = begin(&callers[0], 1);
         begin(&callers[1], 2);
-        release(NULL);
+        failure_release();
         for (unsigned i = 0; i < 2; i++) {
             qemu_thread_join(&callers[i].thread);
             g_assert_false(callers[i].answered);
@@ -202,11 +187,11 @@ static void test_may_not(void)
     Caller caller = { 0 };
 
     start();
-    is_formed = false;
+    node_set_formed(false);
     n_posted = 0;
     call(&caller);
     g_assert_false(caller.answered);
-    is_formed = true;
+    node_set_formed(true);
     distkvm->vmi = DISTKVM_VMI_TCG;
     call(&caller);
     distkvm->vmi = DISTKVM_VMI_QTEST;
@@ -235,6 +220,7 @@ int main(int argc, char **argv)
     qemu_cond_init(&posted_changed);
     distkvm = g_new0(DistKVM, 1);
     distkvm->vmi = DISTKVM_VMI_QTEST;
+    node_set_formed(true);
     g_test_add_func("/rpc/answers", test_answers);
     g_test_add_func("/rpc/wrong-answers", test_wrong_answers);
     g_test_add_func("/rpc/loss", test_loss);

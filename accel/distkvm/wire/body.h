@@ -1,17 +1,17 @@
 /*
- * distkvm: bodies of frames
+ * distkvm: frames and their bodies
  *
- * One struct for each type of frame.  Tables in frame.c give each member its
+ * One struct for each type of frame.  Tables in body.c give each member its
  * bytes and bounds; they pack, unpack, and print docs/wire-frames.rst.  An
  * unpacked body is within its bounds.  After WireGuard's messages.h: every
  * message is a struct, and all of them stand in one header.  Pure.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#ifndef DISTKVM_FRAME_H
-#define DISTKVM_FRAME_H
+#ifndef DISTKVM_BODY_H
+#define DISTKVM_BODY_H
 
-#include "pack.h"
+#include "accel/distkvm/core/coh-types.h"
 
 typedef enum {
     WIRE_INVALID,
@@ -130,10 +130,6 @@ typedef struct WirePicVector {
     bool level;
 } WirePicVector;
 
-#define WIRE_PAYLOAD_MAX COH_PAGE_SIZE
-/* Pages that one WIRE_COH frame asks for, that of its body included. */
-#define PAGE_LIST_MAX 128
-
 typedef struct WireFrame {
     uint8_t type;           /* WireType                                     */
     uint8_t sub;            /* kind, by the type                            */
@@ -162,11 +158,35 @@ typedef struct WireFrame {
 /* Of the largest body: WireIo, or WireLate where sets of nodes are large. */
 #define WIRE_BODY_MAX (32 + sizeof(CohNodeSet))
 
+/* A member: pack.h. */
+typedef struct WireField WireField;
+
+typedef struct WireKind {
+    uint8_t kind;
+    const char *text;
+} WireKind;
+
+/* The layout of the bodies of one type, or of every head. */
+typedef struct WireLayout {
+    const char *name;
+    const char *text;
+    const WireField *fields;
+    unsigned n;
+    const WireKind *kinds;  /* ends with a text of NULL; NULL: kind is 0    */
+} WireLayout;
+
+/* Pages in the list behind a page, at most. */
+#define WIRE_MORE_MAX 127
+
 /* Of frames of @type (below WIRE__MAX), at offsets in WireFrame. */
 const WireLayout *wire_layout(uint8_t type);
-
-/* The body of @frame alone, by its type. */
+/* Write the body of @frame to @bytes, by its type; how many bytes. */
 size_t wire_pack_body(const WireFrame *frame, uint8_t *bytes);
+/*
+ * Read the body of @frame, by its type, from the @len bytes at @bytes, and say
+ * in *@used how many they are.  False: a member is out of its bounds, or cut
+ * off.
+ */
 bool wire_unpack_body(WireFrame *frame, const uint8_t *bytes, size_t len,
                       size_t *used);
 

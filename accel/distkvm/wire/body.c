@@ -7,7 +7,8 @@
  */
 #include "qemu/osdep.h"
 #include "accel/distkvm/core/coh-node.h"
-#include "frame.h"
+#include "body.h"
+#include "pack.h"
 
 #define MEMBER(body, member) (((WireFrame *)0)->body.member)
 #define BOUND(body, member, least, most, text_) \
@@ -21,7 +22,7 @@
 static const WireField coh_fields[] = {
     FIELD(coh, page, "number of the page in coherent RAM"),
     FIELD(coh, version, "of the contents; of an operation: its number"),
-    BOUND(coh, more, 0, PAGE_LIST_MAX - 1, "pages in the list that follows"),
+    BOUND(coh, more, 0, WIRE_MORE_MAX, "pages in the list that follows"),
     FIELD(coh, requester, "of a forwarded request, or 0xffff"),
     FIELD(coh, acks, "acknowledgements to wait for, signed"),
     FLAG(coh, zero, "1: the page is all zero and left out"),

@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 #include "accel/distkvm/core/coh-node.h"
 #include "accel/distkvm/wire/page-list.h"
+#include "accel/distkvm/wire/pack.h"
 #include "accel/distkvm/wire/rules.h"
 
 static uint64_t member(const WireFrame *frame, const WireField *f, unsigned k)
@@ -270,12 +271,12 @@ static void test_wrong_list(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/frame/round-trip", test_round_trip);
-    g_test_add_func("/frame/truncated", test_truncated);
-    g_test_add_func("/frame/bounds", test_bounds);
-    g_test_add_func("/frame/random", test_random);
-    g_test_add_func("/frame/calls", test_calls);
-    g_test_add_func("/frame/tables", test_tables);
+    g_test_add_func("/body/round-trip", test_round_trip);
+    g_test_add_func("/body/truncated", test_truncated);
+    g_test_add_func("/body/bounds", test_bounds);
+    g_test_add_func("/body/random", test_random);
+    g_test_add_func("/body/calls", test_calls);
+    g_test_add_func("/body/tables", test_tables);
     g_test_add_func("/page-list/round-trip", test_list);
     g_test_add_func("/page-list/wrong", test_wrong_list);
     return g_test_run();
