@@ -34,18 +34,4 @@ static inline uint64_t ldq_le_p(const void *ptr)
     return GUINT64_FROM_LE(value);
 }
 
-static inline void stw_le_p(void *ptr, uint16_t value)
-{
-    value = GUINT16_TO_LE(value);
-    memcpy(ptr, &value, sizeof(value));
-}
-
-static inline int lduw_le_p(const void *ptr)
-{
-    uint16_t value;
-
-    memcpy(&value, ptr, sizeof(value));
-    return GUINT16_FROM_LE(value);
-}
-
 #endif
