@@ -32,7 +32,7 @@
 #include "accel/distkvm/machine/service.h"
 #include "accel/distkvm/memory/ram.h"
 #include "accel/distkvm/vmi/fault-guard.h"
-#include "accel/distkvm/vmi/kvm.h"
+#include "accel/distkvm/vmi/kvm-apic.h"
 #include "accel/distkvm/vmi/lease.h"
 #include "accel/distkvm/vmi/tcg-code.h"
 #include "accel/distkvm/vmi/tcg-lock.h"

@@ -22,6 +22,7 @@
 #include "hello.h"
 #include "join.h"
 #include "lane-streams.h"
+#include "member.h"
 #include "path.h"
 #include "place.h"
 

@@ -15,7 +15,7 @@
 
 #include "qobject/qdict.h"
 #include "accel/distkvm/core/coh-types.h"
-#include "member.h"
+#include "member-types.h"
 
 typedef struct MemberOps {
     /* This node's hello, from hello_new(); the caller's.  Main thread. */

@@ -10,21 +10,7 @@
 
 #include "accel/distkvm/cluster/distkvm-qapi-types.h"
 #include "accel/distkvm/core/coh-types.h"
-
-typedef enum {
-    MEMBER_ABSENT,
-    MEMBER_GREETING,    /* connected, hello not yet checked                 */
-    MEMBER_JOINED,
-    MEMBER_LEFT,
-    MEMBER_LOST,
-} MemberState;
-
-/* Where a control message is served; messages of one context in order. */
-typedef enum MemberContext {
-    MEMBER_THREAD,      /* the member thread: no BQL, never waits           */
-    MEMBER_BQL,         /* a thread of its own, BQL held                    */
-    MEMBER_MAIN,        /* the main loop, BQL held: vCPUs can be paused     */
-} MemberContext;
+#include "member-types.h"
 
 /*
  * A type of control message.  qapi/distkvm-messages.json describes it: a

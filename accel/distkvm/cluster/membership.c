@@ -17,6 +17,7 @@
 #include "lane-streams.h"
 #include "listen.h"
 #include "membership.h"
+#include "member.h"
 #include "message.h"
 #include "place.h"
 #include "roster.h"

@@ -13,12 +13,13 @@
 #include "qemu/thread.h"
 #include "qemu/timer.h"
 #include "accel/distkvm/clock.h"
+#include "accel/distkvm/cluster/distkvm-qapi-types.h"
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/wire/channel.h"
 #include "accel/distkvm/wire/greeting.h"
 #include "door.h"
 #include "member-ops.h"
-#include "member.h"
+#include "member-types.h"
 
 /*
  * From a connection to its proof, and from there to its hello, in ms; and the

@@ -16,7 +16,7 @@
 #include "qemu/main-loop.h"
 #include "system/distkvm.h"
 #include "system/kvm.h"
-#include "kvm.h"
+#include "kvm-apic.h"
 
 /* MSRs of the registers of a local APIC, one each. */
 #define X2APIC_FIRST 0x800

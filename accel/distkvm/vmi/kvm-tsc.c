@@ -7,7 +7,7 @@
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
 #include "system/kvm.h"
-#include "kvm.h"
+#include "kvm-tsc.h"
 
 #define IA32_TSC 0x10
 /* More than a counter counts while one looks twice: 26 hours at 3 GHz. */

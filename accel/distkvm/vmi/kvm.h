@@ -12,8 +12,6 @@
 #include "hw/core/cpu.h"
 #include "system/accel-ops.h"
 
-#define VMI_KVM_DEVICE "/dev/kvm"
-
 /* False and @errp, with the remedy, if KVM cannot be used here. */
 bool vmi_kvm_usable(Error **errp);
 /*
@@ -29,20 +27,5 @@ void vmi_kvm_configure(Object *accel);
 void vmi_kvm_wrap_ops(AccelOpsClass *ops);
 /* @cpu is another node's: KVM has no vCPU for it. */
 void vmi_kvm_remote(CPUState *cpu);
-
-/* Before @cpu runs: its x2APIC, if any.  False and @errp if it cannot. */
-bool vmi_kvm_x2apic_start(CPUState *cpu, Error **errp);
-/*
- * Does setting the TSC offset take effect?  Probed on a throw-away VM, as some
- * kernels cannot (Linux before 5.16), and others ignore it silently.
- */
-bool vmi_kvm_tsc_obeys(void);
-/*
- * The counter of a local vCPU: read it, move it by @ticks, let it run at @khz.
- * 0 or -errno.  The vCPU's thread.
- */
-int vmi_kvm_tsc_read(CPUState *cpu, uint64_t *value);
-int vmi_kvm_tsc_shift(CPUState *cpu, int64_t ticks);
-int vmi_kvm_tsc_scale(CPUState *cpu, uint32_t khz);
 
 #endif

@@ -23,7 +23,7 @@
 #include "accel/distkvm/clock.h"
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/trace.h"
-#include "kvm.h"
+#include "kvm-tsc.h"
 #include "tsc.h"
 
 /* Where no processor counts. */
