@@ -1,5 +1,5 @@
 /*
- * distkvm: how far a member is, and where its messages are served
+ * distkvm: types that members and their embedder share
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

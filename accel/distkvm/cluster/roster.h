@@ -13,12 +13,12 @@
 #include "qemu/thread.h"
 #include "qemu/timer.h"
 #include "accel/distkvm/clock.h"
+#include "accel/distkvm/cluster/distkvm-qapi-types.h"
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/wire/channel.h"
 #include "accel/distkvm/wire/greeting.h"
 #include "door.h"
 #include "member-ops.h"
-#include "accel/distkvm/cluster/distkvm-qapi-types.h"
 #include "member-types.h"
 
 /*

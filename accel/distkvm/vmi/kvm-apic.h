@@ -1,5 +1,5 @@
 /*
- * distkvm: x2APIC mode under KVM, with QEMU's local APICs
+ * distkvm: the local APIC's x2APIC mode under KVM
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,8 +9,8 @@
 #include "hw/core/cpu.h"
 
 /*
- * Before @cpu runs: its x2APIC, if it has one.  False and @errp if it cannot.
- * Main thread.
+ * Before @cpu runs: its x2APIC, if any.  False and @errp if it cannot.  Main
+ * thread.
  */
 bool vmi_kvm_x2apic_start(CPUState *cpu, Error **errp);
 

@@ -1,5 +1,5 @@
 /*
- * distkvm: a vCPU's TSC under KVM
+ * distkvm: the TSC under KVM
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -11,13 +11,14 @@
 #define VMI_KVM_DEVICE "/dev/kvm"
 
 /*
- * Does setting the TSC offset take effect?  Probed on a throw-away VM, as Linux
- * before 5.16 cannot set it, and some kernels ignore it silently.  Main thread.
+ * Does setting the TSC offset take effect?  Probed on a throw-away VM, as some
+ * kernels cannot (Linux before 5.16), and others ignore it silently.  Main
+ * thread.
  */
 bool vmi_kvm_tsc_obeys(void);
 /*
- * The TSC of a local vCPU: read it, move it by @ticks, let it run at @khz.  0 or
- * -errno.  The vCPU's thread.
+ * The counter of a local vCPU: read it, move it by @ticks, let it run at @khz.
+ * 0 or -errno.  The vCPU's thread.
  */
 int vmi_kvm_tsc_read(CPUState *cpu, uint64_t *value);
 int vmi_kvm_tsc_shift(CPUState *cpu, int64_t ticks);
