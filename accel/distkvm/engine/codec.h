@@ -31,8 +31,8 @@ typedef struct Codec {
 } Codec;
 
 /*
- * @codec->copy holds the page of @ev, which names the requester's version.
- * @owned: this node may have written to it.
+ * @codec->copy has the bytes of the page of @ev, which names the requester's
+ * version.  @owned: this node may have written to it.
  */
 void codec_copied(Codec *codec, const CohEvent *ev, bool owned);
 /* Put that page into @frame, which then points into @codec. */
@@ -45,7 +45,7 @@ void codec_drop_copy(Codec *codec);
  */
 bool codec_get_page(Codec *codec, const WireFrame *frame, const void **data);
 /*
- * Store what was sent, what came, as snapshots: after the nodes and threads
+ * Store the page sent, or received, as a snapshot: after the nodes and threads
  * that wait for it have been served, because it takes as long as the network.
  */
 void codec_store_sent(Codec *codec, CohPage page);

@@ -1,5 +1,5 @@
 /*
- * distkvm: what an engine is given, and what it counts
+ * distkvm: the engine's configuration, listener and counters
  *
  * EngineListener is the node around the engine, EngineConfig is constant once
  * the engine has started, and each counter of EngineStats is written by the

@@ -14,7 +14,7 @@
 
 /* A thread that does not answer by then hangs. */
 #define FAIL_MS 1000
-/* A thread that does not do what membership asks of it by then hangs. */
+/* A thread that does not serve a call of membership by then hangs. */
 #define HANG_MS 10000
 
 struct Engine {

@@ -66,7 +66,7 @@ int engine_hangs(Engine *e, int64_t limit_ns);
 bool engine_set_transport(Engine *e, TransportNew *transport_new,
                           Error **errp);
 /*
- * Make @peer reachable.  By address: on all lanes, whose addresses @peer holds
+ * Make @peer reachable.  By address: on all lanes, whose addresses @peer has
  * as engine_address() gives them.  By stream: on @lane.
  */
 bool engine_connect(Engine *e, const TransportPeer *peer, Error **errp);
@@ -95,7 +95,9 @@ int engine_validate(Engine *e, CohPage page, bool write);
  */
 int engine_validate_range(Engine *e, CohPage first, unsigned pages,
                           bool write);
-/* Do valid @op where the page is; *@old: what the word held.  0 or -EIO. */
+/*
+ * Do valid @op where the page is; *@old: the word's value before.  0 or -EIO.
+ */
 int engine_operate(Engine *e, CohPage page, const CohOp *op, uint64_t *old);
 /*
  * Let @page go home.  0, -EIO, or -EBUSY: its home wants it to stay, or is

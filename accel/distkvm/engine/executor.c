@@ -331,7 +331,7 @@ static void installed(Executor *x, CohPage page)
     executor_event(x, &ev, NULL);
 }
 
-/* Since when a page is awaited, and from which node: late.h. */
+/* A fetch begins, or the service of a request: late.h. */
 static void note_begin(Executor *x, const CohEvent *ev,
                        const CohActions *acts)
 {

@@ -1,10 +1,10 @@
 /*
  * distkvm: the part of a lane that performs the protocol's actions
  *
- * Steps the protocol by events and does what it says: in guest RAM, which it
- * touches only where the protocol says that the page is present, by messages,
- * and by hooks of the parts above (page-hooks.h).  Actions of one page happen
- * in the order of steps.  Spec: docs/protocol.rst.
+ * Steps the protocol by events and performs its actions: in guest RAM, which
+ * it touches only where the protocol says that the page is present, by
+ * messages, and by hooks of the parts above (page-hooks.h).  Actions of one
+ * page happen in the order of steps.  Spec: docs/protocol.rst.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -44,7 +44,7 @@ typedef struct Executor {
 } Executor;
 
 /*
- * Step the protocol by @ev and do what it says.  @data: the page that came
+ * Step the protocol by @ev and perform the actions.  @data: the page that came
  * with @ev; NULL: zeroes.
  */
 void executor_event(Executor *executor, const CohEvent *ev, const void *data);

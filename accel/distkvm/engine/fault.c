@@ -47,7 +47,7 @@ static void follow_thread(Faults *faults, uint32_t tid, int64_t now_ns)
     affinity_fault(faults->affinity, tid, may_bind, now_ns);
 }
 
-/* The page is asked for; more may come along. */
+/* Ask for the page; more may be prefetched. */
 static void ask(Faults *faults, const MemFault *fault, uint8_t type)
 {
     LaneCtx *ctx = faults->ctx;

@@ -160,7 +160,7 @@ static bool take_coh(Inbox *inbox, const WireFrame *frame, const char **why)
     }
     /*
      * The guest must not see the effects of this before its clock has
-     * reached what the sender saw.
+     * reached the sender's.
      */
     cluster_clock_observe(frame->clock_ns);
     if (answers_request(ev.type)) {
@@ -272,7 +272,7 @@ static void inbox_frames(void *opaque, CohNodeId peer, const void *buf,
     /* Now: UCX has more to do before it comes back. */
     requests_run_events(inbox->requests);
     if (inbox->ctx->faults_pending) {
-        /* A thread that was woken wants more: that goes with what is sent. */
+        /* A woken thread may want its next page: asked for in this message. */
         faults_read(inbox->faults);
     }
     if (corked) {

@@ -1,5 +1,5 @@
 /*
- * distkvm: what every part of a lane may use
+ * distkvm: the state that all parts of a lane share
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -65,7 +65,7 @@ void lane_release(LaneCtx *ctx, CohPage page)
     case COH_PEER_S:
     case COH_PEER_SM_AD:
     case COH_PEER_SM_A:
-        /* No other node will see what is written. */
+        /* No other node is left to see the write. */
         if (mem_protect(ctx->mem, page, 1, true)) {
             mem_poison(ctx->mem, page);
         }

@@ -1,5 +1,5 @@
 /*
- * distkvm: what every part of a lane may use
+ * distkvm: the state that all parts of a lane share
  *
  * A lane of pages (memory/lanes.h) is a list of parts; lane.c holds the list.
  * A part owns its struct, has a header and a file of its own, and is given
@@ -20,7 +20,7 @@
 typedef enum LanePhase {
     LANE_ALONE,             /* pages of other homes cannot be asked for     */
     LANE_JOINED,            /* all peers are connected                      */
-    LANE_FAILED,            /* a node is lost: nobody is asked or served    */
+    LANE_FAILED,            /* a node is lost: no node is asked or served    */
 } LanePhase;
 
 typedef struct LaneCtx {
@@ -79,7 +79,8 @@ void lane_break(LaneCtx *ctx, const char *why);
 void lane_lose(LaneCtx *ctx, CohNodeId peer, const char *why);
 /*
  * In LANE_FAILED: a thread that waits for @page goes on if its access is
- * possible with what is here, else it is told that the page is lost.
+ * possible with the bytes that are here, else it is told that the page is
+ * lost.
  */
 void lane_release(LaneCtx *ctx, CohPage page);
 

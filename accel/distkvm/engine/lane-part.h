@@ -1,5 +1,5 @@
 /*
- * distkvm: what a lane asks of each of its parts
+ * distkvm: the interface of each part of a lane
  *
  * lane.c has the one table of parts: initialisation, end, the work of a pass,
  * due times and failure are loops over it.  NULL where a part has nothing to
@@ -17,7 +17,7 @@ typedef struct LanePart {
     /* Of a @part that is zero but for its pointers to other parts. */
     void (*init)(void *part, LaneCtx *ctx);
     void (*free)(void *part);
-    /* Do what there is to do in this pass; true if there was anything. */
+    /* Do the work of this pass; true if there was any. */
     bool (*run)(void *part);
     /* When to run again, in ns of get_clock(), or INT64_MAX. */
     int64_t (*due_ns)(void *part);

@@ -39,7 +39,7 @@ void outbox_cork(Outbox *outbox);
 void outbox_uncork(Outbox *outbox);
 /*
  * The frames sent until the outermost outbox_uncork() answer a frame that came
- * alone: what a third node waits for leaves at once.
+ * alone: those for which a third node waits leave at once.
  */
 void outbox_answer_single(Outbox *outbox);
 

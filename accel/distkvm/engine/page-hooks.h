@@ -1,7 +1,7 @@
 /*
  * distkvm: how the parts of a lane hear of pages
  *
- * The executor, which performs what the protocol says, knows no part above it.
+ * The executor, which performs the protocol's actions, knows no part above it.
  * It calls hooks, in the order in which lane.c gives them.  A hook never steps
  * the protocol; it may lane_submit() an event.  NULL where a part does not
  * care.

@@ -14,7 +14,7 @@
 
 #include "accel/distkvm/core/coh-types.h"
 
-/* Two walks of four levels, and what a nested access adds. */
+/* Two walks of four levels, and the tables that a nested access adds. */
 #define PAGEWALK_PAGES 12
 
 typedef struct Pagewalk {

@@ -140,7 +140,7 @@ static void try_give_up(Requests *requests, Request *r, uint8_t state)
     requests->due_ns = MIN(requests->due_ns, r->due_ns);
 }
 
-/* Do what is possible for @r now. */
+/* Serve @r as far as possible now. */
 static void try_request(Requests *requests, Request *r)
 {
     uint8_t state = requests->ctx->node->peer[r->page].state;

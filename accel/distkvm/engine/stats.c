@@ -1,5 +1,5 @@
 /*
- * distkvm: sums of what lanes count, and what tables cost
+ * distkvm: sums of the lanes' counters, and the memory of tables
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
