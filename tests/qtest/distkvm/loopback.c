@@ -13,9 +13,7 @@
 #include "accel/distkvm/machine/rpc.h"
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/wire/rules.h"
-
-/* Given by each test: it starts its service, and uses it as node 1. */
-void loopback_test(void);
+#include "loopback.h"
 
 __thread CPUState *current_cpu;
 
