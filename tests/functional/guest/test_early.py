@@ -8,6 +8,7 @@ import pytest
 
 from distkvm.cluster import Shape
 from distkvm.common import Problem
+from distkvm.door.common import until
 from distkvm.qtest import HEADLESS, qtest_cluster
 from naming import named
 
@@ -30,6 +31,9 @@ def test_loader():
             raise Problem('formed without node 1')
         cluster.start(1)
         cluster.wait_formed()
+        # A follower reads the memory map of node 0, once it has that.
+        until('node 1 runs', lambda: cluster.qmp(1).execute(
+            'query-status')['status'] == 'running')
         for node in (1, 0):
             copy = cluster.run_dir / f'copy-{node}'
             cluster.qmp(node).execute('pmemsave', val=address,
