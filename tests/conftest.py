@@ -3,6 +3,7 @@
 runs."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # End like on Ctrl-C, so that every node is ended too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     worker = os.environ.get('PYTEST_XDIST_WORKER')
     if worker:
         count = len(network.PORTS) // WORKERS_MAX

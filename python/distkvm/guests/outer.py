@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 from .. import guests
+from ..cluster import TIED
 from ..common import BUILD, GUEST, QEMU, Problem, call, quiet
 from ..console import Console
 
@@ -123,7 +124,8 @@ class Outer:
         self.process = subprocess.Popen(
             # One thread for its CPUs: with one each, nested paging goes
             # wrong now and then, in the outer kernel too.
-            [str(QEMU), '-machine', 'q35', '-accel', 'tcg,thread=single',
+            [*TIED, str(QEMU), '-machine', 'q35', '-accel',
+             'tcg,thread=single',
              '-cpu', 'max', '-smp', str(cpus), '-m', MEMORY, '-nodefaults',
              '-display', 'none', '-serial', 'stdio', *drives, *extra,
              *guests.kernel_args(f'{APPEND} {append}', 'outer',
