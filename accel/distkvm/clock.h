@@ -5,7 +5,8 @@
  * forwards only.  Every frame carries the sender's guest time, and no
  * receiver lets the guest see the frame's effect before its own clock has
  * reached it (Lamport 1978): so no vCPU sees time before what another handed
- * to it, whatever the hosts' crystals do.  Any thread; readers take no lock.
+ * to it, at any drift of the hosts' crystals.  Any thread; readers take no
+ * lock.
  * Spec: docs/architecture.rst, "Time".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -27,11 +28,12 @@ int64_t cluster_clock_ns(void);
 
 /*
  * Guest time is at least @ns: a peer has seen that much.  Guest time goes with
- * host time: what peers move it ahead of that is bounded, in sum, by the limit
- * below and a few parts per thousand of the time passed; the rest is not heard.
+ * host time.  The sum of all leaps ahead of it, which peers cause, is bounded
+ * by the limit below and a few parts per thousand of the time passed; a leap
+ * beyond that is not made.
  */
 void cluster_clock_observe(int64_t ns);
-/* The same for what this host's own processors have seen, without a bound. */
+/* The same for a time that this host's processors have seen; no bound. */
 void cluster_clock_advance(int64_t ns);
 /*
  * Can an honest peer's clock show @ns?  It may itself have been moved as far
@@ -43,7 +45,7 @@ void cluster_clock_limit(int64_t leap_ns);
 
 /*
  * The host's time in ns since its boot, also while it was suspended, unlike
- * get_clock(): what peers count on passes meanwhile.
+ * get_clock().  Time that peers count passes during a suspension, too.
  */
 int64_t host_boottime_ns(void);
 

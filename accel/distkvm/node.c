@@ -1,5 +1,5 @@
 /*
- * distkvm: who this node is
+ * distkvm: this node's identity
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -1,5 +1,5 @@
 /*
- * distkvm: who this node is
+ * distkvm: this node's identity
  *
  * One node per process.  Fields are set before the main loop runs and constant
  * afterwards, unless a comment says otherwise.

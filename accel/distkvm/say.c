@@ -1,5 +1,5 @@
 /*
- * distkvm: what this node says in its log
+ * distkvm: this node's lines in the log
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

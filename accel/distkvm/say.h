@@ -1,13 +1,13 @@
 /*
- * distkvm: what this node says in its log
+ * distkvm: this node's lines in the log
  *
  * A write to a log may block for ever: standard error may be a pipe that
  * nobody reads, or a file on a full disk.  Threads that keep the cluster alive
  * hand their text to a thread of its own, which alone waits for the log.
  * At most SAY_LINES_MAX lines wait; more are counted, not kept.
  *
- * Any thread, any lock; never blocks.  The end of the process waits for what was
- * said, half a second at most.
+ * Any thread, any lock; never blocks.  The end of the process waits for lines
+ * that are not written yet, half a second at most.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

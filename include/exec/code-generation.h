@@ -15,7 +15,7 @@
 
 /* The page has been translated from since the generation was raised. */
 #define CODE_GENERATION_USED 1u
-/* Worn out: never equal to what a translation remembers. */
+/* Worn out: never equal to a generation that a translation remembers. */
 #define CODE_GENERATION_NEVER UINT32_MAX
 
 typedef struct CodeGenerations {

@@ -8,11 +8,11 @@
  * pages); the calls say more precisely what is wanted.
  *
  * An address is a byte offset into coherent RAM, the same on all nodes.  A
- * page is 4 KiB.  Words have 1, 2, 4 or 8 bytes and are naturally aligned;
- * what is longer, or is not, must stay within a page and is not atomic.
+ * page is 4 KiB.  Words have 1, 2, 4 or 8 bytes and are naturally aligned; a
+ * longer or unaligned access must stay within a page and is not atomic.
  *
- * Any thread, several at once, without locks that somebody who serves a page
- * fault could need; never under QEMU's big lock.  Calls that return int give
+ * Any thread, several at once, without locks that a thread which serves page
+ * faults could need; never under QEMU's big lock.  Calls that return int give
  * 0 (if nothing else is said) or an errno, negative:
  *
  *   -EINVAL    no such address, length or operation; over the end of a page
@@ -54,7 +54,7 @@ typedef struct DistkvmInit {
     unsigned insecure;      /* 1: no key, and strangers may join            */
     const char *transport;  /* "auto", "shm", "tls", "ucx"; NULL: auto      */
     uint64_t bytes;         /* of memory, a multiple of 4 KiB               */
-    const char *mem;        /* what each is home of, rounded to 2 MiB,      */
+    const char *mem;        /* share of each as a home, rounded to 2 MiB,   */
                             /* "2M/6M"; NULL: even                          */
     /* As the options of -accel distkvm with these names. */
     unsigned join_timeout_s, dead_after_ms;
@@ -64,7 +64,7 @@ typedef struct DistkvmInit {
     unsigned lanes;         /* the same on all nodes; 0: chosen             */
 } DistkvmInit;
 
-/* Fill in what most callers want; they set node, peers and bytes. */
+/* Fill in the defaults; the caller sets node, peers and bytes. */
 void distkvm_init_defaults(DistkvmInit *init);
 
 /*

@@ -43,8 +43,8 @@ void distkvm_stop_asked(void);
 bool distkvm_may_go_on(Error **errp);
 
 /*
- * What cannot work is refused when it is asked for, at the start and later:
- * false, and @errp gives reason and remedy.  Main loop.
+ * A device, backend or driver that cannot work is refused, at the start and
+ * later: false, and @errp gives reason and remedy.  Main loop.
  */
 struct Netdev;
 bool distkvm_block_driver_fits(const char *format, Error **errp);

@@ -4,8 +4,8 @@
  * Everything that may happen to a page is a cell here; there is no second
  * copy of the protocol.  The home serialises: from granting a request until
  * the requester's DONE it accepts nothing else for that page, so no message
- * of a later transaction can meet an earlier one, whatever order the network
- * delivers in.  Pure data.  Spec: docs/protocol.rst.
+ * of a later transaction can meet an earlier one, in any order of delivery.
+ * Pure data.  Spec: docs/protocol.rst.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

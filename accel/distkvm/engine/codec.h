@@ -1,9 +1,9 @@
 /*
  * distkvm: the part of a lane that turns pages into frames and back
  *
- * A page travels as zeroes, as the blocks that differ from what the requester
- * has (memory/delta.h), or whole.  Nothing here decides anything: a page that
- * arrives is the page that left.
+ * A page travels as zeroes, as the blocks that differ from the requester's
+ * snapshot (memory/delta.h), or whole.  Nothing here decides anything: a page
+ * that arrives is the page that left.
  *
  * Requests name the snapshot we have.  Store the new one before any request
  * can name the old: else two contents would go by one version.

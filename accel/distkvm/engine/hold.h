@@ -54,7 +54,7 @@ void hold_installed(Hold *hold, CohPage page, uint32_t tid, int64_t now_ns);
 void hold_fetched(Hold *hold, int64_t ns);
 /* End of the hold of @page; a past time means it may go now. */
 int64_t hold_until(const Hold *hold, CohPage page);
-/* No hold of @page ends later, whatever its thread does; the same. */
+/* No hold of @page ends later, also if its thread waits on; the same. */
 int64_t hold_bound(const Hold *hold, CohPage page);
 /* End of the hold if its thread is idle: no longer than was asked. */
 int64_t hold_until_idle(const Hold *hold, CohPage page);

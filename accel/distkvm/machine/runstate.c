@@ -156,7 +156,7 @@ static void node_wants_start(CohNodeId from)
 /* Node 0: the user of @from says "stop" before the guest runs there. */
 static void node_wants_stop(CohNodeId from)
 {
-    /* After the first start any node's wish starts all. */
+    /* After the first start "cont" on any node starts all. */
     if (ctl.started) {
         ctl.wants = coh_set_empty();
     } else {
@@ -452,7 +452,7 @@ static const char *serve_shutdown(CohNodeId from,
 
 static const char *serve_start(CohNodeId from, const MemberMessage *message)
 {
-    /* Node 0 went on: an earlier wish to end is settled. */
+    /* Node 0 went on: an earlier shutdown request is settled. */
     ctl.shutdown_asked = false;
     start_here(message->u.start.clock);
     return NULL;

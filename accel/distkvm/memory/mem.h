@@ -62,11 +62,11 @@ int mem_zap(Mem *mem, CohPage page);
  * may be written to until then.
  */
 int mem_take(Mem *mem, CohPage page, bool writable, void *copy);
-/* Wake whoever waits for @page. */
+/* Wake all threads that wait for @page. */
 void mem_wake(Mem *mem, CohPage page);
 /*
  * The page is lost: system calls on it get EFAULT, other accesses SIGSEGV.
- * Wakes whoever waits for it.
+ * Wakes all threads that wait for it.
  */
 void mem_poison(Mem *mem, CohPage page);
 /*

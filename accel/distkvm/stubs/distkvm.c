@@ -1,5 +1,5 @@
 /*
- * distkvm: what tools and user emulation call, too
+ * distkvm: stubs for tools and user emulation
  *
  * The calls that only system emulators make are in accel/stubs/distkvm-stub.c.
  *

@@ -57,7 +57,7 @@ bool vmi_kvm_tsc_obeys(void)
     int vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
     bool does = obeys(vcpu);
 
-    /* Whatever failed is -1, and fails all that follows. */
+    /* A descriptor that failed is -1, and fails every call after it. */
     close(vcpu);
     close(vm);
     close(kvm);

@@ -62,7 +62,9 @@ static void token_send(CohNodeId to, WireTokenKind kind)
     engine_post(distkvm->engine, to, &frame);
 }
 
-/* Lock held.  False: no vCPU of this node waits for the token. */
+/*
+ * Lock held.  False: no vCPU of this node waits for the split-lock token.
+ */
 static bool granted_here(void)
 {
     if (!token.busy || token.granted) {
@@ -89,7 +91,7 @@ static void grant_next(void)
 }
 
 /*
- * A node asks once, waits, and gives back the token that it got: else false.
+ * A node asks once, waits, and gives back the split-lock token: else false.
  * It may seem to ask anew before it gives back, as frames may overtake each
  * other.  Lock held.
  */
@@ -136,7 +138,7 @@ static const FrameService token_service = {
 
 int64_t tcg_lock_waits_since_ns(CohNodeId *node)
 {
-    /* Node 0 knows which node has the token; others ask node 0. */
+    /* Node 0 knows which node has it; others ask node 0. */
     QEMU_LOCK_GUARD(&token.lock);
     *node = distkvm_is_boot_node() && token.holder != COH_NODE_NONE
             ? token.holder : 0;

@@ -62,7 +62,7 @@ typedef struct TransportOps {
     void (*cork)(Transport *t, bool cork);
     /* Send now the frames that wait for @peer. */
     void (*push)(Transport *t, CohNodeId peer);
-    /* Receive and send whatever is ready; true if there was any. */
+    /* Receive and send all frames that are ready; true if there were any. */
     bool (*poll)(Transport *t);
     /* A descriptor that becomes readable when poll() has work, once armed. */
     int (*wait_fd)(Transport *t);
