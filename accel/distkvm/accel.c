@@ -29,7 +29,6 @@
 #include "accel/distkvm/cluster/path.h"
 #include "accel/distkvm/machine/irq.h"
 #include "accel/distkvm/machine/refuse.h"
-#include "accel/distkvm/vmi/kvm-tsc.h"
 #include "accel/distkvm/vmi/kvm.h"
 #include "accel/distkvm/vmi/kvm-tsc.h"
 #include "accel/distkvm/vmi/tsc.h"

@@ -220,7 +220,8 @@ bool distkvm_config_cap(DistKVM *d, const char *text, bool shares_given,
     /* A home takes its pages back, and needs others' to work with. */
     if (cap && cap < share + CAP_RESERVE) {
         error_setg(errp, "distkvm: cap=%s is less than this node's share of"
-                   " RAM, %" PRIu64 " MiB, and a reserve of %u MiB", text,
+                   " RAM, %" PRIu64 " MiB (mem= is rounded to 2 MiB), and a"
+                   " reserve of %u MiB", text,
                    share / MiB, (unsigned)(CAP_RESERVE / MiB));
         return false;
     }

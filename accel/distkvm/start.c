@@ -264,7 +264,7 @@ static const MemberOps member_ops = {
 
 static void start_membership(void *unused)
 {
-    membership_start(&member_ops);
+    membership_start();
 }
 
 /* ------------------------------------------------- hooks of a loss */
@@ -308,6 +308,7 @@ static const DispatchHost dispatch_host = {
 static void init_parts(void)
 {
     failure_init();
+    membership_init(&member_ops);
     failure_register(FAILURE_STOP_VCPUS, stop_vcpus, NULL);
     lease_init();
     code_init();

@@ -164,6 +164,7 @@ static bool start_engine(Error **errp)
         mem_free(mem);
         return false;
     }
+    membership_init(&member_ops);
     d->engine_config.id = d->id;
     d->engine_config.map = d->map;
     d->engine = engine_new(&d->engine_config, mem, transport_stream_new,
@@ -265,7 +266,7 @@ int distkvm_init(const DistkvmInit *init, char **why)
         return -EINVAL;
     }
     member_register(services, ARRAY_SIZE(services));
-    membership_start(&member_ops);
+    membership_start();
     ret = wait_formed(why);
     if (!ret) {
         /* All lanes know that all nodes are there, before memory is touched. */

@@ -44,7 +44,7 @@ static void first_message(Stranger *s, const QDict *dict)
 
     if (!message) {
         g_autofree char *why = g_strdup_printf(
-            "it sent a malformed message: %s", error_get_pretty(err));
+            "it sent a malformed message: %.200s", error_get_pretty(err));
 
         stranger_refuse(s, false, why);
         error_free(err);

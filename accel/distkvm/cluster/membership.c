@@ -93,11 +93,12 @@ static const char *serve_lost(CohNodeId from, const MemberMessage *message)
         return "it calls a node lost that is none";
     }
     if (mm.formed) {
-        text = g_strdup_printf("node %d says: %s", from, shown);
+        /* Shorter than the bound of a message, also once it is escaped. */
+        text = g_strdup_printf("node %d says: %.200s", from, shown);
         roster_lose(&mm.member[node], text);
     } else {
         /* For that node it had formed, and is over. */
-        text = g_strdup_printf("node %d has lost node %d meanwhile (%s): start"
+        text = g_strdup_printf("node %d has lost node %d meanwhile (%.200s): start"
                                " all nodes again", from, (int)node, shown);
         roster_give_up(text);
     }
@@ -318,16 +319,20 @@ static void *member_thread(void *unused)
     return NULL;
 }
 
-void membership_start(const MemberOps *ops)
+void membership_init(const MemberOps *ops)
+{
+    roster_init(ops);
+}
+
+void membership_start(void)
 {
     g_autoptr(GSource) timer = g_timeout_source_new(TICK_MS);
     Error *err = NULL;
 
-    roster_init(ops);
     member_register(services, ARRAY_SIZE(services));
     join_init();
     mm.control = &control_listener;
-    mm.hello = ops->hello();
+    mm.hello = mm.ops->hello();
     mm.place = place_make();
     cluster_clock_limit((distkvm->dead_after_ms + LEAP_SPARE_MS) * SCALE_MS);
     if (!listen_start(&err)) {

@@ -9,9 +9,11 @@
 #include "member-ops.h"
 
 /*
- * Begin to look for peers; @ops is static.  Main thread, once, when the engine
- * runs.
+ * @ops is static.  Main thread, once, before the engine runs: a lane that breaks
+ * from then on is heard as soon as membership starts.
  */
-void membership_start(const MemberOps *ops);
+void membership_init(const MemberOps *ops);
+/* Begin to look for peers.  Main thread, once, when the engine runs. */
+void membership_start(void);
 
 #endif

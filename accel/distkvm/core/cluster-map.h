@@ -11,8 +11,10 @@
  * in stretches of which no message is under way and for which no node asks, so
  * a thread may read either map until it is given the new one.  DistKVM.map and
  * EngineConfig.map point to the same map.  A lane's thread reads its pointer
- * anew for each event; a map that was replaced lives until each lane has run an
- * engine_call() after that.
+ * anew for each event.  A map that was replaced lives until each lane has done
+ * a call that was left in its mailbox after that.  State that is derived from a
+ * map must be renewed with it: CohNode.map and its directory, the cap of each
+ * lane, EngineStats.pages_home.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

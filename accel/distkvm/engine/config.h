@@ -48,7 +48,7 @@ typedef struct EngineListener {
 typedef struct EngineConfig {
     CohNodeId id;
     /* Processes that had this id before; 0, as no id is used again. */
-    uint8_t incarnation;
+    unsigned incarnation;
     const ClusterMap *map;  /* the cluster's                                */
     int64_t hold_ns;    /* a page stays this long after its installation    */
     int64_t spin_ns;    /* look for work this long before sleeping          */

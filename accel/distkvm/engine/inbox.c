@@ -258,7 +258,8 @@ static void inbox_frames(void *opaque, CohNodeId peer, const void *buf,
         return;
     }
     while (len && next_frame(inbox, peer, &at, &len, &frame)) {
-        if (!corked && (len || !frame.coh.more)) {
+        if (!corked &&
+            (len || frame.type != WIRE_COH || !frame.coh.more)) {
             corked = true;
             outbox_cork(inbox->outbox);
             if (!len) {

@@ -61,12 +61,18 @@ void lane_lose(LaneCtx *ctx, CohNodeId peer, const char *why)
 
 void lane_release(LaneCtx *ctx, CohPage page)
 {
+    int ret;
+
     switch (ctx->node->peer[page].state) {
     case COH_PEER_S:
     case COH_PEER_SM_AD:
     case COH_PEER_SM_A:
-        /* No other node is left to see the write. */
-        if (mem_protect(ctx->mem, page, 1, true)) {
+        /*
+         * No other node is left to see the write.  A thread that is woken
+         * before the protection changed faults again.
+         */
+        ret = mem_protect(ctx->mem, page, 1, true);
+        if (ret && ret != -EAGAIN) {
             mem_poison(ctx->mem, page);
         }
         mem_wake(ctx->mem, page);

@@ -155,10 +155,14 @@ void prefetch_range(Prefetch *prefetch, CohPage first, unsigned pages,
     outbox_begin_batch(prefetch->outbox);
     for (CohPage page = first; page < first + pages; page++) {
         MemFault fault = { .page = page, .write = write, .tid = tid };
-        uint8_t state = ctx->node->peer[page].state;
+        uint8_t state;
 
+        if (!lane_owns(ctx, page)) {
+            continue;
+        }
+        state = ctx->node->peer[page].state;
         /* One request for each; a page that is on its way comes anyway. */
-        if (lane_owns(ctx, page) && evict_has_room(prefetch->evict, page) &&
+        if (evict_has_room(prefetch->evict, page) &&
             !prejoin_has(prefetch->prejoin, page) &&
             (state == COH_PEER_I || (state == COH_PEER_S && write))) {
             waiters_add(prefetch->waiters, &fault, state, true);

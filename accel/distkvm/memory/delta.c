@@ -25,10 +25,12 @@ struct Delta {
 
 static const uint8_t zeroes[COH_PAGE_SIZE];
 
-Delta *delta_new(unsigned author, uint8_t incarnation, unsigned slots)
+Delta *delta_new(unsigned author, unsigned incarnation, unsigned slots)
 {
     Delta *d = g_new0(Delta, 1);
 
+    /* Else contents of two processes would go by one version. */
+    g_assert(incarnation < 1u << DELTA_INCARNATION_BITS);
     /* From 1: every node has version 0. */
     d->name = (uint64_t)(author + 1) << DELTA_INCARNATION_BITS | incarnation;
     d->slots = slots;

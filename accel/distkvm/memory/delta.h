@@ -43,7 +43,7 @@ typedef struct Delta Delta;
  * one in another @incarnation.  @slots snapshots at most; 0: none, all pages
  * go whole.
  */
-Delta *delta_new(unsigned author, uint8_t incarnation, unsigned slots);
+Delta *delta_new(unsigned author, unsigned incarnation, unsigned slots);
 void delta_free(Delta *d);
 
 /* Memory that snapshots take.  Any thread; a little out of date. */

@@ -16,7 +16,6 @@
 #include "qemu/error-report.h"
 #include "system/kvm.h"
 #include "accel/distkvm/node.h"
-#include "kvm-tsc.h"
 #include "kvm.h"
 #include "kvm-tsc.h"
 #include "tsc.h"

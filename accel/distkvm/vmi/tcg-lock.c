@@ -115,6 +115,10 @@ static bool ledger(CohNodeId from, WireTokenKind kind)
 /* Node 0 takes part like any other node, without a frame.  Lock held. */
 static void tell_ledger(WireTokenKind kind)
 {
+    /* After a loss a vCPU goes on without a grant, and has none to give back. */
+    if (token.failed) {
+        return;
+    }
     if (distkvm_is_boot_node()) {
         ledger(distkvm->id, kind);
     } else {

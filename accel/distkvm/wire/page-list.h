@@ -1,7 +1,7 @@
 /*
  * distkvm: requests for several pages in one frame
  *
- * A COH_EV_GETS or COH_EV_GETM frame whose @arg is not 0 asks for that many
+ * A COH_EV_GETS or COH_EV_GETM frame whose @coh.more is not 0 asks for that many
  * more pages: its payload lists each with the version that the requester has.
  * Pure.  Spec: docs/wire-format.rst, "Several pages".
  *
