@@ -3,9 +3,10 @@
  *
  * Frames of class B (interrupts, device accesses and their answers, the
  * split-lock token) have no transaction whose end could be seen.  A node counts
- * those that were posted for each peer, and those that came from it and were handed on.  None
- * is under way from one node to another when what the first has sent and the
- * second has received are equal, while nothing makes the first send more.
+ * those that were posted for each peer, and those that came from it and were
+ * handed on.  None is under way from one node to another when the first's count
+ * of sent frames and the second's of received ones are equal, while nothing
+ * makes the first send more.
  * Frames that were handed on may still wait for the BQL in the service thread.
  *
  * Threads: counts are atomic.  Any thread sends, the lane's thread receives.
