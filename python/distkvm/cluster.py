@@ -23,10 +23,10 @@ from .network import Network
 NODES_MAX = 64
 # Until a QEMU listens, and for each answer, on a machine under load.
 QMP_SECONDS = 60
-# What libvirt starts a QEMU with.
+# Options with which libvirt starts a QEMU.
 SANDBOX = ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,'
                        'resourcecontrol=deny']
-# Kills a node when whoever started it is gone, also by a signal that cannot be
+# Kills a node when its starter is gone, also by a signal that cannot be
 # caught; a guest that goes on alone would hold its disks and nobody could stop
 # it.  A program does it, since no Python may run between fork and exec while
 # other threads run.
@@ -36,7 +36,7 @@ TIED = ['setpriv', '--pdeathsig', 'KILL', '--']
 # guest.
 COMMON_CPU = 'qemu64,pni=off,vendor=GenuineIntel'
 
-# What a node says when it gives up; hints follow on lines of their own.
+# Last words of a node that gives up; hints follow on lines of their own.
 ERROR = re.compile(r'(\S+ )?qemu-system-\w+: (?!warning: |info: )')
 LAST_WORDS_MAX = 12
 
@@ -120,7 +120,7 @@ class Shape:
     vcpus: str = None
     mem: str = None
     options: str = ''
-    # What network.py calls it, and where nodes are if that is no loopback.
+    # Name of it in network.py, and addresses of nodes if that is no loopback.
     net: str = 'unix'
     addresses: list = None
     sandbox: bool = False

@@ -26,7 +26,7 @@ VERSION = 1
 PATIENCE = 30
 RETRY_SECONDS = 0.1
 
-# What accel_compat of distkvm-accel.c switches off in every model.
+# Features that accel_compat of accel.c switches off in every model.
 MASKED = ('kvm', 'svm', 'tcg-cpuid', 'tsc-deadline', 'vmx', 'x2apic')
 # And on.
 ADDED = ('invtsc',)
@@ -35,7 +35,7 @@ ARRANGEMENT = {'ht', 'cmp-legacy'}
 # All that can be had and that may differ between starts of one guest: named
 # models have no performance counters, and `max` leaves topoext to who asks.
 EVERYTHING = 'max,migratable=on,pmu=off,topoext=on'
-# What some KVMs say they have and then refuse to set, by the MSR QEMU names.
+# Features that some KVMs claim and then refuse to set, by the MSR QEMU names.
 REFUSED_MSRS = {'0x10a': 'arch-capabilities'}
 # Not what a guest could name and have.
 NO_MODELS = {'max', 'host', 'base'}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .common import Problem, quiet
 
-# What QEMU takes for the name of the key, unless told otherwise.
+# Name that QEMU takes for the key, unless told otherwise.
 PSK_USER = 'qemu'
 PSK_BYTES = 32
 RSA_BITS = '2048'

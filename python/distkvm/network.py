@@ -21,7 +21,7 @@ from .keys import Authority, make_psk
 KINDS = ('unix', 'psk', 'x509', 'insecure', 'none')
 # The id of the object that holds a node's keys.
 KEYS = 'distkvm-key'
-# Below those that the kernel gives to whoever asks for any (32768 and up, by
+# Below the ports that the kernel gives to any socket (32768 and up, by
 # default): between choosing a port and listening there, connections are made.
 PORTS = range(20000, 32000)
 # As /proc/net/tcp has them.

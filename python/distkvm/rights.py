@@ -16,7 +16,7 @@ def check_rights():
     place = BUILD if BUILD.exists() else TOP
     if os.access(place, os.W_OK):
         return
-    # What is missing is said first: a copy of the tree needs it too.
+    # A missing package is named first: a copy of the tree needs it too.
     build.install_packages()
     raise Problem(f'you may not write to {place}: copy or clone the '
                   'repository to a directory of your own, and build there; '

@@ -48,7 +48,7 @@ class Tls:
         self.lib = library()
         self.session = ctypes.c_void_p()
         self.credentials = ctypes.c_void_p()
-        # What GnuTLS reads later has to live until then.
+        # Memory that GnuTLS reads later has to live until then.
         self.kept = [psk and psk.encode()]
         self.check(self.lib.gnutls_init(ctypes.byref(self.session), CLIENT))
         self.check(self.lib.gnutls_priority_set_direct(
@@ -116,7 +116,7 @@ class Tls:
         self.timeout = seconds
 
     def close(self):
-        # Abruptly, as whoever attacks does; and each thing once.
+        # Abruptly, as an attacker does; and each thing once.
         if self.session:
             self.lib.gnutls_deinit(self.session)
             self.session = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from .common import Problem
 
-# What both ends say first: what secures the connection, and their number.
+# First words of both ends: the security of the connection, and their number.
 GREETING = struct.Struct('<8sBBH4x')
 MAGIC = b'DISTKVM\0'
 GREETING_VERSION = 1

@@ -5,12 +5,16 @@ relative clause stands where a noun should."""
 import re
 
 COMMENT = re.compile(r'/\*.*?\*/', re.S)
+# A line of a comment in Python, the shell, meson or a schema.
+HASH = re.compile(r'^ *# (.+)$', re.M)
 # "What comes is kept", "to whoever waits", "so many passes".
 NOUNLESS = re.compile(
     r'\b[Ww]ho(m?ever)\b|\b[Ww]hatever\b|'
     r'(?:^|[.:;] )(?:Who|What|Whom|who|what) (?!is the\b)|'
     r'\b(?:of|by|to|for|from|than|with|at|as|on|in|that) (?:who|what|whom)\b|'
     r'\bso many\b')
+# The same at the beginning of a comment, or a clause without a subject.
+BEGINS = re.compile(r'(?:What|Who|Whoever|Whatever|Else) ')
 ROW = re.compile(r'^   \* - ``(.+?)``\n     - (.+)$', re.M)
 
 
@@ -21,8 +25,12 @@ def retired(top):
             ROW.findall(text.partition('Retired words')[2])]
 
 
-def comments(text):
+def comments(text, hashes=False):
     """Pairs of a line number and a comment, put on one line."""
+    if hashes:
+        for match in HASH.finditer(text):
+            yield text.count('\n', 0, match.start()) + 1, match.group(1)
+        return
     for match in COMMENT.finditer(text):
         flat = re.sub(r'\s*\n\s*\*?\s*', ' ', match.group(0))
         yield text.count('\n', 0, match.start()) + 1, flat.strip('/* ')
@@ -50,6 +58,17 @@ def check(top):
                 yield (f'{name}:{line}: "{match.group(0).strip(" .:;")}" '
                        f'stands for a noun: {comment[:60]}')
         yield from old_words(name, text, patterns)
+    for path in sorted([*(top / 'tests').rglob('*.[ch]'),
+                        *(top / 'tests').rglob('*.py'),
+                        *(top / 'python').rglob('*.py'),
+                        *(top / 'accel').rglob('meson.build')]):
+        hashes = path.suffix not in ('.c', '.h')
+        for line, comment in comments(path.read_text(), hashes):
+            # A line may go on from the last one: its beginning alone counts.
+            if path != top / 'python/distkvm/words.py' and \
+                    BEGINS.match(comment):
+                yield (f'{path.relative_to(top)}:{line}: no noun begins it: '
+                       f'{comment[:60]}')
     for path in [top / 'README.rst', *sorted((top / 'docs').glob('*.rst'))]:
         if path.name != 'glossary.rst':
             yield from old_words(path.relative_to(top), path.read_text(),

@@ -1,5 +1,5 @@
 /*
- * What benchmarks time: computing on every CPU, and pages read elsewhere
+ * Work that benchmarks time: computing on every CPU, and pages read elsewhere
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -1,5 +1,5 @@
 /*
- * What x86 promises about memory, between CPUs
+ * Promises of x86 about memory, between CPUs
  *
  * Litmus tests run in batches: all CPUs meet at a barrier, then race through
  * the slots of a batch, then the outcomes are compared with what the

@@ -14,7 +14,7 @@ static long rounds, turn, backwards;
 static uint64_t last_ns, last_tsc;
 static int threads;
 
-/* Whoever has the turn looks at the clocks of whoever had it before. */
+/* The thread that has the turn looks at the clocks of the one before. */
 static void *relay(void *arg)
 {
     int me = *(int *)arg;

@@ -1,5 +1,5 @@
 /*
- * What test guests check: dispatch, and what all subjects need
+ * Checks of test guests: dispatch, and the helpers of all subjects
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -1,5 +1,5 @@
 /*
- * What test guests check, one file a subject
+ * Checks of test guests, one file a subject
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

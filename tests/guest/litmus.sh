@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What x86 promises, between CPUs that may be on different nodes.
+# Promises of x86, between CPUs that may be on different nodes.
 n=$(sed -n 's/.*litmus.n=\([0-9]*\).*/\1/p' /proc/cmdline)
 code=$(sed -n 's/.*litmus.code=\([0-9]*\).*/\1/p' /proc/cmdline)
 mb=$(sed -n 's/.*litmus.mb=\([0-9]*\).*/\1/p' /proc/cmdline)

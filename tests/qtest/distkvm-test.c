@@ -121,7 +121,7 @@ static void pair_end(Pair *p)
     remove_sockets(p);
 }
 
-/* Whatever one node writes, the other reads; homes do not matter. */
+/* Bytes that one node writes, the other reads; homes do not matter. */
 static void test_memory(void)
 {
     static const uint64_t at[] = { PAGE_OF_NODE_0, PAGE_OF_NODE_1 };
@@ -229,7 +229,7 @@ static int64_t frames(const Pair *p, int n, const char *event)
     return at ? g_ascii_strtoll(at + strlen(" frames "), NULL, 10) : 0;
 }
 
-/* What node @from has sent, the other one has received. */
+/* Node @from has sent as many frames as the other one has received. */
 static bool counts_agree(const Pair *p, int from, int64_t least)
 {
     int64_t sent = frames(p, from, "distkvm_class_b_sent ");

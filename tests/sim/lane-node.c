@@ -192,7 +192,7 @@ static void lane_node_happen(Sim *sim, SimNode *n, const SimEvent *event)
         want_pass(sim, n, sim->now_ns);
         break;
     case SIM_PASS:
-        /* Else an earlier pass was wanted since, and has replaced this one. */
+        /* Another time: an earlier pass was wanted, and replaced this one. */
         if (event->at_ns == n->lane->pass_ns) {
             pass(sim, n);
         }

@@ -49,7 +49,7 @@ static bool carries_op(unsigned msg)
 
 static void take_step(World *w, const CohEvent *ev);
 
-/* What the node asks of itself because of an action. */
+/* Events that the node sends itself because of an action. */
 static void follow(World *w, const CohEvent *ev, CohAct act)
 {
     CohEvent next = { .type = COH_EV_INSTALLED, .page = ev->page };
@@ -216,7 +216,7 @@ static void own_access(World *w)
         .op = make_op(),
     };
 
-    /* What is no operation nobody here asks for: the calls see to that. */
+    /* The calls see to it that an invalid operation is not asked for. */
     if (ev.type != COH_EV_OPERATE || coh_op_is_valid(&ev.op)) {
         take_step(w, &ev);
     }

@@ -205,7 +205,7 @@ static void test_bind(void)
     other_end(&o);
 }
 
-/* Who had all that its cpuset has gets what the cpuset may gain, too. */
+/* A thread that had its whole cpuset also gets CPUs that the cpuset gains. */
 static void test_bind_whole(void)
 {
     VcpuAffinity vcpu;

@@ -131,7 +131,7 @@ static void test_walks(void)
     teardown();
 }
 
-/* What was written has a new version; what was only read keeps its own. */
+/* A written page has a new version; one that was only read keeps its own. */
 static void test_versions(void)
 {
     uint8_t page[COH_PAGE_SIZE];

@@ -124,7 +124,7 @@ static void test_order(void)
     }
 }
 
-/* What check() refuses is not served, and said once. */
+/* A frame that check() refuses is not served, and said once. */
 static void test_check(void)
 {
     static const uint8_t types[] = { WIRE_IRQ, WIRE_TOKEN };
@@ -141,7 +141,7 @@ static void test_check(void)
     }
 }
 
-/* What serve() refuses, on either thread, expels alike. */
+/* A frame that serve() refuses, on either thread, expels alike. */
 static void test_serve(void)
 {
     begin();

@@ -197,7 +197,7 @@ static void test_not_evictable(void)
     fake.ctx.stats.pages_resident = CAP;
     g_assert_true(evict_part.run(&evict));
     fake_did("EVICT 0; EVICT 1; EVICT 4; EVICT 6; EVICT 65");
-    /* What was gone is not in the ring any more; it comes back once. */
+    /* A page that was gone is not in the ring any more; it comes back once. */
     g_assert_cmpint(evict.ring.len, ==, 10);
     have(2, COH_PEER_S);
     have(2, COH_PEER_S);

@@ -1,5 +1,5 @@
 /*
- * What the protocol says is done, and in this order
+ * Actions of the protocol are done, and in its order
  *
  * The core is the real one; the parts below are fakes that say their names.
  *
@@ -323,7 +323,7 @@ static void test_operation(void)
     executor_part.free(&executor);
 }
 
-/* What is to be done goes along, and is done elsewhere. */
+/* An operation goes along with its request, and is done elsewhere. */
 static void test_operation_elsewhere(void)
 {
     CohEvent ev = fake_event(COH_EV_OPERATE, FAKE_SELF, FAKE_FAR);

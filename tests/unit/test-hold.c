@@ -71,7 +71,7 @@ static void test_idle(void)
     hold_installed(&hold, 1, 7, 1000);
     g_assert_cmpint(hold_thread(&hold, 1), ==, 7);
     g_assert_cmpint(hold_until_idle(&hold, 1), ==, 1100);
-    /* What else its thread fetched counts no more. */
+    /* Other pages that its thread fetched count no more. */
     hold_installed(&hold, 2, 7, 5000);
     g_assert_cmpint(hold_until_idle(&hold, 1), ==, 1100);
     g_assert_cmpint(hold_until_idle(&hold, 1 + HOLD_PAGES), ==, 0);

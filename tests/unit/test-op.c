@@ -16,7 +16,7 @@ typedef union Page {
     uint64_t aligned;
 } Page;
 
-/* What a word of @size bytes can hold of @value. */
+/* The part of @value that a word of @size bytes can hold. */
 static uint64_t cut(uint64_t value, unsigned size)
 {
     return size == 8 ? value : value & ((UINT64_C(1) << (8 * size)) - 1);

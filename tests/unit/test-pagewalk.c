@@ -19,7 +19,7 @@ static void test_remembers(void)
     pagewalk_left(&w, 1, false);
     g_assert_false(pagewalk_has(&w, 1));
     g_assert_cmpint(w.n, ==, 1);
-    /* What was never there is no harm. */
+    /* Removing a page that was never there is no harm. */
     pagewalk_left(&w, 9, false);
     g_assert_cmpint(w.n, ==, 1);
 }

@@ -14,7 +14,7 @@ static Requests requests;
 static Deliver deliver;
 static Executor executor;
 static Faults faults;
-/* What an event for a page leads to, next. */
+/* Outcome of the next event for a page. */
 static uint8_t next_state;
 static bool changes_state;
 

@@ -23,7 +23,7 @@ static void test_at_once(void)
     wakeup_page(&wakeup, 5);
     fake_did("wake 5");
     g_assert_false(wakeup_is_pending(&wakeup));
-    /* What was woken may have faulted again. */
+    /* A thread that was woken may have faulted again. */
     g_assert_true(fake.ctx.faults_pending);
     wakeup_part.free(&wakeup);
 }

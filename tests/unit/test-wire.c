@@ -111,7 +111,7 @@ static void test_too_long(void)
                                &out));
 }
 
-/* Whatever the bytes, decoding stays within them. */
+/* Decoding stays within any bytes. */
 static void test_random(void)
 {
     uint8_t *buf = g_malloc(WIRE_FRAME_MAX);

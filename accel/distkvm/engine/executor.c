@@ -220,7 +220,7 @@ static void operate(Executor *x, const CohEvent *ev)
     LaneCtx *ctx = x->ctx;
 
     if (preprotect_has(x->preprotect, ev->page)) {
-        /* Else this thread would wait for itself. */
+        /* This thread must not wait for itself. */
         preprotect_end(x->preprotect);
     }
     x->value = coh_op_perform(&ev->op, mem_host(ctx->mem, ev->page));

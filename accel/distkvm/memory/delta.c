@@ -29,7 +29,7 @@ Delta *delta_new(unsigned author, unsigned incarnation, unsigned slots)
 {
     Delta *d = g_new0(Delta, 1);
 
-    /* Else contents of two processes would go by one version. */
+    /* One that wraps would give contents of two processes one version. */
     g_assert(incarnation < 1u << DELTA_INCARNATION_BITS);
     /* From 1: every node has version 0. */
     d->name = (uint64_t)(author + 1) << DELTA_INCARNATION_BITS | incarnation;

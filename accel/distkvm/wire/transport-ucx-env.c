@@ -100,7 +100,7 @@ bool transport_ucx_prepare(const char *host, Error **errp)
     g_setenv("UCX_MEM_EVENTS", "n", true);
     g_setenv("UCX_ERROR_SIGNALS", "", true);
     g_setenv("UCX_HANDLE_ERRORS", "none", false);
-    /* Else the error-handling mode silently drops shared memory. */
+    /* Without this the error-handling mode silently drops shared memory. */
     g_setenv("UCX_POSIX_ERROR_HANDLING", "y", false);
     g_setenv("UCX_SYSV_ERROR_HANDLING", "y", false);
     /* It says why an interface cannot be used, and of a lost peer nothing. */

@@ -13,7 +13,7 @@ from ..console import Console
 TIMEOUT = 300
 HOTTEST = 20
 FAULTS = ('faults-read', 'faults-write', 'faults-upgrade')
-# What may be done for pages that many CPUs write.
+# Measures for pages that many CPUs write.
 TREATMENTS = (('no hold', 'hold-us=0'), ('as it is', ''),
               ('hold of 1 ms', 'hold-us=1000'),
               ('whole pages', 'delta-pages=0'), ('no readahead', 'readahead=0'))

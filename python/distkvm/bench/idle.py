@@ -11,7 +11,7 @@ from ..common import BUILD, say
 
 SECONDS = 20
 SETTLE = 5
-# Else all threads have the process's name.
+# Threads get names of their own; without it all have the process's.
 NAMED = ['-name', 'idle,debug-threads=on']
 TICKS = os.sysconf('SC_CLK_TCK')
 

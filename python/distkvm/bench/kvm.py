@@ -21,7 +21,7 @@ CASES = (
     ('two nodes, no walk prefetch', 2, distkvm('kvm kvm', ',walk-prefetch=off')),
     ('two nodes, whole pages', 2, distkvm('kvm kvm', ',delta-pages=0')),
 )
-# What ratios are to.
+# The run that ratios are to.
 BASE = 1
 EXITS = ('exits', 'io_exits', 'mmio_exits', 'halt_exits', 'irq_exits',
          'irq_window_exits', 'signal_exits', 'pf_taken', 'irq_injections')

@@ -23,7 +23,7 @@ ROUNDS = 5
 FAULTS = 400
 PAUSE_US = 100
 SHARE = 64 * MIB
-# What UCX's own programs are told, for the floor.
+# Environment of UCX's own programs, for the floor.
 SHARED_MEMORY = {}
 TCP = {'UCX_TLS': 'tcp,self', 'UCX_NET_DEVICES': 'lo'}
 
@@ -206,7 +206,7 @@ def sequential():
                   flush=True)
 
 
-# What points 7 and 8 of the design add, one by one: differences instead of
+# Additions of points 7 and 8 of the design, one by one: differences instead of
 # whole pages, a hold, and accesses that travel instead of pages.
 TREATMENTS = (
     ('whole pages, no hold', ('delta-pages=0', 'hold-us=0'), 'touch'),

@@ -24,7 +24,7 @@ TOUCHED_MIB = 128
 SECONDS = 20
 TIMEOUT = 300
 HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
-# What is copied without being asked for must not be in the way.
+# Pages that are copied unasked must not be in the way.
 BACKGROUND_BYTES = 4 << 20
 CAPABILITIES = [{'capability': name, 'state': True}
                 for name in ('postcopy-ram', 'postcopy-preempt')]

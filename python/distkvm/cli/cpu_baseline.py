@@ -17,18 +17,18 @@ RESULT_FORMAT = 'distkvm-cpu-baseline'
 SSH_SECONDS = 20
 WIDTH = 78
 INTEL = 'GenuineIntel'
-# As in vmi-tsc.c: closer frequencies are as good as equal.
+# As in accel/distkvm/vmi/tsc.c: closer frequencies are as good as equal.
 TSC_TOLERANCE_PPM = 250
 
-# What every description states and this reads.
+# Facts that every description states and this reads.
 KEYS = ('host', 'vmi', 'processor', 'qemu', 'distkvm', 'vendor', 'phys-bits',
         'tsc-khz', 'tsc-scaling', 'xsave', 'features', 'models')
 
-# What hosts may have, and a guest of several nodes is better without.
+# Features that hosts may have, and a guest of several nodes is better without.
 UNWANTED = {
     'monitor': 'a CPU that waits with MWAIT looks busy to its host',
 }
-# What a guest protects its programs from each other with.
+# Features by which a guest protects its programs from each other.
 MITIGATIONS = {'amd-ssbd', 'amd-stibp', 'ibpb', 'ibrs', 'md-clear',
                'spec-ctrl', 'ssbd', 'stibp', 'virt-ssbd'}
 # Not a matter of what a processor can do: left as the model has it.

@@ -25,7 +25,7 @@ def check_shared(args):
 
 
 def number(option, text):
-    # What else int() takes, QEMU does not.
+    # QEMU takes none of the other forms that int() does.
     if not text.isascii() or not text.isdigit():
         raise Problem(f"{option}: '{text}' is not a number")
     return int(text)

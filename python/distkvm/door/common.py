@@ -11,7 +11,7 @@ from ..common import BUILD, Problem
 from ..tls import secure
 
 HEADLESS = ['-nodefaults', '-display', 'none']
-# Else all threads have the process's name.
+# Threads get names of their own; without it all have the process's.
 NAMED = ['-name', 'door,debug-threads=on']
 # A machine under load needs this long at most; no test measures it.
 PATIENCE = 60

@@ -12,7 +12,7 @@ from .member import Member
 
 NODES = 3
 FORGER = 2
-# What takes no time; a machine under load takes some.
+# Seconds for steps that take no time; a machine under load takes some.
 SOON = 20
 # Messages of coherence, by what they say; docs/wire-format.rst.
 (GETS, GETM, PUT, GETV, DONE, FWD_GETS, FWD_GETM, INV, DATA_S, DATA_M, ZERO,

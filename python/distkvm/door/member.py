@@ -75,7 +75,7 @@ class Member:
         self.control = {}
         # By peer and lane.
         self.lanes = {}
-        # What the other has to show when it opens a lane, by peer.
+        # Cookie that a peer has to show when it opens a lane, by peer.
         self.cookie = {n: base64.b64encode(secrets.token_bytes(16)).decode()
                        for n in self.peers}
         # No answer to pings: what a node does whose engine hangs.

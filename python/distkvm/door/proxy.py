@@ -13,7 +13,7 @@ import time
 from .. import wire
 from ..common import Problem
 
-# What a connection is for, if it is no lane.
+# Name of a connection that is no lane.
 CONTROL = 'control'
 READ_BYTES = 1 << 16
 # From the node that dialed, and to it.
@@ -98,7 +98,7 @@ class Proxy(threading.Thread):
         self.listener.bind(str(self.name_there))
         self.listener.listen(64)
         self.connections = []
-        # What is stopped: kinds, ways, and bytes that still pass.
+        # Traffic that is stopped: kinds, ways, and bytes that still pass.
         self.kinds, self.ways, self.passes = (), (), 0
         self.start()
 

@@ -20,7 +20,7 @@ KERNELS = {
 }
 
 
-# What the guest's kernel must not say.
+# Complaints that the guest's kernel must not make.
 COMPLAINTS = re.compile(
     r'\bBUG:|WARNING:|Call Trace|Kernel panic|rcu.*stall|soft lockup|'
     r'clocksource.*(unstable|skew(?! test skipped))|hung task|\bOops', re.I)

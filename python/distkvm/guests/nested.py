@@ -95,7 +95,7 @@ mkdir -m 700 /tmp/keys
 keys='-object tls-creds-psk,id=KEYS,dir=/tmp/keys,endpoint=server'
 peers=10.7.7.1:7700/10.7.7.2:7700,tls-creds=KEYS
 '''.replace('USER', PSK_USER).replace('KEYS', KEYS)
-# What a guest's script needs of its kernel.
+# Modules that a guest's script needs.
 MODULES = {'disk': ['virtio_pci', 'virtio_blk', 'crc32c_generic', 'ext4']}
 STOCK = '-kernel /tmp/stock/vmlinuz -initrd /tmp/stock/{script} -append ' \
     '"console=ttyS0 panic=-1 {append}"'
@@ -141,7 +141,7 @@ def ended(outers, seconds):
     timers = [threading.Timer(seconds, o.process.kill) for o in outers]
     drains = [threading.Thread(target=o.console.drain) for o in outers]
     for thread in timers + drains:
-        # Whoever is interrupted does not wait for them.
+        # An interrupted run does not wait for them.
         thread.daemon = True
         thread.start()
     try:

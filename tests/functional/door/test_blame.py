@@ -12,7 +12,7 @@ from distkvm.door.forger import (DATA_M, DATA_S, DONE, FORGER, GETM, GETS,
 from distkvm.wire import COH
 from naming import named
 
-# What a node may be ahead: dead-after-ms, by default 4 s, and 1 s.
+# Seconds that a node may be ahead: dead-after-ms, by default 4 s, and 1 s.
 LEAP = 5 * SECOND
 # dead-after-ms, complaints about pages and their looks, and a slow machine.
 NAMED_SECONDS = 20

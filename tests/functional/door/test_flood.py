@@ -23,7 +23,7 @@ STRANGERS = 10_000
 OPEN_MAX = 150
 TIMEOUT = 240
 MIB = 1 << 20
-# What may differ between two boots of one guest, on each node.
+# Counts that may differ between two boots of one guest, on each node.
 RSS_SLACK = 64 * MIB
 # Strangers listened to at once, and what a boot opens now and then.
 FILES_SLACK = 64 + 16

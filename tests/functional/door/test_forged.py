@@ -61,7 +61,7 @@ def access(why, addr, size=8, cpu=FORGER):
     return why, later
 
 
-# What is said of it.
+# Words that the message has for it.
 WRONG_LENGTH = 'a frame of a wrong length'
 UNKNOWN_KIND = 'a frame of an unknown kind'
 NOT_ITS = "another node's to send"
@@ -74,7 +74,7 @@ NOT_PUT = 'cannot be put together'
 NOT_ITS_CPU = 'an interrupt for another node'
 TOO_LATE = 'a message after its time'
 TO_RAM = 'it sent a device access to RAM'
-# What the forger does to node 0, and what the message must say of it.
+# Deeds of the forger, to node 0, and words that the message must have.
 FORGED = {
     "another's number": frame('it sent a frame as node 1', PING, 1, sender=1),
     "the receiver's number": frame('it sent a frame as node 0', PING, 1,

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.overlaps
 
 NETS = ('psk', 'x509', 'unix')
 
-# What UCX's TCP transport takes from anybody: its magic, a request to
+# Bytes that UCX's TCP transport takes from anybody: its magic, a request to
 # connect, then bytes for any address of the receiver's memory.
 UCX_MAGIC = bytes.fromhex('78563412bebafeca')
 UCX_CONNECT = (bytes.fromhex('201d0000000100000000') + bytes(8) +
@@ -104,7 +104,7 @@ GARBAGE = [
     b'\x16\x03\x01\0\5hello',
     message_of('{"type": "hello"}'),
 ]
-# What somebody sends who greets rightly, and proves nothing after.
+# Bytes of a stranger that greets rightly, and proves nothing after.
 AFTER_GREETING = [
     b'', b'\xff' * 64, message_of(''), message_of('{'), message_of('[]'),
     message_of('{"type": 1}'), message_of('{"type": "hello"}'),
@@ -176,7 +176,7 @@ def test_forged(net):
     """A true hello, in the clear, by somebody who lacks the key: as it was
     said, and with another number."""
     with waiting(f'forged-{net}', net, nodes=3) as cluster:
-        # What node 2 tells is no secret to somebody who runs one of his own.
+        # The facts of node 2 are no secret to an attacker with a node.
         with qtest_cluster(f'forged-{net}-own', 3) as own:
             hello = real_hello(own, 2)
         for node in (1, 2):

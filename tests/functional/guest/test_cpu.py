@@ -17,7 +17,7 @@ from commands import tool
 from naming import named
 
 HEADLESS = ['-nodefaults', '-display', 'none', '-S']
-# What QEMU says of a CPU that is not as it was asked for.
+# Words of QEMU for a CPU that lacks what was asked for.
 NOT_AS_ASKED = "doesn't support requested feature"
 # Some that the model has for TCG, and some that are added.
 REMOVED = {'aes', 'clwb', 'popcnt', 'rdrand', 'sha-ni'}

@@ -12,7 +12,7 @@ from distkvm.common import Problem
 from naming import cases
 
 PATIENCE = 60
-# What the guest counts with is 32 bits wide.
+# The guest's counter is 32 bits wide.
 WRAP = 1 << 32
 
 

@@ -151,7 +151,7 @@ def test_twins():
     with qtest_cluster('twins', nodes=3) as cluster:
         cluster.start(0, HEADLESS)
         cluster.start(1)
-        # Else the twin may come first, and be right.
+        # Without this the twin may come first, and be right.
         await_listening(cluster, 1)
         twin = subprocess.run(cluster.command(1),
                               capture_output=True, text=True, check=False,

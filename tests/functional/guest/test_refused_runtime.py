@@ -123,7 +123,7 @@ def test_refused_at_run_time(note):
                           id=cpu['qom-path'])
         must_fail(cluster.qmp(1), f'on node 0 .{cluster.peers[0]}',
                   'device_add', driver='virtio-rng-pci')
-        # What can work is taken.
+        # A device that can work is taken.
         cluster.qmp(0).execute('object-add', **{'qom-type': 'iothread',
                                                 'id': 'i'})
         cluster.qmp(0).execute('device_add', driver='virtio-rng-pci', bus='rp')

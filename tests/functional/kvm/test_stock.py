@@ -20,7 +20,7 @@ SECONDS = 2400
 FULL_SECONDS = 5400
 pytestmark = pytest.mark.timeout(FULL_SECONDS + 600)
 
-# What stands for the disk of a guest, and the host's name of it.
+# Placeholder for the disk of a guest, and the host's name of it.
 DISK = '-drive file=/dev/vdd,format=raw,if=none,id=d,cache=none ' \
     '-device virtio-blk-pci,drive=d'
 # The others name the lost node within this.

@@ -59,7 +59,7 @@ def test_words_and_pages():
                 expect('load', b.ask('load', addr, size), value)
                 b.ask('put', addr + 64, size, value)
                 expect('get', a.ask('get', addr + 64, size), value)
-            # What is no word: over the boundary of one.
+            # An access over the boundary of a word is none.
             a.ask('put', c.home(home) + 5, 3, 0x030201)
             expect('get', b.ask('get', c.home(home) + 5, 3), 0x030201)
         page = c.home(1, 9)
@@ -350,7 +350,7 @@ def test_loss(note):
             if time.monotonic() - started > 10:
                 raise Problem(f'it does not name the lost node: {log}')
             time.sleep(0.01)
-        # What is here is still here.
+        # A page that is here is still here.
         expect('load', a.ask('load', 0, 8), 4)
         note(f'{took:.1f} s')
 

@@ -37,7 +37,7 @@ static uint32_t run_code(void)
     uint32_t (*fn)(void) = (uint32_t (*)(void))code;
     uint32_t zero = 0;
 
-    /* What an x86 asks of who executes code that another CPU has changed. */
+    /* A CPU has to do so before it executes code that another one changed. */
     asm volatile("cpuid" : "+a"(zero) : : "ebx", "ecx", "edx", "memory");
     return fn();
 }

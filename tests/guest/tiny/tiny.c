@@ -22,7 +22,7 @@ typedef struct __attribute__((packed)) Pointer {
 
 static Gate idt[256];
 static void (*handler[256])(void);
-/* What a CPU is to do; NULL when it has done it; volatile: it is another's. */
+/* Task of a CPU; NULL when it has done it; volatile: it is another's. */
 static void (*volatile work[CPUS_MAX])(void);
 
 void say(const char *text)

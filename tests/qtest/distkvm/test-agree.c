@@ -1,5 +1,5 @@
 /*
- * What two machines must have in common, and what they say if they do not
+ * Facts that two machines must have in common, and their words if they do not
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

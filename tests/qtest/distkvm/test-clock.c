@@ -62,7 +62,7 @@ static void test_own(void)
     g_assert_cmpint(cluster_clock_ns() - before, >=, 100 * SECOND);
 }
 
-/* What one saw is never taken back. */
+/* A time that one node saw is never taken back. */
 static void test_observed(void)
 {
     int64_t ahead;

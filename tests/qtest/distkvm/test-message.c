@@ -9,7 +9,7 @@
 #include "accel/distkvm/cluster/message.h"
 #include "accel/distkvm/wire/rules.h"
 
-/* What goes over the wire; single quotes are QEMU's own way of writing it. */
+/* Bytes on the wire; single quotes are QEMU's own way of writing it. */
 static const char *const right[] = {
     "{'type': 'refuse', 'why': 'full', 'retry': true}",
     "{'type': 'lane', 'node': 1, 'lane': 0, 'cookie': 'AAAA'}",
@@ -74,7 +74,7 @@ static QDict *dict_of(const char *json)
     return qobject_to(QDict, qobject_from_json(json, &error_abort));
 }
 
-/* What is read is what was said, and is said again in the same way. */
+/* A message is read as it was written, and written again alike. */
 static void test_right(void)
 {
     for (size_t i = 0; i < ARRAY_SIZE(right); i++) {

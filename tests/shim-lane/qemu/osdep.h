@@ -1,5 +1,5 @@
 /*
- * What the parts of a lane may expect of QEMU's osdep.h
+ * Names of QEMU's osdep.h that the parts of a lane may use
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -1,5 +1,5 @@
 /*
- * What the protocol core may expect of QEMU's osdep.h, for the build that
+ * Names of QEMU's osdep.h that the protocol core may use, for the build that
  * needs no QEMU: this list is the core's whole outside world.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
