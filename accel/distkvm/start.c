@@ -36,8 +36,8 @@
 #include "accel/distkvm/vmi/fault-guard.h"
 #include "accel/distkvm/vmi/kvm-apic.h"
 #include "accel/distkvm/vmi/lease.h"
+#include "accel/distkvm/vmi/split-lock.h"
 #include "accel/distkvm/vmi/tcg-code.h"
-#include "accel/distkvm/vmi/tcg-lock.h"
 #include "accel/distkvm/vmi/tsc.h"
 #include "accel/distkvm/wire/channel.h"
 #include "accel/distkvm/wire/credentials.h"
@@ -238,7 +238,7 @@ static void name_waits(void)
     CohNodeId node = 0, callee = 0, holder;
     int64_t since = replica_waits_since_ns(&node);
     int64_t call_since = rpc_waits_since_ns(&callee);
-    int64_t token_since = tcg_lock_waits_since_ns(&holder);
+    int64_t token_since = split_lock_waits_since_ns(&holder);
 
     name_wait(&said_replica, since, node,
               "acknowledged a change of the memory map or of a local APIC");
@@ -323,7 +323,7 @@ static void init_parts(void)
     irq_init();
     pic_init();
     io_init();
-    tcg_lock_init();
+    split_lock_init();
     cluster_runstate_init();
     distkvm_qmp_init();
     fault_guard_init();
