@@ -158,6 +158,20 @@ static void test_release(void)
     waiters_part.free(&waiters);
 }
 
+/* A page whose protection is being changed is here, and stays so. */
+static void test_release_later(void)
+{
+    setup();
+    fake_state(5, COH_PEER_S);
+    fake.mem_result = -EAGAIN;
+    lane_release(&fake.ctx, 5);
+    fake_did("protect 5+1 rw; wake 5");
+    fake.mem_result = -ENOENT;
+    lane_release(&fake.ctx, 5);
+    fake_did("protect 5+1 rw; poison 5; wake 5");
+    waiters_part.free(&waiters);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -168,5 +182,6 @@ int main(int argc, char **argv)
     g_test_add_func("/waiters/deferred", test_deferred);
     g_test_add_func("/waiters/fails", test_fails);
     g_test_add_func("/waiters/release", test_release);
+    g_test_add_func("/waiters/release-later", test_release_later);
     return g_test_run();
 }

@@ -47,7 +47,8 @@ TARGETS = {
     'memory': [str(EMULATOR.relative_to(QEMU_BUILD)), COUNT,
                f'{OURS}distkvm-spurious.so', f'{OURS}fuzz-hello',
                *(f'{OURS}test-{name}' for name in
-                 ('agree', 'clock', 'failure', 'message', 'rpc'))],
+                 ('agree', 'clock', 'early-loss', 'failure', 'message', 'rpc',
+                  'split-lock'))],
     'door': [str(EMULATOR.relative_to(QEMU_BUILD)), f'{OURS}fuzz-door',
              f'{OURS}distkvm-suspended.so'],
     'guest': [COUNT, f'{OURS}distkvm-old-kvm.so'],
