@@ -39,9 +39,9 @@
 #include "accel/distkvm/vmi/split-lock.h"
 #include "accel/distkvm/vmi/tcg-code.h"
 #include "accel/distkvm/vmi/tsc.h"
-#include "accel/distkvm/wire/channel.h"
 #include "accel/distkvm/wire/credentials.h"
 #include "accel/distkvm/wire/dispatch.h"
+#include "accel/distkvm/wire/text.h"
 #include "config.h"
 #include "failure.h"
 #include "node.h"
@@ -209,7 +209,7 @@ static void lost(CohNodeId node, const char *why)
     LostNode *l = g_new(LostNode, 1);
 
     l->node = node;
-    l->why = channel_printable(why);
+    l->why = text_line(why);
     service_queue_main(lost_in_main_loop, l);
 }
 

@@ -128,7 +128,7 @@ static bool has_shape(const QDict *hello, int node, Error **errp)
     g_autoptr(MemberMessage) message = message_parse(hello, &err);
 
     if (!message) {
-        error_setg(errp, "the hello of node %d is malformed: %.200s", node,
+        error_setg(errp, "the hello of node %d is malformed: %s", node,
                    error_get_pretty(err));
         error_free(err);
         return false;

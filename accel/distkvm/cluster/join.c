@@ -19,6 +19,7 @@
 #include "qemu/lockable.h"
 #include "qemu/sockets.h"
 #include "accel/distkvm/say.h"
+#include "accel/distkvm/wire/text.h"
 #include "hello.h"
 #include "join.h"
 #include "lane-streams.h"
@@ -180,7 +181,7 @@ const char *join_answer(Member *m, const QDict *hello)
 static void note_why(Member *m, const char *why)
 {
     g_free(m->why);
-    m->why = channel_printable(why);
+    m->why = text_line(why);
 }
 
 /*
@@ -191,7 +192,7 @@ static const char *serve_refuse(CohNodeId from, const MemberMessage *message)
 {
     const MemberRefuse *refuse = &message->u.refuse;
     Member *m = &mm.member[from];
-    g_autofree char *shown = channel_printable(refuse->why);
+    g_autofree char *shown = text_of_peer(refuse->why);
     g_autofree char *why = g_strdup_printf("node %d refuses it: %s", m->id,
                                            shown);
     int64_t now = member_now_ms();
@@ -400,12 +401,14 @@ static void dial_opened(void *opaque, Door *door, QIOChannel *ioc,
     m->dialing = false;
     m->door = NULL;
     if (!ioc) {
-        if (g_strcmp0(m->why, why)) {
+        g_autofree char *shown = text_line(why);
+
+        if (g_strcmp0(m->why, shown)) {
             say_warning("distkvm: node %d: node %d (%s) does not let it in:"
                         " %s; it tries again", distkvm->id, m->id,
-                        distkvm->address[m->id], why);
+                        distkvm->address[m->id], shown);
         }
-        note_why(m, why);
+        note_why(m, shown);
         return;
     }
     if (node != m->id) {

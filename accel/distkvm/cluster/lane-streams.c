@@ -13,6 +13,7 @@
 #include "qapi/error.h"
 #include "io/channel-socket.h"
 #include "qemu/sockets.h"
+#include "accel/distkvm/wire/text.h"
 #include "door.h"
 #include "lane-streams.h"
 #include "message.h"
@@ -100,14 +101,12 @@ static void lane_message(void *opaque, Channel *c, const QDict *dict,
     QIOChannel *ioc;
 
     if (!message) {
-        g_autofree char *why = channel_printable(error_get_pretty(err));
-
-        lane_failed(d, why);
+        lane_failed(d, error_get_pretty(err));
         error_free(err);
         return;
     }
     if (message->type != MESSAGE_LANE_TAKEN) {
-        g_autofree char *why = channel_printable(
+        g_autofree char *why = text_of_peer(
             message->type == MESSAGE_REFUSE ? message->u.refuse.why
                                             : "it was refused");
 

@@ -17,6 +17,7 @@
 #include "qemu/sockets.h"
 #include "accel/distkvm/say.h"
 #include "accel/distkvm/wire/rules.h"
+#include "accel/distkvm/wire/text.h"
 #include "door.h"
 #include "join.h"
 #include "lane-streams.h"
@@ -44,7 +45,7 @@ static void first_message(Stranger *s, const QDict *dict)
 
     if (!message) {
         g_autofree char *why = g_strdup_printf(
-            "it sent a malformed message: %.200s", error_get_pretty(err));
+            "it sent a malformed message: %s", error_get_pretty(err));
 
         stranger_refuse(s, false, why);
         error_free(err);
@@ -120,7 +121,7 @@ static void let_in(void *opaque, Door *door, QIOChannel *ioc, CohNodeId node,
 {
     forget_door(accepted_door(door));
     if (!ioc) {
-        g_autofree char *shown = channel_printable(why);
+        g_autofree char *shown = text_line(why);
 
         say_refusal("distkvm: node %d refused a peer at %s: %s", distkvm->id,
                     door_address(door), shown);

@@ -13,6 +13,7 @@
 #include "qapi/error.h"
 #include "accel/distkvm/wire/credentials.h"
 #include "accel/distkvm/wire/rules.h"
+#include "accel/distkvm/wire/text.h"
 #include "join.h"
 #include "lane-streams.h"
 #include "listen.h"
@@ -83,7 +84,7 @@ static const char *serve_pong(CohNodeId from, const MemberMessage *message)
 static const char *serve_lost(CohNodeId from, const MemberMessage *message)
 {
     int64_t node = message->u.lost.node;
-    g_autofree char *shown = channel_printable(message->u.lost.why);
+    g_autofree char *shown = text_of_peer(message->u.lost.why);
     g_autofree char *text = NULL;
 
     if (node == distkvm->id) {
@@ -93,12 +94,11 @@ static const char *serve_lost(CohNodeId from, const MemberMessage *message)
         return "it calls a node lost that is none";
     }
     if (mm.formed) {
-        /* Shorter than the bound of a message, also once it is escaped. */
-        text = g_strdup_printf("node %d says: %.200s", from, shown);
+        text = g_strdup_printf("node %d says: %s", from, shown);
         roster_lose(&mm.member[node], text);
     } else {
         /* For that node it had formed, and is over. */
-        text = g_strdup_printf("node %d has lost node %d meanwhile (%.200s): start"
+        text = g_strdup_printf("node %d has lost node %d meanwhile (%s): start"
                                " all nodes again", from, (int)node, shown);
         roster_give_up(text);
     }
@@ -133,7 +133,7 @@ static const char *serve(Member *m, const char *type, const QDict *dict,
     if (message) {
         return member_serve(m->id, message);
     }
-    *text = g_strdup_printf("it sent a malformed message ('%.32s': %.200s)",
+    *text = g_strdup_printf("it sent a malformed message ('%.32s': %s)",
                             type, error_get_pretty(err));
     error_free(err);
     return *text;
@@ -163,7 +163,7 @@ static void channel_message(void *opaque, Channel *c, const QDict *dict,
         why = serve(m, type, dict, &text);
     }
     if (why) {
-        g_autofree char *shown = channel_printable(why);
+        g_autofree char *shown = text_line(why);
 
         roster_lose(m, shown);
     }

@@ -8,15 +8,24 @@
 #include "qapi/qobject-input-visitor.h"
 #include "qapi/qobject-output-visitor.h"
 #include "accel/distkvm/cluster/distkvm-qapi-visit.h"
+#include "accel/distkvm/wire/text.h"
 #include "message.h"
 
 MemberMessage *message_parse(const QDict *dict, Error **errp)
 {
     Visitor *v = qobject_input_visitor_new(QOBJECT((QDict *)dict));
     MemberMessage *message = NULL;
+    Error *err = NULL;
 
-    visit_type_MemberMessage(v, NULL, &message, errp);
+    visit_type_MemberMessage(v, NULL, &message, &err);
     visit_free(v);
+    if (!message) {
+        /* It names members of @dict, which are the peer's words. */
+        g_autofree char *shown = text_of_peer(error_get_pretty(err));
+
+        error_setg(errp, "%s", shown);
+        error_free(err);
+    }
     return message;
 }
 

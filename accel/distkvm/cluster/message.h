@@ -13,7 +13,10 @@
 #include "accel/distkvm/cluster/distkvm-qapi-types.h"
 #include "accel/distkvm/wire/channel.h"
 
-/* NULL and @errp if @dict is no message; qapi_free_MemberMessage(). */
+/*
+ * NULL and @errp, in words that can be shown (wire/text.h), if @dict is no
+ * message; qapi_free_MemberMessage().
+ */
 MemberMessage *message_parse(const QDict *dict, Error **errp);
 /* @message as it goes over the wire; the caller's. */
 QDict *message_format(const MemberMessage *message);

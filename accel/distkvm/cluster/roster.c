@@ -11,6 +11,7 @@
 #include "qemu/atomic.h"
 #include "qemu/lockable.h"
 #include "accel/distkvm/say.h"
+#include "accel/distkvm/wire/text.h"
 #include "message.h"
 #include "roster.h"
 #include "accel/distkvm/trace.h"
@@ -42,7 +43,7 @@ void roster_leaving(void)
 void roster_give_up(const char *why)
 {
     if (!mm.gave_up && !mm.formed) {
-        g_autofree char *shown = channel_printable(why);
+        g_autofree char *shown = text_line(why);
 
         mm.gave_up = true;
         say_error("distkvm: node %d cannot join: %s", distkvm->id, shown);

@@ -7,6 +7,7 @@
  */
 #include "qemu/osdep.h"
 #include "accel/distkvm/say.h"
+#include "accel/distkvm/wire/text.h"
 #include "message.h"
 #include "roster.h"
 #include "stranger.h"
@@ -60,7 +61,7 @@ void stranger_add(QIOChannel *ioc, CohNodeId node, const char *address)
 
 void stranger_refuse(Stranger *s, bool retry, const char *why)
 {
-    g_autofree char *shown = channel_printable(why);
+    g_autofree char *shown = text_line(why);
     const MemberMessage message = {
         .type = MESSAGE_REFUSE,
         .u.refuse = { .why = shown, .retry = retry },

@@ -21,6 +21,7 @@
 #include "accel/distkvm/cluster/member.h"
 #include "accel/distkvm/memory/ram.h"
 #include "accel/distkvm/node.h"
+#include "accel/distkvm/wire/text.h"
 #include "memmap.h"
 #include "replica.h"
 #include "accel/distkvm/trace.h"
@@ -234,10 +235,12 @@ static const char *serve_rom(CohNodeId from, const MemberMessage *message)
         return "it sent a ROM without contents";
     }
     if (rom->size > ROM_BYTES_MAX) {
+        g_autofree char *name = text_of_peer(rom->block);
+
         if (g_hash_table_add(memmap.roms_refused, g_strdup(rom->block))) {
             warn_report("distkvm: node 0's ROM '%s' has %" PRIu64 " MiB, more"
                         " than the %u MiB that this node takes a copy of: its"
-                        " vCPUs cannot read it", rom->block, rom->size >> 20,
+                        " vCPUs cannot read it", name, rom->size >> 20,
                         ROM_BYTES_MAX >> 20);
         }
         return NULL;
@@ -277,12 +280,14 @@ static const char *apply_section(const MemberMapSection *s)
     }
     if (!target || s->offset > memory_region_size(target) ||
         s->size > memory_region_size(target) - s->offset) {
+        g_autofree char *name = text_of_peer(s->block);
+
         if (!s->rom) {
             return "it maps RAM that this node does not have";
         }
         /* A device that came again may have another ROM by the same name. */
         warn_report("distkvm: node 0 maps '%s' at 0x%" PRIx64 ", which this"
-                    " node does not have", s->block, s->addr);
+                    " node does not have", name, s->addr);
         return NULL;
     }
     alias = g_new0(MemoryRegion, 1);

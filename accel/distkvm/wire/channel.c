@@ -33,19 +33,6 @@ struct Channel {
     GSource *writer;        /* under lock */
 };
 
-char *channel_printable(const char *text)
-{
-    GString *shown = g_string_new(NULL);
-    g_autofree char *valid = g_utf8_make_valid(text, -1);
-
-    for (const char *at = valid; *at; at = g_utf8_next_char(at)) {
-        gunichar c = g_utf8_get_char(at);
-
-        g_string_append_unichar(shown, g_unichar_isprint(c) ? c : '?');
-    }
-    return g_string_free(shown, false);
-}
-
 static void channel_destroy(Channel *c)
 {
     object_unref(OBJECT(c->ioc));

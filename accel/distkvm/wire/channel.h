@@ -46,7 +46,5 @@ void channel_send(Channel *c, const QDict *message);
 /* The peer is proved: full-sized messages from now on. */
 void channel_set_trusted(Channel *c);
 void channel_set_opaque(Channel *c, void *opaque);
-/* Text of a peer, made fit to be shown: no terminal obeys it; g_free. */
-char *channel_printable(const char *text);
 
 #endif

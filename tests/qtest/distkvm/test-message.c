@@ -8,6 +8,7 @@
 #include "qobject/qjson.h"
 #include "accel/distkvm/cluster/message.h"
 #include "accel/distkvm/wire/rules.h"
+#include "accel/distkvm/wire/text.h"
 
 /* Bytes on the wire; single quotes are QEMU's own way of writing it. */
 static const char *const right[] = {
@@ -103,6 +104,26 @@ static void test_wrong(void)
     }
 }
 
+/* The error names a member that the peer made up: not all of a long one. */
+static void test_long_name(void)
+{
+    for (gsize len = 1; len <= 4 * TEXT_PEER_MAX; len++) {
+        g_autofree char *name = g_strnfill(len, 'n');
+        g_autofree char *all = g_strdup_printf("Parameter '%s' is unexpected",
+                                               name);
+        g_autoptr(QDict) said = dict_of("{'type': 'stop'}");
+        Error *err = NULL;
+
+        qdict_put_int(said, name, 1);
+        g_assert_null(message_parse(said, &err));
+        if (strlen(all) > TEXT_PEER_MAX) {
+            all[TEXT_PEER_MAX] = '\0';
+        }
+        g_assert_cmpstr(error_get_pretty(err), ==, all);
+        error_free(err);
+    }
+}
+
 /* Each type is among the right ones, and has a rule. */
 static void test_types(void)
 {
@@ -127,6 +148,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/message/right", test_right);
     g_test_add_func("/message/wrong", test_wrong);
+    g_test_add_func("/message/long-name", test_long_name);
     g_test_add_func("/message/types", test_types);
     return g_test_run();
 }
