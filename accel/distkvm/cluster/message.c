@@ -11,6 +11,18 @@
 #include "accel/distkvm/wire/text.h"
 #include "message.h"
 
+/*
+ * QEMU's visitor reads a negative number as a large one, where the schema says
+ * uint64.  That is the one difference between @dict and @message as this node
+ * would write it.
+ */
+static bool is_written_alike(const MemberMessage *message, const QDict *dict)
+{
+    g_autoptr(QDict) again = message_format(message);
+
+    return qobject_is_equal(QOBJECT(again), QOBJECT((QDict *)dict));
+}
+
 MemberMessage *message_parse(const QDict *dict, Error **errp)
 {
     Visitor *v = qobject_input_visitor_new(QOBJECT((QDict *)dict));
@@ -19,6 +31,10 @@ MemberMessage *message_parse(const QDict *dict, Error **errp)
 
     visit_type_MemberMessage(v, NULL, &message, &err);
     visit_free(v);
+    if (message && !is_written_alike(message, dict)) {
+        g_clear_pointer(&message, qapi_free_MemberMessage);
+        error_setg(&err, "a number is negative that must not be");
+    }
     if (!message) {
         /* It names members of @dict, which are the peer's words. */
         g_autofree char *shown = text_of_peer(error_get_pretty(err));

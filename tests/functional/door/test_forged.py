@@ -189,6 +189,8 @@ FORGED = {
         'a malformed message', type='want-stop', clock=1),
     'a change acknowledged by half': control(
         'a malformed message', type='mirrored', seq=0.5),
+    'a change acknowledged by a negative number': control(
+        'a malformed message', type='mirrored', seq=-1),
     'an end of work, which machines do not say': control(
         'a message of an unknown type', type='end'),
     'a change acknowledged that was not made': control(

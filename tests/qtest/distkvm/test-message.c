@@ -33,6 +33,7 @@ static const char *const right[] = {
     "{'type': 'apic', 'seq': 3, 'cpu': 1, 'base': 4276094976, 'id': 1,"
     " 'ldr': 2, 'dfr': 15, 'svr': 511, 'lint0': 65536, 'lint1': 1024}",
     "{'type': 'mirrored', 'seq': 3}",
+    "{'type': 'mirrored', 'seq': 18446744073709551615}",
     "{'type': 'want-start'}",
     "{'type': 'want-stop'}",
     "{'type': 'stopped', 'clock': 5}",
@@ -68,6 +69,19 @@ static const char *const wrong[] = {
     "{'type': 'apic', 'seq': 3, 'cpu': 1, 'base': 4276094976, 'id': 256,"
     " 'ldr': 2, 'dfr': 15, 'svr': 511, 'lint0': 65536, 'lint1': 1024}",
     "{'type': 'hello', 'magic': 'distkvm', 'node': 1, 'facts': {}}",
+    /* A negative number is no large one. */
+    "{'type': 'mirrored', 'seq': -1}",
+    "{'type': 'map', 'seq': -1, 'sections': []}",
+    "{'type': 'map', 'seq': 1, 'sections': [{'owner': 0, 'addr': -4096,"
+    " 'size': 4096, 'offset': 0, 'block': 'pc.ram', 'rom': false,"
+    " 'readonly': false}]}",
+    "{'type': 'map', 'seq': 1, 'sections': [{'owner': 0, 'addr': 0,"
+    " 'size': -9223372036854775808, 'offset': 0, 'block': 'pc.ram',"
+    " 'rom': false, 'readonly': false}]}",
+    "{'type': 'rom', 'block': 'bios', 'size': 4, 'offset': -1,"
+    " 'data': 'AAAAAA=='}",
+    "{'type': 'apic', 'seq': 3, 'cpu': 1, 'base': -1, 'id': 1, 'ldr': 2,"
+    " 'dfr': 15, 'svr': 511, 'lint0': 65536, 'lint1': 1024}",
 };
 
 static QDict *dict_of(const char *json)
