@@ -252,6 +252,7 @@ static const MemberOps member_ops = {
     .agrees = machine_hello_fits,
     .accepted = hello_machine_accept,
     .cannot_join = cannot_join,
+    .left_early = cluster_runstate_left_early,
     .formed = formed,
     .queue = queue,
     .tick = name_waits,

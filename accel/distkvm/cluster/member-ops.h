@@ -30,6 +30,11 @@ typedef struct MemberOps {
     void (*accepted)(const QDict *theirs, CohNodeId node);
     /* This node cannot join, because of @why, which was said.  Any thread. */
     void (*cannot_join)(const char *why);
+    /*
+     * @node has gone before all had joined, and another process may come in its
+     * place; or NULL.
+     */
+    void (*left_early)(CohNodeId node);
     /* All nodes have joined each other. */
     void (*formed)(void);
     /*

@@ -180,6 +180,9 @@ static void lose_early(Member *m, const char *why)
         engine_disconnect(distkvm->engine, m->id);
     }
     roster_forget(m);
+    if (mm.ops->left_early) {
+        mm.ops->left_early(m->id);
+    }
 }
 
 void roster_broken(const char *why)

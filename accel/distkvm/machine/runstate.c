@@ -528,6 +528,17 @@ void cluster_runstate_left(CohNodeId node)
     }
 }
 
+static void forget_want(void *node)
+{
+    coh_set_remove(&ctl.wants, GPOINTER_TO_UINT(node));
+}
+
+void cluster_runstate_left_early(CohNodeId node)
+{
+    /* In the main loop: behind the messages that it has sent. */
+    service_queue_main(forget_want, GUINT_TO_POINTER(node));
+}
+
 void cluster_runstate_formed(void)
 {
     if (ctl.want_start) {

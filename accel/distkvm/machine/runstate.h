@@ -14,6 +14,11 @@
 void cluster_runstate_init(void);
 /* All nodes have joined, and know the memory map as it was. */
 void cluster_runstate_formed(void);
+/*
+ * @node has gone before all had joined: its successor must say itself that it
+ * wants the guest to run.  Any thread.
+ */
+void cluster_runstate_left_early(CohNodeId node);
 /* The guest is lost: end, if that was asked for. */
 void cluster_runstate_failed(void);
 /* The cluster ends in good order, and @node has gone.  Any thread. */

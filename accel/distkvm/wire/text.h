@@ -12,7 +12,7 @@
 #ifndef DISTKVM_TEXT_H
 #define DISTKVM_TEXT_H
 
-/* Bytes that are shown of what a peer said. */
+/* Bytes that are shown of the words of a peer. */
 #define TEXT_PEER_MAX 200
 /*
  * Bytes of a line that has such words in it.  JSON writes up to 6 bytes for

@@ -67,11 +67,11 @@ class Link(threading.Thread):
 class Member:
     """Node `number` of a cluster without keys, whose other nodes are real."""
 
-    def __init__(self, net, number, hello):
+    def __init__(self, net, number, hello, peers=None):
         self.net = net
         self.number = number
         self.hello = hello
-        self.peers = [n for n in range(net.nodes) if n != number]
+        self.peers = peers or [n for n in range(net.nodes) if n != number]
         self.control = {}
         # By peer and lane.
         self.lanes = {}
@@ -88,7 +88,8 @@ class Member:
 
     # ------------------------------------------------------------ joining
 
-    def join(self):
+    def say_hello(self):
+        """The first step: the peers know this node, and let it in."""
         for peer in self.peers:
             stream = proved(self.net, self.number, peer)
             link = Link(stream, wire.read_message, self.control_heard)
@@ -96,6 +97,9 @@ class Member:
             link.send(wire.message(**self.hello))
         for peer, link in self.control.items():
             link.wait_for(f'node {peer}', 'hello')
+
+    def join(self):
+        self.say_hello()
         for peer, link in self.control.items():
             link.send(wire.message(type='address', cookie=self.cookie[peer]))
         for peer, link in self.control.items():
