@@ -131,7 +131,7 @@ static bool hello_fits(const QDict *hello, CohNodeId *from, Error **errp)
 
 /*
  * The peer is refused, but gets our hello first, so that it finds and names
- * the difference itself.
+ * the fact that differs itself.
  */
 void join_hello(Stranger *s, const QDict *hello)
 {

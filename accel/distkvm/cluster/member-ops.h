@@ -22,7 +22,7 @@ typedef struct MemberOps {
     QDict *(*hello)(void);
     /*
      * @theirs, of @node, agrees with @ours in the facts of every node.  Does
-     * the rest fit?  False and @errp, naming the difference; or NULL.
+     * the rest fit?  False and @errp, naming the fact that differs; or NULL.
      */
     bool (*agrees)(const QDict *ours, const QDict *theirs, CohNodeId node,
                    Error **errp);

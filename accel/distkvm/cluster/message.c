@@ -13,7 +13,7 @@
 
 /*
  * QEMU's visitor reads a negative number as a large one, where the schema says
- * uint64.  That is the one difference between @dict and @message as this node
+ * uint64.  Nothing else can differ between @dict and @message as this node
  * would write it.
  */
 static bool is_written_alike(const MemberMessage *message, const QDict *dict)

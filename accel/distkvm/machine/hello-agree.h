@@ -10,8 +10,8 @@
 #include "accel/distkvm/core/coh-types.h"
 
 /*
- * False and @errp, naming the difference, if @theirs, of @node, which may be
- * anything, does not fit @ours, made by hello_machine_make().  Any thread.
+ * False and @errp, naming the fact that differs, if @theirs, of @node, which may
+ * be anything, does not fit @ours, made by hello_machine_make().  Any thread.
  */
 bool machine_hello_fits(const QDict *ours, const QDict *theirs,
                         CohNodeId node, Error **errp);

@@ -2,7 +2,7 @@
  * distkvm: the run state of the cluster
  *
  * Stop, continue, reset and power-off on any node act on all of them.  Node 0
- * decides: it counts nodes that want to start or have stopped, and walks resets
+ * decides: it counts nodes that want to start or have stopped, and takes resets
  * through their phases (all paused, all reset, all resumed).  All of it
  * happens in the main loops, where vCPUs can be paused; no thread waits for a
  * peer.  Spec: docs/architecture.rst, "Run state".
