@@ -73,7 +73,7 @@ static void test_no_memory(void)
     fake.mem_result = -ENOMEM;
     prejoin_fault(&prejoin, 9);
     fake_did("install 9 rw zero; "
-             "broken: no memory for a page of another node");
+             "broken: no memory for a page of another node; poison 9");
     g_assert_false(prejoin_has(&prejoin, 9));
     fake.mem_result = 0;
     prejoin_fault(&prejoin, 9);

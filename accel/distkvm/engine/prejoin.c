@@ -36,6 +36,8 @@ void prejoin_fault(Prejoin *prejoin, CohPage page)
         g_hash_table_add(prejoin->lent, GSIZE_TO_POINTER(page));
     } else if (ret != -EEXIST) {
         lane_break(ctx, "no memory for a page of another node");
+        /* The thread may be the one that is to hear of it. */
+        mem_poison(ctx->mem, page);
         return;
     }
     mem_wake(ctx->mem, page);

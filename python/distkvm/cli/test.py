@@ -50,7 +50,7 @@ TARGETS = {
                  ('agree', 'clock', 'early-loss', 'failure', 'message', 'rpc',
                   'split-lock'))],
     'door': [str(EMULATOR.relative_to(QEMU_BUILD)), f'{OURS}fuzz-door',
-             f'{OURS}distkvm-suspended.so'],
+             f'{OURS}distkvm-no-memory.so', f'{OURS}distkvm-suspended.so'],
     'guest': [COUNT, f'{OURS}distkvm-old-kvm.so'],
     'kvm': [f'{OURS}distkvm-slow-clock.so'],
 }

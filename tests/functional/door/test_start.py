@@ -10,7 +10,7 @@ import pytest
 
 from distkvm import guests
 from distkvm.cluster import Cluster, Shape
-from distkvm.common import BUILD, QEMU, Problem
+from distkvm.common import BUILD, QEMU, QEMU_BUILD, Problem
 from distkvm.door.common import (HEADLESS, PATIENCE, formed, log_of,
                                  qtest_cluster, until)
 from distkvm.door.places import check_runs
@@ -19,6 +19,7 @@ from naming import cases, named
 
 TIMEOUT = 240
 USERFAULTFD = '/dev/userfaultfd'
+NO_MEMORY = 'tests/qtest/distkvm/distkvm-no-memory.so'
 # QEMU's arguments, and what it says: where libvirt and people feel their way.
 PROBES = (
     (['-machine', 'none,accel=distkvm'], 'distkvm'),
@@ -155,3 +156,20 @@ def test_forks():
             raise Problem(f"the guest's memory: {console.text[-400:]}")
         if any(cluster.wait(20)):
             raise Problem('nodes did not end well')
+
+
+@named('door: no memory for a page before the join')
+def test_no_memory():
+    """The main loop touches a page of another node before it looks for peers;
+    the loss of its lane is heard although membership does not run yet."""
+    with qtest_cluster('no-memory', env={
+            'LD_PRELOAD': QEMU_BUILD / NO_MEMORY}) as cluster:
+        image = cluster.run_dir / 'image'
+        image.write_bytes(b'x' * 4096)
+        process = cluster.start(0, [*HEADLESS, '-device',
+                                    f'loader,file={image},addr={48 << 20},'
+                                    'force-raw=on'])
+        if process.wait(PATIENCE) != 1:
+            raise Problem(f'it ended with {process.returncode}')
+        if 'cannot join: no memory for a page' not in log_of(cluster, 0):
+            raise Problem(log_of(cluster, 0))
