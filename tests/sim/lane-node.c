@@ -1,28 +1,15 @@
 /*
- * The simulator's nodes, made of a whole lane of the engine
+ * The simulator's nodes, made of whole lanes of the engine
  *
- * Every part of the lane is the one that QEMU runs: delayed requests, eviction,
- * prefetches, batches, snapshots.  Its thread runs when a bunch has come, its
- * vCPU has faulted, or something is due; a pass takes a node's time for each
- * frame and each fault.
+ * Every part of a lane is the one that QEMU runs: delayed requests, eviction,
+ * prefetches, batches, snapshots.  A lane's thread runs when a bunch has come,
+ * the vCPU has faulted, or something is due; a pass takes a node's time for
+ * each frame and each fault.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "accel/distkvm/engine/lane.h"
-#include "lane-world.h"
-
-typedef struct SimLane {
-    EngineConfig config;
-    LaneTables tables;
-    Mem *mem;
-    Lane *lane;
-    Request operation;      /* of the vCPU                                  */
-    bool asks;              /* it is to be added in the next pass           */
-    bool awaits;            /* it was                                       */
-    int64_t free_ns;        /* when the last pass is over                   */
-    int64_t pass_ns;        /* when the next one begins; INT64_MAX: never   */
-} SimLane;
+#include "lane-node.h"
 
 static SimTransport *transport_of(const SimLane *l)
 {
@@ -31,23 +18,36 @@ static SimTransport *transport_of(const SimLane *l)
 
 /* ---------------------------------------------------------------- passes */
 
-static void want_pass(Sim *sim, SimNode *n, int64_t at_ns)
+void lane_want_pass(Sim *sim, SimNode *n, unsigned number, int64_t at_ns)
 {
-    SimLane *l = n->lane;
+    SimLane *l = &n->lanes->lane[number];
 
     at_ns = MAX(MAX(at_ns, l->free_ns), sim->now_ns);
     if (at_ns < l->pass_ns) {
         l->pass_ns = at_ns;
         sim_schedule(sim, (SimEvent) {
             .at_ns = at_ns, .kind = SIM_PASS, .node = n->node.id,
+            .lane = number,
         });
     }
+}
+
+void lane_want_passes(Sim *sim, SimNode *n)
+{
+    for (unsigned lane = 0; lane < n->lanes->config.lanes.n; lane++) {
+        lane_want_pass(sim, n, lane, sim->now_ns);
+    }
+}
+
+static bool is_asked_of(const SimNode *n, unsigned number)
+{
+    return lane_of(&n->lanes->config.lanes, n->access.page) == number;
 }
 
 /* The operation is for the next version: a word is added to where it is. */
 static void ask(SimNode *n)
 {
-    SimLane *l = n->lane;
+    SimLanes *l = n->lanes;
 
     l->operation = (Request) {
         .kind = REQUEST_OPERATE, .page = n->access.page, .write = true,
@@ -57,17 +57,17 @@ static void ask(SimNode *n)
     qemu_sem_init(&l->operation.done, 0);
     l->asks = false;
     l->awaits = true;
-    requests_add(&l->lane->requests, &l->operation);
+    requests_add(&lane_at(n, n->access.page)->lane->requests, &l->operation);
 }
 
 static void look_for_answer(Sim *sim, SimNode *n)
 {
-    SimLane *l = n->lane;
+    SimLanes *l = n->lanes;
 
     if (!l->awaits || !l->operation.done.count) {
         return;
     }
-    if (l->operation.result) {
+    if (l->operation.result && !n->failed) {
         sim_violated(sim, "an operation fails, and no node is lost");
     }
     qemu_sem_destroy(&l->operation.done);
@@ -77,36 +77,46 @@ static void look_for_answer(Sim *sim, SimNode *n)
 }
 
 /* Evictions of a node above its cap are due for ever: the end ignores them. */
-static bool is_waited_for(const SimLane *l)
+static bool is_waited_for(const SimNode *n, unsigned number)
 {
-    return l->awaits || waiters_count(&l->lane->waiters) ||
-           waiters_has_deferred(&l->lane->waiters) ||
-           deliver_has_delayed(&l->lane->deliver);
+    const Lane *lane = n->lanes->lane[number].lane;
+
+    return (n->lanes->awaits && is_asked_of(n, number)) ||
+           waiters_count(&lane->waiters) ||
+           waiters_has_deferred(&lane->waiters) ||
+           deliver_has_delayed(&lane->deliver);
 }
 
-static void pass(Sim *sim, SimNode *n)
+static void pass(Sim *sim, SimNode *n, unsigned number)
 {
-    SimLane *l = n->lane;
-    unsigned faults = l->mem->faults->len + l->asks;
+    SimLane *l = &n->lanes->lane[number];
+    GArray *faults = n->lanes->mem->faults[number];
+    bool asks = n->lanes->asks && is_asked_of(n, number);
+    unsigned taken = faults->len + asks;
     int64_t slow = sim->config->slow_node == n->node.id && n->node.id ? 10 : 1;
     int64_t due_ns;
     bool any;
 
     l->pass_ns = INT64_MAX;
     transport_of(l)->taken = 0;
-    if (l->asks) {
+    if (asks) {
         ask(n);
     }
-    faults_polled(&l->lane->faults, l->mem->faults->len);
+    lane_split_pass(sim, n, number);
+    if (l->fails) {
+        lane_fail(l->lane);
+    }
+    faults_polled(&l->lane->faults, faults->len);
     any = lane_run(l->lane);
-    l->free_ns = sim->now_ns + (transport_of(l)->taken + faults) * slow *
+    l->free_ns = sim->now_ns + (transport_of(l)->taken + taken) * slow *
                  sim->config->handle_ns;
     look_for_answer(sim, n);
     due_ns = lane_due_ns(l->lane);
-    if (any || l->mem->faults->len) {
-        want_pass(sim, n, l->free_ns);
-    } else if (due_ns != INT64_MAX && (!sim->ending || is_waited_for(l))) {
-        want_pass(sim, n, due_ns);
+    if (any || faults->len) {
+        lane_want_pass(sim, n, number, l->free_ns);
+    } else if (due_ns != INT64_MAX &&
+               (!sim->ending || is_waited_for(n, number))) {
+        lane_want_pass(sim, n, number, due_ns);
     }
 }
 
@@ -126,34 +136,50 @@ static void make_tables(LaneTables *t, const EngineConfig *config)
     t->evict_flags = g_malloc0(evict_flags_bytes(config));
 }
 
+static void make_lanes(Sim *sim, SimNode *n, unsigned count)
+{
+    SimLanes *l = n->lanes;
+    LaneCtx ctx = {
+        .config = &l->config, .host = &lane_host, .mem = l->mem,
+        .opaque = l->mem,
+    };
+
+    for (ctx.lane = 0; ctx.lane < count; ctx.lane++) {
+        Lane *lane = lane_new(&ctx, &l->tables);
+
+        lane_transport_of(n, ctx.lane);
+        connect_set_transport(&lane->connect, lane_transport_new, NULL);
+        lane->ctx.phase = LANE_JOINED;
+        l->lane[ctx.lane] = (SimLane) { .lane = lane, .pass_ns = INT64_MAX };
+    }
+}
+
 static void lane_node_init(Sim *sim, SimNode *n, CohNodeId id)
 {
     const SimConfig *c = sim->config;
-    SimLane *l = n->lane = g_new0(SimLane, 1);
-    LaneCtx ctx = { .config = &l->config, .host = &lane_host };
+    SimLanes *l = n->lanes = g_new0(SimLanes, 1);
 
     lane_world_enter(sim);
-    l->pass_ns = INT64_MAX;
     l->config = (EngineConfig) {
         .id = id, .map = sim->map, .hold_ns = c->hold_ns,
-        .lanes = lanes_make(1, c->pages), .readahead = c->readahead,
+        .lanes = { .n = MAX(c->lanes, 1), .bits = c->stretch_bits },
+        .readahead = c->readahead,
         .delta_pages = c->delta_pages, .walks_write = c->walks_write,
         .cap_pages = c->cap_pages ? sim->map->share[id] + c->cap_pages : 0,
     };
     make_tables(&l->tables, &l->config);
-    ctx.opaque = ctx.mem = l->mem = lane_mem_new(sim, n);
-    l->lane = lane_new(&ctx, &l->tables);
-    lane_transport_of(n);
-    connect_set_transport(&l->lane->connect, lane_transport_new, NULL);
-    l->lane->ctx.phase = LANE_JOINED;
+    l->mem = lane_mem_new(sim, n);
+    make_lanes(sim, n, l->config.lanes.n);
     n->node = l->tables.node;
 }
 
 static void lane_node_free(SimNode *n)
 {
-    SimLane *l = n->lane;
+    SimLanes *l = n->lanes;
 
-    lane_free(l->lane);
+    for (unsigned lane = 0; lane < l->config.lanes.n; lane++) {
+        lane_free(l->lane[lane].lane);
+    }
     mem_free(l->mem);
     g_free(l->tables.node.peer);
     g_free(l->tables.node.home);
@@ -165,7 +191,8 @@ static void lane_node_free(SimNode *n)
 
 static void lane_node_fault(Sim *sim, SimNode *n)
 {
-    SimLane *l = n->lane;
+    SimLanes *l = n->lanes;
+    unsigned number = lane_of(&l->config.lanes, n->access.page);
     MemFault fault = {
         .page = n->access.page, .write = n->access.write,
         .tid = n->node.id + 1,
@@ -173,46 +200,77 @@ static void lane_node_fault(Sim *sim, SimNode *n)
 
     if (n->access.operate) {
         l->asks = true;
-    } else if (!l->mem->faults->len) {
-        g_array_append_val(l->mem->faults, fault);
+    } else if (!l->mem->faults[number]->len) {
+        g_array_append_val(l->mem->faults[number], fault);
     }
-    want_pass(sim, n, sim->now_ns);
+    lane_want_pass(sim, n, number, sim->now_ns);
 }
 
 static void lane_node_wrote(SimNode *n, CohPage page)
 {
-    lane_mem_wrote(n->lane->mem, page, n->version[page]);
+    lane_mem_wrote(n->lanes->mem, page, n->version[page]);
+}
+
+void lane_retry(Sim *sim, SimNode *n)
+{
+    sim_schedule(sim, (SimEvent) {
+        .at_ns = sim->now_ns, .kind = SIM_RETRY, .node = n->node.id,
+        .ev = { .page = n->access.page },
+    });
+}
+
+static void woken(Sim *sim, SimNode *n, CohPage page)
+{
+    SplitPhase split = n->lanes->split;
+
+    if (!n->busy || !n->fault_ns || n->access.operate ||
+        n->access.page != page) {
+        return;
+    }
+    if (n->failed) {
+        lane_loss_retry(sim, n);
+    } else if (split == SPLIT_NONE || split == SPLIT_FIRST ||
+               split == SPLIT_SECOND) {
+        sim_try_access(sim, n);
+    }
 }
 
 static void lane_node_happen(Sim *sim, SimNode *n, const SimEvent *event)
 {
+    SimLane *l = &n->lanes->lane[event->lane];
+
     switch (event->kind) {
     case SIM_ARRIVE:
-        g_queue_push_tail(&transport_of(n->lane)->arrived, event->bunch);
-        want_pass(sim, n, sim->now_ns);
+        g_queue_push_tail(&transport_of(l)->arrived, event->bunch);
+        lane_want_pass(sim, n, event->lane, sim->now_ns);
         break;
     case SIM_PASS:
         /* Another time: an earlier pass was wanted, and replaced this one. */
-        if (event->at_ns == n->lane->pass_ns) {
-            pass(sim, n);
+        if (event->at_ns == l->pass_ns) {
+            pass(sim, n, event->lane);
         }
         break;
     case SIM_RETRY:
-        if (n->busy && n->fault_ns && !n->access.operate &&
-            n->access.page == event->ev.page) {
-            sim_try_access(sim, n);
-        }
+        woken(sim, n, event->ev.page);
+        break;
+    case SIM_STORE:
+        lane_split_store(sim, n);
+        break;
+    case SIM_FAIL:
+        lane_loss_heard(sim, n);
         break;
     }
 }
 
 static void lane_node_count(SimNode *n, SimResult *result)
 {
-    const EngineStats *stats = &n->lane->lane->ctx.stats;
+    for (unsigned i = 0; i < n->lanes->config.lanes.n; i++) {
+        const EngineStats *stats = &n->lanes->lane[i].lane->ctx.stats;
 
-    result->evictions += stats->evictions_asked;
-    for (unsigned type = 0; type < COH_EV__MAX; type++) {
-        result->by_type[type] += stats->sent_by_type[type];
+        result->evictions += stats->evictions_asked;
+        for (unsigned type = 0; type < COH_EV__MAX; type++) {
+            result->by_type[type] += stats->sent_by_type[type];
+        }
     }
 }
 
@@ -220,6 +278,9 @@ const SimNodeOps sim_lane_nodes = {
     .init = lane_node_init,
     .free = lane_node_free,
     .fault = lane_node_fault,
+    .split = lane_split_begin,
+    .split_ready = lane_split_ready,
+    .lose = lane_loss,
     .wrote = lane_node_wrote,
     .happen = lane_node_happen,
     .count = lane_node_count,

@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "accel/distkvm/memory/lanes.h"
 #include "sim.h"
 
 /* Of a page number: 16 pages, a group of prefetch.c, so homes change often. */
@@ -15,15 +16,18 @@
 /* As QEMU's defaults. */
 #define READAHEAD 64
 #define DELTA_PAGES 4096
-/* All but the recorded one, which needs a file. */
+/* All of the tables: not misaligned LOCKs, nor those of a file. */
 #define WORKLOADS 9
+#define SPLIT_LOCKS "split-lock"
+/* Of a node, at most. */
+#define LANES 3
 
-static gint nodes = 4, pages, cap, slow, ahead = READAHEAD;
+static gint nodes = 4, pages, cap, slow, lanes = 1, ahead = READAHEAD;
 static gint delta_pages = DELTA_PAGES;
 static gint64 seed = 1, seeds = 1, events = 100000, hold_us = 100;
-static gint64 wire_us = 10;
+static gint64 wire_us = 10, lose;
 static gchar *workload, *trace_file;
-static gboolean vary, each, table, walks;
+static gboolean vary, each, table, walks, breaks;
 
 static GOptionEntry options[] = {
     { "nodes", 'n', 0, G_OPTION_ARG_INT, &nodes,
@@ -46,6 +50,12 @@ static GOptionEntry options[] = {
       "page walks count as writes", NULL },
     { "wire", 0, 0, G_OPTION_ARG_INT64, &wire_us, "one way, us", "N" },
     { "slow", 0, 0, G_OPTION_ARG_INT, &slow, "a slow node", "N" },
+    { "lanes", 0, 0, G_OPTION_ARG_INT, &lanes, "of each node, up to "
+      G_STRINGIFY(LANES_MAX), "N" },
+    { "lose", 0, 0, G_OPTION_ARG_INT64, &lose,
+      "lose the last node at this event", "N" },
+    { "breaks", 0, 0, G_OPTION_ARG_NONE, &breaks,
+      "that node breaks, and does not vanish", NULL },
     { "vary", 0, 0, G_OPTION_ARG_NONE, &vary,
       "each seed chooses nodes, pages, network and policies", NULL },
     { "each", 0, 0, G_OPTION_ARG_NONE, &each,
@@ -58,12 +68,15 @@ static GOptionEntry options[] = {
 static void print_each(const SimConfig *c, const SimResult *r)
 {
     printf("seed %" PRIu64 " %s nodes %u pages %u cap %u hold %" PRId64
-           " readahead %u delta %u walks %d: %" PRIu64 " events, %" PRIu64
-           " accesses, %" PRIu64 " faults, %" PRIu64 " evictions, %" PRIu64
+           " readahead %u delta %u walks %d lanes %u lose %" PRIu64 "%s: %"
+           PRIu64 " events, %" PRIu64 " accesses, %" PRIu64 " split LOCKs, %"
+           PRIu64 " faults, %" PRIu64 " evictions, %" PRIu64
            " messages, %" PRIu64 " bytes, %" PRId64 " ns, waited %" PRId64
            " ns;", c->seed, c->workload->name, c->nodes, c->pages,
            c->cap_pages, c->hold_ns, c->readahead, c->delta_pages,
-           c->walks_write, r->events, r->accesses, r->faults, r->evictions,
+           c->walks_write, c->lanes, c->lose_at, c->breaks ? " breaks" : "",
+           r->events, r->accesses, r->split_locks,
+           r->faults, r->evictions,
            r->messages, r->bytes, r->end_ns, r->fault_ns);
     for (unsigned type = 0; type < COH_EV__MAX; type++) {
         if (r->by_type[type]) {
@@ -90,6 +103,13 @@ static void vary_config(SimConfig *c)
     c->delta_pages = g_rand_int_range(rand, 0, 3) * 100;
     c->walks_write = !g_rand_int_range(rand, 0, 4);
     c->workload = sim_workload_nth(g_rand_int_range(rand, 0, WORKLOADS));
+    if (!g_rand_int_range(rand, 0, 8)) {
+        c->workload = sim_workload(SPLIT_LOCKS);
+    }
+    c->lanes = g_rand_int_range(rand, 1, LANES + 1);
+    c->lose_at = g_rand_int_range(rand, 0, 5) ? 0
+                 : g_rand_int_range(rand, 1, c->events);
+    c->breaks = g_rand_int_range(rand, 0, 2);
 }
 
 static int run_seeds(SimConfig *c)
@@ -254,8 +274,12 @@ static bool configure(SimConfig *c)
     c->readahead = ahead;
     c->delta_pages = delta_pages;
     c->walks_write = walks;
+    c->lanes = lanes;
+    c->lose_at = lose;
+    c->breaks = breaks;
     c->workload = workload ? sim_workload(workload) : c->workload;
     return c->nodes >= 2 && c->nodes <= COH_NODES_MAX &&
+           lanes >= 1 && lanes <= LANES_MAX &&
            c->pages >= c->nodes && c->workload && seeds > 0;
 }
 

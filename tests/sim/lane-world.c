@@ -9,7 +9,7 @@
 #include "accel/distkvm/clock.h"
 #include "accel/distkvm/say.h"
 #include "accel/distkvm/wire/wire.h"
-#include "lane-world.h"
+#include "lane-node.h"
 
 /* A TCP segment's head, and a bunch's own. */
 #define BUNCH_HEAD_BYTES 64
@@ -17,6 +17,7 @@
 
 static Sim *world;
 static SimNode *making;
+static unsigned making_lane;
 
 void lane_world_enter(Sim *sim)
 {
@@ -133,14 +134,18 @@ Mem *lane_mem_new(Sim *sim, SimNode *n)
     mem->sim = sim;
     mem->n = n;
     mem->host = g_malloc0((size_t)sim->config->pages << COH_PAGE_BITS);
-    mem->faults = g_array_new(false, false, sizeof(MemFault));
+    for (unsigned lane = 0; lane < LANES_MAX; lane++) {
+        mem->faults[lane] = g_array_new(false, false, sizeof(MemFault));
+    }
     return mem;
 }
 
 void mem_free(Mem *mem)
 {
     g_free(mem->host);
-    g_array_unref(mem->faults);
+    for (unsigned lane = 0; lane < LANES_MAX; lane++) {
+        g_array_unref(mem->faults[lane]);
+    }
     g_free(mem);
 }
 
@@ -167,11 +172,22 @@ void lane_mem_wrote(Mem *mem, CohPage page, uint32_t version)
 
 int mem_faults(Mem *mem, unsigned lane, MemFault *fault, int max)
 {
-    int n = MIN((int)mem->faults->len, max);
+    GArray *faults = mem->faults[lane];
+    int n = MIN((int)faults->len, max);
 
-    memcpy(fault, mem->faults->data, n * sizeof(*fault));
-    g_array_remove_range(mem->faults, 0, n);
+    memcpy(fault, faults->data, n * sizeof(*fault));
+    g_array_remove_range(faults, 0, n);
     return n;
+}
+
+/* Pages neither come nor go once a lane has failed, nor during a LOCK. */
+static void check_change(Mem *mem, CohPage page)
+{
+    if (lane_has_failed(mem->n, page)) {
+        sim_violated(mem->sim, "a lane that has failed serves a page");
+    } else if (lane_split_keeps(mem->n, page)) {
+        sim_violated(mem->sim, "a pinned page is taken");
+    }
 }
 
 int mem_install(Mem *mem, CohPage page, const void *data, bool writable)
@@ -191,6 +207,7 @@ int mem_install(Mem *mem, CohPage page, const void *data, bool writable)
                COH_PAGE_SIZE)) {
         sim_violated(mem->sim, "a page is not what was written to it");
     }
+    check_change(mem, page);
     n->version[page] = ldq_le_p(host);
     sim_set_mem(mem->sim, n, page, writable ? SIM_RW : SIM_RO);
     return 0;
@@ -202,6 +219,12 @@ int mem_protect(Mem *mem, CohPage first, unsigned pages, bool writable)
         if (mem->n->mem[page] == SIM_NONE) {
             return -ENOENT;
         }
+        if (writable && lane_has_failed(mem->n, page)) {
+            /* No vCPU writes any more: not before the checks of others. */
+            mem->n->mem[page] = SIM_RW;
+            continue;
+        }
+        check_change(mem, page);
         sim_set_mem(mem->sim, mem->n, page, writable ? SIM_RW : SIM_RO);
     }
     return 0;
@@ -212,6 +235,7 @@ int mem_zap(Mem *mem, CohPage page)
     if (mem->n->mem[page] == SIM_NONE) {
         return -ENOENT;
     }
+    check_change(mem, page);
     sim_set_mem(mem->sim, mem->n, page, SIM_NONE);
     return 0;
 }
@@ -225,9 +249,11 @@ int mem_take(Mem *mem, CohPage page, bool writable, void *copy)
 /* The thread goes on: its fault, if not read yet, is over. */
 static void forget_fault(Mem *mem, CohPage page)
 {
-    for (guint i = 0; i < mem->faults->len; i++) {
-        if (g_array_index(mem->faults, MemFault, i).page == page) {
-            g_array_remove_index(mem->faults, i);
+    GArray *faults = mem->faults[lane_of(&mem->n->lanes->config.lanes, page)];
+
+    for (guint i = 0; i < faults->len; i++) {
+        if (g_array_index(faults, MemFault, i).page == page) {
+            g_array_remove_index(faults, i);
             return;
         }
     }
@@ -239,16 +265,17 @@ void mem_wake(Mem *mem, CohPage page)
 
     if (n->busy && n->fault_ns && n->access.page == page) {
         forget_fault(mem, page);
-        sim_schedule(mem->sim, (SimEvent) {
-            .at_ns = mem->sim->now_ns, .kind = SIM_RETRY, .node = n->node.id,
-            .ev = { .page = page },
-        });
+        lane_retry(mem->sim, n);
     }
 }
 
 void mem_poison(Mem *mem, CohPage page)
 {
-    sim_violated(mem->sim, "a page is given up, and no node is lost");
+    if (!lane_has_failed(mem->n, page)) {
+        sim_violated(mem->sim, "a page is given up, and no node is lost");
+    }
+    mem->n->lanes->poisoned |= mem->n->access.page == page;
+    mem_wake(mem, page);
 }
 
 /* --------------------------------------------------------------- network */
@@ -270,7 +297,7 @@ static void deliver(SimTransport *t, CohNodeId peer)
         .at_ns = sim->now_ns + t->taken * c->handle_ns + c->wire_ns +
                  c->page_ns * (int64_t)(bunch->len / COH_PAGE_SIZE) +
                  sim_random(sim, c->wire_ns / 4 + 1),
-        .kind = SIM_ARRIVE, .node = peer, .bunch = bunch,
+        .kind = SIM_ARRIVE, .node = peer, .lane = t->lane, .bunch = bunch,
     });
 }
 
@@ -353,9 +380,10 @@ static const TransportOps transport_ops = {
     .destroy = transport_destroy,
 };
 
-void lane_transport_of(SimNode *n)
+void lane_transport_of(SimNode *n, unsigned lane)
 {
     making = n;
+    making_lane = lane;
 }
 
 Transport *lane_transport_new(const TransportListener *listener, void *opaque,
@@ -366,6 +394,7 @@ Transport *lane_transport_new(const TransportListener *listener, void *opaque,
     t->base.ops = &transport_ops;
     t->sim = world;
     t->n = making;
+    t->lane = making_lane;
     t->listener = listener;
     t->opaque = opaque;
     g_queue_init(&t->arrived);

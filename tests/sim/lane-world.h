@@ -21,6 +21,8 @@ enum {
     SIM_ARRIVE = SIM_OWN,   /* @bunch comes to @node                        */
     SIM_PASS,               /* the thread of @node's lane runs              */
     SIM_RETRY,              /* the vCPU of @node was woken for @ev.page     */
+    SIM_STORE,              /* the store of its misaligned LOCK             */
+    SIM_FAIL,               /* @node hears that a node is lost              */
 };
 
 /* Frames that travel together. */
@@ -35,7 +37,7 @@ struct Mem {
     Sim *sim;
     SimNode *n;
     uint8_t *host;          /* of all pages, as the node would see them     */
-    GArray *faults;         /* MemFault that the lane has not read          */
+    GArray *faults[LANES_MAX];  /* MemFault that the lane has not read      */
 };
 
 typedef struct SimTransport {
@@ -44,6 +46,7 @@ typedef struct SimTransport {
     SimNode *n;
     const TransportListener *listener;
     void *opaque;
+    unsigned lane;
     bool corked;
     GQueue arrived;         /* SimBunch, oldest first                       */
     unsigned taken;         /* frames since the pass began                  */
@@ -54,8 +57,8 @@ typedef struct SimTransport {
 void lane_world_enter(Sim *sim);
 
 Mem *lane_mem_new(Sim *sim, SimNode *n);
-/* A TransportNew of the node that was given here last. */
-void lane_transport_of(SimNode *n);
+/* A TransportNew of the node and lane that were given here last. */
+void lane_transport_of(SimNode *n, unsigned lane);
 TransportNew lane_transport_new;
 
 /* The vCPU of @mem's node has written version @version of @page. */

@@ -24,6 +24,7 @@ typedef struct SimEvent {
     uint64_t seq;
     unsigned kind;          /* SimKind, or the ops' own                     */
     CohNodeId node;
+    uint8_t lane;           /* lane nodes */
     bool held;              /* was held back before */
     uint32_t version;       /* of the data it carries */
     CohEvent ev;
@@ -40,12 +41,13 @@ typedef struct SimNode {
     SimAccess access;
     bool operate_here;      /* no other node can: when the page has come */
     bool busy, lost;
+    bool failed;            /* it knows that a node is lost: its vCPU stops */
     int64_t fault_ns;       /* since when it waits; 0: it does not */
     int64_t free_ns;        /* when it has handled all that has come so far */
     uint64_t turn;
     unsigned foreign;       /* pages of other homes held here */
     CohPage hand;           /* where to look for something to evict */
-    struct SimLane *lane;   /* lane nodes */
+    struct SimLanes *lanes; /* lane nodes */
 } SimNode;
 
 struct Sim {
@@ -59,6 +61,8 @@ struct Sim {
     uint64_t seq, random;
     int64_t now_ns;
     bool ending;
+    GQueue split;           /* SimNode, for misaligned LOCKs; the first has */
+                            /* the split-lock token                         */
     uint64_t operated, answered;    /* operations */
     SimResult result;
 };
@@ -69,6 +73,14 @@ struct SimNodeOps {
     void (*free)(SimNode *n);
     /* The vCPU of @n waits until @n->access is possible. */
     void (*fault)(Sim *sim, SimNode *n);
+    /* The misaligned LOCK of @n->access begins; NULL: it writes instead. */
+    void (*split)(Sim *sim, SimNode *n);
+    /*
+     * @n->access is possible, and part of a misaligned LOCK, which goes on.
+     */
+    void (*split_ready)(Sim *sim, SimNode *n);
+    /* The last node is lost; NULL: the others only stop, at once. */
+    void (*lose)(Sim *sim);
     /* It has written a page, whose version is new; NULL: nothing to do. */
     void (*wrote)(SimNode *n, CohPage page);
     /* An event of the ops' own kinds. */
@@ -82,6 +94,8 @@ struct SimNodeOps {
 void sim_violated(Sim *sim, const char *what);
 void sim_schedule(Sim *sim, SimEvent event);
 void sim_try_access(Sim *sim, SimNode *n);
+/* @n's vCPU loads a word of @page, or stores it. */
+void sim_touch(Sim *sim, SimNode *n, CohPage page, bool write);
 /* The access that @n waits for, or did at once, is over. */
 void sim_access_done(Sim *sim, SimNode *n);
 /* @n's right to @page is @mem, SIM_NONE, _RO or _RW, from now on. */

@@ -101,6 +101,7 @@ static Sim *sim_new(const SimConfig *c)
     sim->latest = g_new0(uint32_t, c->pages);
     sim->readers = g_new0(uint16_t, c->pages);
     sim->writers = g_new0(uint16_t, c->pages);
+    g_queue_init(&sim->split);
     sim->heap = g_array_new(false, false, sizeof(SimEvent));
     for (unsigned n = 0; n < c->nodes; n++) {
         sim->node[n].mem = g_new0(uint8_t, c->pages);
@@ -123,6 +124,7 @@ static void sim_free(Sim *sim)
     g_free(sim->readers);
     g_free(sim->writers);
     g_array_unref(sim->heap);
+    g_queue_clear(&sim->split);
     cluster_map_free(sim->map);
     g_free(sim);
 }
@@ -188,20 +190,17 @@ void sim_access_done(Sim *sim, SimNode *n)
     });
 }
 
-static void load_or_store(Sim *sim, SimNode *n)
+void sim_touch(Sim *sim, SimNode *n, CohPage page, bool write)
 {
-    CohPage page = n->access.page;
-
     if (n->version[page] != sim->latest[page]) {
         sim_violated(sim, "an access saw old data");
     }
-    if (n->access.write) {
+    if (write) {
         n->version[page] = ++sim->latest[page];
         if (sim->config->ops->wrote) {
             sim->config->ops->wrote(n, page);
         }
     }
-    sim_access_done(sim, n);
 }
 
 /* The access either succeeds now or waits; an operation always waits. */
@@ -211,7 +210,12 @@ void sim_try_access(Sim *sim, SimNode *n)
     uint8_t mem = n->mem[a->page];
 
     if (!a->operate && (mem == SIM_RW || (mem == SIM_RO && !a->write))) {
-        load_or_store(sim, n);
+        if (a->split) {
+            sim->config->ops->split_ready(sim, n);
+        } else {
+            sim_touch(sim, n, a->page, a->write);
+            sim_access_done(sim, n);
+        }
         return;
     }
     n->fault_ns = n->fault_ns ?: MAX(sim->now_ns, 1);
@@ -220,7 +224,7 @@ void sim_try_access(Sim *sim, SimNode *n)
 
 static void next_access(Sim *sim, SimNode *n)
 {
-    if (n->busy || sim->ending) {
+    if (n->busy || sim->ending || n->failed) {
         return;
     }
     n->busy = true;
@@ -233,6 +237,10 @@ static void next_access(Sim *sim, SimNode *n)
     if (!sim->config->ops->operates) {
         n->access.write |= n->access.operate;
         n->access.operate = false;
+    }
+    if (!sim->config->ops->split) {
+        n->access.write |= n->access.split;
+        n->access.split = false;
     }
     sim_schedule(sim, (SimEvent) {
         .at_ns = sim->now_ns + n->access.think_ns, .kind = SIM_ACCESS,
@@ -247,6 +255,7 @@ static void happen(Sim *sim, const SimEvent *event)
     SimNode *n = &sim->node[event->node];
 
     if (n->lost) {
+        g_free(event->bunch);
         return;
     }
     switch (event->kind) {
@@ -254,7 +263,14 @@ static void happen(Sim *sim, const SimEvent *event)
         next_access(sim, n);
         break;
     case SIM_ACCESS:
-        sim_try_access(sim, n);
+        if (n->failed) {
+            break;
+        }
+        if (n->access.split) {
+            sim->config->ops->split(sim, n);
+        } else {
+            sim_try_access(sim, n);
+        }
         break;
     default:
         sim->config->ops->happen(sim, n, event);
@@ -273,8 +289,12 @@ static void run_events(Sim *sim)
         sim->result.events++;
         if (c->lose_at && sim->result.events == c->lose_at) {
             /* The survivors stop; the pages that they hold must be right. */
-            sim->node[c->nodes - 1].lost = true;
-            sim->ending = true;
+            sim->node[c->nodes - 1].lost = !c->breaks;
+            if (c->ops->lose) {
+                c->ops->lose(sim);
+            } else {
+                sim->ending = true;
+            }
         }
         if (sim->result.events >= c->events) {
             sim->ending = true;
@@ -309,15 +329,21 @@ static bool entry_agrees(const Sim *sim, const CohHome *home, CohPage page)
 
 static void check_end(Sim *sim)
 {
-    if (sim->config->lose_at) {
+    const SimConfig *c = sim->config;
+    bool any_lost = c->lose_at && sim->result.events >= c->lose_at;
+
+    if (any_lost && !c->ops->lose) {
         return;
     }
-    for (unsigned n = 0; n < sim->config->nodes; n++) {
-        if (sim->node[n].fault_ns) {
+    for (unsigned n = 0; n < c->nodes; n++) {
+        if (sim->node[n].fault_ns && !sim->node[n].lost) {
             sim_violated(sim, sim->node[n].access.operate
                               ? "an operation waits for ever"
                               : "an access waits for ever");
         }
+    }
+    if (any_lost) {
+        return;
     }
     if (sim->operated != sim->answered) {
         sim_violated(sim, "an operation was done twice, or not at all");

@@ -24,6 +24,7 @@ typedef struct SimAccess {
     CohPage page;
     bool write;
     bool operate;           /* on a word where the page is, not here        */
+    bool split;             /* misaligned LOCK: of this page and the next   */
     int64_t think_ns;       /* before the access                            */
     bool none;              /* it has done all that it was to do            */
 } SimAccess;
@@ -39,7 +40,7 @@ typedef struct SimNodeOps SimNodeOps;
 
 /* The core of the protocol, around it a model of the engine. */
 extern const SimNodeOps sim_core_nodes;
-/* A lane of the engine with all its parts; without operations on words. */
+/* Lanes of the engine with all their parts. */
 extern const SimNodeOps sim_lane_nodes;
 
 typedef struct SimConfig {
@@ -54,14 +55,15 @@ typedef struct SimConfig {
     /* Lane nodes, as EngineConfig has them. */
     unsigned readahead, delta_pages;
     bool walks_write;
+    unsigned lanes;         /* of each node; they take turns after stretches */
     int64_t hold_ns;
     int64_t wire_ns;        /* one way, without the page                    */
     int64_t page_ns;        /* more for a page                              */
     int64_t handle_ns;      /* a node's time for one event                  */
     int64_t apart_ns;       /* between the INVs of one step; 0: at once     */
     unsigned slow_node;     /* its events take tenfold; 0: none             */
-    uint64_t lose_at;       /* core nodes: lose the last one at this event; */
-                            /* 0: never                                     */
+    uint64_t lose_at;       /* lose the last node at this event; 0: never   */
+    bool breaks;            /* lane nodes: it breaks, and does not vanish   */
     FILE *trace;            /* a line for every step, or NULL               */
 } SimConfig;
 
@@ -70,6 +72,7 @@ typedef struct SimResult {
     uint64_t events, accesses, faults, messages, bytes, evictions;
     uint64_t by_type[COH_EV__MAX];
     int64_t end_ns, fault_ns;           /* sum over faults                  */
+    uint64_t split_locks;               /* misaligned LOCKs                 */
     uint64_t write_faults;              /* of them, without operations      */
     int64_t write_ns;                   /* sum over these                   */
     uint64_t latency[SIM_LATENCIES];

@@ -95,6 +95,16 @@ static void next_mixed(Sim *sim, CohNodeId node, SimAccess *a)
     a->operate = a->page < HOT_PAGES && !sim_random(sim, 8);
 }
 
+/* Misaligned LOCKs, among atomics of one word that ask for no token. */
+static void next_split_lock(Sim *sim, CohNodeId node, SimAccess *a)
+{
+    a->page = sim_random(sim, HOT_PAGES);
+    a->split = !sim_random(sim, 4);
+    a->operate = !a->split && !sim_random(sim, 4);
+    a->write = !sim_random(sim, 2);
+    a->think_ns = sim_random(sim, 20000);
+}
+
 static void next_of_trace(Sim *sim, CohNodeId node, SimAccess *a)
 {
     GArray *lines = trace[node];
@@ -120,6 +130,7 @@ static const SimWorkload workloads[] = {
     { "false-sharing", next_false_sharing },
     { "scan", next_scan },
     { "mixed", next_mixed },
+    { "split-lock", next_split_lock },
     { "trace", next_of_trace },
 };
 
