@@ -28,6 +28,7 @@
 #include "system/system.h"
 #include "accel/distkvm/cluster/path.h"
 #include "accel/distkvm/machine/irq.h"
+#include "accel/distkvm/machine/numa.h"
 #include "accel/distkvm/machine/refuse.h"
 #include "accel/distkvm/vmi/kvm.h"
 #include "accel/distkvm/vmi/kvm-tsc.h"
@@ -72,6 +73,8 @@ struct DistKVMAccel {
     bool affinity;
     int64_t lanes;
     int64_t clock_skew_ppm;
+    bool numa;
+    int64_t distance;
 };
 
 static bool distkvm_allowed;
@@ -299,6 +302,11 @@ static void start_later(const DistKVMAccel *a)
         .insecure = a->insecure, .lanes = a->lanes,
     };
 
+    const GuestNumaOptions numa = {
+        .on = a->numa, .distance = a->distance, .mem = options.mem,
+    };
+
+    guest_numa_init(&numa);
     start_when_machine_is_done(&options);
 }
 
@@ -378,6 +386,9 @@ static const IntOption int_options[] = {
                "Pages fetched along when memory is read in order; 0: none"),
     INT_OPTION("lanes", lanes, 0, LANES_MAX, 0,
                "Engine threads of each node; 0: one for four of its vCPUs"),
+    INT_OPTION("distance", distance, NUMA_DISTANCE_LOWEST,
+               NUMA_DISTANCE_HIGHEST, NUMA_DISTANCE_USUAL,
+               "NUMA distance between nodes, of which 10 is local"),
     INT_OPTION("x-clock-skew-ppm", clock_skew_ppm, -1000, 1000, 0,
                "Test hook: this host's clock is that much fast"),
 };
@@ -396,6 +407,9 @@ static const BoolOption bool_options[] = {
     BOOL_OPTION("walk-prefetch", walk_prefetch, true,
                 "Fetch the page tables of a walk together, and give nodes"
                 " turns, where walks count as writes"),
+    BOOL_OPTION("numa", numa, true,
+                "Make each node a NUMA node of the guest, unless -numa is"
+                " given"),
     BOOL_OPTION("affinity", affinity, true,
                 "Let the engine run where this node's vCPU waits"),
 };

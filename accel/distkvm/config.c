@@ -108,7 +108,7 @@ bool distkvm_config_peers(DistKVM *d, const char *text, int64_t node,
 }
 
 /* Parse "a/b/c": one number, or size, for each node; they must sum up. */
-static bool parse_shares(DistKVM *d, const char *name, const char *text,
+static bool parse_shares(const DistKVM *d, const char *name, const char *text,
                          bool sizes, uint64_t total, uint64_t *share,
                          Error **errp)
 {
@@ -180,31 +180,36 @@ bool distkvm_config_lanes(DistKVM *d, int64_t lanes, Error **errp)
     return true;
 }
 
-bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
-                        Error **errp)
+ClusterMap *distkvm_config_map(const DistKVM *d, const char *text,
+                               uint64_t bytes, Error **errp)
 {
     uint64_t share[COH_NODES_MAX];
 
-    d->ram_bytes = bytes;
     if (!text) {
-        d->map = cluster_map_new_even(d->nodes, bytes >> COH_PAGE_BITS,
-                                      CLUSTER_STRETCH_BITS);
-        return true;
+        return cluster_map_new_even(d->nodes, bytes >> COH_PAGE_BITS,
+                                    CLUSTER_STRETCH_BITS);
     }
     if (!parse_shares(d, "mem", text, true, bytes, share, errp)) {
-        return false;
+        return NULL;
     }
     for (unsigned n = 0; n < d->nodes; n++) {
         if (share[n] % COH_PAGE_SIZE) {
             error_setg(errp, "distkvm: mem=%s: a share is not a multiple of"
                        " %u bytes", text, COH_PAGE_SIZE);
-            return false;
+            return NULL;
         }
         share[n] >>= COH_PAGE_BITS;
     }
-    d->map = cluster_map_new(d->nodes, bytes >> COH_PAGE_BITS,
-                             CLUSTER_STRETCH_BITS, share);
-    return true;
+    return cluster_map_new(d->nodes, bytes >> COH_PAGE_BITS,
+                           CLUSTER_STRETCH_BITS, share);
+}
+
+bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
+                        Error **errp)
+{
+    d->ram_bytes = bytes;
+    d->map = distkvm_config_map(d, text, bytes, errp);
+    return d->map;
 }
 
 bool distkvm_config_cap(DistKVM *d, const char *text, bool shares_given,

@@ -23,9 +23,13 @@ bool distkvm_over_unix(const DistKVM *d);
 bool distkvm_config_vcpus(DistKVM *d, const char *text, unsigned cpus,
                           Error **errp);
 /*
- * mem=@text, "a/b/c" as sizes, @bytes in sum, which are rounded to stretches;
- * NULL: even shares.
+ * The first map of @bytes of RAM: mem=@text, "a/b/c" as sizes, @bytes in sum,
+ * which are rounded to stretches; NULL: even shares.  cluster_map_free(); NULL
+ * and @errp if the text cannot be used.
  */
+ClusterMap *distkvm_config_map(const DistKVM *d, const char *text,
+                               uint64_t bytes, Error **errp);
+/* The same, as this node's RAM and map. */
 bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
                         Error **errp);
 /*

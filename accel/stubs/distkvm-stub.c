@@ -18,6 +18,11 @@ bool distkvm_enabled(void)
     return false;
 }
 
+bool distkvm_numa_complete(MachineState *ms, Error **errp)
+{
+    return true;
+}
+
 bool distkvm_held_back(void)
 {
     return false;
@@ -101,6 +106,12 @@ void distkvm_atomic_hint(uint64_t addr, int size)
 }
 
 DistKVMInfo *qmp_query_distkvm(Error **errp)
+{
+    error_setg(errp, "distkvm is not in this binary");
+    return NULL;
+}
+
+DistKVMHomeList *qmp_query_distkvm_homes(Error **errp)
 {
     error_setg(errp, "distkvm is not in this binary");
     return NULL;

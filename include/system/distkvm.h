@@ -16,6 +16,13 @@
 bool distkvm_enabled(void);
 
 /*
+ * Before a machine's NUMA nodes are complete: give the guest one for each node
+ * of the cluster, if the user gave none.  False and @errp if mem= does not fit
+ * the machine.  Main thread.
+ */
+bool distkvm_numa_complete(MachineState *ms, Error **errp);
+
+/*
  * A vCPU thread is about to execute guest code under KVM: wait until this
  * node may; true if it never may again.  No locks held.
  */

@@ -85,7 +85,7 @@ static void add_distances(GString *text, const NumaState *numa, int node)
     }
 }
 
-/* The layout that -numa gives the guest, or "none". */
+/* The layout that the guest is told, or "none". */
 static char *numa_layout(void)
 {
     const NumaState *numa = current_machine->numa_state;
@@ -161,7 +161,7 @@ QDict *hello_machine_make(void)
     hello_state(facts, "vCPUs of the nodes", vcpu_shares());
     state_long(facts, "RAM backends (-object memory-backend-, -numa)",
                distkvm_ram_text());
-    state_long(facts, "NUMA layout (-numa)", numa_layout());
+    state_long(facts, "NUMA layout (-numa, numa=)", numa_layout());
     qdict_put(hello, "cpu", cpu_model_make());
     vmi_tsc_hello(hello);
     qdict_put_str(hello, "firmware", hash);

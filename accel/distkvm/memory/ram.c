@@ -43,10 +43,21 @@ static int collect(RAMBlock *rb, void *unused)
     return 0;
 }
 
-static gint by_name(gconstpointer a, gconstpointer b)
+/* Where the machine's RAM begins to be this backend's; 0 if it is all of it. */
+static hwaddr offset_in_ram(const CoherentBlock *b)
+{
+    return b->rb->mr->container ? b->rb->mr->addr : 0;
+}
+
+/* NUMA nodes have their RAM in their order, whatever its backends' names. */
+static gint by_address(gconstpointer a, gconstpointer b)
 {
     const CoherentBlock *x = a, *y = b;
+    hwaddr at = offset_in_ram(x), other = offset_in_ram(y);
 
+    if (at != other) {
+        return at < other ? -1 : 1;
+    }
     return strcmp(qemu_ram_get_idstr(x->rb), qemu_ram_get_idstr(y->rb));
 }
 
@@ -57,7 +68,7 @@ uint64_t distkvm_ram_bytes(void)
     if (!blocks) {
         blocks = g_array_new(false, true, sizeof(CoherentBlock));
         qemu_ram_foreach_block(collect, NULL);
-        g_array_sort(blocks, by_name);
+        g_array_sort(blocks, by_address);
         for (guint i = 0; i < blocks->len; i++) {
             CoherentBlock *b = &g_array_index(blocks, CoherentBlock, i);
 
@@ -102,6 +113,17 @@ ram_addr_t distkvm_ram_addr(CohPage page)
         }
     }
     return RAM_ADDR_INVALID;
+}
+
+CohPage distkvm_ram_page(const MemoryRegion *mr, hwaddr offset)
+{
+    guint i = 0;
+
+    while (g_array_index(blocks, CoherentBlock, i).rb != mr->ram_block) {
+        i++;
+    }
+    return g_array_index(blocks, CoherentBlock, i).first +
+           (offset >> COH_PAGE_BITS);
 }
 
 ram_addr_t distkvm_ram_addr_end(void)

@@ -1,8 +1,8 @@
 /*
  * distkvm: which RAM is coherent
  *
- * Coherent RAM is the machine's memory backends, one after another in order
- * of their names; firmware, VRAM and the like are not part of it.  Constant
+ * Coherent RAM is the machine's memory backends, one after another as they lie
+ * in its RAM; firmware, VRAM and the like are not part of it.  Constant
  * once the machine is initialised; any thread.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -28,6 +28,8 @@ bool distkvm_ram_add_to(Mem *mem, Error **errp);
 char *distkvm_ram_text(void);
 /* QEMU's address of @page, or RAM_ADDR_INVALID. */
 ram_addr_t distkvm_ram_addr(CohPage page);
+/* The page of @mr, which is coherent RAM, that @offset bytes lie in. */
+CohPage distkvm_ram_page(const MemoryRegion *mr, hwaddr offset);
 /* One past the last such address. */
 ram_addr_t distkvm_ram_addr_end(void);
 

@@ -1,0 +1,85 @@
+/*
+ * distkvm: the guest knows its nodes
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-types-machine.h"
+#include "hw/boards.h"
+#include "system/distkvm.h"
+#include "system/numa.h"
+#include "accel/distkvm/config.h"
+#include "accel/distkvm/node.h"
+#include "numa.h"
+
+static GuestNumaOptions options;
+
+void guest_numa_init(const GuestNumaOptions *given)
+{
+    options = *given;
+}
+
+/* Not "-numa node,mem=": machine types refuse it, and it names a backend. */
+static bool add_node(MachineState *ms, CohNodeId n, const ClusterMap *map,
+                     Error **errp)
+{
+    NumaOptions node = {
+        .type = NUMA_OPTIONS_TYPE_NODE,
+        .u.node = { .has_nodeid = true, .nodeid = n },
+    };
+    uint16List *cpus = NULL;
+    ERRP_GUARD();
+
+    for (unsigned i = ms->smp.max_cpus; i--; ) {
+        if (distkvm_cpu_node(i) == n) {
+            QAPI_LIST_PREPEND(cpus, i);
+        }
+    }
+    node.u.node.has_cpus = cpus;
+    node.u.node.cpus = cpus;
+    set_numa_options(ms, &node, errp);
+    qapi_free_uint16List(cpus);
+    ms->numa_state->nodes[n].node_mem = map->share[n] << COH_PAGE_BITS;
+    return !*errp;
+}
+
+static bool add_distances(MachineState *ms, Error **errp)
+{
+    ERRP_GUARD();
+
+    for (unsigned a = 0; a < distkvm->nodes; a++) {
+        for (unsigned b = a + 1; b < distkvm->nodes; b++) {
+            NumaOptions dist = {
+                .type = NUMA_OPTIONS_TYPE_DIST,
+                .u.dist = { .src = a, .dst = b, .val = options.distance },
+            };
+
+            set_numa_options(ms, &dist, errp);
+            if (*errp) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+bool distkvm_numa_complete(MachineState *ms, Error **errp)
+{
+    ClusterMap *map;
+    bool added = true;
+
+    if (!distkvm || !options.on || distkvm->nodes == 1 ||
+        ms->numa_state->num_nodes) {
+        return true;
+    }
+    map = distkvm_config_map(distkvm, options.mem, ms->ram_size, errp);
+    if (!map) {
+        return false;
+    }
+    for (unsigned n = 0; added && n < distkvm->nodes; n++) {
+        added = add_node(ms, n, map, errp);
+    }
+    cluster_map_free(map);
+    return added && add_distances(ms, errp);
+}

@@ -1,0 +1,36 @@
+/*
+ * distkvm: the guest knows its nodes
+ *
+ * A guest that sees one NUMA node moves tasks and takes memory as if all of
+ * them were near.  So each node of the cluster is a NUMA node of the guest: the
+ * vCPUs that begin there, and the RAM that it is home of (core/cluster-map.h).
+ * A user's -numa, or numa=off, goes first.
+ *
+ * Main thread, while the machine is being initialised.  The calls of
+ * include/system/distkvm.h are implemented here, too.
+ * Spec: docs/architecture.rst, "NUMA".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_NUMA_H
+#define DISTKVM_NUMA_H
+
+/*
+ * Of ACPI's SLIT, where 10 is local and 255 unreachable.  Above 30 Linux
+ * neither moves a task that forks, executes or wakes to another node, nor takes
+ * memory there before it has looked for free pages at home.
+ */
+#define NUMA_DISTANCE_LOWEST 11
+#define NUMA_DISTANCE_HIGHEST 254
+#define NUMA_DISTANCE_USUAL 100
+
+typedef struct GuestNumaOptions {
+    bool on;            /* numa=                                            */
+    int distance;       /* distance=, between any two nodes                 */
+    const char *mem;    /* mem=, or NULL                                    */
+} GuestNumaOptions;
+
+/* Before the board is made; @options are copied, but for their text. */
+void guest_numa_init(const GuestNumaOptions *options);
+
+#endif
