@@ -302,12 +302,16 @@ static void start_later(const DistKVMAccel *a)
         .insecure = a->insecure, .lanes = a->lanes,
     };
 
-    const GuestNumaOptions numa = {
-        .on = a->numa, .distance = a->distance, .mem = options.mem,
+    start_when_machine_is_done(&options);
+}
+
+static void numa_later(const DistKVMAccel *a, MachineState *ms)
+{
+    const GuestNumaOptions options = {
+        .on = a->numa, .distance = a->distance, .mem = g_strdup(a->mem),
     };
 
-    guest_numa_init(&numa);
-    start_when_machine_is_done(&options);
+    guest_numa_init(ms, &options);
 }
 
 static int distkvm_init_machine(MachineState *ms)
@@ -321,6 +325,7 @@ static int distkvm_init_machine(MachineState *ms)
         exit(EXIT_FAILURE);
     }
     distkvm = d;
+    numa_later(a, ms);
     add_compat(ms);
     start_later(a);
     return start_inner(ms);

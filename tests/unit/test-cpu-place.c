@@ -50,6 +50,30 @@ static void test_move(void)
     cpu_places_free(&places);
 }
 
+static void test_socket(void)
+{
+    static const struct {
+        uint64_t vcpus[4];
+        unsigned nodes, socket;
+    } cases[] = {
+        { { 1, 1 }, 2, 1 },
+        { { 8 }, 1, 8 },
+        { { 4, 4, 4 }, 3, 4 },
+        { { 4, 0, 8, 0 }, 4, 4 },
+        { { 4, 6 }, 2, 2 },
+        { { 6, 4, 9 }, 3, 1 },
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        CpuPlaces places;
+
+        cpu_places_init(&places, cases[i].vcpus, cases[i].nodes);
+        g_assert_cmpint(cpu_places_socket(&places, cases[i].nodes), ==,
+                        cases[i].socket);
+        cpu_places_free(&places);
+    }
+}
+
 #define ROUNDS 20000
 
 typedef struct Watched {
@@ -95,6 +119,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu-place/initial", test_initial);
     g_test_add_func("/cpu-place/no-machine", test_no_machine);
     g_test_add_func("/cpu-place/move", test_move);
+    g_test_add_func("/cpu-place/socket", test_socket);
     g_test_add_func("/cpu-place/order", test_order);
     return g_test_run();
 }

@@ -42,3 +42,21 @@ unsigned cpu_places_count(const CpuPlaces *places, CohNodeId node)
     }
     return count;
 }
+
+unsigned cpu_places_socket(const CpuPlaces *places, unsigned nodes)
+{
+    unsigned divisor = 0;
+
+    for (unsigned n = 0; n < nodes; n++) {
+        unsigned rest = cpu_places_count(places, n);
+
+        /* Euclid; of 0 and any number the other. */
+        while (rest) {
+            unsigned next = divisor % rest;
+
+            divisor = rest;
+            rest = next;
+        }
+    }
+    return MAX(divisor, 1);
+}

@@ -42,4 +42,10 @@ void cpu_place_set(CpuPlaces *places, uint32_t cpu, CohNodeId node);
 /* How many vCPUs @node executes. */
 unsigned cpu_places_count(const CpuPlaces *places, CohNodeId node);
 
+/*
+ * The most vCPUs that a socket can have, by index and all of one size, if none
+ * has vCPUs of two of @nodes: at least 1.  At first places.
+ */
+unsigned cpu_places_socket(const CpuPlaces *places, unsigned nodes);
+
 #endif

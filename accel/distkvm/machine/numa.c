@@ -6,7 +6,8 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-types-machine.h"
-#include "hw/boards.h"
+#include "qemu/error-report.h"
+#include "qemu/option_int.h"
 #include "system/distkvm.h"
 #include "system/numa.h"
 #include "accel/distkvm/config.h"
@@ -15,9 +16,44 @@
 
 static GuestNumaOptions options;
 
-void guest_numa_init(const GuestNumaOptions *given)
+/* Not one that QMP gives later, with --preconfig. */
+static bool is_given(void)
+{
+    return !QTAILQ_EMPTY(&qemu_numa_opts.head);
+}
+
+static bool is_wanted(void)
+{
+    return options.on && distkvm->nodes > 1 && !is_given();
+}
+
+static void split_sockets(CpuTopology *smp)
+{
+    unsigned size = smp->cpus / smp->sockets;
+    unsigned most = cpu_places_socket(&distkvm->cpus, distkvm->nodes);
+
+    if (most % size == 0) {
+        return;
+    }
+    if (smp->dies * smp->modules != 1 || most % smp->threads) {
+        warn_report("distkvm: a socket of the guest has vCPUs of several"
+                    " nodes, and its caches look shared: use -smp with sockets"
+                    " of at most %u vCPUs, or vcpus=", most);
+        return;
+    }
+    smp->sockets = smp->cpus / most;
+    smp->cores = most / smp->threads;
+    info_report("distkvm: no socket of the guest has vCPUs of two nodes:"
+                " -smp sockets=%u,cores=%u,threads=%u; numa=off keeps what was"
+                " given", smp->sockets, smp->cores, smp->threads);
+}
+
+void guest_numa_init(MachineState *ms, const GuestNumaOptions *given)
 {
     options = *given;
+    if (is_wanted()) {
+        split_sockets(&ms->smp);
+    }
 }
 
 /* Not "-numa node,mem=": machine types refuse it, and it names a backend. */
@@ -69,8 +105,7 @@ bool distkvm_numa_complete(MachineState *ms, Error **errp)
     ClusterMap *map;
     bool added = true;
 
-    if (!distkvm || !options.on || distkvm->nodes == 1 ||
-        ms->numa_state->num_nodes) {
+    if (!distkvm || !is_wanted() || ms->numa_state->num_nodes) {
         return true;
     }
     map = distkvm_config_map(distkvm, options.mem, ms->ram_size, errp);

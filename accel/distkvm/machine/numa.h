@@ -15,6 +15,8 @@
 #ifndef DISTKVM_NUMA_H
 #define DISTKVM_NUMA_H
 
+#include "hw/boards.h"
+
 /*
  * Of ACPI's SLIT, where 10 is local and 255 unreachable.  Above 30 Linux
  * neither moves a task that forks, executes or wakes to another node, nor takes
@@ -30,7 +32,11 @@ typedef struct GuestNumaOptions {
     const char *mem;    /* mem=, or NULL                                    */
 } GuestNumaOptions;
 
-/* Before the board is made; @options are copied, but for their text. */
-void guest_numa_init(const GuestNumaOptions *options);
+/*
+ * Before the board is made; @options are copied, but for their text.  Changes
+ * @ms->smp: a socket whose vCPUs are of two nodes becomes several, since guests
+ * take its caches to be shared, and Linux warns of one in two NUMA nodes.
+ */
+void guest_numa_init(MachineState *ms, const GuestNumaOptions *options);
 
 #endif

@@ -21,7 +21,7 @@ DISTANCE = 100
 def numa_boot(name, shape, check, machine=()):
     """Show the cluster and the console of a guest that told its nodes."""
     with Cluster(shape, BUILD / 'log' / f'numa-{name}') as cluster:
-        console = cluster.boot(*guests.kernel_args('quiet', 'numa'), *machine)
+        console = cluster.boot(*guests.kernel_args('quiet loglevel=5', 'numa'), *machine)
         console.until('guest-numa: done', TIMEOUT)
         return check(cluster, console.text)
 
@@ -79,6 +79,8 @@ def check_cpus(cluster, text, distance=DISTANCE):
     """vCPUs and distances as the cluster has them; QMP agrees."""
     info = cluster.info(0)
     number = guest_numbers(text)
+    if 'sibling' in text:
+        raise Problem(f'a socket is in two NUMA nodes: {text[-3000:]}')
     told = {number[int(n)]: (cpu_list(cpus), distances.split(','))
             for n, cpus, distances, _ in NODE.findall(text)}
     place = {c['index']: c['node'] for c in info['cpus']}
@@ -107,6 +109,9 @@ def check_cpus(cluster, text, distance=DISTANCE):
     'guest: NUMA, pc, vCPUs 1/2/1, shares 128/64/64': (
         'pc', Shape(nodes=3, smp='4', vcpus='1/2/1', machine='pc',
                     memory='256M', mem='128M/64M/64M'), {0, 1, 2}),
+    'guest: NUMA, sockets of several cores': (
+        'cores', Shape(nodes=2, smp='6,cores=3,threads=2', vcpus='4/2',
+                       memory='256M'), {0, 1}),
     'guest: NUMA, nodes without vCPUs or without RAM': (
         'odd', Shape(nodes=4, smp='3', vcpus='2/0/1/0', memory='256M',
                      mem='128M/64M/0/64M', options=',distance=60'),
