@@ -49,7 +49,7 @@ static hwaddr offset_in_ram(const CoherentBlock *b)
     return b->rb->mr->container ? b->rb->mr->addr : 0;
 }
 
-/* NUMA nodes have their RAM in their order, whatever its backends' names. */
+/* NUMA nodes lie in RAM in their order; names of backends need not. */
 static gint by_address(gconstpointer a, gconstpointer b)
 {
     const CoherentBlock *x = a, *y = b;
