@@ -71,6 +71,7 @@ struct DistKVMAccel {
     bool walk_prefetch;
     int64_t spin_us;
     bool affinity;
+    bool companions;
     int64_t lanes;
     int64_t clock_skew_ppm;
     bool numa;
@@ -234,6 +235,7 @@ static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
                                    vmi_kvm_walks_write();
     d->engine_config.readahead = a->readahead;
     d->engine_config.spin_ns = spin_us(a) * 1000;
+    d->engine_config.companions = a->companions;
     d->engine_config.affinity = a->affinity;
     cluster_clock_init(a->clock_skew_ppm);
     return true;
@@ -415,6 +417,8 @@ static const BoolOption bool_options[] = {
     BOOL_OPTION("numa", numa, true,
                 "Make each node a NUMA node of the guest, unless -numa is"
                 " given"),
+    BOOL_OPTION("companions", companions, true,
+                "Fetch pages along that were missed together before"),
     BOOL_OPTION("affinity", affinity, true,
                 "Let the engine run where this node's vCPU waits"),
 };

@@ -58,6 +58,17 @@ void prefetch_absent(Prefetch *to, const MemFault *fault, uint8_t type)
     fake_do("absent");
 }
 
+uint8_t prefetch_event_type(Prefetch *to, const MemFault *fault, uint8_t state)
+{
+    return fault->write || fake.ctx.pinned ? COH_EV_STORE : COH_EV_LOAD;
+}
+
+void prefetch_companions(Prefetch *to, const MemFault *fault, uint8_t state,
+                         int64_t now_ns)
+{
+    fake_do("companions");
+}
+
 void prefetch_pending(Prefetch *to, const MemFault *fault, uint8_t type)
 {
     fake_do("pending");
@@ -144,10 +155,10 @@ static void test_absent(void)
 {
     setup();
     take(FAKE_FAR, false, 7);
-    fake_did("hot; waits; LOAD 3; follow 7; absent");
+    fake_did("hot; waits; LOAD 3; follow 7; absent; companions");
     g_assert_true(waiter.remote);
     take(FAKE_FAR, true, 8);
-    fake_did("hot; waits; STORE 3; follow 8, bind; absent");
+    fake_did("hot; waits; STORE 3; follow 8, bind; absent; companions");
     g_assert_cmpint(fake.ctx.stats.faults_read, ==, 1);
     g_assert_cmpint(fake.ctx.stats.faults_write, ==, 1);
 }
@@ -157,7 +168,7 @@ static void test_other_states(void)
     setup();
     fake_state(FAKE_FAR, COH_PEER_S);
     take(FAKE_FAR, true, 7);
-    fake_did("hot; waits; STORE 3; follow 7");
+    fake_did("hot; waits; STORE 3; follow 7; companions");
     g_assert_cmpint(fake.ctx.stats.faults_upgrade, ==, 1);
     /* It is there already: nothing but an event, that wakes. */
     answered_at_once = true;
@@ -169,7 +180,7 @@ static void test_other_states(void)
     answered_at_once = false;
     fake_state(FAKE_FAR, COH_PEER_IS_D);
     take(FAKE_FAR, false, 7);
-    fake_did("waits; LOAD 3; follow 7; pending");
+    fake_did("waits; LOAD 3; follow 7; pending; companions");
     g_assert_cmpint(fake.ctx.stats.faults_read, ==, 0);
 }
 
@@ -184,12 +195,12 @@ static void test_untouched(void)
     g_assert_cmpint(fake.ctx.stats.faults_local, ==, 1);
     fake.home[0].state = COH_HOME_M;
     take(FAKE_OWN, true, 7);
-    fake_did("hot; waits; STORE 64; follow 7; absent");
+    fake_did("hot; waits; STORE 64; follow 7; absent; companions");
     /* A write to its own copy: other nodes act, the wait is short. */
     waiter.remote = false;
     fake_state(FAKE_OWN, COH_PEER_S);
     take(FAKE_OWN, true, 7);
-    fake_did("hot; waits; STORE 64");
+    fake_did("hot; waits; STORE 64; companions");
     g_assert_false(waiter.remote);
 }
 
@@ -199,7 +210,7 @@ static void test_pinned(void)
     setup();
     fake.ctx.pinned = true;
     take(FAKE_FAR, false, 7);
-    fake_did("hot; waits; STORE 3; follow 7; absent");
+    fake_did("hot; waits; STORE 3; follow 7; absent; companions");
 }
 
 static void test_phases(void)
@@ -227,14 +238,14 @@ static void test_no_room(void)
     /* It is here: no room is needed. */
     fake_state(4, COH_PEER_S);
     take(4, true, 9);
-    fake_did("deferred 3; deferred 133; hot; waits; STORE 4; follow 9");
+    fake_did("deferred 3; deferred 133; hot; waits; STORE 4; follow 9; companions");
     g_assert_cmpint(fake.ctx.stats.faults_deferred, ==, 2);
     g_assert_false(faults_deferred_pass.run(&faults));
     fake_did("");
     full = false;
     g_assert_true(faults_deferred_pass.run(&faults));
-    fake_did("hot; waits; LOAD 3; follow 7; absent; "
-             "hot; waits; LOAD 133; follow 8, bind; absent");
+    fake_did("hot; waits; LOAD 3; follow 7; absent; companions; "
+             "hot; waits; LOAD 133; follow 8, bind; absent; companions");
     g_assert_false(faults_deferred_pass.run(&faults));
 }
 
@@ -251,7 +262,7 @@ static void test_reads(void)
     queued = 1;
     faults_polled(&faults, true);
     g_assert_true(faults_part.run(&faults));
-    fake_did("read; hot; waits; LOAD 3; follow 7; absent");
+    fake_did("read; hot; waits; LOAD 3; follow 7; absent; companions");
     g_assert_false(fake.ctx.faults_pending);
     faults_part.run(&faults);
     faults_polled(&faults, false);

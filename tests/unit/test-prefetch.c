@@ -13,7 +13,8 @@ static Executor executor;
 static Outbox outbox;
 static Pagewalk pagewalk;
 static Prejoin prejoin;
-static Waiters waiters;
+static Hold hold;
+static Waiters waiters = { .hold = &hold };
 static Wakeup wakeup;
 static CohPage lent, no_room;
 
@@ -62,6 +63,7 @@ void wakeup_expect(Wakeup *to, CohPage page)
 
 static void setup(unsigned readahead)
 {
+    companions_free(&prefetch.companions);
     fake_init();
     fake.config.readahead = readahead;
     memset(&pagewalk, 0, sizeof(pagewalk));
@@ -193,6 +195,96 @@ static void test_no_stream(void)
     fake_did("[; ]; [; ]");
 }
 
+/* Twice in the order of @pages, one burst each. */
+static void learn(const CohPage *pages, unsigned n, uint64_t written)
+{
+    for (unsigned i = 0; i < 2 * n; i++) {
+        companions_missed(&prefetch.companions, pages[i % n],
+                          written >> (i % n) & 1, 7,
+                          i % n ? 1000 : 2 * (int64_t)COMPANION_GAP_NS);
+    }
+}
+
+static void miss(CohPage page, bool write, uint8_t state)
+{
+    MemFault fault = { .page = page, .write = write, .tid = 7 };
+
+    prefetch_companions(&prefetch, &fault, state, 1000);
+}
+
+static void test_companions(void)
+{
+    static const CohPage pages[] = { FAKE_FAR, 10, FAKE_OWN, 12, 13 };
+
+    setup(64);
+    fake.config.companions = true;
+    fake.ctx.phase = LANE_JOINED;
+    learn(pages, 5, 1 << 1 | 1 << 3);
+    /* A copy that is there is made writable, or needs nothing. */
+    fake_state(12, COH_PEER_S);
+    fake_state(13, COH_PEER_S);
+    miss(FAKE_FAR, false, COH_PEER_I);
+    fake_did("[; 7 may write 10; STORE 10; 7 may read 64; LOAD 64; "
+             "7 may write 12; STORE 12; ]");
+    /* They are on their way. */
+    miss(FAKE_FAR, false, COH_PEER_I);
+    fake_did("[; ]");
+    /* Asked for already; nothing new is missed. */
+    miss(FAKE_FAR, false, COH_PEER_IS_D);
+    fake_did("");
+    setup(64);
+    fake.config.companions = true;
+    fake.config.cap_pages = 100;
+    learn(pages, 5, 0);
+    miss(FAKE_FAR, false, COH_PEER_I);
+    fake_did("[; ]");
+}
+
+static void test_companions_off(void)
+{
+    static const CohPage pages[] = { FAKE_FAR, 10, FAKE_FAR };
+
+    setup(64);
+    learn(pages, 2, 0);
+    miss(FAKE_FAR, false, COH_PEER_I);
+    setup(64);
+    fake.config.companions = true;
+    fake.ctx.phase = LANE_ALONE;
+    learn(pages, 2, 0);
+    miss(FAKE_FAR, false, COH_PEER_I);
+    fake.ctx.phase = LANE_JOINED;
+    fake.ctx.pinned = true;
+    miss(FAKE_FAR, false, COH_PEER_I);
+    fake_did("");
+}
+
+/* A page that is read, and then written, is fetched to be written. */
+static void test_event_type(void)
+{
+    MemFault read = { .page = FAKE_FAR, .tid = 7 };
+
+    setup(64);
+    fake.config.companions = true;
+    for (unsigned i = 0; i < 2; i++) {
+        g_assert_cmpint(prefetch_event_type(&prefetch, &read, COH_PEER_I), ==,
+                        COH_EV_LOAD);
+        companions_missed(&prefetch.companions, FAKE_FAR, false, 7,
+                          2 * (int64_t)COMPANION_GAP_NS);
+        companions_missed(&prefetch.companions, FAKE_FAR, true, 7, 1000);
+    }
+    g_assert_cmpint(prefetch_event_type(&prefetch, &read, COH_PEER_I), ==,
+                    COH_EV_STORE);
+    /* It is there to be read: no fault to write it yet. */
+    g_assert_cmpint(prefetch_event_type(&prefetch, &read, COH_PEER_S), ==,
+                    COH_EV_LOAD);
+    fake.config.companions = false;
+    g_assert_cmpint(prefetch_event_type(&prefetch, &read, COH_PEER_I), ==,
+                    COH_EV_LOAD);
+    fake.ctx.pinned = true;
+    g_assert_cmpint(prefetch_event_type(&prefetch, &read, COH_PEER_I), ==,
+                    COH_EV_STORE);
+}
+
 static void walk(void)
 {
     for (CohPage page = 4; page > 0; page--) {
@@ -260,6 +352,9 @@ static void test_lanes(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/prefetch/companions", test_companions);
+    g_test_add_func("/prefetch/companions-off", test_companions_off);
+    g_test_add_func("/prefetch/event-type", test_event_type);
     g_test_add_func("/prefetch/stream-grows", test_stream_grows);
     g_test_add_func("/prefetch/stream-goes-on", test_stream_goes_on);
     g_test_add_func("/prefetch/two-streams", test_two_streams);

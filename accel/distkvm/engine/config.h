@@ -55,6 +55,7 @@ typedef struct EngineConfig {
     bool affinity;      /* run where this node's threads fault              */
     Lanes lanes;        /* the same on all nodes                            */
     unsigned readahead; /* pages prefetched for a stream at most; 0: none   */
+    bool companions;    /* fetch pages along that were missed together      */
     bool walks_write;   /* page tables that are walked count as written     */
     unsigned delta_pages;   /* snapshots to send differences against        */
     /* Guest pages on this node at most, but for the slack; 0: any number. */

@@ -48,13 +48,15 @@ static void follow_thread(Faults *faults, uint32_t tid, int64_t now_ns)
 }
 
 /* Ask for the page; more may be prefetched. */
-static void ask(Faults *faults, const MemFault *fault, uint8_t type)
+static void ask(Faults *faults, const MemFault *fault)
 {
     LaneCtx *ctx = faults->ctx;
     uint8_t state = ctx->node->peer[fault->page].state;
     bool own = lane_directory(ctx, fault->page);
     bool untouched = state == COH_PEER_I &&
                      lane_is_untouched(ctx, fault->page);
+    /* Pinned: a misaligned LOCK reads first, but must own the page. */
+    uint8_t type = prefetch_event_type(faults->prefetch, fault, state);
     CohEvent ev = { .type = type, .from = ctx->node->id, .page = fault->page };
     Waiter *waiter;
 
@@ -77,13 +79,14 @@ static void ask(Faults *faults, const MemFault *fault, uint8_t type)
     } else if (state != COH_PEER_S && state != COH_PEER_M) {
         prefetch_pending(faults->prefetch, fault, type);
     }
+    if (waiter && !untouched) {
+        prefetch_companions(faults->prefetch, fault, state, waiter->since_ns);
+    }
 }
 
 void faults_take(Faults *faults, const MemFault *fault)
 {
     LaneCtx *ctx = faults->ctx;
-    /* Pinned: a misaligned LOCK reads first, but must own the page. */
-    uint8_t type = fault->write || ctx->pinned ? COH_EV_STORE : COH_EV_LOAD;
 
     trace_distkvm_fault(fault->page, fault->write, fault->tid);
     if (ctx->phase == LANE_FAILED) {
@@ -95,7 +98,7 @@ void faults_take(Faults *faults, const MemFault *fault)
         STAT_ADD(ctx, faults_deferred, 1);
         waiters_defer(faults->waiters, fault);
     } else {
-        ask(faults, fault, type);
+        ask(faults, fault);
     }
 }
 

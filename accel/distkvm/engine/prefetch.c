@@ -14,6 +14,14 @@ static void prefetch_init(void *part, LaneCtx *ctx)
     Prefetch *prefetch = part;
 
     prefetch->ctx = ctx;
+    companions_init(&prefetch->companions);
+}
+
+static void prefetch_free(void *part)
+{
+    Prefetch *prefetch = part;
+
+    companions_free(&prefetch->companions);
 }
 
 static bool may_prefetch(const Prefetch *prefetch, CohPage page)
@@ -80,6 +88,62 @@ static void fetch_walk(Prefetch *prefetch, const MemFault *fault)
             waiters_add(prefetch->waiters, &other, COH_PEER_I, true);
             fetch(prefetch, other.page, COH_EV_STORE);
         }
+    }
+    outbox_end_batch(prefetch->outbox);
+}
+
+/* ------------------------------------------------------------ companions */
+
+static bool learns(const LaneCtx *ctx)
+{
+    return ctx->config->companions && ctx->phase == LANE_JOINED &&
+           !ctx->pinned;
+}
+
+uint8_t prefetch_event_type(Prefetch *prefetch, const MemFault *fault,
+                            uint8_t state)
+{
+    const LaneCtx *ctx = prefetch->ctx;
+
+    return fault->write || ctx->pinned ||
+           (learns(ctx) && state == COH_PEER_I &&
+            companions_will_write(&prefetch->companions, fault->page))
+           ? COH_EV_STORE : COH_EV_LOAD;
+}
+
+static void fetch_companion(Prefetch *prefetch, const MemFault *fault,
+                            const Companion *companion)
+{
+    MemFault other = {
+        .page = companion->page, .write = companion->write, .tid = fault->tid,
+    };
+    uint8_t state = prefetch->ctx->node->peer[other.page].state;
+    uint8_t type = prefetch_event_type(prefetch, &other, state);
+
+    if (may_prefetch(prefetch, other.page) ||
+        (state == COH_PEER_S && type == COH_EV_STORE)) {
+        waiters_add(prefetch->waiters, &other, state, true);
+        fetch(prefetch, other.page, type);
+    }
+}
+
+void prefetch_companions(Prefetch *prefetch, const MemFault *fault,
+                         uint8_t state, int64_t now_ns)
+{
+    Companion found[COMPANIONS_MAX];
+    unsigned n;
+
+    if (!learns(prefetch->ctx) ||
+        (state != COH_PEER_I && state != COH_PEER_S)) {
+        return;
+    }
+    companions_missed(&prefetch->companions, fault->page, fault->write,
+                      fault->tid, now_ns -
+                      hold_last_ns(prefetch->waiters->hold, fault->tid));
+    n = companions_take(&prefetch->companions, fault->page, found);
+    outbox_begin_batch(prefetch->outbox);
+    for (unsigned i = 0; i < n; i++) {
+        fetch_companion(prefetch, fault, &found[i]);
     }
     outbox_end_batch(prefetch->outbox);
 }
@@ -174,4 +238,5 @@ void prefetch_range(Prefetch *prefetch, CohPage first, unsigned pages,
 
 const LanePart prefetch_part = {
     .init = prefetch_init,
+    .free = prefetch_free,
 };

@@ -6,13 +6,14 @@
  * that goes through memory in order: some along with the page it waits for,
  * and more before it has used those up (Linux: the readahead window).  No
  * thread waits for prefetched pages, so they are not held (hold.h), but for
- * the tables of a walk.  Spec: docs/architecture.rst, "Engine".
+ * the tables of a walk, and for companions (companion.h).  Spec: docs/architecture.rst, "Engine".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #ifndef DISTKVM_PREFETCH_H
 #define DISTKVM_PREFETCH_H
 
+#include "companion.h"
 #include "evict.h"
 #include "executor.h"
 #include "pagewalk.h"
@@ -37,6 +38,7 @@ typedef struct Prefetch {
     Waiters *waiters;
     Wakeup *wakeup;
     PrefetchStream stream[PREFETCH_STREAMS];    /* by tid; collisions forget */
+    Companions companions;
 } Prefetch;
 
 /*
@@ -48,6 +50,18 @@ void prefetch_untouched(Prefetch *prefetch, const MemFault *fault);
 void prefetch_absent(Prefetch *prefetch, const MemFault *fault, uint8_t type);
 /* It was on its way already. */
 void prefetch_pending(Prefetch *prefetch, const MemFault *fault, uint8_t type);
+/*
+ * The event for @fault, of a page in @state: a store also for a page that this
+ * node writes soon after it has read it.  Before the page is asked for.
+ */
+uint8_t prefetch_event_type(Prefetch *prefetch, const MemFault *fault,
+                            uint8_t state);
+/*
+ * It was missed, in @state, at @now_ns: fetch the pages that were missed soon
+ * after it before.
+ */
+void prefetch_companions(Prefetch *prefetch, const MemFault *fault,
+                         uint8_t state, int64_t now_ns);
 /* Fetch the @pages of a range that are missing, for @tid. */
 void prefetch_range(Prefetch *prefetch, CohPage first, unsigned pages,
                     bool write, uint32_t tid);
