@@ -58,6 +58,20 @@ int64_t host_boottime_ns(void)
     return ts.tv_sec * NANOSECONDS_PER_SECOND + ts.tv_nsec;
 }
 
+/* CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED of the kernel's ABI. */
+#define THREAD_CPU_CLOCK 6
+
+int64_t host_thread_ns(uint32_t tid)
+{
+    clockid_t id = ~(clockid_t)tid * 8 | THREAD_CPU_CLOCK;
+    struct timespec ts;
+
+    if (clock_gettime(id, &ts)) {
+        return 0;
+    }
+    return ts.tv_sec * NANOSECONDS_PER_SECOND + ts.tv_nsec;
+}
+
 void cluster_clock_limit(int64_t leap_ns)
 {
     QEMU_LOCK_GUARD(&cc.lock);

@@ -48,6 +48,11 @@ void cluster_clock_limit(int64_t leap_ns);
  * get_clock().  Time that peers count passes during a suspension, too.
  */
 int64_t host_boottime_ns(void);
+/*
+ * CPU time of thread @tid of this process in ns; 0 if there is none.  As
+ * pthread_getcpuclockid() has it, but by the number that the kernel knows.
+ */
+int64_t host_thread_ns(uint32_t tid);
 
 /* Stop guest time and return where it stands. */
 int64_t cluster_clock_freeze(void);

@@ -59,6 +59,7 @@ typedef struct DistkvmInit {
     /* As the options of -accel distkvm with these names. */
     unsigned join_timeout_s, dead_after_ms;
     unsigned hold_us, spin_us, readahead, delta_pages, affinity;
+    unsigned companions;
     /* 1: threads that wait may be bound to one CPU, as none creates others. */
     unsigned bind;
     unsigned lanes;         /* the same on all nodes; 0: chosen             */

@@ -165,6 +165,7 @@ static void lane_node_init(Sim *sim, SimNode *n, CohNodeId id)
         .lanes = { .n = MAX(c->lanes, 1), .bits = c->stretch_bits },
         .readahead = c->readahead,
         .delta_pages = c->delta_pages, .walks_write = c->walks_write,
+        .companions = c->companions,
         .cap_pages = c->cap_pages ? sim->map->share[id] + c->cap_pages : 0,
     };
     make_tables(&l->tables, &l->config);

@@ -17,7 +17,7 @@
 #define READAHEAD 64
 #define DELTA_PAGES 4096
 /* All of the tables: not misaligned LOCKs, nor those of a file. */
-#define WORKLOADS 9
+#define WORKLOADS 10
 #define SPLIT_LOCKS "split-lock"
 /* Of a node, at most. */
 #define LANES 3
@@ -28,6 +28,7 @@ static gint64 seed = 1, seeds = 1, events = 100000, hold_us = 100;
 static gint64 wire_us = 10, lose;
 static gchar *workload, *trace_file;
 static gboolean vary, each, table, walks, breaks;
+static gboolean companions = true;
 
 static GOptionEntry options[] = {
     { "nodes", 'n', 0, G_OPTION_ARG_INT, &nodes,
@@ -46,6 +47,8 @@ static GOptionEntry options[] = {
     { "readahead", 0, 0, G_OPTION_ARG_INT, &ahead, "readahead=", "N" },
     { "delta-pages", 0, 0, G_OPTION_ARG_INT, &delta_pages, "delta-pages=",
       "N" },
+    { "no-companions", 0, G_OPTION_FLAG_REVERSE, G_OPTION_ARG_NONE, &companions,
+      "companions=off", NULL },
     { "walks", 0, 0, G_OPTION_ARG_NONE, &walks,
       "page walks count as writes", NULL },
     { "wire", 0, 0, G_OPTION_ARG_INT64, &wire_us, "one way, us", "N" },
@@ -68,13 +71,13 @@ static GOptionEntry options[] = {
 static void print_each(const SimConfig *c, const SimResult *r)
 {
     printf("seed %" PRIu64 " %s nodes %u pages %u cap %u hold %" PRId64
-           " readahead %u delta %u walks %d lanes %u lose %" PRIu64 "%s: %"
+           " readahead %u delta %u walks %d companions %d lanes %u lose %" PRIu64 "%s: %"
            PRIu64 " events, %" PRIu64 " accesses, %" PRIu64 " split LOCKs, %"
            PRIu64 " faults, %" PRIu64 " evictions, %" PRIu64
            " messages, %" PRIu64 " bytes, %" PRId64 " ns, waited %" PRId64
            " ns;", c->seed, c->workload->name, c->nodes, c->pages,
            c->cap_pages, c->hold_ns, c->readahead, c->delta_pages,
-           c->walks_write, c->lanes, c->lose_at, c->breaks ? " breaks" : "",
+           c->walks_write, c->companions, c->lanes, c->lose_at, c->breaks ? " breaks" : "",
            r->events, r->accesses, r->split_locks,
            r->faults, r->evictions,
            r->messages, r->bytes, r->end_ns, r->fault_ns);
@@ -102,6 +105,7 @@ static void vary_config(SimConfig *c)
     c->readahead = g_rand_int_range(rand, 0, 2) * READAHEAD;
     c->delta_pages = g_rand_int_range(rand, 0, 3) * 100;
     c->walks_write = !g_rand_int_range(rand, 0, 4);
+    c->companions = g_rand_int_range(rand, 0, 4);
     c->workload = sim_workload_nth(g_rand_int_range(rand, 0, WORKLOADS));
     if (!g_rand_int_range(rand, 0, 8)) {
         c->workload = sim_workload(SPLIT_LOCKS);
@@ -162,6 +166,11 @@ static void no_readahead(SimConfig *c)
     c->readahead = 0;
 }
 
+static void no_companions(SimConfig *c)
+{
+    c->companions = false;
+}
+
 static void no_delta(SimConfig *c)
 {
     c->delta_pages = 0;
@@ -177,6 +186,7 @@ static const Policy policies[] = {
     { "as it is", as_it_is },
     { "hold 0", no_hold },
     { "readahead 0", no_readahead },
+    { "companions 0", no_companions },
     { "delta 0", no_delta },
     { "capped", capped },
 };
@@ -202,7 +212,7 @@ static void print_rule(void)
 {
     printf("=================");
     for (unsigned i = 0; i < POLICIES; i++) {
-        printf(" ===========");
+        printf(" ============");
     }
     printf("\n");
 }
@@ -213,7 +223,7 @@ static void print_cost(const char *what, double (*cost)(const SimResult *),
     print_rule();
     printf("%-17s", what);
     for (unsigned i = 0; i < POLICIES; i++) {
-        printf(" %11s", policies[i].name);
+        printf(" %12s", policies[i].name);
     }
     printf("\n");
     print_rule();
@@ -222,7 +232,7 @@ static void print_cost(const char *what, double (*cost)(const SimResult *),
         for (unsigned i = 0; i < POLICIES; i++) {
             double value = cost(&result[w][i]);
 
-            printf(" %11.*f", value < 9.95 ? 2 : 0, value);
+            printf(" %12.*f", value < 9.95 ? 2 : 0, value);
         }
         printf("\n");
     }
@@ -274,6 +284,7 @@ static bool configure(SimConfig *c)
     c->readahead = ahead;
     c->delta_pages = delta_pages;
     c->walks_write = walks;
+    c->companions = companions;
     c->lanes = lanes;
     c->lose_at = lose;
     c->breaks = breaks;

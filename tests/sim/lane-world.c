@@ -50,6 +50,14 @@ int64_t host_boottime_ns(void)
     return world->now_ns;
 }
 
+int64_t host_thread_ns(uint32_t tid)
+{
+    const SimNode *n = &world->node[tid - 1];
+
+    /* Whether it waits or works: all but its waits. */
+    return (n->fault_ns ?: world->now_ns) - n->waited_ns;
+}
+
 int64_t cluster_clock_ns(void)
 {
     return world->now_ns;

@@ -43,6 +43,7 @@ typedef struct SimNode {
     bool busy, lost;
     bool failed;            /* it knows that a node is lost: its vCPU stops */
     int64_t fault_ns;       /* since when it waits; 0: it does not */
+    int64_t waited_ns;      /* for all its accesses so far                  */
     int64_t free_ns;        /* when it has handled all that has come so far */
     uint64_t turn;
     unsigned foreign;       /* pages of other homes held here */

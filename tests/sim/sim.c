@@ -180,6 +180,7 @@ void sim_access_done(Sim *sim, SimNode *n)
         sim->result.faults++;
         count_latency(&sim->result, sim->now_ns - n->fault_ns + 1,
                       n->access.write);
+        n->waited_ns += sim->now_ns - n->fault_ns;
         n->fault_ns = 0;
     }
     sim->result.accesses++;

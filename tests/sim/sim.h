@@ -55,6 +55,7 @@ typedef struct SimConfig {
     /* Lane nodes, as EngineConfig has them. */
     unsigned readahead, delta_pages;
     bool walks_write;
+    bool companions;
     unsigned lanes;         /* of each node; they take turns after stretches */
     int64_t hold_ns;
     int64_t wire_ns;        /* one way, without the page                    */

@@ -10,6 +10,13 @@
 
 #define HOT_PAGES 4
 #define BUFFERS 32
+/* Pages of one burst: read and then written; of each node, that others read. */
+#define BURST_SHARED 10
+#define BURST_OWN 5
+#define BURST_STEPS (2 * BURST_SHARED + 2 * BURST_OWN)
+/* Different bursts, and the pause between two. */
+#define BURSTS 4
+#define BURST_PAUSE_NS 500000
 /* Only faults are recorded: between two of them a guest does its work. */
 #define TRACE_THINK_NS 200000
 
@@ -95,6 +102,31 @@ static void next_mixed(Sim *sim, CohNodeId node, SimAccess *a)
     a->operate = a->page < HOT_PAGES && !sim_random(sim, 8);
 }
 
+/*
+ * Like a task that wakes another: the same pages, one after the other, some of
+ * which other nodes need as well; then work that shares nothing.
+ */
+static void next_burst(Sim *sim, CohNodeId node, SimAccess *a)
+{
+    unsigned nodes = sim_config(sim)->nodes;
+    unsigned step = sim_turn(sim, node) % BURST_STEPS;
+    unsigned which = (sim_turn(sim, node) / BURST_STEPS + node) % BURSTS;
+    CohPage page = which * (BURST_SHARED + nodes * BURST_OWN);
+
+    if (step < 2 * BURST_SHARED) {
+        page += step / 2;
+        a->write = step % 2;
+    } else {
+        unsigned own = (step - 2 * BURST_SHARED) % BURST_OWN;
+
+        a->write = step >= 2 * BURST_SHARED + BURST_OWN;
+        page += BURST_SHARED + own +
+                (a->write ? node : (node + 1) % nodes) * BURST_OWN;
+    }
+    a->page = page % sim_config(sim)->pages;
+    a->think_ns = step ? 1000 : sim_random(sim, 2 * BURST_PAUSE_NS);
+}
+
 /* Misaligned LOCKs, among atomics of one word that ask for no token. */
 static void next_split_lock(Sim *sim, CohNodeId node, SimAccess *a)
 {
@@ -130,6 +162,7 @@ static const SimWorkload workloads[] = {
     { "false-sharing", next_false_sharing },
     { "scan", next_scan },
     { "mixed", next_mixed },
+    { "bursts", next_burst },
     { "split-lock", next_split_lock },
     { "trace", next_of_trace },
 };

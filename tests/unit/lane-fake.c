@@ -116,6 +116,11 @@ int64_t host_boottime_ns(void)
     return fake.now_ns;
 }
 
+int64_t host_thread_ns(uint32_t tid)
+{
+    return fake.now_ns;
+}
+
 int64_t cluster_clock_ns(void)
 {
     return fake.guest_ns;

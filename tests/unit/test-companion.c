@@ -8,25 +8,35 @@
 
 #define TID 7
 #define SOON 1000
-#define LATER (2 * (int64_t)COMPANION_GAP_NS)
+#define LATER (2 * (int64_t)COMPANION_WINDOW_NS)
+/* Bursts until a companion is trusted. */
+#define LEARN 3
 
 static Companions companions;
+static Companion list[COMPANIONS_MAX];
 
-/* Pages @first to @last - 1 in one burst; read, but for those of @written. */
-static void burst(unsigned first, unsigned last, uint64_t written)
+static int64_t cpu_ns;
+
+static void start(void)
 {
-    for (unsigned page = first; page < last; page++) {
-        companions_missed(&companions, page, written >> page & 1, TID,
-                          page == first ? LATER : SOON);
-    }
+    companions_free(&companions);
+    companions_init(&companions);
 }
 
-static unsigned found(CohPage page, Companion *list)
+static void miss(uint32_t page, bool write, int64_t ran_ns)
 {
+    cpu_ns += ran_ns;
+    companions_missed(&companions, page, write, TID, cpu_ns);
+}
+
+/* A burst begins with @page: which pages come along? */
+static unsigned begin(uint32_t page)
+{
+    miss(page, false, LATER);
     return companions_take(&companions, page, list);
 }
 
-static const Companion *find(const Companion *list, unsigned n, uint32_t page)
+static const Companion *find(unsigned n, uint32_t page)
 {
     for (unsigned i = 0; i < n; i++) {
         if (list[i].page == page) {
@@ -36,126 +46,145 @@ static const Companion *find(const Companion *list, unsigned n, uint32_t page)
     return NULL;
 }
 
-static void start(void)
+static void test_learns(void)
 {
-    companions_free(&companions);
-    companions_init(&companions);
-}
-
-static void test_twice(void)
-{
-    Companion list[COMPANIONS_MAX];
     unsigned n;
 
     start();
-    g_assert_cmpint(found(1, list), ==, 0);
-    burst(1, 5, 1 << 3);
-    g_assert_cmpint(found(1, list), ==, 0);
-    burst(1, 5, 1 << 3);
-    n = found(1, list);
-    g_assert_cmpint(n, ==, 3);
-    g_assert_true(find(list, n, 3)->write);
-    g_assert_false(find(list, n, 2)->write);
-    /* Forwards only: what comes first is another burst's. */
-    g_assert_cmpint(found(4, list), ==, 0);
-    n = found(3, list);
-    g_assert_cmpint(n, ==, 1);
-    g_assert_cmpint(list[0].page, ==, 4);
+    for (unsigned i = 0; i < LEARN; i++) {
+        g_assert_cmpint(begin(1), ==, 0);
+        miss(2, false, SOON);
+        miss(3, true, SOON);
+        companions_take(&companions, 3, list);
+    }
+    n = begin(1);
+    g_assert_cmpint(n, ==, 2);
+    g_assert_true(find(n, 3)->write);
+    g_assert_false(find(n, 2)->write);
+    /* Forwards only. */
+    g_assert_cmpint(companions_take(&companions, 3, list), ==, 0);
 }
 
-/* A gap, or another thread, begins a burst. */
+/* Each time, or it is none. */
+static void test_in_a_row(void)
+{
+    start();
+    for (unsigned i = 0; i < 100; i++) {
+        g_assert_cmpint(begin(1), ==, 0);
+        if (i % LEARN) {
+            miss(2, false, SOON);
+        }
+    }
+}
+
+/* A while, or another thread, begins another burst. */
 static void test_bursts(void)
 {
-    Companion list[COMPANIONS_MAX];
-
     start();
-    for (unsigned i = 0; i < 3; i++) {
-        companions_missed(&companions, 1, false, TID, LATER);
-        companions_missed(&companions, 2, false, TID, LATER);
-        companions_missed(&companions, 3, false, TID + 1, SOON);
+    for (unsigned i = 0; i < 20; i++) {
+        g_assert_cmpint(begin(1), ==, 0);
+        companions_missed(&companions, 3, false, TID + 1, cpu_ns);
+        miss(4, false, LATER);
     }
-    g_assert_cmpint(found(1, list), ==, 0);
-    g_assert_cmpint(found(2, list), ==, 0);
+    g_assert_cmpint(begin(4), ==, 0);
+    /* Not longer than the window since the first, in sum. */
+    for (unsigned i = 0; i < LEARN; i++) {
+        begin(10);
+        miss(11, false, COMPANION_WINDOW_NS / 2);
+        miss(12, false, COMPANION_WINDOW_NS / 2);
+    }
+    g_assert_cmpint(begin(10), ==, 1);
+    g_assert_cmpint(list[0].page, ==, 11);
 }
 
 static void test_written(void)
 {
-    Companion list[COMPANIONS_MAX];
-
     start();
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < LEARN; i++) {
+        begin(1);
         g_assert_false(companions_will_write(&companions, 2));
-        companions_missed(&companions, 1, false, TID, LATER);
-        companions_missed(&companions, 2, false, TID, SOON);
-        companions_missed(&companions, 2, true, TID, SOON);
+        miss(2, false, SOON);
+        miss(2, true, SOON);
     }
     g_assert_true(companions_will_write(&companions, 2));
     g_assert_false(companions_will_write(&companions, 1));
-    /* The upgrade is no miss of its own, but it is a companion's way. */
-    g_assert_cmpint(found(1, list), ==, 1);
+    /* The upgrade is no miss of its own, but it says how to fetch it. */
+    g_assert_cmpint(begin(1), ==, 1);
     g_assert_true(list[0].write);
-    g_assert_cmpint(found(2, list), ==, 0);
+    g_assert_cmpint(companions_take(&companions, 2, list), ==, 0);
     /* Written alone: not a page that is read first. */
-    for (unsigned i = 0; i < 3; i++) {
-        companions_missed(&companions, 9, true, TID, LATER);
+    for (unsigned i = 0; i < 2 * LEARN; i++) {
+        miss(9, true, LATER);
+        g_assert_false(companions_will_write(&companions, 9));
     }
-    g_assert_false(companions_will_write(&companions, 9));
 }
 
-/* What is fetched is not missed, so it must be missed from time to time. */
-static void test_fades(void)
+/* Uses without a miss, of a companion that was missed all @times before. */
+static unsigned trusted_for(unsigned times)
 {
-    Companion list[COMPANIONS_MAX];
     unsigned uses = 0;
 
     start();
-    burst(1, 4, 0);
-    burst(1, 4, 0);
-    while (found(1, list)) {
-        uses++;
-        g_assert_cmpint(uses, <=, 2 * COMPANION_USES);
+    for (unsigned i = 0; i < times; i++) {
+        while (begin(1)) {
+            continue;
+        }
+        miss(2, false, SOON);
     }
-    g_assert_cmpint(uses, >=, COMPANION_USES);
-    burst(1, 4, 0);
-    g_assert_cmpint(found(1, list), ==, 2);
+    while (begin(1)) {
+        g_assert_cmpint(++uses, <=, 1 << COMPANION_TRUST_MAX);
+    }
+    return uses;
 }
 
-/* The list of a page has an end; the trusted stay. */
+/* It is left out now and then, and trusted for longer if it is missed then. */
+static void test_trust(void)
+{
+    unsigned uses = trusted_for(LEARN);
+
+    g_assert_cmpint(uses, >, 1);
+    /* It was not missed when it was left out: forgotten. */
+    g_assert_cmpint(begin(1), ==, 0);
+    g_assert_cmpint(begin(1), ==, 0);
+    g_assert_cmpint(trusted_for(LEARN + 1), >, uses);
+    g_assert_cmpint(trusted_for(LEARN + 20), ==,
+                    1 << COMPANION_TRUST_MAX);
+}
+
+/* Pages of one time leave room for those of each time. */
 static void test_full(void)
 {
-    Companion list[COMPANIONS_MAX];
-    unsigned n;
-
     start();
-    for (unsigned i = 0; i < 3; i++) {
-        burst(1, 4, 0);
+    for (uint32_t page = 100; page < 160; page++) {
+        begin(1);
+        for (uint32_t k = 0; k < COMPANIONS_MAX; k++) {
+            miss(page * 100 + k, false, SOON);
+        }
     }
-    for (uint32_t page = 100; page < 140; page++) {
-        companions_missed(&companions, 1, false, TID, LATER);
-        companions_missed(&companions, page, false, TID, SOON);
+    for (unsigned i = 0; i < LEARN + 2; i++) {
+        begin(1);
+        miss(2, false, SOON);
+        miss(3, false, SOON);
     }
-    n = found(1, list);
-    g_assert_cmpint(n, ==, 2);
-    g_assert_nonnull(find(list, n, 2));
-    g_assert_nonnull(find(list, n, 3));
+    g_assert_cmpint(begin(1), ==, 2);
 }
 
 /* Any page number, any number of misses in a burst. */
 static void test_wild(void)
 {
-    Companion list[COMPANIONS_MAX];
     g_autoptr(GRand) rand = g_rand_new_with_seed(1);
 
     start();
     for (unsigned i = 0; i < 300000; i++) {
-        CohPage page = g_rand_int_range(rand, 0, 5000);
+        CohPage page = g_rand_int_range(rand, 0, i % 2 ? 5000 : 20);
         unsigned n;
 
         page = g_rand_int_range(rand, 0, 50) ? page : UINT64_MAX - page;
+        companions_will_write(&companions, page);
         companions_missed(&companions, page, g_rand_boolean(rand),
                           g_rand_int_range(rand, 0, 70),
-                          g_rand_int_range(rand, -5, 600 * 1000));
-        n = found(page, list);
+                          g_rand_int_range(rand, -5, 2 * SOON));
+        n = companions_take(&companions, page, list);
         g_assert_cmpint(n, <=, COMPANIONS_MAX);
         g_assert_true(page <= UINT32_MAX || !n);
         for (unsigned k = 0; k < n; k++) {
@@ -169,10 +198,11 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     companions_init(&companions);
-    g_test_add_func("/companion/twice", test_twice);
+    g_test_add_func("/companion/learns", test_learns);
+    g_test_add_func("/companion/in-a-row", test_in_a_row);
     g_test_add_func("/companion/bursts", test_bursts);
     g_test_add_func("/companion/written", test_written);
-    g_test_add_func("/companion/fades", test_fades);
+    g_test_add_func("/companion/trust", test_trust);
     g_test_add_func("/companion/full", test_full);
     g_test_add_func("/companion/wild", test_wild);
     return g_test_run();

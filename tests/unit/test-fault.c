@@ -63,8 +63,7 @@ uint8_t prefetch_event_type(Prefetch *to, const MemFault *fault, uint8_t state)
     return fault->write || fake.ctx.pinned ? COH_EV_STORE : COH_EV_LOAD;
 }
 
-void prefetch_companions(Prefetch *to, const MemFault *fault, uint8_t state,
-                         int64_t now_ns)
+void prefetch_companions(Prefetch *to, const MemFault *fault, uint8_t state)
 {
     fake_do("companions");
 }

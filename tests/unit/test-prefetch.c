@@ -13,8 +13,7 @@ static Executor executor;
 static Outbox outbox;
 static Pagewalk pagewalk;
 static Prejoin prejoin;
-static Hold hold;
-static Waiters waiters = { .hold = &hold };
+static Waiters waiters;
 static Wakeup wakeup;
 static CohPage lent, no_room;
 
@@ -195,13 +194,18 @@ static void test_no_stream(void)
     fake_did("[; ]; [; ]");
 }
 
-/* Twice in the order of @pages, one burst each. */
+/* Bursts of @pages, in their order, until they are trusted. */
 static void learn(const CohPage *pages, unsigned n, uint64_t written)
 {
-    for (unsigned i = 0; i < 2 * n; i++) {
+    Companion found[COMPANIONS_MAX];
+
+    for (unsigned i = 0; i < 3 * n; i++) {
+        if (i % n == 0) {
+            companions_take(&prefetch.companions, pages[0], found);
+        }
+        fake.now_ns += i % n ? 1000 : 2 * (int64_t)COMPANION_WINDOW_NS;
         companions_missed(&prefetch.companions, pages[i % n],
-                          written >> (i % n) & 1, 7,
-                          i % n ? 1000 : 2 * (int64_t)COMPANION_GAP_NS);
+                          written >> (i % n) & 1, 7, fake.now_ns);
     }
 }
 
@@ -209,7 +213,7 @@ static void miss(CohPage page, bool write, uint8_t state)
 {
     MemFault fault = { .page = page, .write = write, .tid = 7 };
 
-    prefetch_companions(&prefetch, &fault, state, 1000);
+    prefetch_companions(&prefetch, &fault, state);
 }
 
 static void test_companions(void)
@@ -224,7 +228,8 @@ static void test_companions(void)
     fake_state(12, COH_PEER_S);
     fake_state(13, COH_PEER_S);
     miss(FAKE_FAR, false, COH_PEER_I);
-    fake_did("[; 7 may write 10; STORE 10; 7 may read 64; LOAD 64; "
+    fake_did("[; 7 may write 10; expect 10; STORE 10; "
+             "7 may read 64; expect 64; LOAD 64; "
              "7 may write 12; STORE 12; ]");
     /* They are on their way. */
     miss(FAKE_FAR, false, COH_PEER_I);
@@ -265,12 +270,14 @@ static void test_event_type(void)
 
     setup(64);
     fake.config.companions = true;
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 3; i++) {
         g_assert_cmpint(prefetch_event_type(&prefetch, &read, COH_PEER_I), ==,
                         COH_EV_LOAD);
+        fake.now_ns += 2 * (int64_t)COMPANION_WINDOW_NS;
         companions_missed(&prefetch.companions, FAKE_FAR, false, 7,
-                          2 * (int64_t)COMPANION_GAP_NS);
-        companions_missed(&prefetch.companions, FAKE_FAR, true, 7, 1000);
+                          fake.now_ns);
+        companions_missed(&prefetch.companions, FAKE_FAR, true, 7,
+                          fake.now_ns);
     }
     g_assert_cmpint(prefetch_event_type(&prefetch, &read, COH_PEER_I), ==,
                     COH_EV_STORE);

@@ -183,7 +183,7 @@ void distkvm_init_defaults(DistkvmInit *init)
     *init = (DistkvmInit) {
         .join_timeout_s = 120, .dead_after_ms = 4000, .hold_us = 100,
         .spin_us = 50, .readahead = 64, .delta_pages = 4096,
-        .affinity = 1, .lanes = 1,
+        .affinity = 1, .companions = 1, .lanes = 1,
     };
 }
 
@@ -216,6 +216,7 @@ static bool configure(const DistkvmInit *init, Error **errp)
     d->engine_config.spin_ns = init->spin_us * SCALE_US;
     d->engine_config.readahead = init->readahead;
     d->engine_config.affinity = init->affinity;
+    d->engine_config.companions = init->companions;
     node.bind = init->bind;
     d->engine_config.delta_pages = init->delta_pages;
     if (!init->bytes || init->bytes % COH_PAGE_SIZE) {

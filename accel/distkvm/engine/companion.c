@@ -6,9 +6,8 @@
 #include "qemu/osdep.h"
 #include "companion.h"
 
-#define SCORE_MAX 3
-/* Twice in a row, or twice of three times. */
-#define SCORE_TRUSTED 2
+/* Seen twice in a row. */
+#define TRUSTED 3
 
 void companions_init(Companions *companions)
 {
@@ -20,6 +19,46 @@ void companions_free(Companions *companions)
 {
     g_free(companions->set);
 }
+
+/* ------------------------------------------------------------------- trust */
+
+static void trust_seen(CompanionTrust *trust)
+{
+    if (!trust->seen && trust->score < TRUSTED) {
+        trust->score++;
+        trust->left = 1 << trust->score;
+    }
+    trust->seen = true;
+}
+
+/*
+ * The next of what may be followed by the event: true if it is to be taken for
+ * granted.  Untrusted, it must be seen each time; trusted, each time that it was
+ * not taken for granted.
+ */
+static bool trust_use(CompanionTrust *trust)
+{
+    bool seen = trust->seen;
+
+    trust->seen = false;
+    if (trust->score < TRUSTED) {
+        trust->score = seen ? trust->score : 0;
+        return false;
+    }
+    if (trust->left) {
+        /* The last is left out. */
+        return --trust->left;
+    }
+    if (!seen) {
+        trust->score = 0;
+        return false;
+    }
+    trust->score = MIN(trust->score + 1, COMPANION_TRUST_MAX);
+    trust->left = 1 << trust->score;
+    return true;
+}
+
+/* -------------------------------------------------------------------- sets */
 
 static CompanionSet *set_of(const Companions *companions, CohPage page)
 {
@@ -45,49 +84,32 @@ static CompanionSet *make_set(Companions *companions, CohPage page)
     return set;
 }
 
-static void raise_score(uint8_t *score)
+/* The companion of @set that is @page; a new one if there is room; or NULL. */
+static Companion *companion_of(CompanionSet *set, uint32_t page)
 {
-    *score = MIN(*score + 1, SCORE_MAX);
-}
-
-static void lower_score(uint8_t *score)
-{
-    *score -= *score > 0;
-}
-
-/* The companion of @set that is @page, or the one to give way to it. */
-static Companion *place_for(CompanionSet *set, uint32_t page)
-{
-    Companion *weakest = NULL;
-
     for (unsigned i = 0; i < set->n; i++) {
-        Companion *c = &set->companion[i];
-
-        if (c->page == page) {
-            return c;
-        }
-        if (!weakest || c->score < weakest->score) {
-            weakest = c;
+        if (set->companion[i].page == page) {
+            return &set->companion[i];
         }
     }
-    return set->n < COMPANIONS_MAX ? &set->companion[set->n++] : weakest;
+    if (set->n == COMPANIONS_MAX) {
+        return NULL;
+    }
+    set->companion[set->n] = (Companion) { .page = page };
+    return &set->companion[set->n++];
 }
 
 static void add_companion(CompanionSet *set, const CompanionMiss *miss)
 {
-    Companion *c = place_for(set, miss->page);
+    Companion *companion = companion_of(set, miss->page);
 
-    if (c->page == miss->page && c->score) {
-        raise_score(&c->score);
-        c->write = miss->write;
-    } else if (c->score > 1) {
-        lower_score(&c->score);
-    } else {
-        *c = (Companion) {
-            .page = miss->page, .score = 1, .write = miss->write,
-        };
+    if (companion) {
+        companion->write = miss->write;
+        trust_seen(&companion->trust);
     }
 }
+
+/* ------------------------------------------------------------------ bursts */
 
 /* An upgrade that follows a read of the same page belongs to that miss. */
 static bool note_upgrade(Companions *companions, const CompanionBurst *burst,
@@ -95,7 +117,7 @@ static bool note_upgrade(Companions *companions, const CompanionBurst *burst,
 {
     for (unsigned i = 0; i < burst->n; i++) {
         if (burst->miss[i].page == page && !burst->miss[i].write) {
-            raise_score(&make_set(companions, page)->written);
+            trust_seen(&make_set(companions, page)->written);
             return true;
         }
     }
@@ -103,11 +125,12 @@ static bool note_upgrade(Companions *companions, const CompanionBurst *burst,
 }
 
 static CompanionBurst *burst_of(Companions *companions, uint32_t tid,
-                                int64_t ran_ns)
+                                int64_t cpu_ns)
 {
     CompanionBurst *burst = &companions->burst[tid % COMPANION_BURSTS];
 
-    if (burst->tid != tid || ran_ns > COMPANION_GAP_NS) {
+    if (burst->tid != tid || !burst->n ||
+        cpu_ns - burst->miss[burst->n - 1].cpu_ns > COMPANION_WINDOW_NS) {
         burst->tid = tid;
         burst->n = 0;
     }
@@ -125,20 +148,24 @@ static void add_miss(CompanionBurst *burst, const CompanionMiss *miss)
 }
 
 void companions_missed(Companions *companions, CohPage page, bool write,
-                       uint32_t tid, int64_t ran_ns)
+                       uint32_t tid, int64_t cpu_ns)
 {
-    const CompanionMiss miss = { .page = page, .write = write };
+    const CompanionMiss miss = {
+        .cpu_ns = cpu_ns, .page = page, .write = write,
+    };
     CompanionBurst *burst;
     bool again;
 
     if (page > UINT32_MAX) {
         return;
     }
-    burst = burst_of(companions, tid, ran_ns);
+    burst = burst_of(companions, tid, cpu_ns);
     again = write && note_upgrade(companions, burst, page);
     for (unsigned i = 0; i < burst->n; i++) {
-        if (burst->miss[i].page != page) {
-            add_companion(make_set(companions, burst->miss[i].page), &miss);
+        const CompanionMiss *m = &burst->miss[i];
+
+        if (m->page != page && cpu_ns - m->cpu_ns < COMPANION_WINDOW_NS) {
+            add_companion(make_set(companions, m->page), &miss);
         }
     }
     if (!again) {
@@ -146,38 +173,34 @@ void companions_missed(Companions *companions, CohPage page, bool write,
     }
 }
 
-bool companions_will_write(const Companions *companions, CohPage page)
-{
-    const CompanionSet *set = find_set(companions, page);
+/* --------------------------------------------------------------- prediction */
 
-    return set && set->written >= SCORE_TRUSTED;
-}
-
-static void fade(CompanionSet *set)
+bool companions_will_write(Companions *companions, CohPage page)
 {
-    set->uses = 0;
-    lower_score(&set->written);
-    for (unsigned i = 0; i < set->n; i++) {
-        lower_score(&set->companion[i].score);
-    }
+    CompanionSet *set = find_set(companions, page);
+
+    return set && trust_use(&set->written);
 }
 
 unsigned companions_take(Companions *companions, CohPage page,
                          Companion *found)
 {
     CompanionSet *set = find_set(companions, page);
-    unsigned n = 0;
+    unsigned kept = 0, n = 0;
 
     if (!set) {
         return 0;
     }
     for (unsigned i = 0; i < set->n; i++) {
-        if (set->companion[i].score >= SCORE_TRUSTED) {
-            found[n++] = set->companion[i];
+        Companion *companion = &set->companion[i];
+
+        if (trust_use(&companion->trust)) {
+            found[n++] = *companion;
+        }
+        if (companion->trust.score) {
+            set->companion[kept++] = *companion;
         }
     }
-    if (++set->uses == COMPANION_USES) {
-        fade(set);
-    }
+    set->n = kept;
     return n;
 }

@@ -10,9 +10,11 @@
  * Optimized for Migratory Sharing", ISCA 1993, at the reader instead of the
  * home).
  *
- * What is fetched is not missed again, so nothing tells that it is still
- * wanted; therefore scores fade, and a companion is missed again from time to
- * time.  The lane's thread only.
+ * A page that was fetched along is not missed, so nothing tells that it is
+ * still wanted.  So a companion is left out now and then: if it is missed then,
+ * it is trusted for twice as long as before, else it is forgotten.
+ *
+ * The lane's thread only.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -21,34 +23,42 @@
 
 #include "accel/distkvm/core/coh-types.h"
 
-/* Companions of one page; a set has 128 bytes. */
+/* Companions of one page. */
 #define COMPANIONS_MAX 14
 /* Pages whose companions are remembered. */
 #define COMPANION_SETS 2048
-/* Misses of a burst that the next one is a companion of. */
+/* Misses of a burst that the next one may be a companion of. */
 #define COMPANION_MISSES 16
-/* A thread that ran this long without a miss begins another burst. */
-#define COMPANION_GAP_NS (300 * 1000)
+/* It is one if the thread used less CPU time than this in between. */
+#define COMPANION_WINDOW_NS (100 * 1000)
 /* Threads whose bursts are remembered; a collision begins another burst. */
 #define COMPANION_BURSTS 32
-/* Misses of a page for which its companions keep their scores. */
-#define COMPANION_USES 16
+/* Trust is lost after 2^this uses at most without a miss. */
+#define COMPANION_TRUST_MAX 5
+
+/* How sure it is that an event follows; see trust_use(). */
+typedef struct CompanionTrust {
+    uint8_t score;
+    uint8_t left;               /* uses until it must be seen               */
+    bool seen;                  /* since the last use                       */
+} CompanionTrust;
 
 typedef struct Companion {
     uint32_t page;              /* larger page numbers are not remembered   */
-    uint8_t score;
+    CompanionTrust trust;
     bool write;                 /* missed, or soon written, to write it     */
 } Companion;
 
 typedef struct CompanionSet {
     uint32_t page;
     bool taken;
-    uint8_t n, uses;
-    uint8_t written;            /* score of: written soon after it was read */
+    uint8_t n;
+    CompanionTrust written;     /* it is written soon after it was read     */
     Companion companion[COMPANIONS_MAX];
 } CompanionSet;
 
 typedef struct CompanionMiss {
+    int64_t cpu_ns;             /* the thread's CPU time                    */
     uint32_t page;
     bool write;
 } CompanionMiss;
@@ -68,13 +78,14 @@ typedef struct Companions {
 void companions_init(Companions *companions);
 void companions_free(Companions *companions);
 /*
- * Thread @tid misses @page, to write it or to read it; @ran_ns ago it was
- * given the last page that it missed.
+ * Thread @tid misses @page, to write it or to read it, after @cpu_ns of CPU
+ * time.  Not by a clock: where every CPU is busy a thread whose page has come
+ * may wait for a CPU longer than it runs.
  */
 void companions_missed(Companions *companions, CohPage page, bool write,
-                       uint32_t tid, int64_t ran_ns);
-/* Will a thread that reads @page now write it soon? */
-bool companions_will_write(const Companions *companions, CohPage page);
+                       uint32_t tid, int64_t cpu_ns);
+/* A thread reads @page, which is absent: will it write it soon? */
+bool companions_will_write(Companions *companions, CohPage page);
 /*
  * Pages to fetch along with @page, which is missed now: up to COMPANIONS_MAX
  * at @found; how many.

@@ -80,7 +80,7 @@ static void ask(Faults *faults, const MemFault *fault)
         prefetch_pending(faults->prefetch, fault, type);
     }
     if (waiter && !untouched) {
-        prefetch_companions(faults->prefetch, fault, state, waiter->since_ns);
+        prefetch_companions(faults->prefetch, fault, state);
     }
 }
 

@@ -101,10 +101,3 @@ uint32_t hold_thread(const Hold *hold, CohPage page)
 
     return hold->page[p].page == page ? hold->page[p].tid : 0;
 }
-
-int64_t hold_last_ns(const Hold *hold, uint32_t tid)
-{
-    unsigned t = tid % HOLD_THREADS;
-
-    return hold->thread[t].tid == tid ? hold->thread[t].last_ns : 0;
-}

@@ -68,8 +68,6 @@ int64_t hold_until_waiting(const Hold *hold, CohPage page, bool has_turn);
 bool hold_has_turn(int64_t guest_ns, unsigned nodes, unsigned node);
 /* How long, from @guest_ns on, the turn lasts yet, in ns. */
 int64_t hold_turn_left_ns(int64_t guest_ns);
-/* When thread @tid was last given a page; 0: that is not known. */
-int64_t hold_last_ns(const Hold *hold, uint32_t tid);
 /* The thread that @page is held for, or 0. */
 uint32_t hold_thread(const Hold *hold, CohPage page);
 

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "accel/distkvm/clock.h"
 #include "prefetch.h"
 
 /* Own pages come in groups of this many, naturally aligned. */
@@ -105,9 +106,11 @@ uint8_t prefetch_event_type(Prefetch *prefetch, const MemFault *fault,
 {
     const LaneCtx *ctx = prefetch->ctx;
 
-    return fault->write || ctx->pinned ||
-           (learns(ctx) && state == COH_PEER_I &&
-            companions_will_write(&prefetch->companions, fault->page))
+    if (fault->write || ctx->pinned) {
+        return COH_EV_STORE;
+    }
+    return learns(ctx) && state == COH_PEER_I &&
+           companions_will_write(&prefetch->companions, fault->page)
            ? COH_EV_STORE : COH_EV_LOAD;
 }
 
@@ -123,12 +126,15 @@ static void fetch_companion(Prefetch *prefetch, const MemFault *fault,
     if (may_prefetch(prefetch, other.page) ||
         (state == COH_PEER_S && type == COH_EV_STORE)) {
         waiters_add(prefetch->waiters, &other, state, true);
+        if (state == COH_PEER_I) {
+            wakeup_expect(prefetch->wakeup, other.page);
+        }
         fetch(prefetch, other.page, type);
     }
 }
 
 void prefetch_companions(Prefetch *prefetch, const MemFault *fault,
-                         uint8_t state, int64_t now_ns)
+                         uint8_t state)
 {
     Companion found[COMPANIONS_MAX];
     unsigned n;
@@ -138,8 +144,7 @@ void prefetch_companions(Prefetch *prefetch, const MemFault *fault,
         return;
     }
     companions_missed(&prefetch->companions, fault->page, fault->write,
-                      fault->tid, now_ns -
-                      hold_last_ns(prefetch->waiters->hold, fault->tid));
+                      fault->tid, host_thread_ns(fault->tid));
     n = companions_take(&prefetch->companions, fault->page, found);
     outbox_begin_batch(prefetch->outbox);
     for (unsigned i = 0; i < n; i++) {

@@ -57,11 +57,11 @@ void prefetch_pending(Prefetch *prefetch, const MemFault *fault, uint8_t type);
 uint8_t prefetch_event_type(Prefetch *prefetch, const MemFault *fault,
                             uint8_t state);
 /*
- * It was missed, in @state, at @now_ns: fetch the pages that were missed soon
- * after it before.
+ * It was missed, in @state: fetch the pages that were missed soon after it
+ * before.
  */
 void prefetch_companions(Prefetch *prefetch, const MemFault *fault,
-                         uint8_t state, int64_t now_ns);
+                         uint8_t state);
 /* Fetch the @pages of a range that are missing, for @tid. */
 void prefetch_range(Prefetch *prefetch, CohPage first, unsigned pages,
                     bool write, uint32_t tid);

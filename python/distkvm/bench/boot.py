@@ -16,7 +16,8 @@ FAULTS = ('faults-read', 'faults-write', 'faults-upgrade')
 # Measures for pages that many CPUs write.
 TREATMENTS = (('no hold', 'hold-us=0'), ('as it is', ''),
               ('hold of 1 ms', 'hold-us=1000'),
-              ('whole pages', 'delta-pages=0'), ('no readahead', 'readahead=0'))
+              ('whole pages', 'delta-pages=0'), ('no readahead', 'readahead=0'),
+              ('no companions', 'companions=off'))
 
 
 def timed_guest(process):

@@ -451,6 +451,25 @@ def test_few_wakes():
         raise Problem(f'{pages} pages were touched in order: {calls[0]}')
 
 
+@named('memory: pages that were missed together come together')
+def test_companions(note):
+    """Two nodes write the same scattered pages in turns, as when tasks wake
+    each other: most pages have come when a node touches them."""
+    pages, rounds = 12, 60
+    medians = {}
+    for on in (0, 1):
+        with MemoryCluster('memory-companions', options=(
+                'readahead=0', f'companions={on}')) as c:
+            first = c.home(0, 8)
+            times = [node.probe('touch', 'w', first, pages, 3, 0)['median']
+                     for _ in range(rounds) for node in c.node]
+        medians[on] = sorted(times)[len(times) // 2]
+    if medians[1] * 2 > medians[0]:
+        raise Problem(f'ns for a page without and with companions: {medians}')
+    note(f'a page in {medians[1] / 1000:.1f} us; without companions '
+         f'{medians[0] / 1000:.1f} us')
+
+
 @named('memory: who waits is woken near its engine')
 def test_kept_near():
     """Who waits is woken where its engine is, and may run anywhere after."""

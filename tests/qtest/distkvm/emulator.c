@@ -439,6 +439,7 @@ static bool set_option(DistkvmInit *init, const char *text)
         { "readahead=", &init->readahead },
         { "delta-pages=", &init->delta_pages },
         { "affinity=", &init->affinity },
+        { "companions=", &init->companions },
         { "bind=", &init->bind },
         { "lanes=", &init->lanes },
         { "insecure=", &init->insecure },
