@@ -16,6 +16,14 @@ difference() { awk "BEGIN { printf \"%.3f\", $2 - $1 }"; }
 # Only a failure shows what programs said.
 show() { tail -n 15 "$1" | cut -c1-160 | sed 's/^/work: log: /'; }
 
+# Interrupts between CPUs, and timers, so far: to wake a task, to call a function,
+# to drop translations of addresses.
+interrupts() {
+	awk '$1 ~ /^(LOC|RES|CAL|TLB):$/ { sum = 0
+		for (i = 2; $i ~ /^[0-9]+$/; i++) sum += $i
+		print tolower(substr($1, 1, 3)), sum }' /proc/interrupts
+}
+
 step() { timeout -k 5 $LIMIT sh "./$1.sh" "$2" "$3" "$4" >"$5" 2>&1 </dev/null; }
 
 run() {
@@ -27,11 +35,15 @@ run() {
 	fi
 	echo "work: ready"
 	read -r _
+	interrupts >before
 	started=$(now)
 	step "$1" work "$2" "$3" work.log
 	status=$?
 	ended=$(now)
 	[ $status = 0 ] || show work.log
+	interrupts | paste -d' ' before - | while read -r name old _ new; do
+		echo "interrupts_$name $((new - old))" >>values
+	done
 	[ ! -e values ] || sed 's/^/work: value /' values
 	echo "work: done $status $(difference "$started" "$ended")"
 	step "$1" finish "$2" "$3" finish.log

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""distkvm bench work: programs of a server in a Debian guest, over several nodes
+and with plain QEMU of the same build, alternating in one run."""
+
+import json
+import time
+from pathlib import Path
+
+from ..cluster import check_nodes
+from ..common import BUILD, Problem, say
+from . import counters, html, image, results, text, where, workloads
+from .machine import ClusterMachine, PlainMachine
+
+LOGS = BUILD / 'log' / 'bench-work'
+BOOT = workloads.Workload('boot', '', workloads.ANY,
+                          'firmware to systemd, all units started')
+
+
+class Run:
+    """Samples of all rounds, and what went wrong."""
+
+    def __init__(self, args):
+        self.nodes = args.nodes
+        self.options = args.options or ''
+        self.rounds = args.rounds
+        self.workloads = workloads.chosen(args.only)
+        self.samples, self.problems, self.traced = [], [], []
+        self.transport = self.numa = None
+
+    def machine(self, kind):
+        log_dir = LOGS / kind
+        if kind == 'plain':
+            return PlainMachine(log_dir, self.nodes)
+        return ClusterMachine(log_dir, self.nodes, self.options)
+
+    def sample(self, kind, number, workload, outcome, nodes=None):
+        """Keep what a workload has shown; its values only if it ended well."""
+        values = dict(outcome.values)
+        values.setdefault('seconds', outcome.guest_seconds)
+        good = not outcome.status and all(v in values for v in workload.values)
+        if not good:
+            self.problems.append(
+                f'{workload.name} failed on {kind} in round {number} with '
+                f'status {outcome.status}: ' + ' / '.join(outcome.log[-5:]))
+        if not outcome.clocks_agree:
+            self.problems.append(
+                f'{workload.name} on {kind}, round {number}: the guest says '
+                f'{outcome.guest_seconds:.1f} s, the host '
+                f'{outcome.host_seconds:.1f} s')
+        self.samples.append({
+            'kind': kind, 'round': number, 'workload': workload.name,
+            'values': values if good else {},
+            'guest-seconds': outcome.guest_seconds,
+            'host-seconds': outcome.host_seconds, 'nodes': nodes})
+        shown = ', '.join(f'{k} {values[k]:g}' for k in workload.values
+                          if k in values)
+        say(f'round {number}, {kind}: {workload.name}: '
+            f'{shown if good else "FAILED"}')
+
+    def work(self, kind, number, machine, workload):
+        before = []
+        cluster = kind == 'cluster'
+        outcome = machine.work(
+            workload, lambda: before.extend(machine.infos() if cluster else ()))
+        # A workload that could not be prepared has not begun.
+        nodes = counters.changes(before, machine.infos()) if before else None
+        self.sample(kind, number, workload, outcome, nodes)
+
+    def one(self, kind, number):
+        say(f'round {number} of {self.rounds}: booting '
+            f"{'plain QEMU' if kind == 'plain' else f'{self.nodes} nodes'}")
+        with self.machine(kind) as machine:
+            say(f'round {number}, {kind}: up after '
+                f'{machine.boot_seconds:.1f} s')
+            self.booted(kind, number, machine)
+            for workload in self.workloads:
+                self.work(kind, number, machine, workload)
+
+    def booted(self, kind, number, machine):
+        nodes = None
+        if kind == 'cluster':
+            infos = machine.infos()
+            self.transport = infos[0]['nodes'][1].get('transport')
+            self.numa = machine.numa
+            # Counters begin with the boot.
+            nodes = [{**{k: v for k, v in info['memory'].items()
+                         if isinstance(v, int)},
+                      'hot-pages': {h['page']: h['faults'] for h in
+                                    info['memory']['hot-pages']}}
+                     for info in infos]
+        self.samples.append({
+            'kind': kind, 'round': number, 'workload': BOOT.name,
+            'values': {'seconds': machine.boot_seconds},
+            'guest-seconds': machine.guest_uptime,
+            'host-seconds': machine.boot_seconds, 'nodes': nodes})
+
+    def all(self):
+        for number in range(1, self.rounds + 1):
+            for kind in ('plain', 'cluster'):
+                try:
+                    self.one(kind, number)
+                except Problem as problem:
+                    # The other samples stay; the run has failed.
+                    self.problems.append(f'{kind}, round {number}: {problem}')
+                    say(self.problems[-1])
+
+    def trace(self):
+        """Where the cluster waits, in a boot of its own."""
+        expected = {s['workload']: s['host-seconds'] for s in self.samples
+                    if s['kind'] == 'cluster'}
+        try:
+            self.traced = where.all_traced(self.nodes, self.options,
+                                           self.workloads, expected,
+                                           LOGS / 'traced')
+        except Problem as problem:
+            self.problems.append(f'traced boot: {problem}')
+            say(self.problems[-1])
+
+    def report(self):
+        chosen = [BOOT, *self.workloads]
+        return {'nodes': self.nodes, 'options': self.options,
+                'rounds': self.rounds, 'transport': self.transport,
+                'guest-numa-nodes': self.numa, 'when': time.time(),
+                'rows': results.rows(self.samples, chosen),
+                'distances': results.distances(self.samples, chosen),
+                'samples': self.samples, 'traced': self.traced,
+                'problems': self.problems}
+
+
+def main(args):
+    check_nodes(args.nodes)
+    if args.rounds < 1:
+        raise Problem('--rounds: at least 1')
+    run = Run(args)
+    image.disk()
+    run.all()
+    if run.workloads and not args.untraced:
+        run.trace()
+    report = run.report()
+    path = Path(args.json or BUILD / 'bench-work.json')
+    path.write_text(json.dumps(report, indent=1), encoding='utf-8')
+    if args.html:
+        Path(args.html).write_text(html.page(report), encoding='utf-8')
+    print(text.show(report), end='')
+    say(f'all figures are in {path}')
+    return 1 if run.problems else 0

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One more boot of the cluster, traced: the pages that its workloads waited for,
+by the names of the guest's kernel, and when.
+
+Traces cost time, so that no ratio comes from this boot."""
+
+import contextlib
+import threading
+import time
+
+from .. import guests
+from ..common import Problem, parse_size, say
+from . import counters, kallsyms, machine, traces
+from .guestmem import Kernel, Memory, Qemu
+from .pagename import PageNames
+
+PAGES = 40
+# Names are read while the workload runs, since its memory is freed after it.
+NAMED_AFTER = 0.6
+UNKNOWN = 'not read'
+
+
+def traced_args(log_dir):
+    """An event that is rare lets QMP enable others later."""
+    return lambda node: ['-msg', 'timestamp=on', '-d', 'trace:distkvm_view',
+                         '-D', str(log_dir / f'trace-{node}')]
+
+
+class Tracer:
+    """The traces of all nodes, workload by workload."""
+
+    def __init__(self, cluster, log_dir):
+        self.cluster = cluster
+        self.nodes = range(cluster.shape.nodes)
+        self.files = [log_dir / f'trace-{n}' for n in self.nodes]
+        self.start = [0] * cluster.shape.nodes
+
+    def switch(self, enable):
+        for node in self.nodes:
+            for event in traces.EVENTS:
+                self.cluster.qmp(node).execute('trace-event-set-state',
+                                               name=event, enable=enable)
+
+    def begin(self):
+        self.start = [f.stat().st_size for f in self.files]
+        self.switch(True)
+
+    def read(self):
+        """Of each node, what parse() finds in its lines since begin()."""
+        found = []
+        for file, start in zip(self.files, self.start):
+            with open(file, encoding='utf-8', errors='replace') as lines:
+                lines.seek(start)
+                found.append(traces.parse(lines))
+        return found
+
+    def threads(self):
+        """Names of the threads that are vCPUs, by node."""
+        return [{cpu['thread-id']: f"vCPU {cpu['cpu-index']}"
+                 for cpu in self.cluster.qmp(node).execute('query-cpus-fast')}
+                for node in self.nodes]
+
+
+class Namer:
+    """Names of pages of the running guest; those of a page are kept."""
+
+    def __init__(self, cluster, symbols, log_dir):
+        self.memory = Memory(Qemu(cluster.qmp(0), log_dir / 'page',
+                                  parse_size(machine.MEMORY)).read_page)
+        self.kernel = Kernel(self.memory, symbols)
+        self.cpus = cluster.shape.nodes
+        if not self.kernel.fits():
+            raise Problem("the guest's memory holds another kernel than the "
+                          'one whose symbols were read')
+
+    def names(self, pages):
+        self.memory.forget()
+        name = PageNames(self.kernel, self.cpus)
+        return {page: name.name(page) for page in pages}
+
+
+def name_later(seconds, tracer, namer, names, done):
+    """While a workload runs: names of the pages hottest until then."""
+    if done.wait(seconds):
+        return
+    # A lost node is reported by the thread that listens to the guest.
+    with contextlib.suppress(OSError, Problem):
+        read_names(tracer, namer, names)
+
+
+def read_names(tracer, namer, names):
+    hot = traces.hottest([waits for waits, _ in tracer.read()], PAGES)
+    names.update(namer.names([h['page'] for h in hot]))
+
+
+def measured(guest, tracer, namer, workload, expected):
+    """One workload, traced."""
+    names, before, started = {}, [], []
+    done = threading.Event()
+    late = threading.Thread(target=name_later, args=(
+        expected * NAMED_AFTER, tracer, namer, names, done), daemon=True)
+
+    def ready():
+        before.extend(guest.infos())
+        tracer.begin()
+        started.append(time.time_ns() // 1000)
+        late.start()
+
+    outcome = guest.work(workload, ready)
+    ended = time.time_ns() // 1000
+    if not before:
+        return None
+    done.set()
+    late.join()
+    tracer.switch(False)
+    found = tracer.read()
+    waits = [w for w, _ in found]
+    hot = traces.hottest(waits, PAGES)
+    names.update(namer.names([h['page'] for h in hot if h['page'] not in names]))
+    return summary(workload, outcome, found, names, tracer.threads(),
+                   (started[0], ended), counters.changes(before, guest.infos()))
+
+
+def summary(workload, outcome, found, names, threads, span, nodes):
+    waits = [w for w, _ in found]
+    seconds = (span[1] - span[0]) / 1e6
+    hot = traces.hottest(waits, PAGES)
+    return {
+        'workload': workload.name, 'status': outcome.status,
+        'seconds': seconds, 'nodes': nodes,
+        'threads': [traces.by_thread(w, t) for w, t in zip(waits, threads)],
+        'rates': {kind: sum(len(o[kind]) for _, o in found) / seconds
+                  for kind in traces.COUNTED.values()},
+        'pages': [{**h, 'name': names.get(h['page'], UNKNOWN)} for h in hot],
+        'names': traces.by_name(waits, names),
+        'timeline': traces.timeline(waits, [o for _, o in found], *span)}
+
+
+def all_traced(run_nodes, options, chosen, expected, log_dir):
+    """Of each workload where it waited; expected has seconds by its name."""
+    symbols = kallsyms.of_kernel(guests.vmlinuz())
+    for old in log_dir.glob('trace-*'):
+        old.unlink()
+    say(f'booting {run_nodes} nodes once more, to be traced')
+    results = []
+    with machine.ClusterMachine(log_dir, run_nodes, options,
+                                traced_args(log_dir)) as guest:
+        tracer = Tracer(guest.nodes, log_dir)
+        namer = Namer(guest.nodes, symbols, log_dir)
+        for workload in chosen:
+            found = measured(guest, tracer, namer, workload,
+                             expected.get(workload.name, 1))
+            if found:
+                results.append(found)
+            say(f'traced: {workload.name}')
+    for file in [*log_dir.glob('trace-*'), log_dir / 'page']:
+        file.unlink(missing_ok=True)
+    return results
