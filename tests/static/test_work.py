@@ -142,6 +142,12 @@ def test_names():
     assert names.name(UNITS + 0x9000 >> 12) == \
         'per-CPU area of CPU 1, allocated'
     assert names.name(IMAGE + 0x2000 >> 12) == 'kernel data: tick'
+    old = kernel.memory.read(IMAGE, 4096)
+    new = old[:0x10a] + b'x' + old[0x10b:]
+    changed = guestmem.changed_words([old, new, old])
+    assert changed == [0x108]
+    assert names.name(IMAGE >> 12, changed) == \
+        'kernel text: vmemmap_base (changing)'
     assert 'kernel' not in names.name(IMAGE + 0x3000 >> 12)
 
 

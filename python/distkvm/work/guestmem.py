@@ -40,6 +40,13 @@ class Memory:
         return struct.unpack('<Q', self.read(address, 8))[0]
 
 
+def changed_words(contents):
+    """Offsets of words of 8 bytes that differ among contents of one page."""
+    words = [struct.unpack(f'<{PAGE // 8}Q', data) for data in contents]
+    return [8 * n for n, values in enumerate(zip(*words))
+            if len(set(values)) > 1]
+
+
 class Qemu:
     """Pages of a node, by QMP; the node fetches those that others have."""
 

@@ -131,14 +131,18 @@ class Symbols:
             raise Problem(f"the guest's kernel has no symbol {name}")
         return self.by_name[name]
 
+    def at(self, address):
+        """The name of the last symbol that begins there or before."""
+        place = bisect_right(self.addresses, address) - 1
+        return self.table[place][2] if place >= 0 else 'nothing'
+
     def within(self, start, end):
         """Names that begin in a range, after the one that lasts into it."""
         first = bisect_left(self.addresses, start)
         last = bisect_left(self.addresses, end)
         names = [name for _, _, name in self.table[first:last]]
         if first and self.addresses[first:first + 1] != [start]:
-            before = bisect_right(self.addresses, start) - 1
-            names.insert(0, self.table[before][2])
+            names.insert(0, self.at(start))
         return names
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..cluster import TIED, Cluster, Shape
-from ..common import QEMU
+from ..common import QEMU, Problem
 from ..console import Console
 from . import image
 
@@ -79,7 +79,7 @@ class Machine:
         self.process = self.start(args)
         self.console = Console(self.process, out=self.console_log(),
                                cluster=self.cluster())
-        found = UP.search(self.console.until(UP, BOOT_SECONDS).string)
+        found = self.console.until(UP, BOOT_SECONDS)
         self.boot_seconds = time.monotonic() - started
         self.guest_uptime = float(found.group(1))
         self.numa = found.group(3) or '0'
@@ -94,8 +94,11 @@ class Machine:
         return None
 
     def order(self, text):
-        self.process.stdin.write(f'{text}\n'.encode())
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(f'{text}\n'.encode())
+            self.process.stdin.flush()
+        except OSError as error:
+            raise Problem(f"the guest's console is gone: {error}") from None
 
     def heard(self, timeout):
         """What the guest says next to the bench."""

@@ -51,12 +51,20 @@ class PageNames:
                 return at
         return None
 
-    def name(self, page):
+    def name(self, page, changed=()):
+        """Of a page, in which bytes at these offsets were seen to change."""
         address = page * PAGE
-        return self.in_image(address) or self.per_cpu(address) or \
-            self.by_struct(page)
+        return self.in_image(address, changed) or \
+            self.per_cpu(address, changed) or self.by_struct(page)
 
-    def in_image(self, address):
+    def symbols_in(self, start, changed):
+        """The symbols that change; all of the page if none was seen to."""
+        if changed:
+            names = dict.fromkeys(self.symbols.at(start + c) for c in changed)
+            return f'{listed(list(names))} (changing)'
+        return listed(self.symbols.within(start, start + PAGE))
+
+    def in_image(self, address, changed):
         """Of the kernel's image, but for what it frees after it has started."""
         at = address + IMAGE_MAP
         get = self.symbols.by_name.get
@@ -64,16 +72,16 @@ class PageNames:
                 get('__init_begin', 0) <= at < get('__init_end', 0):
             return None
         kind = 'text' if at < get('_etext', 0) else 'data'
-        return f'kernel {kind}: {listed(self.symbols.within(at, at + PAGE))}'
+        return f'kernel {kind}: {self.symbols_in(at, changed)}'
 
-    def per_cpu(self, address):
+    def per_cpu(self, address, changed):
         for cpu, start in enumerate(self.units):
             if start <= address < start + self.unit:
                 at = address - start
                 if at >= self.symbols['__per_cpu_end']:
                     return f'per-CPU area of CPU {cpu}, allocated'
                 return (f'per-CPU area of CPU {cpu}: '
-                        + listed(self.symbols.within(at, at + PAGE)))
+                        + self.symbols_in(at, changed))
         return None
 
     def by_struct(self, page):
@@ -113,7 +121,7 @@ class PageNames:
         return self.areas.get(page)
 
     def vmalloc_areas(self):
-        """Names by page, of who asked for the memory."""
+        """Names by page: the function that asked for the memory."""
         kernel, found = self.kernel, {}
         end = self.symbols.by_name.get('vmap_area_list')
         link = kernel.u64(end) if end else None
@@ -130,10 +138,9 @@ class PageNames:
         pages, = struct.unpack_from('<Q', vm, VM_PAGES)
         count, = struct.unpack_from('<I', vm, VM_COUNT)
         caller, = struct.unpack_from('<Q', vm, VM_CALLER)
-        names = self.symbols.within(caller, caller + 1)
         if not pages or count > AREA_PAGES_MAX:
             return
         for entry in struct.iter_unpack('<Q', self.kernel.read(pages,
                                                                8 * count)):
             number = (entry[0] - self.kernel.page_structs) // SIZE
-            found[number] = 'vmalloc by ' + (names[0] if names else 'nobody')
+            found[number] = f'vmalloc by {self.symbols.at(caller)}'

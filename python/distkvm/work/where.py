@@ -11,12 +11,14 @@ import time
 from .. import guests
 from ..common import Problem, parse_size, say
 from . import counters, kallsyms, machine, traces
-from .guestmem import Kernel, Memory, Qemu
+from .guestmem import PAGE, Kernel, Memory, Qemu, changed_words
 from .pagename import PageNames
 
 PAGES = 40
 # Names are read while the workload runs, since its memory is freed after it.
 NAMED_AFTER = 0.6
+# A page is read so often, to see which words of it change.
+SAMPLES, SAMPLE_SECONDS = 4, 0.1
 UNKNOWN = 'not read'
 
 
@@ -73,10 +75,18 @@ class Namer:
             raise Problem("the guest's memory holds another kernel than the "
                           'one whose symbols were read')
 
-    def names(self, pages):
-        self.memory.forget()
+    def names(self, pages, samples=1):
+        """Of the kernel's variables in a page, those come first that change
+        between samples."""
+        contents = {page: [] for page in pages}
+        for number in range(samples):
+            time.sleep(SAMPLE_SECONDS if number else 0)
+            self.memory.forget()
+            for page in pages:
+                contents[page].append(self.memory.read(page * PAGE, PAGE))
         name = PageNames(self.kernel, self.cpus)
-        return {page: name.name(page) for page in pages}
+        return {page: name.name(page, changed_words(contents[page]))
+                for page in pages}
 
 
 def name_later(seconds, tracer, namer, names, done):
@@ -90,7 +100,7 @@ def name_later(seconds, tracer, namer, names, done):
 
 def read_names(tracer, namer, names):
     hot = traces.hottest([waits for waits, _ in tracer.read()], PAGES)
-    names.update(namer.names([h['page'] for h in hot]))
+    names.update(namer.names([h['page'] for h in hot], SAMPLES))
 
 
 def measured(guest, tracer, namer, workload, expected):
