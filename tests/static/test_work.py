@@ -2,16 +2,18 @@
 """The bench of real work, without a guest: what it reads, and what it makes of
 it."""
 
+import json
 import struct
 import subprocess
 from html.parser import HTMLParser
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import pytest
 
 from distkvm.common import Problem
-from distkvm.work import (counters, guestmem, html, image, kallsyms, machine,
-                          pagename, results, text, traces, workloads)
+from distkvm.work import (bench, counters, guestmem, html, image, kallsyms,
+                          machine, pagename, results, text, traces, workloads)
 from naming import cases, named
 
 BASE = 0xffffffff81000000
@@ -216,6 +218,7 @@ def info(read, page_faults):
     return {'memory': {
         **{f'faults-{k}': read for k in counters.KINDS},
         **{f'wait-{k}-ns': read * 1000 for k in counters.KINDS},
+        'frames-sent': read, 'bytes-sent': read,
         'hot-pages': [{'page': p, 'faults': f}
                       for p, f in page_faults.items()]}}
 
@@ -260,6 +263,7 @@ def report():
     return {'nodes': 2, 'transport': 'posix', 'rounds': 1,
             'guest-numa-nodes': '0', 'distances': [], 'samples': [],
             'rows': results.rows([], chosen), 'traced': [entry],
+            'boot-pages': [{'page': 1, 'faults': 2, 'name': '<i>'}],
             'problems': ['a < b']}
 
 
@@ -270,6 +274,11 @@ def test_page():
     reader.feed(made)
     assert reader.seen.count('svg') == 1
     assert '&lt;script&gt;' in made and '<script' not in made
+    picture = ElementTree.fromstring(made[made.index('<svg'):
+                                          made.index('</svg>') + 6])
+    # Buckets of 2 us: waits of 100 us and 50 us, and an interrupt.
+    bars = [r for r in picture.iter('rect') if r.get('class') != 'frame']
+    assert len(bars) == 50 + 25 + 1
     assert 'url(' not in made and '@import' not in made
 
 
@@ -278,6 +287,79 @@ def test_text():
     shown = text.show(report())
     assert 'fio              has no ratio' in shown
     assert 'PROBLEM: a < b' in shown
+
+
+# --------------------------------------------------------------------- run
+
+class FakeMachine:
+    """A guest whose workloads take no time; the cluster is half as fast."""
+
+    boot_seconds, guest_uptime, numa = 2.0, 1.5, '0-1'
+
+    def __init__(self, kind, ends, log):
+        self.kind, self.ends, self.log = kind, ends, log
+
+    def __enter__(self):
+        self.log.append(f'boot {self.kind}')
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def infos(self):
+        return [dict(info(len(self.log), {}),
+                     nodes=[{}, {'transport': 'posix'}])] * 2
+
+    def work(self, workload, ready):
+        ready()
+        self.log.append(f'{self.kind} {workload.name}')
+        rate = 4 if self.kind == 'plain' else 2
+        return self.ends(self.kind, machine.Outcome(
+            0, 1.0, 1.0, {'rate': rate}))
+
+
+def good(_, outcome):
+    return outcome
+
+
+def bad_on_cluster(kind, outcome):
+    outcome.status = int(kind == 'cluster')
+    return outcome
+
+
+def late_clock(_, outcome):
+    outcome.guest_seconds = 9.0
+    return outcome
+
+
+def gone(kind, outcome):
+    if kind == 'plain':
+        raise Problem('it is gone')
+    return outcome
+
+
+@cases('ends, problems, ratio', {
+    'static: work: both sides alternate': (good, 0, 0.5),
+    'static: work: a workload that fails has no ratio':
+        (bad_on_cluster, 2, None),
+    'static: work: clocks that disagree fail the run': (late_clock, 4, 0.5),
+    'static: work: a lost guest fails the run': (gone, 2, None),
+})
+def test_run(ends, problems, ratio, monkeypatch):
+    log = []
+    run = bench.Run(SimpleNamespace(nodes=2, options=None, rounds=2,
+                                    only='threads'))
+    monkeypatch.setattr(run, 'machine',
+                        lambda kind: FakeMachine(kind, ends, log))
+    run.all()
+    made = run.report()
+    boots = [line for line in log if line.startswith('boot')]
+    assert boots == ['boot plain', 'boot cluster'] * 2
+    assert len(run.problems) == problems
+    row, = [r for r in made['rows'] if r['workload'] == 'threads']
+    assert row['ratio'] == ratio
+    assert json.loads(json.dumps(made))['guest-numa-nodes'] == '0-1'
+    assert ('PROBLEM' in text.show(made)) == bool(problems)
 
 
 # ------------------------------------------------------------------- guest

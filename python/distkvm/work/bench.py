@@ -24,7 +24,8 @@ class Run:
         self.options = args.options or ''
         self.rounds = args.rounds
         self.workloads = workloads.chosen(args.only)
-        self.samples, self.problems, self.traced = [], [], []
+        self.samples, self.problems = [], []
+        self.traced = where.Traced(self.nodes, self.options, LOGS / 'traced')
         self.transport = self.numa = None
 
     def machine(self, kind):
@@ -39,11 +40,11 @@ class Run:
         values.setdefault('seconds', outcome.guest_seconds)
         good = not outcome.status and all(v in values for v in workload.values)
         if not good:
-            self.problems.append(
+            self.problem(
                 f'{workload.name} failed on {kind} in round {number} with '
                 f'status {outcome.status}: ' + ' / '.join(outcome.log[-5:]))
         if not outcome.clocks_agree:
-            self.problems.append(
+            self.problem(
                 f'{workload.name} on {kind}, round {number}: the guest says '
                 f'{outcome.guest_seconds:.1f} s, the host '
                 f'{outcome.host_seconds:.1f} s')
@@ -82,12 +83,7 @@ class Run:
             infos = machine.infos()
             self.transport = infos[0]['nodes'][1].get('transport')
             self.numa = machine.numa
-            # Counters begin with the boot.
-            nodes = [{**{k: v for k, v in info['memory'].items()
-                         if isinstance(v, int)},
-                      'hot-pages': {h['page']: h['faults'] for h in
-                                    info['memory']['hot-pages']}}
-                     for info in infos]
+            nodes = counters.since_start(infos)
         self.samples.append({
             'kind': kind, 'round': number, 'workload': BOOT.name,
             'values': {'seconds': machine.boot_seconds},
@@ -101,20 +97,27 @@ class Run:
                     self.one(kind, number)
                 except Problem as problem:
                     # The other samples stay; the run has failed.
-                    self.problems.append(f'{kind}, round {number}: {problem}')
-                    say(self.problems[-1])
+                    self.problem(f'{kind}, round {number}: {problem}')
 
     def trace(self):
         """Where the cluster waits, in a boot of its own."""
         expected = {s['workload']: s['host-seconds'] for s in self.samples
                     if s['kind'] == 'cluster'}
         try:
-            self.traced = where.all_traced(self.nodes, self.options,
-                                           self.workloads, expected,
-                                           LOGS / 'traced')
+            self.traced.run(self.workloads, expected)
         except Problem as problem:
-            self.problems.append(f'traced boot: {problem}')
-            say(self.problems[-1])
+            self.problem(f'traced boot: {problem}')
+        for entry in self.traced.workloads:
+            if entry['status']:
+                self.problem(f"{entry['workload']} failed in the traced boot")
+        for name in {w.name for w in self.workloads} - {
+                entry['workload'] for entry in self.traced.workloads}:
+            self.problem(f'{name} has no trace')
+
+    def problem(self, words):
+        """Kept, so that the run fails, and said at once."""
+        self.problems.append(words)
+        say(words)
 
     def report(self):
         chosen = [BOOT, *self.workloads]
@@ -123,7 +126,8 @@ class Run:
                 'guest-numa-nodes': self.numa, 'when': time.time(),
                 'rows': results.rows(self.samples, chosen),
                 'distances': results.distances(self.samples, chosen),
-                'samples': self.samples, 'traced': self.traced,
+                'samples': self.samples, 'traced': self.traced.workloads,
+                'boot-pages': self.traced.boot_pages,
                 'problems': self.problems}
 
 
@@ -134,7 +138,7 @@ def main(args):
     run = Run(args)
     image.disk()
     run.all()
-    if run.workloads and not args.untraced:
+    if not args.untraced:
         run.trace()
     report = run.report()
     path = Path(args.json or BUILD / 'bench-work.json')

@@ -7,20 +7,26 @@ node 0 that of its devices besides."""
 KINDS = ('read', 'write', 'upgrade')
 
 
+def since_start(infos):
+    """For each node the counters of its memory, and faults of its hot pages."""
+    return [{**{key: value for key, value in info['memory'].items()
+                if isinstance(value, int)},
+             'hot-pages': {hot['page']: hot['faults']
+                           for hot in info['memory']['hot-pages']}}
+            for info in infos]
+
+
 def changes(before, after):
-    """For each node the counters of its memory, and faults of its hot pages.
+    """The same between two moments.
 
     A node names its twenty hottest pages since its start only: one that was not
     among them before counts from 0."""
     result = []
-    for old, new in zip(before, after):
-        old, new = old['memory'], new['memory']
-        cool = {hot['page']: hot['faults'] for hot in old['hot-pages']}
-        result.append({
-            **{key: value - old[key] for key, value in new.items()
-               if isinstance(value, int)},
-            'hot-pages': {hot['page']: hot['faults'] - cool.get(hot['page'], 0)
-                          for hot in new['hot-pages']}})
+    for old, new in zip(since_start(before), since_start(after)):
+        hot = {page: count - old['hot-pages'].get(page, 0)
+               for page, count in new.pop('hot-pages').items()}
+        result.append({**{key: value - old[key] for key, value in new.items()},
+                       'hot-pages': hot})
     return result
 
 

@@ -114,6 +114,14 @@ def traced(entry):
     yield '</table>'
 
 
+def boot_pages(pages):
+    yield '<h2>boot</h2><table>' + cells(['hottest pages of a boot',
+                                          ('faults',)], head=True)
+    for entry in pages[:NAMES]:
+        yield cells([entry['name'], (entry['faults'],)])
+    yield '</table>'
+
+
 def page(report):
     body = ['<h1>bench work</h1>',
             f"<p class=soft>{report['nodes']} nodes of one vCPU over "
@@ -122,6 +130,8 @@ def page(report):
             f"{escape(str(report['guest-numa-nodes']))}</p>", *ratios(report)]
     for problem in report['problems']:
         body.append(f'<p class=problem>{escape(problem)}</p>')
+    if report['boot-pages']:
+        body += boot_pages(report['boot-pages'])
     if report['traced']:
         body.append('<p>Each workload below ran once more with traces: bars '
                     'are the share of time that threads of a node waited for '

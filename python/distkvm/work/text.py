@@ -88,6 +88,10 @@ def show(report):
     for sample in report['samples']:
         if sample['nodes'] and sample['round'] == last:
             lines += waiting(sample)
+    if report['boot-pages']:
+        lines.append('hottest pages of a boot, by faults:')
+    for page in report['boot-pages'][:PAGES]:
+        lines.append(f"  {page['faults']:7}  {page['page']:#x} {page['name']}")
     for entry in report['traced']:
         lines += named(entry)
     lines += [f'PROBLEM: {problem}' for problem in report['problems']]

@@ -7,6 +7,7 @@ Traces cost time, so that no ratio comes from this boot."""
 import contextlib
 import threading
 import time
+from collections import Counter
 
 from .. import guests
 from ..common import Problem, parse_size, say
@@ -146,23 +147,43 @@ def summary(workload, outcome, found, names, threads, span, nodes):
         'timeline': traces.timeline(waits, [o for _, o in found], *span)}
 
 
-def all_traced(run_nodes, options, chosen, expected, log_dir):
-    """Of each workload where it waited; expected has seconds by its name."""
-    symbols = kallsyms.of_kernel(guests.vmlinuz())
-    for old in log_dir.glob('trace-*'):
-        old.unlink()
-    say(f'booting {run_nodes} nodes once more, to be traced')
-    results = []
-    with machine.ClusterMachine(log_dir, run_nodes, options,
-                                traced_args(log_dir)) as guest:
-        tracer = Tracer(guest.nodes, log_dir)
-        namer = Namer(guest.nodes, symbols, log_dir)
-        for workload in chosen:
-            found = measured(guest, tracer, namer, workload,
-                             expected.get(workload.name, 1))
-            if found:
-                results.append(found)
-            say(f'traced: {workload.name}')
-    for file in [*log_dir.glob('trace-*'), log_dir / 'page']:
-        file.unlink(missing_ok=True)
-    return results
+def hottest_of_boot(infos, namer):
+    """The hottest pages since the start, by the counters of all nodes."""
+    faults = Counter()
+    for node in counters.since_start(infos):
+        faults.update(node['hot-pages'])
+    hot = faults.most_common(PAGES)
+    names = namer.names([page for page, _ in hot], SAMPLES)
+    return [{'page': page, 'faults': count, 'name': names[page]}
+            for page, count in hot]
+
+
+class Traced:
+    """Results of the traced boot, as far as it has come."""
+
+    def __init__(self, nodes, options, log_dir):
+        self.nodes, self.options, self.log_dir = nodes, options, log_dir
+        self.boot_pages, self.workloads = [], []
+
+    def run(self, chosen, expected):
+        """Expected has seconds of workloads by their names."""
+        symbols = kallsyms.of_kernel(guests.vmlinuz())
+        self.remove_files()
+        say(f'booting {self.nodes} nodes once more, to be traced')
+        with machine.ClusterMachine(self.log_dir, self.nodes, self.options,
+                                    traced_args(self.log_dir)) as guest:
+            tracer = Tracer(guest.nodes, self.log_dir)
+            namer = Namer(guest.nodes, symbols, self.log_dir)
+            self.boot_pages = hottest_of_boot(guest.infos(), namer)
+            for workload in chosen:
+                found = measured(guest, tracer, namer, workload,
+                                 expected.get(workload.name, 1))
+                if found:
+                    self.workloads.append(found)
+                say(f'traced: {workload.name}')
+        self.remove_files()
+
+    def remove_files(self):
+        """Traces take many MiB."""
+        for file in (*self.log_dir.glob('trace-*'), self.log_dir / 'page'):
+            file.unlink(missing_ok=True)
