@@ -294,7 +294,7 @@ def test_text():
 class FakeMachine:
     """A guest whose workloads take no time; the cluster is half as fast."""
 
-    boot_seconds, guest_uptime, numa = 2.0, 1.5, '0-1'
+    init_seconds, boot_seconds, guest_uptime, numa = 1.0, 2.0, 1.5, '0-1'
 
     def __init__(self, kind, ends, log):
         self.kind, self.ends, self.log = kind, ends, log

@@ -13,7 +13,8 @@ from .machine import ClusterMachine, PlainMachine
 
 LOGS = BUILD / 'log' / 'bench-work'
 BOOT = workloads.Workload('boot', '', workloads.ANY,
-                          'firmware to systemd, all units started')
+                          'firmware to systemd, all units started',
+                          ('seconds', 'to_init'))
 
 
 class Run:
@@ -86,7 +87,8 @@ class Run:
             nodes = counters.since_start(infos)
         self.samples.append({
             'kind': kind, 'round': number, 'workload': BOOT.name,
-            'values': {'seconds': machine.boot_seconds},
+            'values': {'seconds': machine.boot_seconds,
+                       'to_init': machine.init_seconds},
             'guest-seconds': machine.guest_uptime,
             'host-seconds': machine.boot_seconds, 'nodes': nodes})
 

@@ -50,7 +50,7 @@ class Machine:
         self.log_dir = Path(log_dir)
         self.log_dir.mkdir(parents=True, exist_ok=True)
         self.process = self.console = None
-        self.boot_seconds = self.guest_uptime = None
+        self.init_seconds = self.boot_seconds = self.guest_uptime = None
         self.numa = '0'
 
     def __enter__(self):
@@ -79,6 +79,8 @@ class Machine:
         self.process = self.start(args)
         self.console = Console(self.process, out=self.console_log(),
                                cluster=self.cluster())
+        self.console.until('guest-init: up', BOOT_SECONDS)
+        self.init_seconds = time.monotonic() - started
         found = self.console.until(UP, BOOT_SECONDS)
         self.boot_seconds = time.monotonic() - started
         self.guest_uptime = float(found.group(1))

@@ -40,7 +40,9 @@ def rows(samples, workloads):
             unit, less = UNITS[value]
             found = ratio(of(samples, 'plain', workload.name, value),
                           of(samples, 'cluster', workload.name, value))
-            result.append({'workload': workload.name, 'about': workload.about,
+            about = workload.about if value in ('seconds', 'rate') else \
+                f'{workload.about}: {value}'
+            result.append({'workload': workload.name, 'about': about,
                            'value': value, 'unit': unit, 'less-is-better': less,
                            **(found or {'ratio': None})})
     return result

@@ -34,8 +34,7 @@ def table(rows):
         yield (f"{row['workload']:16} {number(row['plain']):>8} "
                f"{number(row['cluster']):>8} {row['unit']:4} "
                f"{number(row['ratio']):>7} {number(row['least']):>7} "
-               f"{number(row['greatest']):>8}  {row['about']}"
-               f"{', greatest' if row['value'] == 'max_ms' else ''}; "
+               f"{number(row['greatest']):>8}  {row['about']}; "
                f"{'less' if row['less-is-better'] else 'more'} is better")
 
 
