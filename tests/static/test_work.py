@@ -362,6 +362,26 @@ def test_run(ends, problems, ratio, monkeypatch):
     assert ('PROBLEM' in text.show(made)) == bool(problems)
 
 
+def interrupted(kind, outcome):
+    if kind == 'cluster':
+        raise KeyboardInterrupt
+    return outcome
+
+
+@named('static: work: an interrupted run reports what it has')
+def test_interrupted(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(bench.image, 'disk', lambda: None)
+    monkeypatch.setattr(bench.Run, 'machine', lambda _, kind: FakeMachine(
+        kind, interrupted, []))
+    out = tmp_path / 'out.json'
+    assert bench.main(SimpleNamespace(
+        nodes=2, options=None, rounds=1, only='threads', untraced=False,
+        json=out, html=tmp_path / 'out.html')) == 130
+    assert [s['workload'] for s in json.loads(out.read_text())['samples']] == \
+        ['boot', 'threads', 'boot']
+    assert 'PROBLEM: the run was interrupted' in capsys.readouterr().out
+
+
 # ------------------------------------------------------------------- guest
 
 @named('static: work: every workload has its script')

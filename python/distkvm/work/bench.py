@@ -97,8 +97,9 @@ class Run:
             for kind in ('plain', 'cluster'):
                 try:
                     self.one(kind, number)
-                except Problem as problem:
-                    # The other samples stay; the run has failed.
+                except (Problem, OSError) as problem:
+                    # Of QMP, too, which ends with its node.  The other samples
+                    # stay; the run has failed.
                     self.problem(f'{kind}, round {number}: {problem}')
 
     def trace(self):
@@ -107,7 +108,7 @@ class Run:
                     if s['kind'] == 'cluster'}
         try:
             self.traced.run(self.workloads, expected)
-        except Problem as problem:
+        except (Problem, OSError) as problem:
             self.problem(f'traced boot: {problem}')
         for entry in self.traced.workloads:
             if entry['status']:
@@ -139,14 +140,23 @@ def main(args):
         raise Problem('--rounds: at least 1')
     run = Run(args)
     image.disk()
-    run.all()
-    if not args.untraced:
-        run.trace()
-    report = run.report()
+    interrupted = False
+    try:
+        run.all()
+        if not args.untraced:
+            run.trace()
+    except KeyboardInterrupt:
+        # Half an hour of figures is worth a report.
+        interrupted = True
+        run.problem('the run was interrupted')
+    publish(run.report(), args)
+    return 130 if interrupted else int(bool(run.problems))
+
+
+def publish(report, args):
     path = Path(args.json or BUILD / 'bench-work.json')
     path.write_text(json.dumps(report, indent=1), encoding='utf-8')
     if args.html:
         Path(args.html).write_text(html.page(report), encoding='utf-8')
     print(text.show(report), end='')
     say(f'all figures are in {path}')
-    return 1 if run.problems else 0
