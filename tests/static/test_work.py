@@ -5,6 +5,7 @@ it."""
 import json
 import struct
 import subprocess
+import time
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from xml.etree import ElementTree
@@ -310,8 +311,9 @@ class FakeMachine:
         return [dict(info(len(self.log), {}),
                      nodes=[{}, {'transport': 'posix'}])] * 2
 
-    def work(self, workload, ready):
+    def work(self, workload, ready, ended):
         ready()
+        ended()
         self.log.append(f'{self.kind} {workload.name}')
         rate = 4 if self.kind == 'plain' else 2
         return self.ends(self.kind, machine.Outcome(
@@ -404,29 +406,42 @@ read -r order
 echo "work: log: $order"
 echo 'work: ready'
 read -r go
+echo 'work: ended'
+sleep 0.1
 echo 'work: value rate 12.5'
-echo "work: done 0 $SECONDS_OF_GUEST"
+echo 'work: done 0 1.5'
 cat >/dev/null
 '''
 
 
-@cases('seconds, agree', {
-    'static: work: a guest does as it is told': ('0.01', True),
-    "static: work: a guest's clock that runs away is noticed": ('99', False),
+@cases('guest_seconds, host_seconds, agree', {
+    'static: work: clocks that agree': (100.0, 104.0, True),
+    "static: work: a guest's clock that runs away": (100.0, 90.0, False),
+    'static: work: a slow console is no other clock': (0.1, 0.9, True),
 })
-def test_conversation(seconds, agree, tmp_path):
+def test_clocks(guest_seconds, host_seconds, agree):
+    outcome = machine.Outcome(0, guest_seconds, host_seconds)
+    assert outcome.clocks_agree is agree
+
+
+@named('static: work: a guest does as it is told')
+def test_conversation(tmp_path):
     guest = machine.Machine(tmp_path)
-    asked = []
+    times = []
+
+    def look():
+        times.append(time.monotonic())
+
     guest.process = subprocess.Popen(
-        ['sh', '-c', GUEST], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        env={'SECONDS_OF_GUEST': seconds, 'PATH': '/usr/bin:/bin'})
+        ['sh', '-c', GUEST], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     guest.console = machine.Console(guest.process)
+    started = time.monotonic()
     try:
-        outcome = guest.work(SimpleNamespace(request='fio - -'),
-                             lambda: asked.append(1))
+        outcome = guest.work(SimpleNamespace(request='fio - -'), look, look)
     finally:
         guest.process.kill()
         guest.process.communicate()
-    assert asked == [1] and outcome.log == ['fio - -']
+    # The time that the guest takes to print values is not the workload's.
+    assert len(times) == 2 and outcome.host_seconds <= times[1] - started
+    assert outcome.log == ['fio - -'] and outcome.guest_seconds == 1.5
     assert outcome.values == {'rate': 12.5} and not outcome.status
-    assert outcome.clocks_agree is agree

@@ -60,12 +60,15 @@ class Run:
             f'{shown if good else "FAILED"}')
 
     def work(self, kind, number, machine, workload):
-        before = []
-        cluster = kind == 'cluster'
-        outcome = machine.work(
-            workload, lambda: before.extend(machine.infos() if cluster else ()))
+        infos = []
+
+        def look():
+            infos.append(machine.infos() if kind == 'cluster' else None)
+
+        outcome = machine.work(workload, look, look)
         # A workload that could not be prepared has not begun.
-        nodes = counters.changes(before, machine.infos()) if before else None
+        nodes = counters.changes(*infos) if len(infos) == 2 and infos[0] \
+            else None
         self.sample(kind, number, workload, outcome, nodes)
 
     def one(self, kind, number):

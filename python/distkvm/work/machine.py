@@ -106,17 +106,21 @@ class Machine:
         """What the guest says next to the bench."""
         return self.console.until(LINE, timeout).group(1)
 
-    def work(self, workload, ready=lambda: None):
-        """Run a workload; ready() is called when all is prepared."""
+    def work(self, workload, ready=lambda: None, ended=lambda: None):
+        """Run a workload; ready() is called when all is prepared, ended() when
+        its programs have ended, and before their output is looked at."""
         self.order(workload.request)
         log, values = [], {}
-        started = time.monotonic()
+        started = finished = time.monotonic()
         while True:
             word, _, rest = self.heard(WORK_SECONDS).partition(' ')
             if word == 'ready':
                 ready()
                 started = time.monotonic()
                 self.order('go')
+            elif word == 'ended':
+                finished = time.monotonic()
+                ended()
             elif word == 'value':
                 key, number = rest.split()
                 values[key] = float(number)
@@ -125,7 +129,7 @@ class Machine:
             elif word == 'done':
                 status, seconds = rest.split()
                 return Outcome(int(status), float(seconds),
-                               time.monotonic() - started, values, log)
+                               finished - started, values, log)
 
     def end(self):
         for file in ('disk.img', 'scripts.img'):

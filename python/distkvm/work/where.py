@@ -106,30 +106,32 @@ def read_names(tracer, namer, names):
 
 def measured(guest, tracer, namer, workload, expected):
     """One workload, traced."""
-    names, before, started = {}, [], []
+    names, infos, times = {}, [], []
     done = threading.Event()
     late = threading.Thread(target=name_later, args=(
         expected * NAMED_AFTER, tracer, namer, names, done), daemon=True)
 
     def ready():
-        before.extend(guest.infos())
+        infos.append(guest.infos())
         tracer.begin()
-        started.append(time.time_ns() // 1000)
+        times.append(time.time_ns() // 1000)
         late.start()
 
-    outcome = guest.work(workload, ready)
-    ended = time.time_ns() // 1000
-    if not before:
+    def ended():
+        times.append(time.time_ns() // 1000)
+        done.set()
+        late.join()
+        tracer.switch(False)
+        infos.append(guest.infos())
+
+    outcome = guest.work(workload, ready, ended)
+    if len(infos) < 2:
         return None
-    done.set()
-    late.join()
-    tracer.switch(False)
     found = tracer.read()
-    waits = [w for w, _ in found]
-    hot = traces.hottest(waits, PAGES)
+    hot = traces.hottest([w for w, _ in found], PAGES)
     names.update(namer.names([h['page'] for h in hot if h['page'] not in names]))
-    return summary(workload, outcome, found, names, tracer.threads(),
-                   (started[0], ended), counters.changes(before, guest.infos()))
+    return summary(workload, outcome, found, names, tracer.threads(), times,
+                   counters.changes(*infos))
 
 
 def summary(workload, outcome, found, names, threads, span, nodes):

@@ -3,6 +3,7 @@
 #   host:  NAME SERVER CLIENT    numbers of CPUs, or - for any
 #   guest: work: ready           what NAME needs is there
 #   host:  go
+#   guest: work: ended
 #   guest: work: value KEY N     as often as NAME has values
 #   guest: work: done STATUS SECONDS
 # Seconds are of the guest's clock.  "quit" powers off.
@@ -40,6 +41,7 @@ run() {
 	step "$1" work "$2" "$3" work.log
 	status=$?
 	ended=$(now)
+	echo "work: ended"
 	[ $status = 0 ] || show work.log
 	interrupts | paste -d' ' before - | while read -r name old _ new; do
 		echo "interrupts_$name $((new - old))" >>values
