@@ -407,7 +407,7 @@ echo "work: log: $order"
 echo 'work: ready'
 read -r go
 echo 'work: ended'
-sleep 0.1
+sleep 0.3
 echo 'work: value rate 12.5'
 echo 'work: done 0 1.5'
 cat >/dev/null
