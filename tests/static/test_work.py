@@ -138,12 +138,14 @@ def kernel_of(ram):
 def test_names():
     kernel = kernel_of(synthetic())
     assert kernel.fits()
-    names = pagename.PageNames(kernel, cpus=2)
+    names = pagename.PageNames(kernel, cpus=2, pages=0x2000)
     assert {page: names.name(page) for page in PAGES} == PAGES
     assert names.name(UNITS + 0x8000 >> 12) == \
         'per-CPU area of CPU 1: run_queue'
     assert names.name(UNITS + 0x9000 >> 12) == \
         'per-CPU area of CPU 1, allocated'
+    assert names.name(STRUCT_PAGE >> 12) == \
+        'struct page of pages 0x300 to 0x33f'
     assert names.name(IMAGE + 0x2000 >> 12) == 'kernel data: tick'
     old = kernel.memory.read(IMAGE, 4096)
     new = old[:0x10a] + b'x' + old[0x10b:]
@@ -180,6 +182,7 @@ def test_traces():
     waits, others = traces.parse(LINES)
     assert [(w.page, w.ns, w.thread) for w in waits] == \
         [(5, 100000, 71), (7, 50000, 0)]
+    assert traces.until(waits, 10_000_300) == waits[:1]
     assert traces.by_thread(waits, {71: 'vCPU 0'}) == \
         pytest.approx({'vCPU 0': 1e-4, 'other threads': 5e-5})
     hot = traces.hottest([waits, waits], 1)

@@ -34,14 +34,16 @@ def listed(names):
 class PageNames:
     """Names of pages by their numbers, from a guestmem.Kernel."""
 
-    def __init__(self, kernel, cpus):
+    def __init__(self, kernel, cpus, pages):
+        """Pages is the number of the guest's pages."""
         self.kernel = kernel
+        self.pages = pages
         self.symbols = kernel.symbols
         self.unit = kernel.variable('pcpu_unit_size') & 0xffffffff
         self.units = [kernel.variable('__per_cpu_offset', cpu) -
                       kernel.direct_map for cpu in range(cpus)]
         self.name_at = self.find_name_at()
-        self.areas = None
+        self.areas = self.struct_pages = None
 
     def find_name_at(self):
         """Where struct kmem_cache has its name: the first cache is known."""
@@ -55,7 +57,8 @@ class PageNames:
         """Of a page, in which bytes at these offsets were seen to change."""
         address = page * PAGE
         return self.in_image(address, changed) or \
-            self.per_cpu(address, changed) or self.by_struct(page)
+            self.per_cpu(address, changed) or self.structs(page) or \
+            self.by_struct(page)
 
     def symbols_in(self, start, changed):
         """The symbols that change; all of the page if none was seen to."""
@@ -83,6 +86,19 @@ class PageNames:
                 return (f'per-CPU area of CPU {cpu}: '
                         + self.symbols_in(at, changed))
         return None
+
+    def structs(self, page):
+        """Of the array of all struct page."""
+        if self.struct_pages is None:
+            found = {}
+            for start in range(0, self.pages * SIZE, PAGE):
+                at = self.kernel.physical(self.kernel.page_structs + start)
+                if at is not None:
+                    found[at // PAGE] = start // SIZE
+            self.struct_pages = found
+        first = self.struct_pages.get(page)
+        return None if first is None else (
+            f'struct page of pages {first:#x} to {first + PAGE // SIZE - 1:#x}')
 
     def by_struct(self, page):
         data = self.kernel.read(self.kernel.page_structs + page * SIZE, SIZE)

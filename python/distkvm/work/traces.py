@@ -54,6 +54,11 @@ def parse(lines):
     return waits, others
 
 
+def until(waits, end_us):
+    """Waits that ended by then: traces go on for a little after a workload."""
+    return [wait for wait in waits if wait.end_us <= end_us]
+
+
 def by_thread(waits, vcpus):
     """Seconds by name; vcpus has the names of threads that are vCPUs."""
     seconds = Counter()

@@ -15,7 +15,8 @@ from . import counters, kallsyms, machine, traces
 from .guestmem import PAGE, Kernel, Memory, Qemu, changed_words
 from .pagename import PageNames
 
-PAGES = 40
+# Pages of a workload that are listed, and those that have names.
+PAGES, NAMED = 40, 400
 # Names are read while the workload runs, since its memory is freed after it.
 NAMED_AFTER = 0.6
 # A page is read so often, to see which words of it change.
@@ -77,17 +78,26 @@ class Namer:
                           'one whose symbols were read')
 
     def names(self, pages, samples=1):
-        """Of the kernel's variables in a page, those come first that change
-        between samples."""
+        """With several samples, of the kernel's variables in a page only those
+        that change between them."""
+        contents = {page: [bytes(PAGE)] for page in pages}
+        self.memory.forget()
+        if samples > 1:
+            contents = self.sampled(pages, samples)
+        name = PageNames(self.kernel, self.cpus,
+                         parse_size(machine.MEMORY) // PAGE)
+        return {page: name.name(page, changed_words(contents[page]))
+                for page in pages}
+
+    def sampled(self, pages, samples):
+        """Contents of pages, so often."""
         contents = {page: [] for page in pages}
         for number in range(samples):
             time.sleep(SAMPLE_SECONDS if number else 0)
             self.memory.forget()
             for page in pages:
                 contents[page].append(self.memory.read(page * PAGE, PAGE))
-        name = PageNames(self.kernel, self.cpus)
-        return {page: name.name(page, changed_words(contents[page]))
-                for page in pages}
+        return contents
 
 
 def name_later(seconds, tracer, namer, names, done):
@@ -100,8 +110,11 @@ def name_later(seconds, tracer, namer, names, done):
 
 
 def read_names(tracer, namer, names):
-    hot = traces.hottest([waits for waits, _ in tracer.read()], PAGES)
-    names.update(namer.names([h['page'] for h in hot], SAMPLES))
+    """The hottest first: the workload may end meanwhile."""
+    waits = [waits for waits, _ in tracer.read()]
+    hot = [h['page'] for h in traces.hottest(waits, NAMED)]
+    names.update(namer.names(hot[:PAGES], SAMPLES))
+    names.update(namer.names(hot[PAGES:]))
 
 
 def measured(guest, tracer, namer, workload, expected):
@@ -127,8 +140,9 @@ def measured(guest, tracer, namer, workload, expected):
     outcome = guest.work(workload, ready, ended)
     if len(infos) < 2:
         return None
-    found = tracer.read()
-    hot = traces.hottest([w for w, _ in found], PAGES)
+    found = [(traces.until(waits, times[1]), others)
+             for waits, others in tracer.read()]
+    hot = traces.hottest([w for w, _ in found], NAMED)
     names.update(namer.names([h['page'] for h in hot if h['page'] not in names]))
     return summary(workload, outcome, found, names, tracer.threads(), times,
                    counters.changes(*infos))
