@@ -34,9 +34,9 @@ run() {
 		echo "work: done 1 0"
 		return
 	fi
+	interrupts >before
 	echo "work: ready"
 	read -r _
-	interrupts >before
 	started=$(now)
 	step "$1" work "$2" "$3" work.log
 	status=$?
