@@ -44,7 +44,7 @@ def ratios(report):
                             head=True)
     for row in report['rows']:
         if row['ratio'] is None:
-            yield cells([row['workload'], row['about'], 'failed'])
+            yield cells([row['workload'], row['about'], 'no ratio'])
             continue
         yield cells([
             row['workload'], row['about'], (number(row['plain']),),

@@ -29,7 +29,7 @@ def table(rows):
            f'{"ratio":>7} {"least":>7} {"greatest":>8}')
     for row in rows:
         if row['ratio'] is None:
-            yield f"{row['workload']:16} has no ratio: one side failed"
+            yield f"{row['workload']:16} has no ratio: a side failed, or did not run"
             continue
         yield (f"{row['workload']:16} {number(row['plain']):>8} "
                f"{number(row['cluster']):>8} {row['unit']:4} "
