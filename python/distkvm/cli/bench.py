@@ -3,6 +3,7 @@
 
 from .. import build
 from ..bench import boot, idle, kvm, memory, postcopy, transport
+from ..work import bench as work
 
 
 def main(args):
@@ -11,13 +12,30 @@ def main(args):
               'transport': transport.main, 'idle': idle.main,
               'kvm': kvm.main,
               'postcopy': postcopy.main, 'treatments': boot.treatments}
+    if args.what == 'work':
+        return work.main(args)
     return others[args.what]() if args.what in others else boot.boot(args)
 
 
 def add_verb(verbs):
     verb = verbs.add_parser('bench', help='compare with plain QEMU')
     verb.add_argument('what', choices=['boot', 'memory', 'transport', 'idle',
-                                       'kvm', 'postcopy', 'treatments'])
+                                       'kvm', 'postcopy', 'treatments', 'work'],
+                      help='what is compared; work: programs of a server in a '
+                           'Debian guest, with the time they wait for pages')
     verb.add_argument('--nodes', type=int, default=2)
     verb.add_argument('--options', help='options of -accel distkvm')
+    verb.add_argument('--only', metavar='WORKLOAD,...',
+                      help='of work: these workloads; boot: none but the boot')
+    verb.add_argument('--rounds', type=int, default=1, metavar='N',
+                      help='of work: boots of each side, alternating '
+                           '(default: 1)')
+    verb.add_argument('--untraced', action='store_true',
+                      help='of work: without the last boot, which is traced and '
+                           'names the pages that moved')
+    verb.add_argument('--json', metavar='FILE',
+                      help='of work: where all figures go (default: '
+                           'build/bench-work.json)')
+    verb.add_argument('--html', metavar='FILE',
+                      help='of work: a page with figures and timelines')
     verb.set_defaults(function=main)

@@ -28,7 +28,7 @@ IN_C = {
 }
 # Files and folders of the tests in Python, by suite.
 IN_PYTHON = {
-    'static': 'tests/static/test_tree.py',
+    'static': 'tests/static/test_tree.py tests/static/test_work.py',
     'unit': 'tests/static/test_core.py',
     'memory': 'tests/functional/memory',
     'door': 'tests/functional/door',
@@ -165,7 +165,7 @@ class Run:
 
     # ------------------------------------------------------------- pytest
 
-    def start(self, name, path, *args):
+    def start(self, name, paths, *args):
         """pytest in a process of its own, which prints a line per test."""
         report = LOGS / f'{name}.xml'
         report.unlink(missing_ok=True)
@@ -176,7 +176,8 @@ class Run:
             command.append(f'--only={self.only}')
         if self.record:
             command += ['--full', f'--passed={self.record}']
-        return report, subprocess.Popen([*command, str(TOP / path)], cwd=TOP,
+        command += [str(TOP / path) for path in paths.split()]
+        return report, subprocess.Popen(command, cwd=TOP,
                                         stdin=subprocess.DEVNULL)
 
     def end(self, started):

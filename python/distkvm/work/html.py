@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The report of bench work as one HTML page that needs nothing else: ratios, and
+for each traced workload a timeline and the names of pages."""
+
+from html import escape
+
+from . import counters
+from .text import number
+
+WIDTH, ROW, LEFT, GAP = 760, 44, 110, 12
+NAMES = 15
+STYLE = '''
+:root { color-scheme: light dark; --ink: #1b1b1b; --soft: #666; --rule: #ddd;
+  --bar: #2f6db3; --bad: #c2513a; --back: #fff; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --soft: #999;
+  --rule: #3a3a3a; --bar: #6fa8e0; --bad: #e58a75; --back: #181818; } }
+body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink);
+  background: var(--back); max-width: 60em; margin: 2em auto; padding: 0 1em; }
+table { border-collapse: collapse; width: 100%; margin: 1em 0; }
+th, td { text-align: left; padding: .25em .6em .25em 0;
+  border-bottom: 1px solid var(--rule); vertical-align: top; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+th, .soft { color: var(--soft); font-weight: normal; }
+.problem { color: var(--bad); }
+svg { width: 100%; height: auto; }
+svg text { fill: var(--soft); font-size: 12px; }
+svg .wait { fill: var(--bar); } svg .event { fill: var(--bad); }
+svg .frame { fill: none; stroke: var(--rule); }
+'''
+
+
+def cells(values, head=False):
+    """A row of a table; numbers, which come as a tuple of one, to the right."""
+    tag = 'th' if head else 'td'
+    return '<tr>' + ''.join(
+        f'<{tag} class="n">{escape(str(v[0]))}</{tag}>'
+        if isinstance(v, tuple) else f'<{tag}>{escape(str(v))}</{tag}>'
+        for v in values) + '</tr>'
+
+
+def ratios(report):
+    yield '<table>' + cells(['workload', 'what', ('plain',), ('cluster',),
+                             'unit', ('ratio',), ('least to greatest',), 'better'],
+                            head=True)
+    for row in report['rows']:
+        if row['ratio'] is None:
+            yield cells([row['workload'], row['about'], 'no ratio'])
+            continue
+        yield cells([
+            row['workload'], row['about'], (number(row['plain']),),
+            (number(row['cluster']),), row['unit'], (number(row['ratio']),),
+            (f"{number(row['least'])} to {number(row['greatest'])}",),
+            'less' if row['less-is-better'] else 'more'])
+    yield '</table>'
+
+
+def strip(values, scale, top, css):
+    """One row of a timeline: bars from its bottom."""
+    width = (WIDTH - LEFT) / len(values)
+    height = ROW - GAP
+    for place, value in enumerate(values):
+        if value > 0:
+            tall = min(value / scale, 1) * height
+            yield (f'<rect class="{css}" x="{LEFT + place * width:.1f}" '
+                   f'y="{top + height - tall:.1f}" width="{width:.2f}" '
+                   f'height="{tall:.1f}"/>')
+    yield (f'<rect class="frame" x="{LEFT}" y="{top}" '
+           f'width="{WIDTH - LEFT}" height="{height}"/>')
+
+
+def timeline(line):
+    """An SVG: waiting of each node, then events, over the workload's time."""
+    per_second = 1000 / line['bucket-ms']
+    rows = [(f'node {n} waits', values, 1, 'wait', '100 %')
+            for n, values in enumerate(line['waited'])]
+    for kind, label in (('interrupts', 'IPIs sent'),
+                        ('accesses', 'device accesses')):
+        most = max(line[kind], default=0) or 1
+        rows.append((label, line[kind], most, 'event',
+                     f'{number(most * per_second)}/s'))
+    parts = []
+    for place, (label, values, scale, css, top_label) in enumerate(rows):
+        top = place * ROW + 4
+        parts += [f'<text x="0" y="{top + 13}">{escape(label)}</text>',
+                  f'<text x="0" y="{top + 28}">to {escape(top_label)}</text>',
+                  *strip(values, scale, top, css)]
+    seconds = line['bucket-ms'] * len(line['waited'][0]) / 1000
+    bottom = len(rows) * ROW + 14
+    parts += [f'<text x="{LEFT}" y="{bottom}">0</text>',
+              f'<text x="{WIDTH}" y="{bottom}" text-anchor="end">'
+              f'{seconds:.1f} s</text>']
+    return (f'<svg viewBox="0 0 {WIDTH} {bottom + 6}" role="img" '
+            'aria-label="timeline">' + ''.join(parts) + '</svg>')
+
+
+def traced(entry):
+    yield f"<h2>{escape(entry['workload'])}</h2>"
+    if entry['status']:
+        yield f"<p class=problem>ended with status {entry['status']}</p>"
+    yield timeline(entry['timeline'])
+    yield '<p>' + '; '.join(
+        f"{kind}: {k['faults']} faults, {k['seconds']:.2f} s"
+        for kind, k in counters.by_kind(entry['nodes']).items()) + '.  ' + \
+        '; '.join(f'node {n}, {escape(thread)}: {seconds:.2f} s'
+                  for n, threads in enumerate(entry['threads'])
+                  for thread, seconds in threads.items()) + '.  ' + \
+        '; '.join(f'{kind}: {rate:.0f}/s'
+                  for kind, rate in entry['rates'].items()) + '.</p>'
+    yield '<table>' + cells(['pages by name', ('faults',), ('waited, s',)],
+                            head=True)
+    for name in entry['names'][:NAMES]:
+        yield cells([name['name'], (name['faults'],),
+                     (f"{name['seconds']:.3f}",)])
+    yield '</table>'
+
+
+def boot_pages(pages):
+    yield '<h2>boot</h2><table>' + cells(['hottest pages of a boot',
+                                          ('faults',)], head=True)
+    for entry in pages[:NAMES]:
+        yield cells([entry['name'], (entry['faults'],)])
+    yield '</table>'
+
+
+def page(report):
+    body = ['<h1>bench work</h1>',
+            f"<p class=soft>{report['nodes']} nodes of one vCPU over "
+            f"{escape(str(report['transport']))}, against plain QEMU of the "
+            f"same build; rounds: {report['rounds']}; NUMA nodes of the guest: "
+            f"{escape(str(report['guest-numa-nodes']))}</p>", *ratios(report)]
+    for problem in report['problems']:
+        body.append(f'<p class=problem>{escape(problem)}</p>')
+    if report['boot-pages']:
+        body += boot_pages(report['boot-pages'])
+    if report['traced']:
+        body.append('<p>Each workload below ran once more with traces: bars '
+                    'are the share of time that threads of a node waited for '
+                    'pages.</p>')
+    for entry in report['traced']:
+        body += traced(entry)
+    return ('<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+            f'<title>bench work</title><style>{STYLE}</style></head><body>'
+            + '\n'.join(body) + '</body></html>\n')
