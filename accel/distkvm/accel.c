@@ -417,7 +417,7 @@ static const BoolOption bool_options[] = {
     BOOL_OPTION("numa", numa, true,
                 "Make each node a NUMA node of the guest, unless -numa is"
                 " given"),
-    BOOL_OPTION("companions", companions, true,
+    BOOL_OPTION("companions", companions, false,
                 "Fetch pages along that were missed together before"),
     BOOL_OPTION("affinity", affinity, true,
                 "Let the engine run where this node's vCPU waits"),

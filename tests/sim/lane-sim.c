@@ -27,8 +27,7 @@ static gint delta_pages = DELTA_PAGES;
 static gint64 seed = 1, seeds = 1, events = 100000, hold_us = 100;
 static gint64 wire_us = 10, lose;
 static gchar *workload, *trace_file;
-static gboolean vary, each, table, walks, breaks;
-static gboolean companions = true;
+static gboolean vary, each, table, walks, breaks, companions;
 
 static GOptionEntry options[] = {
     { "nodes", 'n', 0, G_OPTION_ARG_INT, &nodes,
@@ -47,8 +46,8 @@ static GOptionEntry options[] = {
     { "readahead", 0, 0, G_OPTION_ARG_INT, &ahead, "readahead=", "N" },
     { "delta-pages", 0, 0, G_OPTION_ARG_INT, &delta_pages, "delta-pages=",
       "N" },
-    { "no-companions", 0, G_OPTION_FLAG_REVERSE, G_OPTION_ARG_NONE, &companions,
-      "companions=off", NULL },
+    { "companions", 0, 0, G_OPTION_ARG_NONE, &companions, "companions=on",
+      NULL },
     { "walks", 0, 0, G_OPTION_ARG_NONE, &walks,
       "page walks count as writes", NULL },
     { "wire", 0, 0, G_OPTION_ARG_INT64, &wire_us, "one way, us", "N" },
@@ -166,9 +165,9 @@ static void no_readahead(SimConfig *c)
     c->readahead = 0;
 }
 
-static void no_companions(SimConfig *c)
+static void with_companions(SimConfig *c)
 {
-    c->companions = false;
+    c->companions = true;
 }
 
 static void no_delta(SimConfig *c)
@@ -186,7 +185,7 @@ static const Policy policies[] = {
     { "as it is", as_it_is },
     { "hold 0", no_hold },
     { "readahead 0", no_readahead },
-    { "companions 0", no_companions },
+    { "companions", with_companions },
     { "delta 0", no_delta },
     { "capped", capped },
 };

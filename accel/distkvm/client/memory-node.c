@@ -183,7 +183,7 @@ void distkvm_init_defaults(DistkvmInit *init)
     *init = (DistkvmInit) {
         .join_timeout_s = 120, .dead_after_ms = 4000, .hold_us = 100,
         .spin_us = 50, .readahead = 64, .delta_pages = 4096,
-        .affinity = 1, .companions = 1, .lanes = 1,
+        .affinity = 1, .lanes = 1,
     };
 }
 

@@ -159,8 +159,7 @@ def floors(node, pause_us):
 def one_round(way, server, pause_us):
     round_trip = round_trip_us(way.floor)
     with MemoryCluster('bench-memory', share=SHARE, net=way.net,
-                       options=('readahead=0', 'companions=0', 'hold-us=0',
-                                *way.options),
+                       options=('readahead=0', 'hold-us=0', *way.options),
                        each=(REQUESTER, server)) as cluster:
         pin_apart(cluster)
         pin_server(cluster)

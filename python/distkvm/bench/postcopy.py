@@ -80,7 +80,7 @@ def distkvm(apart):
     """Node 0's CPU reads what node 1's has written; node 1 has nothing else to
     do meanwhile, as the source of a migration."""
     cluster = Cluster(Shape(nodes=2, memory=MEMORY, net='insecure',
-                            options=',readahead=0,companions=off,transport=tls'),
+                            options=',readahead=0,transport=tls'),
                       BUILD / 'log' / 'bench-postcopy')
     log = cluster.log_dir / 'trace-0'
     log.unlink(missing_ok=True)

@@ -29,7 +29,7 @@ def medians(way, server, hosts):
     net, options, env = way
     with MemoryCluster('bench-transport', share=memory.SHARE, env=env, net=net,
                        hosts=hosts,
-                       options=('readahead=0', 'companions=0', 'hold-us=0', *options),
+                       options=('readahead=0', 'hold-us=0', *options),
                        each=(memory.REQUESTER, server)) as cluster:
         memory.pin_apart(cluster)
         memory.pin_server(cluster)
