@@ -76,7 +76,8 @@ static void print_each(const SimConfig *c, const SimResult *r)
            " messages, %" PRIu64 " bytes, %" PRId64 " ns, waited %" PRId64
            " ns;", c->seed, c->workload->name, c->nodes, c->pages,
            c->cap_pages, c->hold_ns, c->readahead, c->delta_pages,
-           c->walks_write, c->companions, c->lanes, c->lose_at, c->breaks ? " breaks" : "",
+           c->walks_write, c->companions, c->lanes, c->lose_at,
+           c->breaks ? " breaks" : "",
            r->events, r->accesses, r->split_locks,
            r->faults, r->evictions,
            r->messages, r->bytes, r->end_ns, r->fault_ns);

@@ -32,8 +32,8 @@ static void trust_seen(CompanionTrust *trust)
 }
 
 /*
- * The next of what may be followed by the event: true if it is to be taken for
- * granted.  Untrusted, it must be seen each time; trusted, each time that it was
+ * The first event happens again: true if the second is to be taken for granted.
+ * Untrusted, the second must be seen each time; trusted, each time that it was
  * not taken for granted.
  */
 static bool trust_use(CompanionTrust *trust)

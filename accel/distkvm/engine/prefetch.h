@@ -6,7 +6,8 @@
  * that goes through memory in order: some along with the page it waits for,
  * and more before it has used those up (Linux: the readahead window).  No
  * thread waits for prefetched pages, so they are not held (hold.h), but for
- * the tables of a walk, and for companions (companion.h).  Spec: docs/architecture.rst, "Engine".
+ * the tables of a walk, and for companions (companion.h).
+ * Spec: docs/architecture.rst, "Engine".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
