@@ -26,6 +26,7 @@
 #include "accel/distkvm/machine/io.h"
 #include "accel/distkvm/machine/irq.h"
 #include "accel/distkvm/machine/memmap.h"
+#include "accel/distkvm/machine/numa.h"
 #include "accel/distkvm/machine/pic.h"
 #include "accel/distkvm/machine/refuse.h"
 #include "accel/distkvm/machine/replica.h"
@@ -347,6 +348,7 @@ static bool start(Error **errp)
     if (!start_engine(errp)) {
         return false;
     }
+    guest_numa_say();
     /* After the first reset, when the firmware is in place. */
     service_queue_main(start_membership, NULL);
     return true;

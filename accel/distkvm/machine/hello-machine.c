@@ -14,6 +14,7 @@
 #include "accel/distkvm/vmi/tsc.h"
 #include "cpu-model.h"
 #include "hello-machine.h"
+#include "numa.h"
 #include "qemu-version.h"
 #include "system/numa.h"
 
@@ -89,8 +90,14 @@ static void add_distances(GString *text, const NumaState *numa, int node)
 static char *numa_layout(void)
 {
     const NumaState *numa = current_machine->numa_state;
-    GString *text = g_string_new(NULL);
+    GString *text;
 
+    /* What it follows from are facts of their own. */
+    if (guest_numa_distance()) {
+        return g_strdup_printf("one node for each of the cluster, distance %d",
+                               guest_numa_distance());
+    }
+    text = g_string_new(NULL);
     if (!numa || !numa->num_nodes) {
         g_string_append(text, "none");
     }

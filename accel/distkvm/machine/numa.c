@@ -15,6 +15,7 @@
 #include "numa.h"
 
 static GuestNumaOptions options;
+static bool added, split;
 
 /* Not one that QMP gives later, with --preconfig. */
 static bool is_given(void)
@@ -43,9 +44,23 @@ static void split_sockets(CpuTopology *smp)
     }
     smp->sockets = smp->cpus / most;
     smp->cores = most / smp->threads;
-    info_report("distkvm: no socket of the guest has vCPUs of two nodes:"
-                " -smp sockets=%u,cores=%u,threads=%u; numa=off keeps what was"
-                " given", smp->sockets, smp->cores, smp->threads);
+    split = true;
+}
+
+void guest_numa_say(void)
+{
+    const CpuTopology *smp = &current_machine->smp;
+
+    if (split) {
+        info_report("distkvm: no socket of the guest has vCPUs of two nodes:"
+                    " -smp sockets=%u,cores=%u,threads=%u; numa=off keeps what"
+                    " was given", smp->sockets, smp->cores, smp->threads);
+    }
+}
+
+int guest_numa_distance(void)
+{
+    return added ? options.distance : 0;
 }
 
 void guest_numa_init(MachineState *ms, const GuestNumaOptions *given)
@@ -103,7 +118,7 @@ static bool add_distances(MachineState *ms, Error **errp)
 bool distkvm_numa_complete(MachineState *ms, Error **errp)
 {
     ClusterMap *map;
-    bool added = true;
+    bool ok = true;
 
     if (!distkvm || !is_wanted() || ms->numa_state->num_nodes) {
         return true;
@@ -112,9 +127,10 @@ bool distkvm_numa_complete(MachineState *ms, Error **errp)
     if (!map) {
         return false;
     }
-    for (unsigned n = 0; added && n < distkvm->nodes; n++) {
-        added = add_node(ms, n, map, errp);
+    for (unsigned n = 0; ok && n < distkvm->nodes; n++) {
+        ok = add_node(ms, n, map, errp);
     }
     cluster_map_free(map);
-    return added && add_distances(ms, errp);
+    added = ok && add_distances(ms, errp);
+    return added;
 }

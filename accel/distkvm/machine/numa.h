@@ -38,5 +38,12 @@ typedef struct GuestNumaOptions {
  * take its caches to be shared, and Linux warns of one in two NUMA nodes.
  */
 void guest_numa_init(MachineState *ms, const GuestNumaOptions *options);
+/*
+ * The distance between NUMA nodes, if there is one for each node of the
+ * cluster; else 0.  The machine is made.
+ */
+int guest_numa_distance(void);
+/* Tell the user of sockets that nobody named. */
+void guest_numa_say(void);
 
 #endif

@@ -72,7 +72,7 @@ MISMATCHES = [
      'RAM size differs: .(67108864|134217728)'),
     ('machine type', {}, {'machine': 'pc'}, 'machine type differs: .pc-'),
     ('CPU model', {}, {'cpu': 'max'}, 'CPU model differs: .*max-x86_64'),
-    ('CPU topology', {'smp': '2'}, {'smp': '2,sockets=2,cores=1'},
+    ('CPU topology', {'smp': '4'}, {'smp': '4,cores=1,threads=2'},
      'CPU topology differs'),
     ('vCPU count', {'smp': '2'}, {'smp': '3'}, 'CPU topology differs'),
     ('vCPU shares', {'smp': '3', 'vcpus': '1/2'},
