@@ -92,7 +92,7 @@ static char *numa_layout(void)
     const NumaState *numa = current_machine->numa_state;
     GString *text;
 
-    /* What it follows from are facts of their own. */
+    /* Places of vCPUs and shares of RAM are facts of their own. */
     if (guest_numa_distance()) {
         return g_strdup_printf("one node for each of the cluster, distance %d",
                                guest_numa_distance());
