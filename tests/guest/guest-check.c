@@ -101,8 +101,10 @@ int main(int argc, char **argv)
         return check_compute(atol(arg));
     } else if (!strcmp(subject, "read")) {
         return check_read(atol(arg));
+    } else if (!strcmp(subject, "wake")) {
+        return check_wake(atol(arg));
     }
     fprintf(stderr, "guest-check each-cpu NODES | sum | litmus N | code N |"
-            " sleep N | memory MIB | leak | compute N | read MIB\n");
+            " sleep N | memory MIB | leak | compute N | read MIB | wake N\n");
     return 2;
 }

@@ -26,5 +26,6 @@ int is_prime(int n);
 int check_compute(long limit);
 int check_read(long megabytes);
 int check_leak(void);
+int check_wake(long trips);
 
 #endif

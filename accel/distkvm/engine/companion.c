@@ -6,7 +6,7 @@
 #include "qemu/osdep.h"
 #include "companion.h"
 
-/* Seen twice in a row. */
+/* Seen three times in a row. */
 #define TRUSTED 3
 
 void companions_init(Companions *companions)

@@ -352,6 +352,10 @@ static void break_at(Executor *x, const CohEvent *ev, CohAct act, int ret)
 
     codec_drop_copy(x->codec);
     lane_break(x->ctx, why);
+    /* The thread that waits may be the one that is to hear of it. */
+    if (x->ctx->phase == LANE_ALONE && is_installation(act)) {
+        mem_poison(x->ctx->mem, ev->page);
+    }
 }
 
 static void perform(Executor *x, const CohEvent *ev, const void *data,

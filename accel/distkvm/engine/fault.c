@@ -55,7 +55,6 @@ static void ask(Faults *faults, const MemFault *fault)
     bool own = lane_directory(ctx, fault->page);
     bool untouched = state == COH_PEER_I &&
                      lane_is_untouched(ctx, fault->page);
-    /* Pinned: a misaligned LOCK reads first, but must own the page. */
     uint8_t type = prefetch_event_type(faults->prefetch, fault, state);
     CohEvent ev = { .type = type, .from = ctx->node->id, .page = fault->page };
     Waiter *waiter;

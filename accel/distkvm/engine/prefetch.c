@@ -106,6 +106,7 @@ uint8_t prefetch_event_type(Prefetch *prefetch, const MemFault *fault,
 {
     const LaneCtx *ctx = prefetch->ctx;
 
+    /* Pinned: a misaligned LOCK reads first, but must own the page. */
     if (fault->write || ctx->pinned) {
         return COH_EV_STORE;
     }

@@ -117,13 +117,14 @@ ram_addr_t distkvm_ram_addr(CohPage page)
 
 CohPage distkvm_ram_page(const MemoryRegion *mr, hwaddr offset)
 {
-    guint i = 0;
+    for (guint i = 0; i < blocks->len; i++) {
+        const CoherentBlock *b = &g_array_index(blocks, CoherentBlock, i);
 
-    while (g_array_index(blocks, CoherentBlock, i).rb != mr->ram_block) {
-        i++;
+        if (b->rb == mr->ram_block) {
+            return b->first + (offset >> COH_PAGE_BITS);
+        }
     }
-    return g_array_index(blocks, CoherentBlock, i).first +
-           (offset >> COH_PAGE_BITS);
+    g_assert_not_reached();
 }
 
 ram_addr_t distkvm_ram_addr_end(void)

@@ -2,7 +2,7 @@
 """distkvm bench: ratios to plain QEMU of the same build, in the same run."""
 
 from .. import build
-from ..bench import boot, idle, kvm, memory, postcopy, transport
+from ..bench import boot, idle, kvm, memory, postcopy, transport, wake
 from ..work import bench as work
 
 
@@ -14,13 +14,16 @@ def main(args):
               'postcopy': postcopy.main, 'treatments': boot.treatments}
     if args.what == 'work':
         return work.main(args)
+    if args.what == 'wake':
+        return wake.main(args.rounds)
     return others[args.what]() if args.what in others else boot.boot(args)
 
 
 def add_verb(verbs):
     verb = verbs.add_parser('bench', help='compare with plain QEMU')
     verb.add_argument('what', choices=['boot', 'memory', 'transport', 'idle',
-                                       'kvm', 'postcopy', 'treatments', 'work'],
+                                       'kvm', 'postcopy', 'treatments', 'wake',
+                                       'work'],
                       help='what is compared; work: programs of a server in a '
                            'Debian guest, with the time they wait for pages')
     verb.add_argument('--nodes', type=int, default=2)
@@ -28,7 +31,7 @@ def add_verb(verbs):
     verb.add_argument('--only', metavar='WORKLOAD,...',
                       help='of work: these workloads; boot: none but the boot')
     verb.add_argument('--rounds', type=int, default=1, metavar='N',
-                      help='of work: boots of each side, alternating '
+                      help='of work and wake: boots of each side, alternating '
                            '(default: 1)')
     verb.add_argument('--untraced', action='store_true',
                       help='of work: without the last boot, which is traced and '

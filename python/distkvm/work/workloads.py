@@ -84,8 +84,3 @@ def chosen(only):
             raise Problem(f"no workload '{name}'; there are boot, "
                           f"{', '.join(w.name for w in ALL)}")
     return [w for w in ALL if w.name in wanted or w.script in wanted]
-
-
-def seconds_of(values, guest_seconds):
-    """The guest's own measure of the time, else that of the whole script."""
-    return values.get('seconds', guest_seconds)

@@ -158,18 +158,22 @@ def test_forks():
             raise Problem('nodes did not end well')
 
 
-@named('door: no memory for a page before the join')
-def test_no_memory():
-    """The main loop touches a page of another node before it looks for peers;
-    the loss of its lane is heard although membership does not run yet."""
+@cases('mib, env, why', {
+    'door: no memory for a page before the join':
+        (48, {}, 'no memory for a page of another node'),
+    'door: no memory for a page of its own before the join':
+        (16, {'DISTKVM_LOWER': '1'}, 'page 0x1000: INSTALL_ZERO')})
+def test_no_memory(mib, env, why):
+    """The main loop touches a page before it looks for peers; the loss of its
+    lane is heard although membership does not run yet."""
     with qtest_cluster('no-memory', env={
-            'LD_PRELOAD': QEMU_BUILD / NO_MEMORY}) as cluster:
+            'LD_PRELOAD': QEMU_BUILD / NO_MEMORY, **env}) as cluster:
         image = cluster.run_dir / 'image'
         image.write_bytes(b'x' * 4096)
         process = cluster.start(0, [*HEADLESS, '-device',
-                                    f'loader,file={image},addr={48 << 20},'
+                                    f'loader,file={image},addr={mib << 20},'
                                     'force-raw=on'])
         if process.wait(PATIENCE) != 1:
             raise Problem(f'it ended with {process.returncode}')
-        if 'cannot join: no memory for a page' not in log_of(cluster, 0):
+        if f'cannot join: {why}' not in log_of(cluster, 0):
             raise Problem(log_of(cluster, 0))

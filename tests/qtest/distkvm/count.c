@@ -11,9 +11,9 @@
 #include <dlfcn.h>
 #include <linux/userfaultfd.h>
 #include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include "qemu/atomic.h"
+#include "real-ioctl.h"
 
 static struct {
     unsigned moves, refused, frees, wakes, sends, keeps;
@@ -21,13 +21,9 @@ static struct {
 
 int ioctl(int fd, unsigned long request, ...)
 {
-    static int (*real)(int fd, unsigned long request, void *arg);
-    va_list ap;
     void *arg;
 
-    va_start(ap, request);
-    arg = va_arg(ap, void *);
-    va_end(ap);
+    IOCTL_ARG(arg, request);
     if (request == UFFDIO_WAKE) {
         qatomic_inc(&count.wakes);
     } else if (request == UFFDIO_MOVE) {
@@ -37,10 +33,7 @@ int ioctl(int fd, unsigned long request, ...)
             return -1;
         }
     }
-    if (!real) {
-        real = dlsym(RTLD_NEXT, "ioctl");
-    }
-    return real(fd, request, arg);
+    return real_ioctl(fd, request, arg);
 }
 
 int madvise(void *addr, size_t length, int advice)

@@ -2,15 +2,15 @@
  * distkvm: a host that has no memory for half of the guest's pages
  *
  * To be preloaded.  Pages in the upper half of the largest range that is
- * registered with userfaultfd find no memory, as under a limit of memory.
+ * registered with userfaultfd find no memory, as under a limit of memory; with
+ * DISTKVM_LOWER in the environment those in the lower half.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include <dlfcn.h>
 #include <linux/userfaultfd.h>
-#include <sys/ioctl.h>
 #include "qemu/atomic.h"
+#include "real-ioctl.h"
 
 /* Main thread, before the engine runs. */
 static uint64_t longest, half;
@@ -25,23 +25,16 @@ static void note_range(const struct uffdio_range *range)
 
 int ioctl(int fd, unsigned long request, ...)
 {
-    static int (*real)(int fd, unsigned long request, void *arg);
-    va_list ap;
     void *arg;
 
-    va_start(ap, request);
-    arg = va_arg(ap, void *);
-    va_end(ap);
+    IOCTL_ARG(arg, request);
     if (request == UFFDIO_REGISTER) {
         note_range(&((struct uffdio_register *)arg)->range);
     } else if (request == UFFDIO_ZEROPAGE &&
-               ((struct uffdio_zeropage *)arg)->range.start >=
-               qatomic_read(&half)) {
+               (((struct uffdio_zeropage *)arg)->range.start <
+                qatomic_read(&half)) == !!getenv("DISTKVM_LOWER")) {
         errno = ENOMEM;
         return -1;
     }
-    if (!real) {
-        real = dlsym(RTLD_NEXT, "ioctl");
-    }
-    return real(fd, request, arg);
+    return real_ioctl(fd, request, arg);
 }

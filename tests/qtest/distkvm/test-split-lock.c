@@ -78,6 +78,18 @@ static void begin(QemuThread *thread)
     qemu_thread_create(thread, "vcpu", take, NULL, QEMU_THREAD_JOINABLE);
 }
 
+/* A vCPU of node 0 that must wait; the node that has the token. */
+static CohNodeId begin_waiting(QemuThread *thread)
+{
+    CohNodeId node;
+
+    begin(thread);
+    while (!split_lock_waits_since_ns(&node)) {
+        g_usleep(100);
+    }
+    return node;
+}
+
 static void start(CohNodeId id)
 {
     distkvm->id = id;
@@ -156,10 +168,7 @@ static void test_ledger(void)
     start(0);
     g_assert_true(said(1, WIRE_TOKEN_TAKE));
     check_posted("1g");
-    begin(&vcpu);
-    while (!split_lock_waits_since_ns(&node)) {
-        g_usleep(100);
-    }
+    node = begin_waiting(&vcpu);
     g_assert_cmpint(node, ==, 1);
     g_assert_true(said(2, WIRE_TOKEN_TAKE));
     g_assert_false(said(2, WIRE_TOKEN_TAKE));
@@ -176,17 +185,13 @@ static void test_ledger(void)
 static void test_loss_at_node_0(void)
 {
     QemuThread vcpu;
-    CohNodeId node;
 
     if (!is_own_process()) {
         return;
     }
     start(0);
     g_assert_true(said(1, WIRE_TOKEN_TAKE));
-    begin(&vcpu);
-    while (!split_lock_waits_since_ns(&node)) {
-        g_usleep(100);
-    }
+    begin_waiting(&vcpu);
     failure_release();
     qemu_thread_join(&vcpu);
     split_lock_release();
