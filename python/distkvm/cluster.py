@@ -77,7 +77,10 @@ class Qmp:
         self.events = []
         # By event, what the last of its kind said.
         self.event_data = {}
-        self.file.readline()
+        # QEMU sends events ahead of its greeting, if they come about between
+        # the connection and the greeting.
+        while 'QMP' not in self.receive():
+            pass
         self.execute('qmp_capabilities')
 
     def send(self, command, **arguments):
@@ -91,17 +94,22 @@ class Qmp:
     def execute(self, command, **arguments):
         self.send(command, **arguments)
         while True:
-            line = self.file.readline()
-            if not line:
-                raise OSError('QMP connection closed')
-            answer = json.loads(line)
-            if 'event' in answer:
-                self.events.append(answer['event'])
-                self.event_data[answer['event']] = answer.get('data')
-            elif 'error' in answer:
+            answer = self.receive()
+            if 'error' in answer:
                 raise Problem(f"{command}: {answer['error']['desc']}")
-            else:
+            if 'return' in answer:
                 return answer['return']
+
+    def receive(self):
+        """One line of QEMU's, of which events are remembered."""
+        line = self.file.readline()
+        if not line:
+            raise OSError('QMP connection closed')
+        said = json.loads(line)
+        if 'event' in said:
+            self.events.append(said['event'])
+            self.event_data[said['event']] = said.get('data')
+        return said
 
     def close(self):
         self.file.close()
