@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from distkvm.cli import bench as cli
 from distkvm.common import Problem
 from distkvm.work import (bench, counters, guestmem, html, image, kallsyms,
                           machine, pagename, results, text, traces, workloads)
@@ -365,6 +366,15 @@ def test_run(ends, problems, ratio, monkeypatch):
     assert row['ratio'] == ratio
     assert json.loads(json.dumps(made))['guest-numa-nodes'] == '0-1'
     assert ('PROBLEM' in text.show(made)) == bool(problems)
+
+
+@cases('what', {
+    'static: work: no round': 'work',
+    'static: wake: no round': 'wake',
+})
+def test_rounds(what):
+    with pytest.raises(Problem):
+        cli.main(SimpleNamespace(what=what, rounds=0))
 
 
 def interrupted(kind, outcome):
