@@ -250,10 +250,10 @@ def test_layout(name, first, second, wanted):
 @pytest.mark.overlaps
 @cases('name, first, second, wanted', {
     'refused: numa=off on node 1 only':
-        ('numa-off', '', ',numa=off', "NUMA layout.*differs: '(none' on this "
+        ('other-numa', '', ',numa=off', "NUMA layout.*differs: '(none' on this "
          'node .1|one node for each .* on this node .0)'),
     'refused: other distances':
-        ('distances', ',distance=60', ',distance=61',
+        ('other-distances', ',distance=60', ',distance=61',
          "NUMA layout.*differs: .*distance 6[01]'"),
 })
 def test_options(name, first, second, wanted):
