@@ -427,7 +427,7 @@ cat >/dev/null
 '''
 
 
-# What the guest has, as far as these scripts call it.
+# Programs of the guest, as far as these scripts call them.
 PROGRAMS = {
     'nproc': 'echo 2',
     'taskset': 'export CPU="$2"; shift 2; exec "$@"',
