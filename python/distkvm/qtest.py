@@ -12,9 +12,9 @@ HEADLESS = ['-nodefaults', '-display', 'none']
 PATIENCE = 60
 
 
-def qtest_cluster(name, nodes=2, options=''):
+def qtest_cluster(name, nodes=2, options='', **shape):
     return Cluster(Shape(nodes=nodes, memory='64M', vmi='qtest',
-                         options=options), BUILD / 'log' / name)
+                         options=options, **shape), BUILD / 'log' / name)
 
 
 def wait_said(cluster, node, wanted):

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from distkvm.cli import bench as cli
 from distkvm.common import Problem
 from distkvm.work import (bench, counters, guestmem, html, image, kallsyms,
                           machine, pagename, results, text, traces, workloads)
@@ -367,6 +368,15 @@ def test_run(ends, problems, ratio, monkeypatch):
     assert ('PROBLEM' in text.show(made)) == bool(problems)
 
 
+@cases('what', {
+    'static: work: no round': 'work',
+    'static: wake: no round': 'wake',
+})
+def test_rounds(what):
+    with pytest.raises(Problem):
+        cli.main(SimpleNamespace(what=what, rounds=0))
+
+
 def interrupted(kind, outcome):
     if kind == 'cluster':
         raise KeyboardInterrupt
@@ -417,6 +427,56 @@ cat >/dev/null
 '''
 
 
+# Programs of the guest, as far as these scripts call them.
+PROGRAMS = {
+    'nproc': 'echo 2',
+    'taskset': 'export CPU="$2"; shift 2; exec "$@"',
+    'numactl': 'export CPU="${1#*=}"; shift 2; exec "$@"',
+    'runuser': '''while [ "$1" != -- ]; do shift; done
+        shift
+        case $1 in */pgbench) echo 'tps = 12.5' ;; *) exec "$@" ;; esac''',
+    'psql': 'case "$3$4" in *"$BAD"*) exit 1 ;; *) echo 7 ;; esac',
+    'sysbench': '[ "$CPU" != "$BAD" ] && echo "events per second: 5.5"',
+    'ab': 'printf "Failed requests: 0\\n$BAD\\nRequests per second: 9 #\\n"',
+    'stress-ng': 'echo "stress-ng: metrc: [1] cpu $BAD 8.0"',
+}
+
+
+def script(tmp_path, name, bad):
+    """Status and values of a script whose programs go wrong there."""
+    for program, text in PROGRAMS.items():
+        path = tmp_path / program
+        path.write_text(f'#!/bin/sh\n{text}\n')
+        path.chmod(0o755)
+    (tmp_path / 'lib.sh').write_text((image.SCRIPTS / 'lib.sh').read_text())
+    status = subprocess.run(
+        ['sh', image.SCRIPTS / name, 'work', '-', '-'], cwd=tmp_path,
+        stdout=subprocess.DEVNULL, check=False,
+        env={'PATH': f'{tmp_path}:/usr/bin:/bin', 'BAD': bad}).returncode
+    values = tmp_path / 'values'
+    return not status, values.read_text() if values.exists() else ''
+
+
+@cases('name, bad, good, values', {
+    'static: work: balances that agree':
+        ('pgbench.sh', 'none', True, 'rate 12.5\n'),
+    'static: work: a balance that cannot be read':
+        ('pgbench.sh', 'tellers', False, 'rate 12.5\n'),
+    'static: work: each CPU computes':
+        ('pinned.sh', 'none', True, 'rate 11\n'),
+    'static: work: a CPU that does not compute':
+        ('pinned.sh', '1', False, ''),
+    'static: work: a web server that sends its file':
+        ('web.sh', '', True, 'rate 9\n'),
+    'static: work: a web server that sends an error':
+        ('web.sh', 'Non-2xx responses: 1', False, ''),
+    'static: work: operations': ('stress.sh', '16', True, 'rate 2\n'),
+    'static: work: no operations': ('stress.sh', 'x', False, ''),
+})
+def test_script(name, bad, good, values, tmp_path):
+    assert script(tmp_path, name, bad) == (good, values)
+
+
 @cases('guest_seconds, host_seconds, agree', {
     'static: work: clocks that agree': (100.0, 104.0, True),
     "static: work: a guest's clock that runs away": (100.0, 90.0, False),
@@ -427,23 +487,36 @@ def test_clocks(guest_seconds, host_seconds, agree):
     assert outcome.clocks_agree is agree
 
 
-@named('static: work: a guest does as it is told')
-def test_conversation(tmp_path):
+def conversation(tmp_path, says, look=lambda: None):
+    """What the bench makes of a guest that runs this script."""
     guest = machine.Machine(tmp_path)
-    times = []
-
-    def look():
-        times.append(time.monotonic())
-
     guest.process = subprocess.Popen(
-        ['sh', '-c', GUEST], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        ['sh', '-c', says], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     guest.console = machine.Console(guest.process)
-    started = time.monotonic()
     try:
-        outcome = guest.work(SimpleNamespace(request='fio - -'), look, look)
+        return guest.work(SimpleNamespace(request='fio - -'), look, look)
     finally:
         guest.process.kill()
         guest.process.communicate()
+
+
+@cases('line', {
+    'static: work: a value without a number': 'value rate ',
+    'static: work: a value that is no number': 'value rate 12x',
+    'static: work: an end without its time': 'done 0',
+})
+def test_malformed(line, tmp_path):
+    # The run goes on with the next boot.
+    with pytest.raises(Problem):
+        conversation(tmp_path, f"echo 'work: {line}'; cat >/dev/null")
+
+
+@named('static: work: a guest does as it is told')
+def test_conversation(tmp_path):
+    times = []
+    started = time.monotonic()
+    outcome = conversation(tmp_path, GUEST,
+                           lambda: times.append(time.monotonic()))
     # The time that the guest takes to print values is not the workload's.
     assert len(times) == 2 and outcome.host_seconds <= times[1] - started
     assert outcome.log == ['fio - -'] and outcome.guest_seconds == 1.5

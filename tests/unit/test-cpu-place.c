@@ -54,21 +54,28 @@ static void test_socket(void)
 {
     static const struct {
         uint64_t vcpus[4];
-        unsigned nodes, socket;
+        unsigned nodes, size, socket;
     } cases[] = {
-        { { 1, 1 }, 2, 1 },
-        { { 8 }, 1, 8 },
-        { { 4, 4, 4 }, 3, 4 },
-        { { 4, 0, 8, 0 }, 4, 4 },
-        { { 4, 6 }, 2, 2 },
-        { { 6, 4, 9 }, 3, 1 },
+        { { 1, 1 }, 2, 2, 1 },
+        { { 8 }, 1, 8, 8 },
+        { { 4, 4, 4 }, 3, 12, 4 },
+        { { 4, 0, 8, 0 }, 4, 12, 4 },
+        { { 4, 6 }, 2, 10, 2 },
+        { { 6, 4, 9 }, 3, 19, 1 },
+        /* They fit as they are. */
+        { { 4, 4 }, 2, 2, 2 },
+        { { 4, 8 }, 2, 1, 1 },
+        /* Cut, and never joined. */
+        { { 6, 6 }, 2, 4, 2 },
+        { { 3, 3 }, 2, 2, 1 },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         CpuPlaces places;
 
         cpu_places_init(&places, cases[i].vcpus, cases[i].nodes);
-        g_assert_cmpint(cpu_places_socket(&places, cases[i].nodes), ==,
+        g_assert_cmpint(cpu_places_socket(&places, cases[i].nodes,
+                                          cases[i].size), ==,
                         cases[i].socket);
         cpu_places_free(&places);
     }

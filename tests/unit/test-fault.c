@@ -53,7 +53,7 @@ void prefetch_untouched(Prefetch *to, const MemFault *fault)
     fake_do("untouched");
 }
 
-void prefetch_absent(Prefetch *to, const MemFault *fault, uint8_t type)
+void prefetch_absent(Prefetch *to, const MemFault *fault)
 {
     fake_do("absent");
 }
@@ -68,7 +68,7 @@ void prefetch_companions(Prefetch *to, const MemFault *fault, uint8_t state)
     fake_do("companions");
 }
 
-void prefetch_pending(Prefetch *to, const MemFault *fault, uint8_t type)
+void prefetch_pending(Prefetch *to, const MemFault *fault)
 {
     fake_do("pending");
 }

@@ -80,14 +80,14 @@ static void absent(CohPage page, uint32_t tid)
     MemFault fault = { .page = page, .tid = tid };
 
     fake_state(page, COH_PEER_IS_D);
-    prefetch_absent(&prefetch, &fault, COH_EV_LOAD);
+    prefetch_absent(&prefetch, &fault);
 }
 
 static void pending(CohPage page, uint32_t tid)
 {
     MemFault fault = { .page = page, .tid = tid };
 
-    prefetch_pending(&prefetch, &fault, COH_EV_LOAD);
+    prefetch_pending(&prefetch, &fault);
 }
 
 /* Each time twice as many and one, up to the limit. */
@@ -131,6 +131,22 @@ static void test_stream_goes_on(void)
     pending(28, 7 + PREFETCH_STREAMS);
     pending(20, 8);
     fake_did("");
+}
+
+/* As the thread touches its page, whatever that one is fetched for. */
+static void test_stream_type(void)
+{
+    MemFault fault = { .page = 1, .write = true, .tid = 7 };
+
+    setup(64);
+    absent(0, 7);
+    g_string_truncate(fake.did, 0);
+    prefetch_absent(&prefetch, &fault);
+    fake_did("[; expect 2; STORE 2; ]");
+    fault.page = 3;
+    fault.write = false;
+    prefetch_absent(&prefetch, &fault);
+    fake_did("[; expect 4; LOAD 4; expect 5; LOAD 5; expect 6; LOAD 6; ]");
 }
 
 /* Threads do not disturb each other. */
@@ -237,12 +253,6 @@ static void test_companions(void)
     /* Asked for already; nothing new is missed. */
     miss(FAKE_FAR, false, COH_PEER_IS_D);
     fake_did("");
-    setup(64);
-    fake.config.companions = true;
-    fake.config.cap_pages = 100;
-    learn(pages, 5, 0);
-    miss(FAKE_FAR, false, COH_PEER_I);
-    fake_did("[; ]");
 }
 
 static void test_companions_off(void)
@@ -259,6 +269,13 @@ static void test_companions_off(void)
     miss(FAKE_FAR, false, COH_PEER_I);
     fake.ctx.phase = LANE_JOINED;
     fake.ctx.pinned = true;
+    miss(FAKE_FAR, false, COH_PEER_I);
+    /* Not below a cap, where a copy that is there could be made writable. */
+    setup(64);
+    fake.config.companions = true;
+    fake.config.cap_pages = 100;
+    learn(pages, 2, 1 << 1);
+    fake_state(10, COH_PEER_S);
     miss(FAKE_FAR, false, COH_PEER_I);
     fake_did("");
 }
@@ -284,6 +301,10 @@ static void test_event_type(void)
     /* It is there to be read: no fault to write it yet. */
     g_assert_cmpint(prefetch_event_type(&prefetch, &read, COH_PEER_S), ==,
                     COH_EV_LOAD);
+    fake.config.cap_pages = 100;
+    g_assert_cmpint(prefetch_event_type(&prefetch, &read, COH_PEER_I), ==,
+                    COH_EV_LOAD);
+    fake.config.cap_pages = 0;
     fake.config.companions = false;
     g_assert_cmpint(prefetch_event_type(&prefetch, &read, COH_PEER_I), ==,
                     COH_EV_LOAD);
@@ -364,6 +385,7 @@ int main(int argc, char **argv)
     g_test_add_func("/prefetch/event-type", test_event_type);
     g_test_add_func("/prefetch/stream-grows", test_stream_grows);
     g_test_add_func("/prefetch/stream-goes-on", test_stream_goes_on);
+    g_test_add_func("/prefetch/stream-type", test_stream_type);
     g_test_add_func("/prefetch/two-streams", test_two_streams);
     g_test_add_func("/prefetch/not-these", test_not_these);
     g_test_add_func("/prefetch/no-stream", test_no_stream);

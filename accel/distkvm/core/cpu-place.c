@@ -43,9 +43,10 @@ unsigned cpu_places_count(const CpuPlaces *places, CohNodeId node)
     return count;
 }
 
-unsigned cpu_places_socket(const CpuPlaces *places, unsigned nodes)
+unsigned cpu_places_socket(const CpuPlaces *places, unsigned nodes,
+                           unsigned size)
 {
-    unsigned divisor = 0;
+    unsigned divisor = size;
 
     for (unsigned n = 0; n < nodes; n++) {
         unsigned rest = cpu_places_count(places, n);
@@ -58,5 +59,5 @@ unsigned cpu_places_socket(const CpuPlaces *places, unsigned nodes)
             rest = next;
         }
     }
-    return MAX(divisor, 1);
+    return divisor;
 }

@@ -43,9 +43,11 @@ void cpu_place_set(CpuPlaces *places, uint32_t cpu, CohNodeId node);
 unsigned cpu_places_count(const CpuPlaces *places, CohNodeId node);
 
 /*
- * The most vCPUs that a socket can have, by index and all of one size, if none
- * has vCPUs of two of @nodes: at least 1.  At first places.
+ * Sockets of @size vCPUs each, by index, are cut into equal parts such that
+ * none has vCPUs of two of @nodes: the most vCPUs of a part, at least 1 and at
+ * most @size.  At first places.
  */
-unsigned cpu_places_socket(const CpuPlaces *places, unsigned nodes);
+unsigned cpu_places_socket(const CpuPlaces *places, unsigned nodes,
+                           unsigned size);
 
 #endif

@@ -74,9 +74,9 @@ static void ask(Faults *faults, const MemFault *fault)
     if (untouched) {
         prefetch_untouched(faults->prefetch, fault);
     } else if (state == COH_PEER_I) {
-        prefetch_absent(faults->prefetch, fault, type);
+        prefetch_absent(faults->prefetch, fault);
     } else if (state != COH_PEER_S && state != COH_PEER_M) {
-        prefetch_pending(faults->prefetch, fault, type);
+        prefetch_pending(faults->prefetch, fault);
     }
     if (waiter && !untouched) {
         prefetch_companions(faults->prefetch, fault, state);

@@ -95,10 +95,11 @@ static void fetch_walk(Prefetch *prefetch, const MemFault *fault)
 
 /* ------------------------------------------------------------ companions */
 
+/* Not below a cap, where no page comes along (may_prefetch()). */
 static bool learns(const LaneCtx *ctx)
 {
-    return ctx->config->companions && ctx->phase == LANE_JOINED &&
-           !ctx->pinned;
+    return ctx->config->companions && !ctx->config->cap_pages &&
+           ctx->phase == LANE_JOINED && !ctx->pinned;
 }
 
 uint8_t prefetch_event_type(Prefetch *prefetch, const MemFault *fault,
@@ -156,9 +157,15 @@ void prefetch_companions(Prefetch *prefetch, const MemFault *fault,
 
 /* --------------------------------------------------------------- streams */
 
-static void fetch_stream(Prefetch *prefetch, CohPage first, unsigned pages,
-                         uint8_t type)
+/*
+ * As the thread touches the page that it waits for, and not as that one is
+ * fetched: prefetch_event_type() says nothing of other pages.
+ */
+static void fetch_stream(Prefetch *prefetch, const MemFault *fault,
+                         CohPage first, unsigned pages)
 {
+    uint8_t type = fault->write ? COH_EV_STORE : COH_EV_LOAD;
+
     outbox_begin_batch(prefetch->outbox);
     for (CohPage page = first; page < first + pages; page++) {
         if (may_prefetch(prefetch, page)) {
@@ -185,7 +192,7 @@ static unsigned more_pages(const Prefetch *prefetch,
     return MIN(stream->pages * 2 + 1, prefetch->ctx->config->readahead);
 }
 
-void prefetch_absent(Prefetch *prefetch, const MemFault *fault, uint8_t type)
+void prefetch_absent(Prefetch *prefetch, const MemFault *fault)
 {
     PrefetchStream *stream = stream_of(prefetch, fault->tid);
     bool goes_on = stream->tid == fault->tid && stream->next == fault->page;
@@ -197,10 +204,10 @@ void prefetch_absent(Prefetch *prefetch, const MemFault *fault, uint8_t type)
     stream->tid = fault->tid;
     stream->pages = goes_on ? more_pages(prefetch, stream) : 0;
     stream->next = fault->page + 1 + stream->pages;
-    fetch_stream(prefetch, fault->page + 1, stream->pages, type);
+    fetch_stream(prefetch, fault, fault->page + 1, stream->pages);
 }
 
-void prefetch_pending(Prefetch *prefetch, const MemFault *fault, uint8_t type)
+void prefetch_pending(Prefetch *prefetch, const MemFault *fault)
 {
     PrefetchStream *stream = stream_of(prefetch, fault->tid);
     CohPage next = stream->next;
@@ -212,7 +219,7 @@ void prefetch_pending(Prefetch *prefetch, const MemFault *fault, uint8_t type)
     }
     stream->pages = more_pages(prefetch, stream);
     stream->next += stream->pages;
-    fetch_stream(prefetch, next, stream->pages, type);
+    fetch_stream(prefetch, fault, next, stream->pages);
 }
 
 /* ---------------------------------------------------------------- ranges */

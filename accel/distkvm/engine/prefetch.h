@@ -47,10 +47,10 @@ typedef struct Prefetch {
  */
 /* No node had touched that page, and this node is its home. */
 void prefetch_untouched(Prefetch *prefetch, const MemFault *fault);
-/* It was absent, and asked for by an event of @type. */
-void prefetch_absent(Prefetch *prefetch, const MemFault *fault, uint8_t type);
+/* It was absent. */
+void prefetch_absent(Prefetch *prefetch, const MemFault *fault);
 /* It was on its way already. */
-void prefetch_pending(Prefetch *prefetch, const MemFault *fault, uint8_t type);
+void prefetch_pending(Prefetch *prefetch, const MemFault *fault);
 /*
  * The event for @fault, of a page in @state: a store also for a page that this
  * node writes soon after it has read it.  Before the page is asked for.

@@ -31,15 +31,15 @@ static bool is_wanted(void)
 static void split_sockets(CpuTopology *smp)
 {
     unsigned size = smp->cpus / smp->sockets;
-    unsigned most = cpu_places_socket(&distkvm->cpus, distkvm->nodes);
+    unsigned most = cpu_places_socket(&distkvm->cpus, distkvm->nodes, size);
 
-    if (most % size == 0) {
+    if (most == size) {
         return;
     }
     if (smp->dies * smp->modules != 1 || most % smp->threads) {
         warn_report("distkvm: a socket of the guest has vCPUs of several"
                     " nodes, and its caches look shared: use -smp with sockets"
-                    " of at most %u vCPUs, or vcpus=", most);
+                    " of %u vCPUs, or vcpus=", most);
         return;
     }
     smp->sockets = smp->cpus / most;

@@ -3,10 +3,13 @@
 
 from .. import build
 from ..bench import boot, idle, kvm, memory, postcopy, transport, wake
+from ..common import Problem
 from ..work import bench as work
 
 
 def main(args):
+    if args.rounds < 1:
+        raise Problem('--rounds: at least 1')
     build.ensure()
     others = {'memory': memory.main,
               'transport': transport.main, 'idle': idle.main,

@@ -139,8 +139,6 @@ class Run:
 
 def main(args):
     check_nodes(args.nodes)
-    if args.rounds < 1:
-        raise Problem('--rounds: at least 1')
     run = Run(args)
     image.disk()
     interrupted = False

@@ -106,6 +106,17 @@ class Machine:
         """What the guest says next to the bench."""
         return self.console.until(LINE, timeout).group(1)
 
+    @staticmethod
+    def parsed(rest, *kinds):
+        """The words after the first; a line of another form ends this boot,
+        and not the run."""
+        words = rest.split()
+        try:
+            return [kind(word) for kind, word in zip(kinds, words, strict=True)]
+        except ValueError:
+            raise Problem(f"the guest's line has '{rest}' where "
+                          f'{len(kinds)} values belong') from None
+
     def work(self, workload, ready=lambda: None, ended=lambda: None):
         """Run a workload; ready() is called when all is prepared, ended() when
         its programs have ended, and before their output is looked at."""
@@ -122,14 +133,14 @@ class Machine:
                 finished = time.monotonic()
                 ended()
             elif word == 'value':
-                key, number = rest.split()
-                values[key] = float(number)
+                key, number = self.parsed(rest, str, float)
+                values[key] = number
             elif word == 'log:':
                 log.append(rest)
             elif word == 'done':
-                status, seconds = rest.split()
-                return Outcome(int(status), float(seconds),
-                               finished - started, values, log)
+                status, seconds = self.parsed(rest, int, float)
+                return Outcome(status, seconds, finished - started, values,
+                               log)
 
     def end(self):
         for file in ('disk.img', 'scripts.img'):

@@ -153,10 +153,14 @@ def test_backends():
 
 @named('guest: numa=off')
 def test_numa_off():
-    """As before: the guest sees one node."""
-    def check(_, text):
-        if [n for n, *_ in NODE.findall(text)] not in ([], ['0']):
+    """As before: the guest sees one node, and the socket of -smp 2."""
+    def check(cluster, text):
+        if [(n, cpus) for n, cpus, *_ in NODE.findall(text)] != [('0', '0-1')]:
             raise Problem(NODE.findall(text))
+        sockets = {cpu['props']['socket-id'] for cpu in cluster.qmp(0).execute(
+            'query-hotpluggable-cpus')}
+        if sockets != {0}:
+            raise Problem(f'sockets {sockets}')
 
     numa_boot('off', Shape(nodes=2, memory='256M', options=',numa=off'),
               check)

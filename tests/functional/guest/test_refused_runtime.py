@@ -248,6 +248,27 @@ def test_layout(name, first, second, wanted):
 
 
 @pytest.mark.overlaps
+@cases('name, first, second, wanted', {
+    'refused: numa=off on node 1 only':
+        ('other-numa', '', ',numa=off', "NUMA layout.*differs: '(none' on this "
+         'node .1|one node for each .* on this node .0)'),
+    'refused: other distances':
+        ('other-distances', ',distance=60', ',distance=61',
+         "NUMA layout.*differs: .*distance 6[01]'"),
+})
+def test_options(name, first, second, wanted):
+    """Of nodes that make the layout themselves."""
+    with qtest_cluster(name, options=first) as cluster:
+        cluster.start(0, HEADLESS)
+        cluster.shape.options = second
+        cluster.start(1)
+        if cluster.process[1].wait(PATIENCE) != 1:
+            raise Problem('node 1 was not refused')
+        for node in (0, 1):
+            wait_said(cluster, node, wanted)
+
+
+@pytest.mark.overlaps
 @named('refused: not an equal NUMA layout')
 def test_equal_layouts():
     """The same on both nodes is taken."""
@@ -277,6 +298,22 @@ def test_invisible():
                 not lines[1][0].endswith(
                     ": virtio-blk-pci 'disk', e1000 'nic'"):
             raise Problem(f'said is {lines}')
+
+
+@pytest.mark.overlaps
+@cases('name, shape, said', {
+    'refused: only told: sockets are cut': (
+        'cut', {'smp': '12,sockets=3,cores=2,threads=2', 'vcpus': '6/6'},
+        'sockets=6,cores=1,threads=2'),
+    'refused: only warned of: a socket of dies on two nodes': (
+        'dies', {'smp': '12,sockets=3,dies=2,cores=2', 'vcpus': '6/6'},
+        'warning: .*use -smp with sockets of 2 vCPUs'),
+})
+def test_sockets(name, shape, said):
+    """No socket has vCPUs of two nodes, and none becomes larger."""
+    with qtest_cluster(f'sockets-{name}', **shape) as cluster:
+        cluster.start(0, HEADLESS)
+        wait_said(cluster, 0, said)
 
 
 @pytest.mark.overlaps

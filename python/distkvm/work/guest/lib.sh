@@ -6,7 +6,14 @@ PHASE=$1 SERVER=$2 CLIENT=$3
 CPUS=$(nproc --all)
 PG=/usr/lib/postgresql/15/bin
 
-value() { echo "$1 $2" >>values; }
+# A program that printed no figure has failed.
+value() {
+	[ "$2" ] || {
+		echo "no $1 in the output"
+		return 1
+	}
+	echo "$1 $2" >>values
+}
 
 node_of() {
 	for node in /sys/devices/system/cpu/cpu"$1"/node*; do

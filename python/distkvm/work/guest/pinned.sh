@@ -6,6 +6,8 @@
 		on "$cpu" sysbench cpu --threads=1 --time=6 run >"out$cpu" &
 	done
 	wait
-	value rate "$(cat out[0-9]* |
-		awk '/events per second/ { sum += $4 } END { print sum }')"
+	# wait says nothing of how they ended.
+	value rate "$(cat out[0-9]* | awk -v cpus="$CPUS" '
+		/events per second/ { n++; sum += $4 }
+		END { if (n == cpus) print sum }')"
 }

@@ -10,6 +10,7 @@ prepare)
 work)
 	client ab -q -n 1000 -c 8 http://127.0.0.1/file >out
 	grep -q '^Failed requests: *0$' out
+	if grep '^Non-2xx' out; then exit 1; fi
 	value rate "$(awk '/^Requests per second/ { print $4 }' out)" ;;
 finish) nginx -s stop ;;
 esac
