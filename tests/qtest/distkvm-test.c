@@ -69,8 +69,8 @@ static char *log_path(const Pair *p, int n)
     return g_strdup_printf("%s/node-%d.log", p->dir, n);
 }
 
-/* Each node's log is in @p->dir. */
-static void pair_start_smp(Pair *p, const char *smp)
+/* Each node's log is in @p->dir; @devices are options of node 0. */
+static void pair_start_with(Pair *p, const char *smp, const char *devices)
 {
     p->dir = g_dir_make_tmp("distkvm-XXXXXX", NULL);
     for (int n = 0; n < 2; n++) {
@@ -79,7 +79,9 @@ static void pair_start_smp(Pair *p, const char *smp)
         p->node[n] = qtest_initf(
             "-machine q35 -m " RAM " -smp %s -nodefaults -accel distkvm,"
             "vmi=qtest,node=%d,peers=unix:2:%s,dead-after-ms=2000"
-            " -trace distkvm_class_b_* -trace distkvm_view -D %s", smp, n, p->dir, log);
+            " -trace distkvm_class_b_* -trace distkvm_view"
+            " -trace distkvm_memmap_* -D %s %s", smp, n, p->dir, log,
+            n ? "" : devices);
         p->pid[n] = qtest_pid(p->node[n]);
     }
     for (int n = 0; n < 2; n++) {
@@ -98,7 +100,7 @@ static void pair_start_smp(Pair *p, const char *smp)
 
 static void pair_start(Pair *p)
 {
-    pair_start_smp(p, "2");
+    pair_start_with(p, "2", "");
 }
 
 static void remove_sockets(Pair *p)
@@ -265,7 +267,7 @@ static void test_ids(void)
 {
     Pair p;
 
-    pair_start_smp(&p, "198,sockets=66,cores=3");
+    pair_start_with(&p, "198,sockets=66,cores=3", "");
     for (int n = 0; n < 2; n++) {
         g_autoptr(QDict) answer = qtest_qmp(p.node[n],
             "{ 'execute': 'qom-get', 'arguments': {"
@@ -301,6 +303,60 @@ static void test_map(void)
     g_assert_cmphex(qtest_readl(p.node[0], 0xf0000 + 0x800), ==, 0x12345678);
     set_pam0(p.node[1], 0);
     g_assert_cmphex(qtest_readl(p.node[1], 0xffff0), ==, firmware);
+    pair_end(&p);
+}
+
+/* How often node 0 has told a change of its map, and the last of them. */
+static int maps_told(const Pair *p, char **last)
+{
+    g_autofree char *text = log_text(p, 0);
+    const char *event = "distkvm_memmap_tell ";
+    int n = 0;
+
+    for (const char *at = text; (at = strstr(at, event)); n++) {
+        at += strlen(event);
+        g_free(*last);
+        *last = g_strndup(at, strcspn(at, "\n"));
+    }
+    return n;
+}
+
+static void config_write(QTestState *s, int devfn, int reg, uint32_t value)
+{
+    qtest_outl(s, PORT_PCI_ADDRESS, 0x80000000 | devfn << 8 | reg);
+    qtest_outl(s, PORT_PCI_DATA, value);
+}
+
+/*
+ * Followers find devices by the address: nothing is told when one is mapped or
+ * unmapped.  Of a change of RAM, what has changed is told, once.
+ */
+static void test_map_told(void)
+{
+    const uint64_t bar = 0xfe100000;
+    const int devfn = 5 << 3;
+    g_autofree char *last = NULL;
+    int before;
+    Pair p;
+
+    pair_start_with(&p, "2", "-device edu,addr=5");
+    before = maps_told(&p, &last);
+    g_assert_cmpint(before, >, 0);
+    config_write(p.node[1], devfn, 0x10, bar);
+    for (int i = 0; i < 20; i++) {
+        config_write(p.node[i & 1], devfn, 4, 2);
+        g_assert_cmphex(qtest_readl(p.node[1], bar), ==, 0x10000ed);
+        config_write(p.node[i & 1], devfn, 4, 0);
+        g_assert_cmphex(qtest_readl(p.node[1], bar), !=, 0x10000ed);
+    }
+    g_assert_cmpint(maps_told(&p, &last), ==, before);
+
+    for (int i = 1; i <= 10; i++) {
+        set_pam0(p.node[1], i & 1 ? PAM0_RAM : 0);
+        g_assert_cmpint(maps_told(&p, &last), ==, before + i);
+    }
+    /* The map has a dozen sections; one became another. */
+    g_assert_cmpstr(last, ==, "removed 2 added 2");
     pair_end(&p);
 }
 
@@ -349,6 +405,7 @@ int main(int argc, char **argv)
     qtest_add_func("/distkvm/frames", test_frames);
     qtest_add_func("/distkvm/ids", test_ids);
     qtest_add_func("/distkvm/map", test_map);
+    qtest_add_func("/distkvm/map-told", test_map_told);
     qtest_add_func("/distkvm/loss", test_loss);
     return g_test_run();
 }

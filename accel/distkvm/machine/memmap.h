@@ -1,6 +1,7 @@
 /*
  * distkvm: the boot node's memory map, on every node
  *
+ * memmap.c tells it on node 0, memmap-apply.c applies it on followers.
  * BQL held.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -9,6 +10,9 @@
 #define DISTKVM_MEMMAP_H
 
 #include "exec/memory.h"
+
+/* A larger ROM is not copied. */
+#define MEMMAP_ROM_BYTES_MAX (64u << 20)
 
 /* Once, after replica_init(). */
 void memmap_init(void);

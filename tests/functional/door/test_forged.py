@@ -176,7 +176,8 @@ FORGED = {
         'a message of an unknown type', type='open-sesame'),
     'a second hello': control(TOO_LATE, type='hello', node=2, facts={}),
     'a second address': control(TOO_LATE, type='address', cookie='00' * 16),
-    'a map from a follower': control(NOT_ITS, type='map', sections=[]),
+    'a map from a follower': control(NOT_ITS, type='map', removed=[],
+                                    added=[]),
     'a start from a follower': control(NOT_ITS, type='start'),
     'reset-do from a follower': control(NOT_ITS, type='reset-do'),
     'lost, a node that is none': control(
