@@ -74,7 +74,7 @@ struct DistKVMAccel {
     bool companions;
     int64_t lanes;
     int64_t clock_skew_ppm;
-    bool numa;
+    bool numa, test_device;
     int64_t distance;
 };
 
@@ -302,6 +302,7 @@ static void start_later(const DistKVMAccel *a)
         .tls_creds = g_strdup(a->tls_creds),
         .tls_authz = g_strdup(a->tls_authz),
         .insecure = a->insecure, .lanes = a->lanes,
+        .test_device = a->test_device,
     };
 
     start_when_machine_is_done(&options);
@@ -421,6 +422,8 @@ static const BoolOption bool_options[] = {
                 "Fetch pages along that were missed together before"),
     BOOL_OPTION("affinity", affinity, true,
                 "Let the engine run where this node's vCPU waits"),
+    BOOL_OPTION("x-test-device", test_device, false,
+                "Test hook: every node has a device; docs/testing.rst"),
 };
 
 /* Options that have another name, and on|off for 1 and 0. */

@@ -33,6 +33,7 @@
 #include "accel/distkvm/machine/rpc.h"
 #include "accel/distkvm/machine/runstate.h"
 #include "accel/distkvm/machine/service.h"
+#include "accel/distkvm/machine/test-device.h"
 #include "accel/distkvm/memory/ram.h"
 #include "accel/distkvm/vmi/fault-guard.h"
 #include "accel/distkvm/vmi/kvm-apic.h"
@@ -345,6 +346,9 @@ static bool start(Error **errp)
         return false;
     }
     init_parts();
+    if (options.test_device) {
+        test_device_init();
+    }
     if (!start_engine(errp)) {
         return false;
     }

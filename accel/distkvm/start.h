@@ -12,7 +12,7 @@
 typedef struct StartOptions {
     char *mem, *cap;
     char *tls_creds, *tls_authz;
-    bool insecure;
+    bool insecure, test_device;
     int64_t lanes;
 } StartOptions;
 

@@ -23,11 +23,22 @@
 #define MCH_PAM0 0x90
 #define PAM0_RAM 0x30
 
+#define NODES_MAX 3
+
+/* Two nodes, or @nodes of them. */
 typedef struct Pair {
-    QTestState *node[2];
-    pid_t pid[2];
+    QTestState *node[NODES_MAX];
+    pid_t pid[NODES_MAX];
     char *dir;                  /* of their sockets */
+    int nodes;
 } Pair;
+
+/* What is not as usual; NULL: all is. */
+typedef struct Shape {
+    const char *smp;
+    const char *accel;          /* options of every node, with a comma first */
+    const char *devices;        /* options of node 0 */
+} Shape;
 
 static QDict *query(QTestState *s)
 {
@@ -69,43 +80,52 @@ static char *log_path(const Pair *p, int n)
     return g_strdup_printf("%s/node-%d.log", p->dir, n);
 }
 
-/* Each node's log is in @p->dir; @devices are options of node 0. */
-static void pair_start_with(Pair *p, const char *smp, const char *devices)
+/* Each node's log is in @p->dir. */
+static void start_nodes(Pair *p, int nodes, const Shape *shape)
 {
+    p->nodes = nodes;
     p->dir = g_dir_make_tmp("distkvm-XXXXXX", NULL);
-    for (int n = 0; n < 2; n++) {
+    for (int n = 0; n < nodes; n++) {
         g_autofree char *log = log_path(p, n);
 
         p->node[n] = qtest_initf(
             "-machine q35 -m " RAM " -smp %s -nodefaults -accel distkvm,"
-            "vmi=qtest,node=%d,peers=unix:2:%s,dead-after-ms=2000"
+            "vmi=qtest,node=%d,peers=unix:%d:%s,dead-after-ms=2000%s"
             " -trace distkvm_class_b_* -trace distkvm_view"
-            " -trace distkvm_memmap_* -D %s %s", smp, n, p->dir, log,
-            n ? "" : devices);
+            " -trace distkvm_memmap_* -trace distkvm_io_* -D %s %s",
+            shape->smp ?: nodes == 2 ? "2" : "3", n, nodes, p->dir,
+            shape->accel ?: "", log, n ? "" : shape->devices ?: "");
         p->pid[n] = qtest_pid(p->node[n]);
     }
-    for (int n = 0; n < 2; n++) {
+    for (int n = 0; n < nodes; n++) {
         wait_flag(p->node[n], "formed");
     }
-    /* The map of node 0 reaches node 1 shortly after. */
-    for (int tries = 0; tries < 200; tries++) {
-        qtest_writel(p->node[0], PAGE_OF_NODE_0, tries + 1);
-        if (qtest_readl(p->node[1], PAGE_OF_NODE_0) == tries + 1) {
-            return;
-        }
-        g_usleep(20 * 1000);
+}
+
+/* The map of node 0 reaches the others shortly after they have joined. */
+static void wait_map(Pair *p)
+{
+    for (int n = 1; n < p->nodes; n++) {
+        gint64 end = g_get_monotonic_time() + WAIT_US;
+        uint32_t value = 0;
+
+        do {
+            g_assert_cmpint(g_get_monotonic_time(), <, end);
+            g_usleep(value ? 20 * 1000 : 0);
+            qtest_writel(p->node[0], PAGE_OF_NODE_0, ++value);
+        } while (qtest_readl(p->node[n], PAGE_OF_NODE_0) != value);
     }
-    g_assert_not_reached();
 }
 
 static void pair_start(Pair *p)
 {
-    pair_start_with(p, "2", "");
+    start_nodes(p, 2, &(Shape) { 0 });
+    wait_map(p);
 }
 
 static void remove_sockets(Pair *p)
 {
-    for (int n = 0; n < 2; n++) {
+    for (int n = 0; n < p->nodes; n++) {
         g_autofree char *path = g_strdup_printf("%s/node-%d.sock", p->dir, n);
         g_autofree char *log = log_path(p, n);
 
@@ -118,8 +138,9 @@ static void remove_sockets(Pair *p)
 
 static void pair_end(Pair *p)
 {
-    qtest_quit(p->node[1]);
-    qtest_quit(p->node[0]);
+    for (int n = p->nodes; n-- > 0; ) {
+        qtest_quit(p->node[n]);
+    }
     remove_sockets(p);
 }
 
@@ -267,7 +288,8 @@ static void test_ids(void)
 {
     Pair p;
 
-    pair_start_with(&p, "198,sockets=66,cores=3", "");
+    start_nodes(&p, 2, &(Shape) { .smp = "198,sockets=66,cores=3" });
+    wait_map(&p);
     for (int n = 0; n < 2; n++) {
         g_autoptr(QDict) answer = qtest_qmp(p.node[n],
             "{ 'execute': 'qom-get', 'arguments': {"
@@ -339,7 +361,8 @@ static void test_map_told(void)
     int before;
     Pair p;
 
-    pair_start_with(&p, "2", "-device edu,addr=5");
+    start_nodes(&p, 2, &(Shape) { .devices = "-device edu,addr=5" });
+    wait_map(&p);
     before = maps_told(&p, &last);
     g_assert_cmpint(before, >, 0);
     config_write(p.node[1], devfn, 0x10, bar);
@@ -356,7 +379,74 @@ static void test_map_told(void)
         g_assert_cmpint(maps_told(&p, &last), ==, before + i);
     }
     /* The map has a dozen sections; one became another. */
-    g_assert_cmpstr(last, ==, "removed 2 added 2");
+    g_assert_cmpstr(last, ==, "space 0 removed 2 added 2");
+    pair_end(&p);
+}
+
+/* The device that every node has with x-test-device=on; docs/testing.rst. */
+enum {
+    REG_SCRATCH, REG_DMA, REG_FETCHED, REG_RESULT, REG_NODE, REG_SERVED
+};
+
+static uint64_t test_device(int node, int reg)
+{
+    return 0xfe800000 + 0x1000 * node + 8 * reg;
+}
+
+static int test_port(int node)
+{
+    return 0x700 + 8 * node;
+}
+
+/* Lines of an event in the log of node @n. */
+static int traced(const Pair *p, int n, const char *event)
+{
+    g_autofree char *text = log_text(p, n);
+    int lines = 0;
+
+    for (const char *at = text; (at = strstr(at, event)); at++) {
+        lines++;
+    }
+    return lines;
+}
+
+/* Nodes whose devices follow from the map are reached in one hop. */
+static void test_owner(void)
+{
+    int served[NODES_MAX], sent[NODES_MAX];
+    Pair p;
+
+    start_nodes(&p, 3, &(Shape) { .accel = ",x-test-device=on" });
+    wait_map(&p);
+    for (int from = 0; from < 3; from++) {
+        for (int to = 0; to < 3; to++) {
+            QTestState *s = p.node[from];
+            uint64_t value = 0x1122334455667700 + 3 * from + to;
+
+            for (int n = 0; n < 3; n++) {
+                served[n] = traced(&p, n, "distkvm_io_serve ");
+                sent[n] = traced(&p, n, "distkvm_io_send ");
+            }
+            g_assert_cmpint(qtest_readq(s, test_device(to, REG_NODE)), ==, to);
+            qtest_writeq(s, test_device(to, REG_SCRATCH), value);
+            g_assert_cmphex(qtest_inb(s, test_port(to)), ==, value & 0xff);
+            qtest_outb(s, test_port(to), value >> 8);
+            for (int n = 0; n < 3; n++) {
+                g_assert_cmpint(traced(&p, n, "distkvm_io_serve ") - served[n],
+                                ==, n == to && from != to ? 4 : 0);
+                g_assert_cmpint(traced(&p, n, "distkvm_io_send ") - sent[n],
+                                ==, n == from && from != to ? 4 : 0);
+            }
+            /* The owner itself. */
+            g_assert_cmphex(qtest_readq(p.node[to],
+                                        test_device(to, REG_SCRATCH)),
+                            ==, value >> 8 & 0xff);
+        }
+    }
+    /* Where no node has a device, node 0 answers. */
+    served[0] = traced(&p, 0, "distkvm_io_serve ");
+    qtest_readl(p.node[2], test_device(3, 0));
+    g_assert_cmpint(traced(&p, 0, "distkvm_io_serve "), ==, served[0] + 1);
     pair_end(&p);
 }
 
@@ -406,6 +496,7 @@ int main(int argc, char **argv)
     qtest_add_func("/distkvm/ids", test_ids);
     qtest_add_func("/distkvm/map", test_map);
     qtest_add_func("/distkvm/map-told", test_map_told);
+    qtest_add_func("/distkvm/owner", test_owner);
     qtest_add_func("/distkvm/loss", test_loss);
     return g_test_run();
 }

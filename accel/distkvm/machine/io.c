@@ -1,38 +1,33 @@
 /*
- * distkvm: device accesses between nodes
+ * distkvm: device accesses between nodes, requested
  *
- * A follower's vCPU that touches a device of another node calls that node and
- * waits for its answer (rpc.c).  The owner performs the access under its own
- * BQL, and answers when every node has acknowledged the changes of the memory
- * map that the access caused.  Spec: docs/architecture.rst, "Device accesses".
+ * A vCPU that touches a device of another node calls that node and waits for
+ * its answer (rpc.c; io-serve.c gives it).  For each peer there is a region
+ * that covers a whole address space; the memory map shows parts of it where
+ * that peer has its devices.  Spec: docs/architecture.rst, "Device accesses".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "exec/address-spaces.h"
 #include "exec/memory.h"
 #include "hw/core/cpu.h"
-#include "hw/i386/apic_internal.h"
-#include "qemu/bswap.h"
-#include "qemu/rcu.h"
-#include "accel/distkvm/memory/ram.h"
 #include "accel/distkvm/node.h"
 #include "io.h"
 #include "memmap.h"
-#include "replica.h"
 #include "rpc.h"
 #include "accel/distkvm/trace.h"
 
-#define IO_PORTS 0x10000
+/* All devices of a peer in one address space; offsets are addresses. */
+typedef struct Forwarder {
+    MemoryRegion mr;
+    CohNodeId node;
+    WireSpace space;
+} Forwarder;
 
-/* Regions that a follower's vCPUs see in place of its own devices. */
-static struct {
-    MemoryRegion ports, memory;
-} window;
+/* Made when they are needed first.  BQL. */
+static Forwarder *forwarders[COH_NODES_MAX][WIRE_SPACE__MAX];
 
-/* ----------------------------------------------------------- requesting */
-
-static MemTxResult forward(WireSpace space, hwaddr addr, uint64_t *data,
+static MemTxResult forward(const Forwarder *f, hwaddr addr, uint64_t *data,
                            unsigned size, bool write)
 {
     WireFrame answer, request = {
@@ -42,13 +37,13 @@ static MemTxResult forward(WireSpace space, hwaddr addr, uint64_t *data,
             .addr = addr,
             .data = write ? *data : 0,
             .cpu = current_cpu ? current_cpu->cpu_index : WIRE_IO_NO_CPU,
-            .space = space,
+            .space = f->space,
             .size = size,
         },
     };
 
-    trace_distkvm_io_send(addr, size, write, space);
-    if (!rpc_call(0, &request, WIRE_IO_REPLY, &answer)) {
+    trace_distkvm_io_send(f->node, addr, size, write, f->space);
+    if (!rpc_call(f->node, &request, WIRE_IO_REPLY, &answer)) {
         *data = write ? *data : UINT64_MAX;
         return MEMTX_ERROR;
     }
@@ -56,168 +51,64 @@ static MemTxResult forward(WireSpace space, hwaddr addr, uint64_t *data,
     return answer.io_reply.result;
 }
 
-static MemTxResult memory_read(void *opaque, hwaddr addr, uint64_t *data,
-                               unsigned size, MemTxAttrs attrs)
-{
-    return forward(WIRE_SPACE_MEMORY, addr, data, size, false);
-}
-
-static MemTxResult memory_write(void *opaque, hwaddr addr, uint64_t data,
+static MemTxResult forward_read(void *opaque, hwaddr addr, uint64_t *data,
                                 unsigned size, MemTxAttrs attrs)
 {
-    return forward(WIRE_SPACE_MEMORY, addr, &data, size, true);
+    return forward(opaque, addr, data, size, false);
 }
 
-static MemTxResult port_read(void *opaque, hwaddr addr, uint64_t *data,
-                             unsigned size, MemTxAttrs attrs)
+static MemTxResult forward_write(void *opaque, hwaddr addr, uint64_t data,
+                                 unsigned size, MemTxAttrs attrs)
 {
-    return forward(WIRE_SPACE_PORTS, addr, data, size, false);
-}
-
-static MemTxResult port_write(void *opaque, hwaddr addr, uint64_t data,
-                              unsigned size, MemTxAttrs attrs)
-{
-    return forward(WIRE_SPACE_PORTS, addr, &data, size, true);
+    return forward(opaque, addr, &data, size, true);
 }
 
 /* Accesses go out whole: the owner splits them as the device wants. */
 #define ANY_SIZE \
     { .min_access_size = 1, .max_access_size = 8, .unaligned = true }
 
-static const MemoryRegionOps memory_ops = {
-    .read_with_attrs = memory_read,
-    .write_with_attrs = memory_write,
+static const MemoryRegionOps forward_ops = {
+    .read_with_attrs = forward_read,
+    .write_with_attrs = forward_write,
     .endianness = DEVICE_LITTLE_ENDIAN,
     .valid = ANY_SIZE,
     .impl = ANY_SIZE,
 };
 
-static const MemoryRegionOps port_ops = {
-    .read_with_attrs = port_read,
-    .write_with_attrs = port_write,
-    .endianness = DEVICE_LITTLE_ENDIAN,
-    .valid = ANY_SIZE,
-    .impl = ANY_SIZE,
-};
-
-/* -------------------------------------------------------------- serving */
-
-/* An answer that waits for the changes that its access caused. */
-typedef struct IoAnswer {
-    WireFrame request;
-    WireFrame frame;
-} IoAnswer;
-
-static void send_answer(void *opaque)
+MemoryRegion *io_forwarder(CohNodeId node, WireSpace space)
 {
-    g_autofree IoAnswer *answer = opaque;
+    static const char *const names[] = {
+        [WIRE_SPACE_MEMORY] = "memory", [WIRE_SPACE_PORTS] = "ports",
+    };
+    Forwarder *f = forwarders[node][space];
 
-    rpc_answer(&answer->request, &answer->frame);
-}
+    if (!f) {
+        g_autofree char *name = g_strdup_printf("distkvm-node%u-%s", node,
+                                                names[space]);
 
-/* Chipsets change which device answers here; elsewhere, RAM stays RAM. */
-#define LEGACY_FIRST 0xa0000
-#define LEGACY_LAST 0xfffff
-#define APIC_FIRST APIC_DEFAULT_ADDRESS
-#define APIC_LAST (APIC_DEFAULT_ADDRESS + APIC_SPACE_SIZE - 1)
-
-/*
- * No follower forwards an access to RAM, which it has itself, or to a local
- * APIC.  An access that left before the chipset made RAM of its address may
- * arrive after.  BQL held.
- */
-static bool is_for_device(hwaddr addr, unsigned size)
-{
-    hwaddr in, len = size;
-    MemoryRegion *mr;
-
-    if (addr + size < addr ||
-        (addr <= APIC_LAST && addr + size > APIC_FIRST)) {
-        return false;
+        f = g_new0(Forwarder, 1);
+        f->node = node;
+        f->space = space;
+        memory_region_init_io(&f->mr, NULL, &forward_ops, f, name,
+                              io_space_bytes(space));
+        f->mr.disable_reentrancy_guard = true;
+        forwarders[node][space] = f;
     }
-    RCU_READ_LOCK_GUARD();
-    mr = address_space_translate(&address_space_memory, addr, &in, &len, true,
-                                 MEMTXATTRS_UNSPECIFIED);
-    return (addr >= LEGACY_FIRST && addr + size - 1 <= LEGACY_LAST) ||
-           !memory_region_is_ram(mr) || !distkvm_ram_is_coherent(mr);
+    return &f->mr;
 }
 
-static MemTxResult perform(const WireIo *io, bool write, uint64_t *data)
+CohNodeId io_owner(const MemoryRegion *mr)
 {
-    AddressSpace *as = io->space == WIRE_SPACE_PORTS ? &address_space_io
-                                                     : &address_space_memory;
-    CPUState *saved = current_cpu;
-    uint8_t bytes[WIRE_IO_BYTES_MAX];
-    MemTxResult result;
-
-    stq_le_p(bytes, io->data);
-    /* Some devices ask for the CPU that accesses them. */
-    current_cpu = qemu_get_cpu(io->cpu) ?: first_cpu;
-    result = address_space_rw(as, io->addr, MEMTXATTRS_UNSPECIFIED, bytes,
-                              io->size, write);
-    current_cpu = saved;
-    *data = ldq_le_p(bytes);
-    return result;
+    return mr->ops == &forward_ops ? ((const Forwarder *)mr->opaque)->node
+                                   : distkvm->id;
 }
-
-static const char *io_serve(const WireFrame *frame)
-{
-    const WireIo *io = &frame->io;
-    bool write = frame->sub == WIRE_IO_WRITE;
-    bool to_ram = io->space == WIRE_SPACE_MEMORY &&
-                  !is_for_device(io->addr, io->size);
-    IoAnswer *answer;
-
-    if (to_ram && replica_has_settled(frame->from)) {
-        return "a device access to RAM or a local APIC";
-    }
-    trace_distkvm_io_serve(frame->from, io->addr, io->size, write);
-    answer = g_new0(IoAnswer, 1);
-    answer->request = *frame;
-    answer->frame.type = WIRE_IO_REPLY;
-    if (to_ram) {
-        /* It had no map when it asked, and took all addresses for devices. */
-        answer->frame.io_reply.result = MEMTX_DECODE_ERROR;
-    } else {
-        answer->frame.io_reply.result =
-            perform(io, write, &answer->frame.io_reply.data);
-    }
-    replica_then(replica_last(), send_answer, answer);
-    return NULL;
-}
-
-static const char *io_check(const WireFrame *frame)
-{
-    const WireIo *io = &frame->io;
-
-    if ((io->space == WIRE_SPACE_PORTS && io->addr > IO_PORTS - io->size) ||
-        (io->cpu != WIRE_IO_NO_CPU &&
-         distkvm_cpu_node(io->cpu) != frame->from)) {
-        return "a malformed device access";
-    }
-    return NULL;
-}
-
-static const FrameService io_service = {
-    .name = "device access", .context = FRAME_BQL,
-    .check = io_check, .serve = io_serve,
-};
 
 /* A follower's own chipset stays in place, out of reach. */
 void io_init(void)
 {
-    dispatch_register(WIRE_IO, &io_service);
+    io_serve_init();
     rpc_register_answer(WIRE_IO_REPLY);
-    if (distkvm_is_boot_node()) {
-        return;
+    if (!distkvm_is_boot_node()) {
+        memmap_add_devices();
     }
-    memory_region_init_io(&window.ports, NULL, &port_ops, NULL,
-                          "distkvm-ports", IO_PORTS);
-    window.ports.disable_reentrancy_guard = true;
-    memory_region_add_subregion_overlap(get_system_io(), 0, &window.ports,
-                                        INT32_MAX);
-    memory_region_init_io(&window.memory, NULL, &memory_ops, NULL,
-                          "distkvm-devices", UINT64_MAX);
-    window.memory.disable_reentrancy_guard = true;
-    memmap_add_devices(&window.memory);
 }

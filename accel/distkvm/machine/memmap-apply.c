@@ -2,8 +2,10 @@
  * distkvm: the boot node's memory map, on followers
  *
  * RAM of node 0's map is an alias of the coherent RAM here, ROM a copy of the
- * contents, and all the rest goes to the device's node (io.c).  BQL held
- * everywhere.  Spec: docs/architecture.rst, "Memory map".
+ * contents.  Devices of this node are an alias of its own space; another node's
+ * are a part of the forwarder to that node (io.c), and where the map says
+ * nothing, that is node 0.  BQL held everywhere.
+ * Spec: docs/architecture.rst, "Memory map".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -17,23 +19,46 @@
 #include "accel/distkvm/memory/ram.h"
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/wire/text.h"
+#include "io.h"
 #include "memmap.h"
 #include "replica.h"
 
 /* Above a follower's own devices, below its local APIC (0x1000). */
 #define MEMMAP_PRIORITY 0x800
 
-static struct {
+/* An address space of the guest. */
+typedef struct Space {
     MemoryRegion container;
+    MemoryRegion own;           /* this node's devices; not in the container */
     /* address of a section -> MemoryRegion in the container, or NULL */
     GHashTable *sections;
+} Space;
+
+static struct {
+    Space space[WIRE_SPACE__MAX];
     GHashTable *roms;           /* block name -> MemoryRegion */
     GHashTable *roms_refused;   /* set of block names */
 } memmap;
 
-void memmap_add_devices(MemoryRegion *devices)
+QEMU_BUILD_BUG_ON((int)MEMBER_SPACE_MEMORY != WIRE_SPACE_MEMORY);
+QEMU_BUILD_BUG_ON((int)MEMBER_SPACE_PORTS != WIRE_SPACE_PORTS);
+QEMU_BUILD_BUG_ON((int)MEMBER_SPACE__MAX != WIRE_SPACE__MAX);
+
+void memmap_add_devices(void)
 {
-    memory_region_add_subregion_overlap(&memmap.container, 0, devices, -1);
+    for (WireSpace s = 0; s < WIRE_SPACE__MAX; s++) {
+        memory_region_add_subregion_overlap(&memmap.space[s].container, 0,
+                                            io_forwarder(0, s), -1);
+    }
+}
+
+MemoryRegion *memmap_own_space(WireSpace space)
+{
+    if (distkvm_is_boot_node()) {
+        return space == WIRE_SPACE_PORTS ? get_system_io()
+                                         : get_system_memory();
+    }
+    return &memmap.space[space].own;
 }
 
 /* ----------------------------------------------------------------- ROMs */
@@ -107,67 +132,94 @@ static MemoryRegion *section_target(const char *block, bool rom)
 }
 
 /*
- * NULL, or the fault in it; @alias is its region, or NULL if this node cannot
- * have it.
+ * NULL, or the fault in it; *@target is what @s shows, or NULL if this node
+ * cannot have it.
  */
-static const char *make_alias(const MemberMapSection *s, MemoryRegion **alias)
+static const char *find_ram(const MemberMapSection *s, MemoryRegion **target)
 {
-    MemoryRegion *target = section_target(s->block, s->rom);
-
-    *alias = NULL;
+    *target = NULL;
     if (s->rom && g_hash_table_contains(memmap.roms_refused, s->block)) {
         return NULL;
     }
-    if (!target || s->offset > memory_region_size(target) ||
-        s->size > memory_region_size(target) - s->offset) {
+    *target = section_target(s->block, s->rom);
+    if (!*target || s->offset > memory_region_size(*target) ||
+        s->size > memory_region_size(*target) - s->offset) {
         g_autofree char *name = text_of_peer(s->block);
 
+        *target = NULL;
         if (!s->rom) {
             return "it maps RAM that this node does not have";
         }
         /* A device that came again may have another ROM by the same name. */
         warn_report("distkvm: node 0 maps '%s' at 0x%" PRIx64 ", which this"
                     " node does not have", name, s->addr);
-        return NULL;
     }
-    *alias = g_new0(MemoryRegion, 1);
-    memory_region_init_alias(*alias, NULL, s->block, target, s->offset,
-                             s->size);
-    memory_region_set_readonly(*alias, s->rom || s->readonly);
     return NULL;
 }
 
-/* NULL, or the fault in it. */
-static const char *add_section(const MemberMapSection *s)
+/* A device's addresses are the same everywhere. */
+static MemoryRegion *device_target(WireSpace space, CohNodeId owner)
 {
-    MemoryRegion *alias;
-    const char *why;
+    return owner == distkvm->id ? &memmap.space[space].own
+                                : io_forwarder(owner, space);
+}
 
-    if (g_hash_table_contains(memmap.sections, &s->addr)) {
-        return "it maps an address twice";
+static const char *check_section(WireSpace space, const MemberMapSection *s)
+{
+    uint64_t bytes = io_space_bytes(space);
+
+    if (!s->size || s->addr > bytes || s->size > bytes - s->addr) {
+        return "it maps addresses that there are not";
     }
-    why = make_alias(s, &alias);
-    if (!why) {
-        g_hash_table_insert(memmap.sections,
-                            g_memdup2(&s->addr, sizeof(s->addr)), alias);
-        if (alias) {
-            memory_region_add_subregion(&memmap.container, s->addr, alias);
-        }
+    if (s->owner >= distkvm->nodes) {
+        return "it maps a device of a node that there is not";
     }
-    return why;
+    if (s->block && space != WIRE_SPACE_MEMORY) {
+        return "it maps RAM among the I/O ports";
+    }
+    return g_hash_table_contains(memmap.space[space].sections, &s->addr)
+           ? "it maps an address twice" : NULL;
+}
+
+/* NULL, or the fault in it. */
+static const char *add_section(WireSpace space, const MemberMapSection *s)
+{
+    const char *why = check_section(space, s);
+    MemoryRegion *target, *alias = NULL;
+
+    if (!why && s->block) {
+        why = find_ram(s, &target);
+    } else if (!why) {
+        target = device_target(space, s->owner);
+    }
+    if (why) {
+        return why;
+    }
+    if (target) {
+        alias = g_new0(MemoryRegion, 1);
+        memory_region_init_alias(alias, NULL, s->block ?: "distkvm-device",
+                                 target, s->block ? s->offset : s->addr,
+                                 s->size);
+        memory_region_set_readonly(alias, s->rom || s->readonly);
+        memory_region_add_subregion(&memmap.space[space].container, s->addr,
+                                    alias);
+    }
+    g_hash_table_insert(memmap.space[space].sections,
+                        g_memdup2(&s->addr, sizeof(s->addr)), alias);
+    return NULL;
 }
 
 /* NULL, or the fault in it; the section's region goes to @old. */
-static const char *remove_section(uint64_t addr, GPtrArray *old)
+static const char *remove_section(Space *space, uint64_t addr, GPtrArray *old)
 {
     gpointer alias;
 
-    if (!g_hash_table_lookup_extended(memmap.sections, &addr, NULL, &alias)) {
+    if (!g_hash_table_lookup_extended(space->sections, &addr, NULL, &alias)) {
         return "it removes a section of the map that there is not";
     }
-    g_hash_table_remove(memmap.sections, &addr);
+    g_hash_table_remove(space->sections, &addr);
     if (alias) {
-        memory_region_del_subregion(&memmap.container, alias);
+        memory_region_del_subregion(&space->container, alias);
         g_ptr_array_add(old, alias);
     }
     return NULL;
@@ -176,16 +228,17 @@ static const char *remove_section(uint64_t addr, GPtrArray *old)
 static const char *apply(CohNodeId from, const MemberMessage *change)
 {
     g_autoptr(GPtrArray) old = g_ptr_array_new();
+    WireSpace space = (WireSpace)change->u.map.space;
     const uint64List *r;
     const char *why = NULL;
 
     memory_region_transaction_begin();
     for (r = change->u.map.removed; r && !why; r = r->next) {
-        why = remove_section(r->value, old);
+        why = remove_section(&memmap.space[space], r->value, old);
     }
     for (const MemberMapSectionList *s = change->u.map.added; s && !why;
          s = s->next) {
-        why = add_section(s->value);
+        why = add_section(space, s->value);
     }
     memory_region_transaction_commit();
     /* Views refer to the target of an alias, never to the alias. */
@@ -204,6 +257,19 @@ static const MemberService services[] = {
     { MESSAGE_ROM, MEMBER_BQL, serve_rom },
 };
 
+static void cover(WireSpace space, MemoryRegion *by_default, int priority)
+{
+    Space *s = &memmap.space[space];
+
+    memory_region_init(&s->own, NULL, "distkvm-own", io_space_bytes(space));
+    memory_region_init(&s->container, NULL, "distkvm-map",
+                       io_space_bytes(space));
+    memory_region_add_subregion_overlap(by_default, 0, &s->container,
+                                        priority);
+    s->sections = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
+                                        NULL);
+}
+
 void memmap_init(void)
 {
     replica_register(&kind);
@@ -211,11 +277,8 @@ void memmap_init(void)
     if (distkvm_is_boot_node()) {
         return;
     }
-    memory_region_init(&memmap.container, NULL, "distkvm-map", UINT64_MAX);
-    memory_region_add_subregion_overlap(get_system_memory(), 0,
-                                        &memmap.container, MEMMAP_PRIORITY);
-    memmap.sections = g_hash_table_new_full(g_int64_hash, g_int64_equal,
-                                            g_free, NULL);
+    cover(WIRE_SPACE_MEMORY, get_system_memory(), MEMMAP_PRIORITY);
+    cover(WIRE_SPACE_PORTS, get_system_io(), INT32_MAX);
     memmap.roms = g_hash_table_new(g_str_hash, g_str_equal);
     memmap.roms_refused = g_hash_table_new_full(g_str_hash, g_str_equal,
                                                 g_free, NULL);

@@ -1,10 +1,10 @@
 /*
  * distkvm: the boot node's memory map, told to followers
  *
- * Node 0's flat view is the cluster's address map.  Node 0 tells the followers
- * which sections of RAM and ROM are gone and which are new; a change of
- * devices alone is not told, since followers reach these by the address.
- * Each section names its owner, for now always node 0.
+ * Node 0's flat views, of memory and of I/O ports, are the cluster's address
+ * map.  Node 0 tells the followers which sections of RAM, of ROM, and of other
+ * nodes' devices are gone and which are new.  Its own devices are not told:
+ * they are wherever the map says nothing.
  * BQL held everywhere.  Spec: docs/architecture.rst, "Memory map".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -18,6 +18,7 @@
 #include "accel/distkvm/cluster/member.h"
 #include "accel/distkvm/memory/ram.h"
 #include "accel/distkvm/node.h"
+#include "io.h"
 #include "map-list.h"
 #include "memmap.h"
 #include "replica.h"
@@ -25,18 +26,35 @@
 
 #define ROM_CHUNK_BYTES (256u << 10)
 
-static struct {
+/* An address space, as it was told. */
+typedef struct Telling {
     MemoryListener listener;
+    MemberSpace space;
     GArray *told, *now;         /* MapSection */
     bool collecting;            /* within a commit: @now is of this view */
-    GHashTable *roms_sent;      /* set of block names */
-} memmap;
+} Telling;
+
+static GHashTable *roms_sent;   /* set of block names */
 
 /* ----------------------------------------------------------- collecting */
 
 static void memmap_begin(MemoryListener *listener)
 {
-    memmap.collecting = false;
+    container_of(listener, Telling, listener)->collecting = false;
+}
+
+/* Is @mrs, which is RAM, one that followers map?  Fill in @s. */
+static bool is_mapped_ram(const MemoryRegionSection *mrs, MapSection *s)
+{
+    s->rom = !distkvm_ram_is_coherent(mrs->mr);
+    /* Writable RAM of a device (VRAM) is reached through its owner. */
+    if (s->rom && !mrs->readonly) {
+        return false;
+    }
+    s->offset = mrs->offset_within_region;
+    s->readonly = mrs->readonly;
+    s->block = g_strdup(mrs->mr->ram_block->idstr);
+    return true;
 }
 
 /*
@@ -45,28 +63,22 @@ static void memmap_begin(MemoryListener *listener)
  */
 static void memmap_section(MemoryListener *listener, MemoryRegionSection *mrs)
 {
+    Telling *telling = container_of(listener, Telling, listener);
     MemoryRegion *mr = mrs->mr;
     MapSection s = {
         .addr = mrs->offset_within_address_space,
         .size = int128_get64(mrs->size),
-        .offset = mrs->offset_within_region,
-        .readonly = mrs->readonly,
+        .owner = io_owner(mr),
     };
 
-    if (!memmap.collecting) {
-        memmap.collecting = true;
-        g_array_set_size(memmap.now, 0);
+    if (!telling->collecting) {
+        telling->collecting = true;
+        g_array_set_size(telling->now, 0);
     }
-    if (!memory_region_is_ram(mr) || memory_region_is_ram_device(mr)) {
-        return;
+    if (memory_region_is_ram(mr) && !memory_region_is_ram_device(mr)
+        ? is_mapped_ram(mrs, &s) : s.owner != distkvm->id) {
+        g_array_append_val(telling->now, s);
     }
-    s.rom = !distkvm_ram_is_coherent(mr);
-    /* Writable RAM of a device (VRAM) is reached through its owner. */
-    if (s.rom && !mrs->readonly) {
-        return;
-    }
-    s.block = g_strdup(mr->ram_block->idstr);
-    g_array_append_val(memmap.now, s);
 }
 
 /* -------------------------------------------------------------- telling */
@@ -113,63 +125,72 @@ static MemberMapSection *section_message(const MapSection *s)
     return section;
 }
 
-static void tell(const MapDelta *delta)
+static void tell(MemberSpace space, const MapDelta *delta)
 {
     g_autoptr(MemberMessage) message = g_new0(MemberMessage, 1);
     MemberMapSectionList **added = &message->u.map.added;
     uint64List **removed = &message->u.map.removed;
 
     message->type = MESSAGE_MAP;
+    message->u.map.space = space;
     for (guint i = 0; i < delta->removed->len; i++) {
         QAPI_LIST_APPEND(removed, g_array_index(delta->removed, uint64_t, i));
     }
     for (guint i = 0; i < delta->added->len; i++) {
         const MapSection *s = g_ptr_array_index(delta->added, i);
 
-        if (s->rom && g_hash_table_add(memmap.roms_sent,
-                                       g_strdup(s->block))) {
+        if (s->rom && g_hash_table_add(roms_sent, g_strdup(s->block))) {
             send_rom(s->block);
         }
         QAPI_LIST_APPEND(added, section_message(s));
     }
-    trace_distkvm_memmap_tell(delta->removed->len, delta->added->len);
+    trace_distkvm_memmap_tell(space, delta->removed->len, delta->added->len);
     replica_publish(message);
     if (current_cpu && distkvm_cpu_is_local(current_cpu)) {
         replica_wait_on_cpu(current_cpu);
     }
 }
 
-/* Most changes are of devices only, and nothing is told of them. */
+/* Most changes are of node 0's devices only, and nothing is told of them. */
 static void memmap_commit(MemoryListener *listener)
 {
+    Telling *telling = container_of(listener, Telling, listener);
     MapDelta delta;
 
-    if (!memmap.collecting) {
+    if (!telling->collecting) {
         return;
     }
-    map_list_compare(&delta, memmap.told, memmap.now);
+    map_list_compare(&delta, telling->told, telling->now);
     if (!map_delta_is_empty(&delta)) {
-        tell(&delta);
+        tell(telling->space, &delta);
     }
     map_delta_clear(&delta);
-    g_array_unref(memmap.told);
-    memmap.told = memmap.now;
-    memmap.now = map_list_new();
+    g_array_unref(telling->told);
+    telling->told = telling->now;
+    telling->now = map_list_new();
 }
 
-void memmap_announce(void)
+static void announce(AddressSpace *as, MemberSpace space, const char *name)
 {
-    memmap.told = map_list_new();
-    memmap.now = map_list_new();
-    memmap.roms_sent = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
-                                             NULL);
-    memmap.listener = (MemoryListener) {
-        .name = "distkvm-map",
+    Telling *telling = g_new0(Telling, 1);
+
+    telling->space = space;
+    telling->told = map_list_new();
+    telling->now = map_list_new();
+    telling->listener = (MemoryListener) {
+        .name = name,
         .begin = memmap_begin,
         .region_add = memmap_section,
         .region_nop = memmap_section,
         .commit = memmap_commit,
     };
     /* Calls these for the view as it is. */
-    memory_listener_register(&memmap.listener, &address_space_memory);
+    memory_listener_register(&telling->listener, as);
+}
+
+void memmap_announce(void)
+{
+    roms_sent = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    announce(&address_space_memory, MEMBER_SPACE_MEMORY, "distkvm-map");
+    announce(&address_space_io, MEMBER_SPACE_PORTS, "distkvm-ports");
 }

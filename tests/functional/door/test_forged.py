@@ -80,7 +80,7 @@ FORGED = {
     "the receiver's number": frame('it sent a frame as node 0', PING, 1,
                                    sender=0),
     'an answer nobody asked for': frame(
-        "another node's to send", IO_REPLY, 0, call=12345),
+        'it sent an answer nobody asked for', IO_REPLY, 0, call=12345),
     "an operation's answer nobody asked for": frame(
         'it answers an operation that nobody asked for', COH, VALUE,
         page=SHARE + 10, version=12345, payload=OP),
@@ -111,7 +111,7 @@ FORGED = {
         UNREADABLE, IO, wire.IO_WRITE, addr=0xfed00000, size=8, cut=1),
     'an access of no kind': frame(UNKNOWN_KIND, IO, 0xf0, addr=0xfed00000,
                                   size=4),
-    'an answer too long': frame(NOT_ITS, IO_REPLY, 0, call=1,
+    'an answer too long': frame(WRONG_LENGTH, IO_REPLY, 0, call=1,
                                 payload=bytes(99)),
     'a token granted': frame(NOT_ITS, TOKEN, 2),
     'a token released that it had not': frame(
@@ -176,8 +176,8 @@ FORGED = {
         'a message of an unknown type', type='open-sesame'),
     'a second hello': control(TOO_LATE, type='hello', node=2, facts={}),
     'a second address': control(TOO_LATE, type='address', cookie='00' * 16),
-    'a map from a follower': control(NOT_ITS, type='map', removed=[],
-                                    added=[]),
+    'a map from a follower': control(NOT_ITS, type='map', space='memory',
+                                    removed=[], added=[]),
     'a start from a follower': control(NOT_ITS, type='start'),
     'reset-do from a follower': control(NOT_ITS, type='reset-do'),
     'lost, a node that is none': control(
@@ -210,6 +210,7 @@ FORGED = {
 }
 # The same to node 1, which is no boot node.
 TO_NODE_1 = ('another\'s number', 'an answer nobody asked for',
+             'a device access to RAM', "a device access of another node's CPU",
              'a clock in the future', 'half a page', 'a token granted',
              'the 8259, which it has not', 'an interrupt of no kind',
              'an interrupt of half a level', 'a bunch of garbage')
