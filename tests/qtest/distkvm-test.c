@@ -33,7 +33,7 @@ typedef struct Pair {
     int nodes;
 } Pair;
 
-/* What is not as usual; NULL: all is. */
+/* Options that are not as usual; NULL: none. */
 typedef struct Shape {
     const char *smp;
     const char *accel;          /* options of every node, with a comma first */
@@ -383,72 +383,7 @@ static void test_map_told(void)
     pair_end(&p);
 }
 
-/* The device that every node has with x-test-device=on; docs/testing.rst. */
-enum {
-    REG_SCRATCH, REG_DMA, REG_FETCHED, REG_RESULT, REG_NODE, REG_SERVED
-};
-
-static uint64_t test_device(int node, int reg)
-{
-    return 0xfe800000 + 0x1000 * node + 8 * reg;
-}
-
-static int test_port(int node)
-{
-    return 0x700 + 8 * node;
-}
-
-/* Lines of an event in the log of node @n. */
-static int traced(const Pair *p, int n, const char *event)
-{
-    g_autofree char *text = log_text(p, n);
-    int lines = 0;
-
-    for (const char *at = text; (at = strstr(at, event)); at++) {
-        lines++;
-    }
-    return lines;
-}
-
-/* Nodes whose devices follow from the map are reached in one hop. */
-static void test_owner(void)
-{
-    int served[NODES_MAX], sent[NODES_MAX];
-    Pair p;
-
-    start_nodes(&p, 3, &(Shape) { .accel = ",x-test-device=on" });
-    wait_map(&p);
-    for (int from = 0; from < 3; from++) {
-        for (int to = 0; to < 3; to++) {
-            QTestState *s = p.node[from];
-            uint64_t value = 0x1122334455667700 + 3 * from + to;
-
-            for (int n = 0; n < 3; n++) {
-                served[n] = traced(&p, n, "distkvm_io_serve ");
-                sent[n] = traced(&p, n, "distkvm_io_send ");
-            }
-            g_assert_cmpint(qtest_readq(s, test_device(to, REG_NODE)), ==, to);
-            qtest_writeq(s, test_device(to, REG_SCRATCH), value);
-            g_assert_cmphex(qtest_inb(s, test_port(to)), ==, value & 0xff);
-            qtest_outb(s, test_port(to), value >> 8);
-            for (int n = 0; n < 3; n++) {
-                g_assert_cmpint(traced(&p, n, "distkvm_io_serve ") - served[n],
-                                ==, n == to && from != to ? 4 : 0);
-                g_assert_cmpint(traced(&p, n, "distkvm_io_send ") - sent[n],
-                                ==, n == from && from != to ? 4 : 0);
-            }
-            /* The owner itself. */
-            g_assert_cmphex(qtest_readq(p.node[to],
-                                        test_device(to, REG_SCRATCH)),
-                            ==, value >> 8 & 0xff);
-        }
-    }
-    /* Where no node has a device, node 0 answers. */
-    served[0] = traced(&p, 0, "distkvm_io_serve ");
-    qtest_readl(p.node[2], test_device(3, 0));
-    g_assert_cmpint(traced(&p, 0, "distkvm_io_serve "), ==, served[0] + 1);
-    pair_end(&p);
-}
+#include "distkvm/devices.c.inc"
 
 /* The last view that node @n has traced. */
 static void wait_view(const Pair *p, int n, const char *view)
@@ -497,6 +432,7 @@ int main(int argc, char **argv)
     qtest_add_func("/distkvm/map", test_map);
     qtest_add_func("/distkvm/map-told", test_map_told);
     qtest_add_func("/distkvm/owner", test_owner);
+    qtest_add_func("/distkvm/dma-between-devices", test_dma_between_devices);
     qtest_add_func("/distkvm/loss", test_loss);
     return g_test_run();
 }

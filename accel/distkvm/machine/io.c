@@ -13,6 +13,7 @@
 #include "hw/core/cpu.h"
 #include "accel/distkvm/node.h"
 #include "io.h"
+#include "may-wait.h"
 #include "memmap.h"
 #include "rpc.h"
 #include "accel/distkvm/trace.h"
@@ -28,7 +29,7 @@ typedef struct Forwarder {
 static Forwarder *forwarders[COH_NODES_MAX][WIRE_SPACE__MAX];
 
 static MemTxResult forward(const Forwarder *f, hwaddr addr, uint64_t *data,
-                           unsigned size, bool write)
+                           unsigned size, bool write, MemTxAttrs attrs)
 {
     WireFrame answer, request = {
         .type = WIRE_IO,
@@ -42,25 +43,27 @@ static MemTxResult forward(const Forwarder *f, hwaddr addr, uint64_t *data,
         },
     };
 
-    trace_distkvm_io_send(f->node, addr, size, write, f->space);
-    if (!rpc_call(f->node, &request, WIRE_IO_REPLY, &answer)) {
-        *data = write ? *data : UINT64_MAX;
-        return MEMTX_ERROR;
+    if (may_wait(attrs)) {
+        trace_distkvm_io_send(f->node, addr, size, write, f->space);
+        if (rpc_call(f->node, &request, WIRE_IO_REPLY, &answer)) {
+            *data = write ? *data : answer.io_reply.data;
+            return answer.io_reply.result;
+        }
     }
-    *data = write ? *data : answer.io_reply.data;
-    return answer.io_reply.result;
+    *data = write ? *data : UINT64_MAX;
+    return MEMTX_ERROR;
 }
 
 static MemTxResult forward_read(void *opaque, hwaddr addr, uint64_t *data,
                                 unsigned size, MemTxAttrs attrs)
 {
-    return forward(opaque, addr, data, size, false);
+    return forward(opaque, addr, data, size, false, attrs);
 }
 
 static MemTxResult forward_write(void *opaque, hwaddr addr, uint64_t data,
                                  unsigned size, MemTxAttrs attrs)
 {
-    return forward(opaque, addr, &data, size, true);
+    return forward(opaque, addr, &data, size, true, attrs);
 }
 
 /* Accesses go out whole: the owner splits them as the device wants. */

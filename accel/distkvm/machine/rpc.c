@@ -4,7 +4,6 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "hw/core/cpu.h"
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
 #include "qemu/queue.h"
@@ -61,21 +60,12 @@ static void wait_for_answer(Call *call)
     }
 }
 
-/*
- * A vCPU may drop the BQL here; a device that does DMA into another node's
- * device may not.  qtest accesses memory from the main loop.
- */
-static bool may_wait(void)
-{
-    return current_cpu || distkvm->vmi == DISTKVM_VMI_QTEST;
-}
-
 bool rpc_call(CohNodeId to, WireFrame *request, WireType answer_type,
               WireFrame *answer)
 {
     Call call = { .to = to, .answer_type = answer_type, .answer = answer };
 
-    if (!may_wait() || !node_is_formed() || !begin(&call)) {
+    if (!node_is_formed() || !begin(&call)) {
         return false;
     }
     request->call = call.number;

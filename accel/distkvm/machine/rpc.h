@@ -21,9 +21,10 @@ void rpc_register_answer(WireType type);
 /*
  * Send @request to node @to, not this one, and wait for the frame of type
  * @answer_type that @to sends for it; *@answer has no payload.  False: no
- * answer will come, as a node is lost, the cluster is not formed, or this
- * thread may not wait: neither a vCPU's nor a test's.  Drops the BQL if it is
- * held, so the caller's state may have changed.
+ * answer will come, as a node is lost, or the cluster is not formed.  Drops the
+ * BQL if it is held, so the caller's state may have changed.  Only on a thread
+ * that may wait for a peer: a vCPU's, of its own accord, not within a device
+ * (may-wait.h decides it for accesses).
  */
 bool rpc_call(CohNodeId to, WireFrame *request, WireType answer_type,
               WireFrame *answer);

@@ -21,6 +21,7 @@ typedef struct ServiceItem {
     void *opaque;
 } ServiceItem;
 
+static __thread bool is_service_thread;
 static GAsyncQueue *items;
 static GAsyncQueue *main_items;
 static QEMUBH *main_bh;
@@ -28,6 +29,7 @@ static QEMUBH *main_bh;
 static void *service_thread(void *unused)
 {
     rcu_register_thread();
+    is_service_thread = true;
     for (;;) {
         ServiceItem *item = g_async_queue_pop(items);
 
@@ -74,6 +76,11 @@ static void push(GAsyncQueue *queue, void (*fn)(void *opaque), void *opaque)
 void service_queue(void (*fn)(void *opaque), void *opaque)
 {
     push(items, fn, opaque);
+}
+
+bool service_is_this_thread(void)
+{
+    return is_service_thread;
 }
 
 void service_queue_main(void (*fn)(void *opaque), void *opaque)

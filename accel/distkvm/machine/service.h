@@ -14,5 +14,10 @@ void service_start(void);
 void service_queue(void (*fn)(void *opaque), void *opaque);
 /* The same in the main loop, where vCPUs can be paused. */
 void service_queue_main(void (*fn)(void *opaque), void *opaque);
+/*
+ * Is this the thread of service_queue()?  It serves all peers, and waits for
+ * none.
+ */
+bool service_is_this_thread(void);
 
 #endif
