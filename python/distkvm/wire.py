@@ -23,24 +23,26 @@ MESSAGE_MAX = 1 << 20
 HEAD = struct.Struct('<2sBBBBHIIq')
 BUNCH_LENGTH = struct.Struct('<I')
 FRAME_MAGIC = b'DK'
-FRAME_VERSION = 8
+FRAME_VERSION = 9
 NODE_NONE = 0xffff
 (COH, IRQ, EOI, IO, IO_REPLY, TOKEN, PING, LATE, PIC, PIC_ACK,
- PIC_VECTOR) = range(1, 12)
+ PIC_VECTOR, FLUSH) = range(1, 13)
 # Bodies, by type: docs/wire-frames.rst.
 BODY = {
     COH: ('<QQHHhBx', 'page version more requester acks zero'),
     IRQ: ('<IBB', 'cpu vector level'),
     EOI: ('<B', 'vector'),
     IO: ('<QQQIBB', 'call addr data cpu space size'),
-    IO_REPLY: ('<QQI', 'call data result'),
+    IO_REPLY: ('<QQIQ', 'call data result irqs'),
     PING: ('<B', 'woke'),
     LATE: ('<QQ', 'page heard'),
     PIC: ('<IB', 'seq level'),
     PIC_ACK: ('<Q', 'call'),
     PIC_VECTOR: ('<QIBB', 'call seq vector level'),
+    FLUSH: ('<Q', 'count'),
 }
 PING_ASK, PING_ANSWER = 1, 2
+FLUSH_ASK, FLUSH_SERVED = 1, 2
 IO_READ, IO_WRITE = 1, 2
 PAGE = 4096
 

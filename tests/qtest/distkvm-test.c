@@ -92,7 +92,8 @@ static void start_nodes(Pair *p, int nodes, const Shape *shape)
             "-machine q35 -m " RAM " -smp %s -nodefaults -accel distkvm,"
             "vmi=qtest,node=%d,peers=unix:%d:%s,dead-after-ms=2000%s"
             " -trace distkvm_class_b_* -trace distkvm_view"
-            " -trace distkvm_memmap_* -trace distkvm_io_* -D %s %s",
+            " -trace distkvm_memmap_* -trace distkvm_io_*"
+            " -trace distkvm_irq_flush -trace distkvm_msi_held -D %s %s",
             shape->smp ?: nodes == 2 ? "2" : "3", n, nodes, p->dir,
             shape->accel ?: "", log, n ? "" : shape->devices ?: "");
         p->pid[n] = qtest_pid(p->node[n]);
@@ -433,6 +434,9 @@ int main(int argc, char **argv)
     qtest_add_func("/distkvm/map-told", test_map_told);
     qtest_add_func("/distkvm/owner", test_owner);
     qtest_add_func("/distkvm/dma-between-devices", test_dma_between_devices);
+    qtest_add_func("/distkvm/vector-moves", test_vector_moves);
+    qtest_add_func("/distkvm/vector-wanders", test_vector_wanders);
+    qtest_add_func("/distkvm/read-pushes", test_read_pushes);
     qtest_add_func("/distkvm/loss", test_loss);
     return g_test_run();
 }

@@ -107,10 +107,10 @@ static void test_unknown(void)
     }
     /*
      * Pages, interrupts, ends of them, accesses, answers, the 8259, tokens,
-     * pings, late pages.
+     * pings, late pages, flushes.
      */
     g_assert_cmpint(known, ==, (COH_EV_REFUSE - COH_EV_GETS + 1) + 6 + 1 + 2 +
-                    1 + 3 + 3 + 2 + 2);
+                    1 + 3 + 3 + 2 + 2 + 2);
     g_assert_nonnull(rules_message("", 1, 0, 1, PHASE_FORMED));
     g_assert_nonnull(rules_message("starts", 1, 0, 1, PHASE_FORMED));
 }

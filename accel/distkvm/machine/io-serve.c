@@ -17,11 +17,16 @@
 #include "accel/distkvm/memory/ram.h"
 #include "accel/distkvm/node.h"
 #include "io.h"
+#include "irq-fence.h"
+#include "msi-fence.h"
 #include "replica.h"
 #include "rpc.h"
 #include "accel/distkvm/trace.h"
 
-/* An answer that waits for the changes that its access caused. */
+/*
+ * An answer that waits for the changes that its access caused, and for
+ * interrupts that a read must not overtake.
+ */
 typedef struct IoAnswer {
     WireFrame request;
     WireFrame frame;
@@ -34,37 +39,76 @@ static void send_answer(void *opaque)
     rpc_answer(&answer->request, &answer->frame);
 }
 
+/* The interrupts have been served. */
+static void wait_for_changes(void *opaque)
+{
+    replica_then(replica_last(), send_answer, opaque);
+}
+
+/*
+ * Interrupts to other nodes have been served when a read is answered; those to
+ * the requester are counted, and the requester waits for them itself.
+ */
+static void answer_later(IoAnswer *answer, bool write, CohNodeSet interrupted)
+{
+    CohNodeId to = answer->request.from;
+
+    if (write) {
+        wait_for_changes(answer);
+        return;
+    }
+    answer->frame.io_reply.irqs = fence_count_sent(irq_fence(), to);
+    coh_set_remove(&interrupted, to);
+    fence_then(irq_fence(), &interrupted, wait_for_changes, answer);
+}
+
 /* Chipsets change which device answers here; elsewhere, RAM stays RAM. */
 #define LEGACY_FIRST 0xa0000
 #define LEGACY_LAST 0xfffff
 #define APIC_FIRST APIC_DEFAULT_ADDRESS
 #define APIC_LAST (APIC_DEFAULT_ADDRESS + APIC_SPACE_SIZE - 1)
 
+static AddressSpace *space_of(const WireIo *io)
+{
+    return io->space == WIRE_SPACE_PORTS ? &address_space_io
+                                         : &address_space_memory;
+}
+
+/*
+ * The region that @io begins in.  BQL held: the region stays, and so does the
+ * device.
+ */
+static MemoryRegion *region_of(const WireIo *io)
+{
+    hwaddr in, len = io->size;
+
+    RCU_READ_LOCK_GUARD();
+    return address_space_translate(space_of(io), io->addr, &in, &len, true,
+                                   MEMTXATTRS_UNSPECIFIED);
+}
+
 /*
  * No node forwards an access to RAM, which it has itself, or to a local
  * APIC.  An access that left before the chipset made RAM of its address may
- * arrive after.  BQL held.
+ * arrive after.
  */
-static bool is_for_device(hwaddr addr, unsigned size)
+static bool is_for_device(const WireIo *io, const MemoryRegion *mr)
 {
-    hwaddr in, len = size;
-    MemoryRegion *mr;
-
-    if (addr + size < addr ||
-        (addr <= APIC_LAST && addr + size > APIC_FIRST)) {
+    if (io->space != WIRE_SPACE_MEMORY) {
+        return true;
+    }
+    if (io->addr + io->size < io->addr ||
+        (io->addr <= APIC_LAST && io->addr + io->size > APIC_FIRST)) {
         return false;
     }
-    RCU_READ_LOCK_GUARD();
-    mr = address_space_translate(&address_space_memory, addr, &in, &len, true,
-                                 MEMTXATTRS_UNSPECIFIED);
-    return (addr >= LEGACY_FIRST && addr + size - 1 <= LEGACY_LAST) ||
-           !memory_region_is_ram(mr) || !distkvm_ram_is_coherent(mr);
+    return (io->addr >= LEGACY_FIRST &&
+            io->addr + io->size - 1 <= LEGACY_LAST) ||
+           !memory_region_is_ram((MemoryRegion *)mr) ||
+           !distkvm_ram_is_coherent(mr);
 }
 
 static MemTxResult perform(const WireIo *io, bool write, uint64_t *data)
 {
-    AddressSpace *as = io->space == WIRE_SPACE_PORTS ? &address_space_io
-                                                     : &address_space_memory;
     CPUState *saved = current_cpu;
     uint8_t bytes[WIRE_IO_BYTES_MAX];
     MemTxResult result;
@@ -72,8 +116,8 @@ static MemTxResult perform(const WireIo *io, bool write, uint64_t *data)
     stq_le_p(bytes, io->data);
     /* Some devices ask for the CPU that accesses them. */
     current_cpu = qemu_get_cpu(io->cpu) ?: first_cpu;
-    result = address_space_rw(as, io->addr, MEMTXATTRS_UNSPECIFIED, bytes,
-                              io->size, write);
+    result = address_space_rw(space_of(io), io->addr, MEMTXATTRS_UNSPECIFIED,
+                              bytes, io->size, write);
     current_cpu = saved;
     *data = ldq_le_p(bytes);
     return result;
@@ -92,13 +136,15 @@ static const char *io_serve(const WireFrame *frame)
 {
     const WireIo *io = &frame->io;
     bool write = frame->sub == WIRE_IO_WRITE;
-    bool to_ram = io->space == WIRE_SPACE_MEMORY &&
-                  !is_for_device(io->addr, io->size);
+    MemoryRegion *mr = region_of(io);
+    bool to_ram = !is_for_device(io, mr);
+    CohNodeSet interrupted;
     IoAnswer *answer;
 
     if (to_ram && knows_ram(frame->from)) {
         return "a device access to RAM or a local APIC";
     }
+    interrupted = msi_fence_nodes(mr);
     trace_distkvm_io_serve(frame->from, io->addr, io->size, write);
     answer = g_new0(IoAnswer, 1);
     answer->request = *frame;
@@ -110,7 +156,7 @@ static const char *io_serve(const WireFrame *frame)
         answer->frame.io_reply.result =
             perform(io, write, &answer->frame.io_reply.data);
     }
-    replica_then(replica_last(), send_answer, answer);
+    answer_later(answer, write, interrupted);
     return NULL;
 }
 

@@ -13,6 +13,7 @@
 #include "hw/core/cpu.h"
 #include "accel/distkvm/node.h"
 #include "io.h"
+#include "irq-fence.h"
 #include "may-wait.h"
 #include "memmap.h"
 #include "rpc.h"
@@ -47,6 +48,7 @@ static MemTxResult forward(const Forwarder *f, hwaddr addr, uint64_t *data,
         trace_distkvm_io_send(f->node, addr, size, write, f->space);
         if (rpc_call(f->node, &request, WIRE_IO_REPLY, &answer)) {
             *data = write ? *data : answer.io_reply.data;
+            irq_fence_wait(f->node, answer.io_reply.irqs);
             return answer.io_reply.result;
         }
     }

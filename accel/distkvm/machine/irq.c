@@ -19,6 +19,7 @@
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/wire/dispatch.h"
 #include "irq.h"
+#include "irq-fence.h"
 #include "accel/distkvm/trace.h"
 
 static void (*local_handler)(CPUState *cpu, int mask);
@@ -26,6 +27,18 @@ static void (*local_handler)(CPUState *cpu, int mask);
 void irq_set_local_handler(void (*handler)(CPUState *cpu, int mask))
 {
     local_handler = handler;
+}
+
+static void post_now(CohNodeId to, const WireFrame *frame)
+{
+    engine_post(distkvm->engine, to, frame);
+}
+
+static void (*post)(CohNodeId to, const WireFrame *frame) = post_now;
+
+void irq_set_test_post(void (*test)(CohNodeId to, const WireFrame *frame))
+{
+    post = test;
 }
 
 static void irq_send(CPUState *cpu, WireIrqKind kind, uint8_t vector,
@@ -39,8 +52,8 @@ static void irq_send(CPUState *cpu, WireIrqKind kind, uint8_t vector,
     };
 
     trace_distkvm_irq_send(cpu->cpu_index, kind, vector);
-    engine_post(distkvm->engine,
-                distkvm_cpu_node(cpu->cpu_index), &frame);
+    irq_fence_sent(distkvm_cpu_node(cpu->cpu_index));
+    post(distkvm_cpu_node(cpu->cpu_index), &frame);
 }
 
 /* Empty the stand-in's request register: each vector becomes a frame. */
@@ -145,6 +158,7 @@ static const char *irq_serve(const WireFrame *frame)
                                   frame->sub, frame->irq.vector);
         deliver(frame->sub, &frame->irq);
     }
+    irq_fence_served(frame->from);
     return NULL;
 }
 
@@ -178,4 +192,5 @@ void irq_init(void)
 {
     dispatch_register(WIRE_IRQ, &irq_service);
     dispatch_register(WIRE_EOI, &eoi_service);
+    irq_fence_init();
 }

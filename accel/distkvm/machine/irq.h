@@ -7,6 +7,7 @@
 #define DISTKVM_IRQ_H
 
 #include "hw/core/cpu.h"
+#include "accel/distkvm/wire/wire.h"
 
 /* Serve frames of interrupts.  Main thread, before membership starts. */
 void irq_init(void);
@@ -14,5 +15,7 @@ void irq_init(void);
 void irq_handle_interrupt(CPUState *cpu, int mask);
 /* The accelerator's own @handler, for local vCPUs.  Main thread. */
 void irq_set_local_handler(void (*handler)(CPUState *cpu, int mask));
+/* Test hook: frames of interrupts leave by @test, in their order.  BQL held. */
+void irq_set_test_post(void (*test)(CohNodeId to, const WireFrame *frame));
 
 #endif

@@ -52,6 +52,7 @@ static const WireField io_reply_fields[] = {
     FIELD(io_reply, call, "number of the call that this answers"),
     FIELD(io_reply, data, "what was read, its first byte lowest"),
     FIELD(io_reply, result, "0, or why there is none (QEMU's MemTxResult)"),
+    FIELD(io_reply, irqs, "of a read: frames of interrupts before it"),
 };
 
 static const WireField ping_fields[] = {
@@ -79,6 +80,10 @@ static const WireField pic_vector_fields[] = {
     FIELD(pic_vector, seq, "changes of the output so far"),
     FIELD(pic_vector, vector, "of the interrupt that was taken"),
     FLAG(pic_vector, level, "the output afterwards"),
+};
+
+static const WireField flush_fields[] = {
+    FIELD(flush, count, "frames of interrupts, in one direction"),
 };
 
 static const WireKind coh_kinds[] = {
@@ -115,6 +120,10 @@ static const WireKind late_kinds[] = {
     { WIRE_LATE_MISSED, "missed" }, { WIRE_LATE_AT_IT, "at it" }, { 0 },
 };
 
+static const WireKind flush_kinds[] = {
+    { WIRE_FLUSH_ASK, "ask" }, { WIRE_FLUSH_SERVED, "served" }, { 0 },
+};
+
 #define LAYOUT(name_, text_, fields_, kinds_) \
     { .name = name_, .text = text_, .fields = fields_, \
       .n = G_N_ELEMENTS(fields_), .kinds = kinds_ }
@@ -142,6 +151,8 @@ static const WireLayout layouts[WIRE__MAX] = {
                             " interrupt.", pic_ack_fields, NULL),
     [WIRE_PIC_VECTOR] = LAYOUT("8259's vector", "Ends a call.",
                                pic_vector_fields, NULL),
+    [WIRE_FLUSH] = LAYOUT("flush of interrupts", "Shows that interrupts have"
+                          " been served.", flush_fields, flush_kinds),
 };
 
 const WireLayout *wire_layout(uint8_t type)

@@ -26,6 +26,7 @@ typedef enum {
     WIRE_PIC,
     WIRE_PIC_ACK,
     WIRE_PIC_VECTOR,
+    WIRE_FLUSH,         /* kind: WireFlushKind                              */
     WIRE__MAX
 } WireType;
 
@@ -65,6 +66,11 @@ typedef enum {
     WIRE_LATE_AT_IT,        /* back: it is being served                     */
 } WireLateKind;
 
+typedef enum {
+    WIRE_FLUSH_ASK = 1,     /* answer when the count has been served        */
+    WIRE_FLUSH_SERVED,
+} WireFlushKind;
+
 /* The payload is a page or a difference, a list of pages, or an operation. */
 typedef struct WireCoh {
     CohPage page;
@@ -103,6 +109,7 @@ typedef struct WireIoReply {
     uint64_t call;
     uint64_t data;      /* read, as above                                   */
     uint32_t result;    /* MemTxResult                                      */
+    uint64_t irqs;      /* a read: frames of interrupts before its answer   */
 } WireIoReply;
 
 typedef struct WirePing {
@@ -130,6 +137,10 @@ typedef struct WirePicVector {
     bool level;
 } WirePicVector;
 
+typedef struct WireFlush {
+    uint64_t count;     /* frames of interrupts, one way, since the start   */
+} WireFlush;
+
 typedef struct WireFrame {
     uint8_t type;           /* WireType                                     */
     uint8_t sub;            /* kind, by the type                            */
@@ -147,6 +158,7 @@ typedef struct WireFrame {
         WirePic pic;
         WirePicAck pic_ack;
         WirePicVector pic_vector;
+        WireFlush flush;
         uint64_t call;      /* of a call, and of its answer                 */
     };
     uint32_t len;           /* bytes of payload                             */

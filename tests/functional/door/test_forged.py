@@ -15,7 +15,7 @@ from distkvm.door.forger import (ACK, DATA_M, DATA_S, DONE, FORGER, FWD_GETM,
                                  FWD_GETS, GETM, GETS, GETV, GRANT, INV,
                                  SECOND, SHARE, SOON, VALUE, check_expelled,
                                  cluster_with_forger, lost_nodes)
-from distkvm.wire import (COH, EOI, IO, IO_REPLY, IRQ, PAGE, PIC, PIC_ACK,
+from distkvm.wire import (COH, EOI, FLUSH, IO, IO_REPLY, IRQ, PAGE, PIC, PIC_ACK,
                           PIC_VECTOR, PING, TOKEN)
 from naming import cases, named
 
@@ -132,6 +132,10 @@ FORGED = {
         WRONG_LENGTH, IRQ, 1, vector=0x30, payload=bytes(8)),
     'an end of interrupt with a payload': frame(
         WRONG_LENGTH, EOI, 0, vector=0x30, payload=bytes(8)),
+    'interrupts served that nobody asked about': frame(
+        'an answer about interrupts that nobody asked for', FLUSH,
+        wire.FLUSH_SERVED, count=1),
+    'no such flush': frame(UNKNOWN_KIND, FLUSH, 3, count=1),
     'a page that nobody asked for': frame(NOT_ASKED, COH, DATA_M, page=3,
                                           payload=DATA),
     'half a page': frame(NOT_PUT, COH, DATA_S, page=3, payload=bytes(100)),
@@ -211,6 +215,7 @@ FORGED = {
 # The same to node 1, which is no boot node.
 TO_NODE_1 = ('another\'s number', 'an answer nobody asked for',
              'a device access to RAM', "a device access of another node's CPU",
+             'interrupts served that nobody asked about',
              'a clock in the future', 'half a page', 'a token granted',
              'the 8259, which it has not', 'an interrupt of no kind',
              'an interrupt of half a level', 'a bunch of garbage')

@@ -1,0 +1,219 @@
+/*
+ * distkvm: the fence of message-signalled interrupts of this node's devices
+ *
+ * Each PCI function has a hook through which its MSIs leave.  A vector is known
+ * by its message, which the guest has given it; when the message has changed,
+ * the fence decides when the first one may leave.
+ * Spec: docs/architecture.rst, "Interrupts".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/main-loop.h"
+#include "hw/i386/x86-iommu.h"
+#include "hw/pci/msi.h"
+#include "hw/pci/msix.h"
+#include "hw/pci/pci_device.h"
+#include "hw/pci/pci_host.h"
+#include "accel/distkvm/node.h"
+#include "irq-fence.h"
+#include "msi-fence.h"
+#include "accel/distkvm/trace.h"
+
+typedef struct Function {
+    PCIDevice *dev;
+    MSITriggerFunc *trigger;    /* QEMU's own                               */
+    GHashTable *vectors;        /* number -> FenceVector                    */
+} Function;
+
+static GHashTable *functions;   /* PCIDevice -> Function */
+static FenceVector *leaving;    /* its message is on its way to the APICs   */
+
+/* --------------------------------------------------------------- vectors */
+
+/* Not a vector, but a message that a device has made up. */
+#define NO_VECTOR (-1)
+
+static bool is_message(MSIMessage a, const MSIMessage *b)
+{
+    return a.address == b->address && a.data == b->data;
+}
+
+/* Two vectors with one message have one target, and may stand for each other. */
+static int vector_of(PCIDevice *dev, const MSIMessage *msg)
+{
+    if (!msix_enabled(dev)) {
+        return msi_enabled(dev)
+               ? msg->data & (msi_nr_vectors_allocated(dev) - 1) : NO_VECTOR;
+    }
+    for (unsigned v = 0; v < msix_nr_vectors_allocated(dev); v++) {
+        if (is_message(msix_get_message(dev, v), msg)) {
+            return v;
+        }
+    }
+    return NO_VECTOR;
+}
+
+static FenceVector *find_vector(Function *function, int number)
+{
+    gpointer key = GINT_TO_POINTER(number);
+    FenceVector *v = g_hash_table_lookup(function->vectors, key);
+
+    if (!v) {
+        v = g_new0(FenceVector, 1);
+        v->owner = function;
+        g_hash_table_insert(function->vectors, key, v);
+    }
+    return v;
+}
+
+/* Where @msg goes: with an IOMMU, the guest moves a vector there. */
+static FenceMessage message_of(PCIDevice *dev, MSIMessage msg)
+{
+    X86IOMMUState *iommu = x86_iommu_get_default();
+    MSIMessage target = msg;
+
+    if (iommu && x86_iommu_ir_supported(iommu) &&
+        X86_IOMMU_DEVICE_GET_CLASS(iommu)->int_remap(
+            iommu, &msg, &target, pci_requester_id(dev))) {
+        target = msg;
+    }
+    return (FenceMessage) {
+        .addr = msg.address, .data = msg.data,
+        .target_addr = target.address, .target_data = target.data,
+        .epoch = qatomic_read(&distkvm->epoch),
+    };
+}
+
+static void send_now(FenceVector *v, MSIMessage msg)
+{
+    Function *function = v->owner;
+
+    leaving = v;
+    function->trigger(function->dev, msg);
+    leaving = NULL;
+}
+
+void msi_fence_left(CohNodeId to)
+{
+    if (leaving) {
+        fence_vector_left(leaving, to);
+    }
+}
+
+void msi_fence_deliver(FenceVector *v, const FenceMessage *message)
+{
+    MSIMessage msg = { .address = message->addr, .data = message->data };
+
+    /* Of before a reset: no frame of that would be served, either. */
+    if (message->epoch == qatomic_read(&distkvm->epoch)) {
+        send_now(v, msg);
+    }
+}
+
+/* In place of QEMU's own, on any thread. */
+static void trigger(PCIDevice *dev, MSIMessage msg)
+{
+    Function *function;
+    FenceMessage message;
+    FenceVector *v;
+
+    BQL_LOCK_GUARD();
+    function = g_hash_table_lookup(functions, dev);
+    v = find_vector(function, vector_of(dev, &msg));
+    message = message_of(dev, msg);
+    if (fence_vector_may_send(irq_fence(), v, &message)) {
+        send_now(v, msg);
+    } else {
+        trace_distkvm_msi_held(msg.address, msg.data);
+    }
+}
+
+/* ------------------------------------------------------------- functions */
+
+static void free_function(gpointer opaque)
+{
+    Function *function = opaque;
+    GHashTableIter at;
+    gpointer v;
+
+    g_hash_table_iter_init(&at, function->vectors);
+    while (g_hash_table_iter_next(&at, NULL, &v)) {
+        fence_vector_clear(irq_fence(), v);
+    }
+    g_hash_table_unref(function->vectors);
+    g_free(function);
+}
+
+static void realized(DeviceListener *listener, DeviceState *dev)
+{
+    PCIDevice *pci = (PCIDevice *)object_dynamic_cast(OBJECT(dev),
+                                                      TYPE_PCI_DEVICE);
+    Function *function;
+
+    /* A listener that comes later has all of them called anew. */
+    if (!pci || !pci->msi_trigger || pci->msi_trigger == trigger) {
+        return;
+    }
+    function = g_new0(Function, 1);
+    function->dev = pci;
+    function->trigger = pci->msi_trigger;
+    function->vectors = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    g_hash_table_insert(functions, pci, function);
+    pci->msi_trigger = trigger;
+}
+
+static void unrealized(DeviceListener *listener, DeviceState *dev)
+{
+    Function *function = g_hash_table_lookup(functions, dev);
+
+    if (function) {
+        function->dev->msi_trigger = function->trigger;
+        g_hash_table_remove(functions, dev);
+    }
+}
+
+/* ----------------------------------------------------------------- reads */
+
+static void add_nodes(CohNodeSet *nodes, const Function *function)
+{
+    GHashTableIter at;
+    gpointer v;
+    CohNodeId n;
+
+    g_hash_table_iter_init(&at, function->vectors);
+    while (g_hash_table_iter_next(&at, NULL, &v)) {
+        COH_SET_FOREACH(n, &((FenceVector *)v)->to) {
+            coh_set_add(nodes, n);
+        }
+    }
+}
+
+CohNodeSet msi_fence_nodes(const MemoryRegion *mr)
+{
+    Object *owner = memory_region_owner((MemoryRegion *)mr);
+    CohNodeSet nodes = coh_set_empty();
+    Function *function = g_hash_table_lookup(functions, owner);
+    GHashTableIter at;
+    gpointer each;
+
+    if (function) {
+        add_nodes(&nodes, function);
+    } else if (owner && object_dynamic_cast(owner, TYPE_PCI_HOST_BRIDGE)) {
+        g_hash_table_iter_init(&at, functions);
+        while (g_hash_table_iter_next(&at, NULL, &each)) {
+            add_nodes(&nodes, each);
+        }
+    }
+    return nodes;
+}
+
+void msi_fence_init(void)
+{
+    static DeviceListener listener = {
+        .realize = realized, .unrealize = unrealized,
+    };
+
+    functions = g_hash_table_new_full(NULL, NULL, NULL, free_function);
+    device_listener_register(&listener);
+}
