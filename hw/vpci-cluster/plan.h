@@ -1,11 +1,13 @@
 /*
  * distkvm: the plan of bridges and slots
  *
- * Where each node's bridge is, and which numbers it has.  Every node computes
- * the same plan from the options that hellos compare (pci-slots= of each
- * node), so nodes never negotiate.  Firmware and guest choose addresses, and on
- * pc bus numbers; the plan fixes only those of q35's root buses, which QEMU
- * itself wants to be told.
+ * Where each node's bridge is, and which numbers it has.  The slots of all
+ * nodes, and where each is behind its bridge, follow from options that hellos
+ * compare (pci-slots= of each node), so nodes never negotiate.  Where the
+ * bridges are depends on node 0's board too, and only node 0 needs it.
+ *
+ * Firmware and guest choose addresses, and on pc bus numbers; the plan fixes
+ * only those of q35's root buses, which QEMU itself wants to be told.
  *
  * pc:  a pci-bridge for each node on the root bus, its slots device 1 to 31.
  * q35: a pxb-pcie for each node on the root bus, and a root port for each slot.
@@ -56,7 +58,7 @@ typedef struct VpciNodeOptions {
 /* Devices and bridges that node 0's root bus has anyway. */
 typedef struct VpciBoard {
     uint32_t devices;       /* taken device numbers, a bit for each         */
-    unsigned buses;         /* root bus and buses behind its bridges: >= 1  */
+    unsigned buses;         /* root bus, and those behind bridges: >= 1     */
     uint32_t io;            /* bytes of ports, with those behind bridges    */
     uint64_t mem;           /* bytes of memory below 4 GiB, likewise        */
     uint64_t low_ram;       /* bytes of RAM below 4 GiB                     */

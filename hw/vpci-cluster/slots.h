@@ -36,7 +36,10 @@ typedef enum VpciSlotEvent {
     VPCI_SLOT_PLUG,         /* vpci_slots_plug()                            */
     VPCI_SLOT_UNPLUG,       /* device_del                                   */
     VPCI_SLOT_REMOVE,       /* the device is gone, without asking the guest */
-    /* Node 0's messages. */
+    /*
+     * Node 0's messages.  It accepts when all functions are there: with
+     * function 0 if the guest may run, else when the owner has described all.
+     */
     VPCI_SLOT_ACCEPT,       /* the stand-ins are there                      */
     VPCI_SLOT_REJECT,       /* node 0 could not make them                   */
     VPCI_SLOT_KEEP,         /* the guest does not let go of it              */

@@ -175,6 +175,9 @@ CHANGE(ext_in_header, f->config[0x203] = 0x04)
 CHANGE(ext_between, f->config[0x202] = 0x21; f->config[0x203] = 0x30)
 CHANGE(ext_circle_1, f->config[0x203] = 0x20)
 CHANGE(ext_circle_2, f->config[0x203] = 0x10)
+CHANGE(cxl_at_end, f->config[0x203] = 0xff; f->config[0x202] = 0x81;
+       memcpy(f->config + 0xff8, (const uint8_t[]) { 0x23, 0, 1, 0, 0x98, 0x1e },
+              6))
 CHANGE(bar_type, f->bar[1].type = VPCI_BAR_MEM64)
 CHANGE(bar_3_bytes, f->bar[3].size = 4097)
 CHANGE(bar_upper, f->bar[1] = f->bar[3])
@@ -233,6 +236,7 @@ static const struct {
       "circle" },
     { ext_circle_2, "has a list of extended capabilities that goes in a "
       "circle" },
+    { cxl_at_end, "is a CXL device: its memory has no BAR" },
     { bar_type, "has a BAR with a type but no size" },
     { bar_3_bytes, "has a BAR with a size that no BAR of its type can have" },
     { bar_upper, "has a BAR of 64 bits without a second register" },
