@@ -176,8 +176,8 @@ CHANGE(ext_between, f->config[0x202] = 0x21; f->config[0x203] = 0x30)
 CHANGE(ext_circle_1, f->config[0x203] = 0x20)
 CHANGE(ext_circle_2, f->config[0x203] = 0x10)
 CHANGE(cxl_at_end, f->config[0x203] = 0xff; f->config[0x202] = 0x81;
-       memcpy(f->config + 0xff8, (const uint8_t[]) { 0x23, 0, 1, 0, 0x98, 0x1e },
-              6))
+       f->config[0xff8] = 0x23; f->config[0xffc] = 0x98;
+       f->config[0xffd] = 0x1e)
 CHANGE(bar_type, f->bar[1].type = VPCI_BAR_MEM64)
 CHANGE(bar_3_bytes, f->bar[3].size = 4097)
 CHANGE(bar_upper, f->bar[1] = f->bar[3])

@@ -131,6 +131,7 @@ static void test_ports_by_size(void)
     w->options.node[0].slots = 30;
     need(w, 0, 31)->io = 4096;
     need(w, 0, 0)->io = 4096;
+    w->options.node[2].slots = 1;
     need(w, 2, 1)->io = 4096;
     room = vpci_room(&w->options, w->need);
     g_assert_cmpint(room.io, ==, 8192);
@@ -151,6 +152,9 @@ static void test_ports_by_size(void)
     w->options.firmware = VPCI_OVMF;
     g_assert_cmpint(vpci_room(&w->options, w->need).io, ==,
                     3 * 0x4000 + 2 * 4096);
+    w->options.node[0].reserve.io = 0x2000;
+    g_assert_cmpint(vpci_room(&w->options, w->need).io, ==,
+                    3 * 0x2000 + 2 * 4096);
 }
 
 static void test_io_reserve(void)
@@ -221,6 +225,32 @@ static void test_pc_windows(void)
     *need(w, 2, 3) = (VpciNeed) { .mem = 4 * KIB, .mem_align = 4 * KIB };
     g_assert_cmpint(vpci_room(&w->options, w->need).low.mem, ==, 4 * MIB);
     g_assert_cmpint(vpci_room(&w->options, w->need).io, ==, 0);
+}
+
+/* The greatest alignment of all slots is the window's, in any order. */
+static void test_pc_alignment(void)
+{
+    static const VpciNeed large = {
+        .mem = 8 * MIB, .mem_align = 8 * MIB, .pref = 16 * MIB,
+        .pref_align = 16 * MIB,
+    };
+    static const VpciNeed small = {
+        .mem = MIB, .mem_align = MIB, .pref = MIB, .pref_align = MIB,
+        .pref_is_low = true,
+    };
+
+    for (unsigned slot = 1; slot <= 2; slot++) {
+        g_autofree World *w = world_new(VPCI_PC, VPCI_SEABIOS, 1, 2);
+        VpciRoom room;
+
+        *need(w, 0, slot) = large;
+        *need(w, 0, 3 - slot) = small;
+        room = vpci_room(&w->options, w->need);
+        g_assert_cmpint(room.low.mem, ==, 16 * MIB);
+        g_assert_cmpint(room.low.mem_align, ==, 8 * MIB);
+        g_assert_cmpint(room.low.pref, ==, 32 * MIB);
+        g_assert_cmpint(room.low.pref_align, ==, 16 * MIB);
+    }
 }
 
 /* The most MiB in one window of 2 MiB alignment that fit. */
@@ -350,6 +380,7 @@ const VpciCheck vpci_room_checks[] = {
     { "/vpci-room/io-reserve", test_io_reserve },
     { "/vpci-room/windows", test_windows },
     { "/vpci-room/pc-windows", test_pc_windows },
+    { "/vpci-room/pc-alignment", test_pc_alignment },
     { "/vpci-room/memory", test_memory },
     { "/vpci-room/alignment", test_alignment },
     { "/vpci-room/huge-pref", test_huge_pref },
