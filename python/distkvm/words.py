@@ -50,6 +50,7 @@ def check(top):
     if not patterns:
         yield 'docs/glossary.rst has no table of retired words'
     for path in sorted([*(top / 'accel').rglob('*.[ch]'),
+                        *(top / 'hw').rglob('*.[ch]'),
                         *(top / 'include').rglob('*.h')]):
         name, text = path.relative_to(top), path.read_text()
         for line, comment in comments(text):
@@ -61,7 +62,8 @@ def check(top):
     for path in sorted([*(top / 'tests').rglob('*.[ch]'),
                         *(top / 'tests').rglob('*.py'),
                         *(top / 'python').rglob('*.py'),
-                        *(top / 'accel').rglob('meson.build')]):
+                        *(top / 'accel').rglob('meson.build'),
+                        *(top / 'hw').rglob('meson.build')]):
         hashes = path.suffix not in ('.c', '.h')
         for line, comment in comments(path.read_text(), hashes):
             # A line may go on from the last one: its beginning alone counts.

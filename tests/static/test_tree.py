@@ -19,7 +19,7 @@ def test_qemu_tree_check():
 
 
 def c_sources():
-    for directory in ('accel', 'include', 'tests'):
+    for directory in ('accel', 'hw', 'include', 'tests'):
         for path in sorted((TOP / directory).rglob('*.[ch]')):
             yield path
 
@@ -60,7 +60,7 @@ def test_links():
     missing = []
     for path in [TOP / 'README.rst', *sorted((TOP / 'docs').rglob('*.rst'))]:
         for name in re.findall(
-                r'``((?:accel|docs|scripts|python|tests|include|qemu-patches)/'
+                r'``((?:accel|docs|hw|scripts|python|tests|include|qemu-patches)/'
                 r'[\w./-]+)``', path.read_text()):
             if not (TOP / name).exists():
                 missing.append(f'{path.relative_to(TOP)}: {name}')
