@@ -23,6 +23,7 @@
 #include "system/accel-ops.h"
 #include "system/cpus.h"
 #include "system/distkvm.h"
+#include "system/distkvm-pci.h"
 #include "system/hostmem.h"
 #include "system/runstate.h"
 #include "system/system.h"
@@ -328,6 +329,9 @@ static int distkvm_init_machine(MachineState *ms)
         exit(EXIT_FAILURE);
     }
     distkvm = d;
+    if (!distkvm_is_boot_node()) {
+        vpci_own(d->id);
+    }
     numa_later(a, ms);
     add_compat(ms);
     start_later(a);

@@ -27,6 +27,7 @@
 #include "accel/distkvm/machine/irq.h"
 #include "accel/distkvm/machine/memmap.h"
 #include "accel/distkvm/machine/numa.h"
+#include "accel/distkvm/machine/pci.h"
 #include "accel/distkvm/machine/pic.h"
 #include "accel/distkvm/machine/refuse.h"
 #include "accel/distkvm/machine/replica.h"
@@ -160,6 +161,7 @@ static void formed_in_main_loop(void *unused)
         error_free(err);
     }
     lease_start();
+    pci_formed();
     cluster_runstate_formed();
 }
 
@@ -326,6 +328,7 @@ static void init_parts(void)
     irq_init();
     pic_init();
     io_init();
+    pci_init();
     split_lock_init();
     cluster_runstate_init();
     distkvm_qmp_init();

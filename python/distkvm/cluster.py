@@ -205,10 +205,12 @@ class Cluster:
         log.close()
         return self.process[node]
 
-    def boot(self, *args, every=()):
-        """Start all nodes, with `every`; the console of node 0's guest."""
+    def boot(self, *args, every=(), devices=()):
+        """Start all nodes, with `every`; the console of node 0's guest.
+
+        `devices`: by node, more of a follower's command line."""
         for node in range(1, self.shape.nodes):
-            self.start(node, every)
+            self.start(node, [*every, *dict(devices).get(node, ())])
         process = self.start(0, ['-nodefaults', '-display', 'none', '-serial',
                                  'stdio', *every, *args],
                              stdout=subprocess.PIPE)

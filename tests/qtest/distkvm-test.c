@@ -4,145 +4,22 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "libqtest.h"
-#include "qobject/qdict.h"
+#include "distkvm/pair.h"
+#include "distkvm/pci-test.h"
 #include "qobject/qlist.h"
 #include "qobject/qnum.h"
 
-#define RAM "64M"
-/* Homes: the first half of RAM on node 0, the second on node 1. */
-#define PAGE_OF_NODE_0 (8ull << 20)
-#define PAGE_OF_NODE_1 (40ull << 20)
-#define WAIT_US (10 * G_USEC_PER_SEC)
-
-#define PORT_PCI_ADDRESS 0xcf8
-#define PORT_PCI_DATA 0xcfc
 #define PORT_CMOS_INDEX 0x70
 #define PORT_CMOS_DATA 0x71
 /* q35's PAM0: whether 0xf0000 is firmware or RAM. */
 #define MCH_PAM0 0x90
 #define PAM0_RAM 0x30
 
-#define NODES_MAX 3
-
-/* Two nodes, or @nodes of them. */
-typedef struct Pair {
-    QTestState *node[NODES_MAX];
-    pid_t pid[NODES_MAX];
-    char *dir;                  /* of their sockets */
-    int nodes;
-} Pair;
-
-/* Options that are not as usual; NULL: none. */
-typedef struct Shape {
-    const char *smp;
-    const char *accel;          /* options of every node, with a comma first */
-    const char *devices;        /* options of node 0 */
-} Shape;
-
-static QDict *query(QTestState *s)
-{
-    QDict *answer = qtest_qmp(s, "{ 'execute': 'query-distkvm' }");
-    QDict *info = qdict_get_qdict(answer, "return");
-
-    g_assert_nonnull(info);
-    qobject_ref(info);
-    qobject_unref(answer);
-    return info;
-}
-
-static bool flag(QTestState *s, const char *name)
-{
-    g_autoptr(QDict) info = query(s);
-
-    return qdict_get_bool(info, name);
-}
-
 static int64_t counter(QTestState *s, const char *name)
 {
-    g_autoptr(QDict) info = query(s);
+    g_autoptr(QDict) info = pair_query(s);
 
     return qdict_get_int(qdict_get_qdict(info, "memory"), name);
-}
-
-static void wait_flag(QTestState *s, const char *name)
-{
-    gint64 end = g_get_monotonic_time() + WAIT_US;
-
-    while (!flag(s, name)) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-        g_usleep(20 * 1000);
-    }
-}
-
-static char *log_path(const Pair *p, int n)
-{
-    return g_strdup_printf("%s/node-%d.log", p->dir, n);
-}
-
-/* Each node's log is in @p->dir. */
-static void start_nodes(Pair *p, int nodes, const Shape *shape)
-{
-    p->nodes = nodes;
-    p->dir = g_dir_make_tmp("distkvm-XXXXXX", NULL);
-    for (int n = 0; n < nodes; n++) {
-        g_autofree char *log = log_path(p, n);
-
-        p->node[n] = qtest_initf(
-            "-machine q35 -m " RAM " -smp %s -nodefaults -accel distkvm,"
-            "vmi=qtest,node=%d,peers=unix:%d:%s,dead-after-ms=2000%s"
-            " -trace distkvm_class_b_* -trace distkvm_view"
-            " -trace distkvm_memmap_* -trace distkvm_io_*"
-            " -trace distkvm_irq_flush -trace distkvm_msi_held -D %s %s",
-            shape->smp ?: nodes == 2 ? "2" : "3", n, nodes, p->dir,
-            shape->accel ?: "", log, n ? "" : shape->devices ?: "");
-        p->pid[n] = qtest_pid(p->node[n]);
-    }
-    for (int n = 0; n < nodes; n++) {
-        wait_flag(p->node[n], "formed");
-    }
-}
-
-/* The map of node 0 reaches the others shortly after they have joined. */
-static void wait_map(Pair *p)
-{
-    for (int n = 1; n < p->nodes; n++) {
-        gint64 end = g_get_monotonic_time() + WAIT_US;
-        uint32_t value = 0;
-
-        do {
-            g_assert_cmpint(g_get_monotonic_time(), <, end);
-            g_usleep(value ? 20 * 1000 : 0);
-            qtest_writel(p->node[0], PAGE_OF_NODE_0, ++value);
-        } while (qtest_readl(p->node[n], PAGE_OF_NODE_0) != value);
-    }
-}
-
-static void pair_start(Pair *p)
-{
-    start_nodes(p, 2, &(Shape) { 0 });
-    wait_map(p);
-}
-
-static void remove_sockets(Pair *p)
-{
-    for (int n = 0; n < p->nodes; n++) {
-        g_autofree char *path = g_strdup_printf("%s/node-%d.sock", p->dir, n);
-        g_autofree char *log = log_path(p, n);
-
-        unlink(path);
-        unlink(log);
-    }
-    rmdir(p->dir);
-    g_free(p->dir);
-}
-
-static void pair_end(Pair *p)
-{
-    for (int n = p->nodes; n-- > 0; ) {
-        qtest_quit(p->node[n]);
-    }
-    remove_sockets(p);
 }
 
 /* Bytes that one node writes, the other reads; homes do not matter. */
@@ -235,7 +112,7 @@ static void test_irq(void)
 
 static char *log_text(const Pair *p, int n)
 {
-    g_autofree char *path = log_path(p, n);
+    g_autofree char *path = pair_log_path(p, n);
     char *text;
 
     g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
@@ -289,8 +166,8 @@ static void test_ids(void)
 {
     Pair p;
 
-    start_nodes(&p, 2, &(Shape) { .smp = "198,sockets=66,cores=3" });
-    wait_map(&p);
+    pair_start_nodes(&p, 2, &(PairShape) { .smp = "198,sockets=66,cores=3" });
+    pair_wait_map(&p);
     for (int n = 0; n < 2; n++) {
         g_autoptr(QDict) answer = qtest_qmp(p.node[n],
             "{ 'execute': 'qom-get', 'arguments': {"
@@ -362,8 +239,8 @@ static void test_map_told(void)
     int before;
     Pair p;
 
-    start_nodes(&p, 2, &(Shape) { .devices = "-device edu,addr=5" });
-    wait_map(&p);
+    pair_start_nodes(&p, 2, &(PairShape) { .devices = "-device edu,addr=5" });
+    pair_wait_map(&p);
     before = maps_told(&p, &last);
     g_assert_cmpint(before, >, 0);
     config_write(p.node[1], devfn, 0x10, bar);
@@ -414,11 +291,11 @@ static void test_loss(void)
     /* Not qtest_kill_qemu(): that asks it to end in good order. */
     g_assert_cmpint(kill(p.pid[1], SIGKILL), ==, 0);
     g_assert_cmpint(waitpid(p.pid[1], NULL, 0), ==, p.pid[1]);
-    wait_flag(p.node[0], "failed");
+    pair_wait_flag(p.node[0], "failed");
     wait_view(&p, 0, "number 3 members 0x1\n");
-    g_assert_true(flag(p.node[0], "formed"));
+    g_assert_true(pair_flag(p.node[0], "formed"));
     qtest_quit(p.node[0]);
-    remove_sockets(&p);
+    pair_remove_sockets(&p);
 }
 
 int main(int argc, char **argv)
@@ -438,5 +315,7 @@ int main(int argc, char **argv)
     qtest_add_func("/distkvm/vector-wanders", test_vector_wanders);
     qtest_add_func("/distkvm/read-pushes", test_read_pushes);
     qtest_add_func("/distkvm/loss", test_loss);
+    pci_tests_add();
+
     return g_test_run();
 }

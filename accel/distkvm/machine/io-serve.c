@@ -27,10 +27,15 @@
  * An answer that waits for the changes that its access caused, and for
  * interrupts that a read must not overtake.
  */
-typedef struct IoAnswer {
+struct IoAnswer {
     WireFrame request;
     WireFrame frame;
-} IoAnswer;
+    unsigned deferred;          /* parts that another node performs         */
+    CohNodeSet interrupted;     /* before it, by the device                 */
+};
+
+/* The access that is served just now.  BQL. */
+static IoAnswer *serving;
 
 static void send_answer(void *opaque)
 {
@@ -49,17 +54,39 @@ static void wait_for_changes(void *opaque)
  * Interrupts to other nodes have been served when a read is answered; those to
  * the requester are counted, and the requester waits for them itself.
  */
-static void answer_later(IoAnswer *answer, bool write, CohNodeSet interrupted)
+static void answer_later(IoAnswer *answer)
 {
     CohNodeId to = answer->request.from;
 
-    if (write) {
+    if (answer->deferred) {
+        return;
+    }
+    if (answer->request.sub == WIRE_IO_WRITE) {
         wait_for_changes(answer);
         return;
     }
     answer->frame.io_reply.irqs = fence_count_sent(irq_fence(), to);
-    coh_set_remove(&interrupted, to);
-    fence_then(irq_fence(), &interrupted, wait_for_changes, answer);
+    coh_set_remove(&answer->interrupted, to);
+    fence_then(irq_fence(), &answer->interrupted, wait_for_changes, answer);
+}
+
+IoAnswer *io_defer(void)
+{
+    if (serving) {
+        serving->deferred++;
+    }
+    return serving;
+}
+
+void io_complete(IoAnswer *answer, unsigned addr, uint32_t data)
+{
+    const WireIo *io = &answer->request.io;
+    unsigned mask = io->space == WIRE_SPACE_PORTS ? 3 : 7;
+
+    answer->frame.io_reply.data |=
+        (uint64_t)data << (((addr - io->addr) & mask) * 8);
+    answer->deferred--;
+    answer_later(answer);
 }
 
 /* Chipsets change which device answers here; elsewhere, RAM stays RAM. */
@@ -138,25 +165,26 @@ static const char *io_serve(const WireFrame *frame)
     bool write = frame->sub == WIRE_IO_WRITE;
     MemoryRegion *mr = region_of(io);
     bool to_ram = !is_for_device(io, mr);
-    CohNodeSet interrupted;
     IoAnswer *answer;
 
     if (to_ram && knows_ram(frame->from)) {
         return "a device access to RAM or a local APIC";
     }
-    interrupted = msi_fence_nodes(mr);
     trace_distkvm_io_serve(frame->from, io->addr, io->size, write);
     answer = g_new0(IoAnswer, 1);
     answer->request = *frame;
+    answer->interrupted = msi_fence_nodes(mr);
     answer->frame.type = WIRE_IO_REPLY;
     if (to_ram) {
         /* It had no map when it asked, and took all addresses for devices. */
         answer->frame.io_reply.result = MEMTX_DECODE_ERROR;
     } else {
+        serving = answer;
         answer->frame.io_reply.result =
             perform(io, write, &answer->frame.io_reply.data);
+        serving = NULL;
     }
-    answer_later(answer, write, interrupted);
+    answer_later(answer);
     return NULL;
 }
 

@@ -30,6 +30,15 @@ void io_serve_init(void);
  * the address that they have in the region.  It stays.  BQL held.
  */
 MemoryRegion *io_forwarder(CohNodeId node, WireSpace space);
+/*
+ * Within an access that is served for another node: a part of it, to the
+ * configuration byte @addr, will be done by io_complete(), and the answer waits
+ * for that.  NULL if there is no such access.  The caller returns 0 for a
+ * read.  BQL held, for both.
+ */
+typedef struct IoAnswer IoAnswer;
+IoAnswer *io_defer(void);
+void io_complete(IoAnswer *answer, unsigned addr, uint32_t data);
 /* Which node has the device behind @mr: of a forwarder, the other end. */
 CohNodeId io_owner(const MemoryRegion *mr);
 

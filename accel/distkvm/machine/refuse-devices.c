@@ -21,6 +21,7 @@
 #include "qobject/qdict.h"
 #include "system/block-backend.h"
 #include "system/distkvm.h"
+#include "system/distkvm-pci.h"
 #include "system/hostmem.h"
 #include "accel/distkvm/node.h"
 #include "refuse-devices.h"
@@ -149,7 +150,7 @@ static int list_peripheral(Object *obj, void *opaque)
     DeviceState *dev = (DeviceState *)object_dynamic_cast(obj, TYPE_DEVICE);
     DeviceClass *dc = dev ? DEVICE_GET_CLASS(dev) : NULL;
 
-    if (dev && (has_backend(obj) ||
+    if (dev && !vpci_owns(dev) && (has_backend(obj) ||
                 test_bit(DEVICE_CATEGORY_NETWORK, dc->categories) ||
                 test_bit(DEVICE_CATEGORY_DISPLAY, dc->categories) ||
                 test_bit(DEVICE_CATEGORY_SOUND, dc->categories) ||
@@ -165,7 +166,7 @@ static bool is_board_disk(BlockBackend *blk)
     DeviceState *dev = blk_get_attached_dev(blk);
     Object *parent = dev ? OBJECT(dev)->parent : NULL;
 
-    return dev && blk_bs(blk) &&
+    return dev && blk_bs(blk) && !vpci_owns(dev) &&
            !g_str_has_prefix(object_get_typename(OBJECT(dev)), "cfi.pflash") &&
            parent != machine_get_container("peripheral") &&
            parent != machine_get_container("peripheral-anon") &&

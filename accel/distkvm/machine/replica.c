@@ -159,7 +159,7 @@ static void replica_fail(void *unused)
     run_settled();
 }
 
-static void wait_on_cpu(CPUState *cpu, run_on_cpu_data data)
+void replica_wait(void)
 {
     /* Never wait for a peer with the BQL held. */
     bql_unlock();
@@ -171,6 +171,11 @@ static void wait_on_cpu(CPUState *cpu, run_on_cpu_data data)
         }
     }
     bql_lock();
+}
+
+static void wait_on_cpu(CPUState *cpu, run_on_cpu_data data)
+{
+    replica_wait();
 }
 
 void replica_wait_on_cpu(CPUState *cpu)

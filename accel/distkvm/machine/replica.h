@@ -39,6 +39,11 @@ uint64_t replica_publish(MemberMessage *change);
 uint64_t replica_last(void);
 /* Run @fn under no lock when change @seq is acknowledged by all. */
 void replica_then(uint64_t seq, void (*fn)(void *opaque), void *opaque);
+/*
+ * Until all have applied the changes that were made so far, with the BQL, which
+ * the caller has, dropped meanwhile.  On a thread that may wait for a peer.
+ */
+void replica_wait(void);
 /* The running vCPU waits for its changes before it executes on.  BQL held. */
 void replica_wait_on_cpu(CPUState *cpu);
 /*

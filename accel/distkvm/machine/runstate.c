@@ -62,6 +62,11 @@ bool cluster_runstate_is_leaving(void)
     return ctl.leaving;
 }
 
+bool cluster_runstate_is_resetting(void)
+{
+    return ctl.reset == RESET_DOING;
+}
+
 /* ------------------------------------------------------- start and stop */
 
 static void start_here(int64_t clock_ns)

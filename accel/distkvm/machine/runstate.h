@@ -25,5 +25,7 @@ void cluster_runstate_failed(void);
 void cluster_runstate_left(CohNodeId node);
 /* Does the cluster end in good order? */
 bool cluster_runstate_is_leaving(void);
+/* Node 0: is each node resetting its own devices?  Main loop. */
+bool cluster_runstate_is_resetting(void);
 
 #endif

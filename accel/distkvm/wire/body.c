@@ -86,6 +86,28 @@ static const WireField flush_fields[] = {
     FIELD(flush, count, "frames of interrupts, in one direction"),
 };
 
+static const WireField pci_config_fields[] = {
+    FIELD(pci_config, call, "number of the call, the sender's own"),
+    FIELD(pci_config, data, "what is written, its first byte lowest"),
+    BOUND(pci_config, addr, 0, WIRE_PCI_CONFIG_BYTES - 1, "of the first byte"),
+    FIELD(pci_config, devfn, "slot and function, at the owner"),
+    BOUND(pci_config, size, 1, 4, "bytes"),
+};
+
+static const WireField pci_changed_fields[] = {
+    FIELD(pci_config, call, "number of the call that this answers"),
+    FIELD(pci_config, data, "what was read, its first byte lowest"),
+};
+
+static const WireField pci_line_fields[] = {
+    FIELD(pci_line, devfn, "slot and function, at the owner"),
+    FLAG(pci_line, level, "1: the interrupt is asked for"),
+};
+
+static const WireField pci_reset_fields[] = {
+    FIELD(pci_line, devfn, "slot and function, at the owner"),
+};
+
 static const WireKind coh_kinds[] = {
     { COH_EV_GETS, "GETS" }, { COH_EV_GETM, "GETM" }, { COH_EV_PUT, "PUT" },
     { COH_EV_GETV, "GETV" }, { COH_EV_DONE, "DONE" },
@@ -153,6 +175,15 @@ static const WireLayout layouts[WIRE__MAX] = {
                                pic_vector_fields, NULL),
     [WIRE_FLUSH] = LAYOUT("flush of interrupts", "Shows that interrupts have"
                           " been served.", flush_fields, flush_kinds),
+    [WIRE_PCI_CONFIG] = LAYOUT("PCI configuration", "A call, to the owner of a"
+                               " function.", pci_config_fields, io_kinds),
+    [WIRE_PCI_CHANGED] = LAYOUT("answer to PCI configuration", "Ends a call;"
+                                " what it changed follows.",
+                                pci_changed_fields, NULL),
+    [WIRE_PCI_LINE] = LAYOUT("PCI interrupt line", "A function's INTx has"
+                             " changed.", pci_line_fields, NULL),
+    [WIRE_PCI_RESET] = LAYOUT("PCI reset", "The bus of a function is reset.",
+                              pci_reset_fields, NULL),
 };
 
 const WireLayout *wire_layout(uint8_t type)

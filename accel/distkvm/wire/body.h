@@ -27,6 +27,10 @@ typedef enum {
     WIRE_PIC_ACK,
     WIRE_PIC_VECTOR,
     WIRE_FLUSH,         /* kind: WireFlushKind                              */
+    WIRE_PCI_CONFIG,    /* kind: WireIoKind                                 */
+    WIRE_PCI_CHANGED,
+    WIRE_PCI_LINE,
+    WIRE_PCI_RESET,
     WIRE__MAX
 } WireType;
 
@@ -141,6 +145,22 @@ typedef struct WireFlush {
     uint64_t count;     /* frames of interrupts, one way, since the start   */
 } WireFlush;
 
+#define WIRE_PCI_CONFIG_BYTES 4096
+
+/* The payload of the answer is a list of changes. */
+typedef struct WirePciConfig {
+    uint64_t call;
+    uint32_t data;      /* written, or of the answer: read                  */
+    uint16_t addr;      /* of the first byte                                */
+    uint8_t devfn;      /* slot and function, at the owner                  */
+    uint8_t size;       /* bytes                                            */
+} WirePciConfig;
+
+typedef struct WirePciLine {
+    uint8_t devfn;
+    bool level;
+} WirePciLine;
+
 typedef struct WireFrame {
     uint8_t type;           /* WireType                                     */
     uint8_t sub;            /* kind, by the type                            */
@@ -159,6 +179,8 @@ typedef struct WireFrame {
         WirePicAck pic_ack;
         WirePicVector pic_vector;
         WireFlush flush;
+        WirePciConfig pci_config;
+        WirePciLine pci_line;
         uint64_t call;      /* of a call, and of its answer                 */
     };
     uint32_t len;           /* bytes of payload                             */

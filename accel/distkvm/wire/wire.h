@@ -14,7 +14,7 @@
 #include "body.h"
 
 /* Raised by any change of frames or of their meaning. */
-#define WIRE_VERSION 9
+#define WIRE_VERSION 10
 #define WIRE_HEAD_BYTES 24
 #define WIRE_PAYLOAD_MAX COH_PAGE_SIZE
 /* A head and a body, and with them a payload: as much as can be. */

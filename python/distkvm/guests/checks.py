@@ -34,11 +34,14 @@ def check_transport(cluster, wanted):
 
 
 def boot(name, shape, script, expect, append='', modules=(), extra=(),
-         transport=None, timeout=TIMEOUT, kernel='stock'):
-    """Boot, run the script to its end, power off; all must end well."""
+         transport=None, timeout=TIMEOUT, kernel='stock', devices=()):
+    """Boot, run the script to its end, power off; all must end well.
+
+    `devices`: by node, more of a follower's command line."""
     with Cluster(shape, BUILD / 'log' / name) as cluster:
         console = cluster.boot(
-            *kernel_args(append, script, modules, kernel), *extra)
+            *kernel_args(append, script, modules, kernel), *extra,
+            devices=devices)
         console.until('guest-init: up', timeout)
         if transport:
             check_transport(cluster, transport)

@@ -1,0 +1,428 @@
+/*
+ * distkvm: PCI functions of followers, between node 0 and their owners
+ *
+ * A cycle of the guest in a function's configuration space is an operation: a
+ * vCPU's thread waits for it with the BQL dropped, and the service thread
+ * applies the answer before that thread goes on.
+ * Spec: docs/architecture.rst, "PCI".
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "hw/core/cpu.h"
+#include "qemu/error-report.h"
+#include "qemu/lockable.h"
+#include "qemu/main-loop.h"
+#include "qemu/queue.h"
+#include "system/distkvm-pci.h"
+#include "accel/distkvm/cluster/member.h"
+#include "accel/distkvm/failure.h"
+#include "accel/distkvm/node.h"
+#include "accel/distkvm/wire/dispatch.h"
+#include "io.h"
+#include "memmap.h"
+#include "pci.h"
+#include "replica.h"
+#include "runstate.h"
+#include "service.h"
+
+/*
+ * A cycle of the guest, until its answer is applied.  Answers are applied in
+ * the order in which they come, which is that in which the owner performed
+ * them, on whichever thread has the BQL next.
+ */
+typedef struct Cycle {
+    uint64_t number;
+    CohNodeId node;
+    uint8_t devfn;
+    unsigned addr;
+    uint32_t data;
+    bool answered;
+    GByteArray *changes;
+    QemuSemaphore done;         /* of a cycle that a thread waits for       */
+    IoAnswer *deferred;         /* of one that is served for another node   */
+    QTAILQ_ENTRY(Cycle) next;
+} Cycle;
+
+typedef QTAILQ_HEAD(CycleList, Cycle) CycleList;
+
+/* Nodes that have told of all their functions.  Main thread. */
+static CohNodeSet told;
+
+static struct {
+    QemuMutex lock;
+    CycleList asked, answered;  /* under it, as the next two                */
+    uint64_t last_number;
+    bool failed;
+} pci;
+
+/* ---------------------------------------------------------------- node 0 */
+
+static Cycle *cycle_new(unsigned node, uint8_t devfn,
+                        const VpciAccess *access, IoAnswer *deferred)
+{
+    Cycle *cycle = g_new0(Cycle, 1);
+
+    cycle->node = node;
+    cycle->devfn = devfn;
+    cycle->addr = access->addr;
+    cycle->changes = g_byte_array_new();
+    cycle->deferred = deferred;
+    qemu_sem_init(&cycle->done, 0);
+    return cycle;
+}
+
+static void cycle_free(Cycle *cycle)
+{
+    qemu_sem_destroy(&cycle->done);
+    g_byte_array_unref(cycle->changes);
+    g_free(cycle);
+}
+
+/* False: a node is lost, and no answer would come. */
+static bool ask(Cycle *cycle, const VpciAccess *access)
+{
+    WireFrame frame = {
+        .type = WIRE_PCI_CONFIG,
+        .sub = access->write ? WIRE_IO_WRITE : WIRE_IO_READ,
+        .pci_config = {
+            .data = access->write ? access->data : 0,
+            .addr = access->addr, .devfn = cycle->devfn,
+            .size = access->size,
+        },
+    };
+
+    QEMU_LOCK_GUARD(&pci.lock);
+    if (pci.failed) {
+        return false;
+    }
+    cycle->number = frame.call = ++pci.last_number;
+    QTAILQ_INSERT_TAIL(&pci.asked, cycle, next);
+    engine_post(distkvm->engine, cycle->node, &frame);
+    return true;
+}
+
+static void apply(Cycle *cycle)
+{
+    const char *why = cycle->answered
+        ? vpci_changed(cycle->node, cycle->devfn, cycle->changes->data,
+                       cycle->changes->len) : NULL;
+
+    if (why) {
+        g_autofree char *text = g_strdup_printf("it answered with %s", why);
+
+        member_expel(cycle->node, text);
+    }
+    if (cycle->deferred) {
+        io_complete(cycle->deferred, cycle->addr, cycle->data);
+        cycle_free(cycle);
+    }
+}
+
+/* BQL held. */
+static void apply_answered(void *unused)
+{
+    Cycle *cycle;
+
+    for (;;) {
+        WITH_QEMU_LOCK_GUARD(&pci.lock) {
+            cycle = QTAILQ_FIRST(&pci.answered);
+            if (cycle) {
+                QTAILQ_REMOVE(&pci.answered, cycle, next);
+            }
+        }
+        if (!cycle) {
+            return;
+        }
+        apply(cycle);
+    }
+}
+
+/* A vCPU's own cycle, or qtest's: not one of the monitor, nor of a reset. */
+static bool is_cycle_of_guest(void)
+{
+    return current_cpu ? distkvm_cpu_is_local(current_cpu)
+                       : distkvm->vmi == DISTKVM_VMI_QTEST;
+}
+
+bool distkvm_pci_config(unsigned node, uint8_t devfn, VpciAccess *access)
+{
+    IoAnswer *deferred = node_is_formed() ? io_defer() : NULL;
+    Cycle *cycle;
+    bool answered;
+
+    if (!node_is_formed() || (!deferred && !is_cycle_of_guest())) {
+        return false;
+    }
+    cycle = cycle_new(node, devfn, access, deferred);
+    if (!ask(cycle, access)) {
+        if (deferred) {
+            io_complete(deferred, access->addr, 0);
+        }
+        cycle_free(cycle);
+        return false;
+    }
+    if (deferred) {
+        access->data = 0;
+        return true;
+    }
+    bql_unlock();
+    qemu_sem_wait(&cycle->done);
+    bql_lock();
+    apply_answered(NULL);
+    /*
+     * Here, and not before the vCPU's next block: TCG executes on to the end of
+     * this one, where the guest may access a BAR that has just moved.
+     */
+    replica_wait();
+    answered = cycle->answered;
+    access->data = cycle->data;
+    cycle_free(cycle);
+    return answered;
+}
+
+/* Engine thread, or that of a loss; under the lock. */
+static void take_up(Cycle *cycle)
+{
+    QTAILQ_REMOVE(&pci.asked, cycle, next);
+    QTAILQ_INSERT_TAIL(&pci.answered, cycle, next);
+    if (cycle->deferred) {
+        service_queue(apply_answered, NULL);
+    } else {
+        qemu_sem_post(&cycle->done);
+    }
+}
+
+static const char *changed_serve(const WireFrame *frame)
+{
+    Cycle *cycle;
+
+    QEMU_LOCK_GUARD(&pci.lock);
+    QTAILQ_FOREACH(cycle, &pci.asked, next) {
+        if (cycle->number == frame->call && cycle->node == frame->from) {
+            break;
+        }
+    }
+    if (!cycle) {
+        return pci.failed ? NULL : "an answer nobody asked for";
+    }
+    cycle->data = frame->pci_config.data;
+    cycle->answered = true;
+    g_byte_array_append(cycle->changes, frame->payload, frame->len);
+    take_up(cycle);
+    return NULL;
+}
+
+MemoryRegion *distkvm_pci_forwarder(unsigned node, bool ports)
+{
+    return io_forwarder(node, ports ? WIRE_SPACE_PORTS : WIRE_SPACE_MEMORY);
+}
+
+void distkvm_pci_reset(unsigned node, uint8_t devfn)
+{
+    WireFrame frame = { .type = WIRE_PCI_RESET, .pci_line.devfn = devfn };
+
+    /* In a reset of the cluster the owner resets all of its devices itself. */
+    if (node_is_formed() && !cluster_runstate_is_resetting()) {
+        engine_post(distkvm->engine, node, &frame);
+    }
+}
+
+static const char *line_serve(const WireFrame *frame)
+{
+    return vpci_line(frame->from, frame->pci_line.devfn, frame->pci_line.level)
+           ? NULL : "an interrupt of a PCI function that it has not";
+}
+
+/* Messages that come before the guest runs. */
+
+static const char *may_tell(CohNodeId from)
+{
+    return coh_set_has(&told, from) ? "it told of PCI functions twice" : NULL;
+}
+
+static const char *in_words(const char *fault)
+{
+    static char text[128];
+
+    if (!fault) {
+        return NULL;
+    }
+    snprintf(text, sizeof(text), "it sent %s", fault);
+    return text;
+}
+
+static const char *serve_function(CohNodeId from, const MemberMessage *message)
+{
+    g_autofree guchar *bytes = NULL;
+    gsize len = 0;
+
+    bytes = g_base64_decode(message->u.pci_function.data, &len);
+    return may_tell(from) ?: in_words(vpci_hear_function(from, bytes, len));
+}
+
+static const char *serve_rom(CohNodeId from, const MemberMessage *message)
+{
+    const MemberPciRom *rom = &message->u.pci_rom;
+    g_autofree guchar *bytes = NULL;
+    gsize len = 0;
+
+    bytes = g_base64_decode(rom->data, &len);
+    return may_tell(from) ?:
+           in_words(vpci_hear_rom(from, rom->devfn, rom->offset, bytes, len));
+}
+
+static const char *serve_end(CohNodeId from, const MemberMessage *message)
+{
+    const char *why = may_tell(from) ?:
+        in_words(vpci_hear_end(from, message->u.pci_end.slots));
+    CohNodeSet members = distkvm_members();
+    Error *err = NULL;
+
+    coh_set_add(&told, from);
+    coh_set_remove(&members, distkvm->id);
+    if (!why && coh_set_has_all(&told, &members) &&
+        !vpci_build(distkvm->nodes, &err)) {
+        failure_raise(error_get_pretty(err));
+        error_free(err);
+    }
+    return why;
+}
+
+/* ------------------------------------------------------------- the owner */
+
+void distkvm_pci_line(uint8_t devfn, bool level)
+{
+    WireFrame frame = {
+        .type = WIRE_PCI_LINE, .pci_line = { .devfn = devfn, .level = level },
+    };
+
+    if (node_is_formed()) {
+        engine_post(distkvm->engine, 0, &frame);
+    }
+}
+
+static const char *config_check(const WireFrame *frame)
+{
+    return frame->pci_config.addr + frame->pci_config.size >
+           WIRE_PCI_CONFIG_BYTES ? "a malformed access to a configuration"
+                                 : NULL;
+}
+
+static const char *config_serve(const WireFrame *frame)
+{
+    VpciAccess access = {
+        .addr = frame->pci_config.addr, .size = frame->pci_config.size,
+        .write = frame->sub == WIRE_IO_WRITE, .data = frame->pci_config.data,
+    };
+    g_autoptr(GByteArray) changes =
+        vpci_serve_config(frame->pci_config.devfn, &access);
+    WireFrame answer = { .type = WIRE_PCI_CHANGED, .call = frame->call };
+
+    if (!changes) {
+        return "an access to a PCI function that this node has not";
+    }
+    answer.pci_config.data = access.data;
+    answer.len = changes->len;
+    answer.payload = changes->data;
+    engine_post(distkvm->engine, frame->from, &answer);
+    return NULL;
+}
+
+static const char *reset_serve(const WireFrame *frame)
+{
+    vpci_serve_reset(frame->pci_line.devfn);
+    return NULL;
+}
+
+static void tell_function(const uint8_t *bytes, size_t len)
+{
+    g_autofree char *data = g_base64_encode(bytes, len);
+
+    member_send(0, &(MemberMessage) {
+        .type = MESSAGE_PCI_FUNCTION, .u.pci_function.data = data,
+    });
+}
+
+static void tell_rom(uint8_t devfn, uint32_t at, const uint8_t *bytes,
+                     size_t len)
+{
+    g_autofree char *data = g_base64_encode(bytes, len);
+
+    member_send(0, &(MemberMessage) {
+        .type = MESSAGE_PCI_ROM,
+        .u.pci_rom = { .devfn = devfn, .offset = at, .data = data },
+    });
+}
+
+static void tell_end(unsigned slots)
+{
+    member_send(0, &(MemberMessage) {
+        .type = MESSAGE_PCI_END, .u.pci_end.slots = slots,
+    });
+}
+
+void pci_formed(void)
+{
+    if (!distkvm_is_boot_node()) {
+        vpci_describe(&(VpciTell) { tell_function, tell_rom, tell_end });
+    }
+}
+
+/* ------------------------------------------------------- initialisation */
+
+static void end_cycles(void *unused)
+{
+    Cycle *cycle, *next;
+
+    QEMU_LOCK_GUARD(&pci.lock);
+    pci.failed = true;
+    QTAILQ_FOREACH_SAFE(cycle, &pci.asked, next, next) {
+        cycle->data = UINT32_MAX;
+        take_up(cycle);
+    }
+}
+
+static void add_own_devices(void)
+{
+    static const WireSpace space[] = { WIRE_SPACE_MEMORY, WIRE_SPACE_PORTS };
+
+    for (size_t i = 0; vpci_own_space(false) && i < ARRAY_SIZE(space); i++) {
+        memory_region_add_subregion_overlap(
+            memmap_own_space(space[i]), 0,
+            vpci_own_space(space[i] == WIRE_SPACE_PORTS), 0);
+    }
+}
+
+void pci_init(void)
+{
+    static const FrameService config = {
+        "PCI configuration", FRAME_BQL, config_check, config_serve,
+    };
+    static const FrameService changed = {
+        "answer to PCI configuration", FRAME_NOW, NULL, changed_serve,
+    };
+    static const FrameService line = {
+        "PCI interrupt line", FRAME_BQL, NULL, line_serve,
+    };
+    static const FrameService reset = {
+        "PCI reset", FRAME_BQL, NULL, reset_serve,
+    };
+    static const MemberService services[] = {
+        { MESSAGE_PCI_FUNCTION, MEMBER_MAIN, serve_function },
+        { MESSAGE_PCI_ROM, MEMBER_MAIN, serve_rom },
+        { MESSAGE_PCI_END, MEMBER_MAIN, serve_end },
+    };
+
+    qemu_mutex_init(&pci.lock);
+    QTAILQ_INIT(&pci.asked);
+    QTAILQ_INIT(&pci.answered);
+    add_own_devices();
+    dispatch_register(WIRE_PCI_CONFIG, &config);
+    dispatch_register(WIRE_PCI_CHANGED, &changed);
+    dispatch_register(WIRE_PCI_LINE, &line);
+    dispatch_register(WIRE_PCI_RESET, &reset);
+    member_register(services, ARRAY_SIZE(services));
+    failure_register(FAILURE_RELEASE, end_cycles, NULL);
+}

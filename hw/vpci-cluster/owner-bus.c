@@ -1,0 +1,378 @@
+/*
+ * vpci-cluster: the bus that a follower's PCI devices are on
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "hw/hotplug.h"
+#include "hw/pci/pci_bridge.h"
+#include "hw/pci/pci_bus.h"
+#include "hw/pci/pcie_port.h"
+#include "hw/qdev-core.h"
+#include "hw/qdev-properties.h"
+#include "hw/sysbus.h"
+#include "qapi/error.h"
+#include "system/distkvm-pci.h"
+#include "owner-bus.h"
+
+#define IO_PORTS 0x10000
+/* A pair of these that no port of the command line has. */
+#define OWN_CHASSIS 0xff
+#define IRQS (256 * PCI_NUM_PINS)
+
+static OwnerHost *the_host;
+
+OwnerHost *owner_host(void)
+{
+    return the_host;
+}
+
+bool vpci_owns(DeviceState *dev)
+{
+    BusState *bus = dev->parent_bus;
+
+    while (the_host && bus && bus->parent != DEVICE(the_host)) {
+        bus = bus->parent ? bus->parent->parent_bus : NULL;
+    }
+    return the_host && bus;
+}
+
+/* ----------------------------------------------------------------- slots */
+
+unsigned owner_slots(const OwnerHost *host)
+{
+    const PCIBus *bus = PCI_HOST_BRIDGE(host)->bus;
+    unsigned last = 0;
+
+    if (host->express) {
+        return host->ports->len;
+    }
+    for (unsigned slot = 1; slot <= VPCI_SLOTS_MAX; slot++) {
+        for (unsigned f = 0; f < VPCI_FUNCTIONS_MAX; f++) {
+            last = bus->devices[VPCI_DEVFN(slot, f)] ? slot : last;
+        }
+    }
+    return last;
+}
+
+PCIBus *owner_bus(const OwnerHost *host, unsigned slot)
+{
+    const OwnerPort *port;
+
+    if (!host->express) {
+        return PCI_HOST_BRIDGE(host)->bus;
+    }
+    if (!slot || slot > host->ports->len) {
+        return NULL;
+    }
+    port = g_ptr_array_index(host->ports, slot - 1);
+    return pci_bridge_get_sec_bus(PCI_BRIDGE(port->dev));
+}
+
+PCIDevice *owner_function(const OwnerHost *host, uint8_t devfn)
+{
+    PCIBus *bus = owner_bus(host, VPCI_SLOT(devfn));
+
+    return !bus ? NULL : bus->devices[host->express ? VPCI_FUNCTION(devfn)
+                                                    : devfn];
+}
+
+static unsigned slot_of_port(const OwnerPort *port)
+{
+    guint index = 0;
+
+    g_ptr_array_find(port->host->ports, port, &index);
+    return index + 1;
+}
+
+uint8_t owner_devfn(const OwnerHost *host, const PCIDevice *dev)
+{
+    for (guint i = 0; i < host->ports->len; i++) {
+        const OwnerPort *port = g_ptr_array_index(host->ports, i);
+
+        if (pci_get_bus(dev)->parent_dev == port->dev) {
+            return VPCI_DEVFN(i + 1, VPCI_FUNCTION(dev->devfn));
+        }
+    }
+    return dev->devfn;
+}
+
+/* ------------------------------------------------------------ interrupts */
+
+/* Pins of each function are told apart: node 0 swizzles them. */
+static int map_irq(PCIDevice *dev, int pin)
+{
+    return dev->devfn * PCI_NUM_PINS + pin;
+}
+
+static void set_root_irq(void *opaque, int irq, int level)
+{
+    distkvm_pci_line(irq / PCI_NUM_PINS, level);
+}
+
+static void set_port_irq(void *opaque, int irq, int level)
+{
+    distkvm_pci_line(VPCI_DEVFN(slot_of_port(opaque),
+                                VPCI_FUNCTION(irq / PCI_NUM_PINS)), level);
+}
+
+/* ----------------------------------------------------------------- ports */
+
+/* BARs of functions behind ports are in no window: nobody sets any here. */
+static void show_memory_of_port(OwnerHost *host, OwnerPort *port, PCIBus *bus)
+{
+    memory_region_init_alias(&port->mem, OBJECT(port->dev), "distkvm-behind",
+                             bus->address_space_mem, 0, UINT64_MAX);
+    memory_region_add_subregion_overlap(&host->all_mem, 0, &port->mem, 0);
+    memory_region_init_alias(&port->io, OBJECT(port->dev), "distkvm-behind-io",
+                             bus->address_space_io, 0, IO_PORTS);
+    memory_region_add_subregion_overlap(&host->all_io, 0, &port->io, 0);
+}
+
+static int compare_ports(gconstpointer a, gconstpointer b)
+{
+    const OwnerPort *const *one = a, *const *other = b;
+
+    return (*one)->dev->devfn - (*other)->dev->devfn;
+}
+
+static void take_port(OwnerHost *host, PCIDevice *dev)
+{
+    PCIBus *bus = pci_bridge_get_sec_bus(PCI_BRIDGE(dev));
+    OwnerPort *port = g_new0(OwnerPort, 1);
+
+    port->host = host;
+    port->dev = dev;
+    show_memory_of_port(host, port, bus);
+    g_ptr_array_add(host->ports, port);
+    g_ptr_array_sort(host->ports, compare_ports);
+    pci_bus_irqs(bus, set_port_irq, port, IRQS);
+    pci_bus_map_irqs(bus, map_irq);
+    /* In place of the port: the guest sees node 0's. */
+    qbus_set_hotplug_handler(BUS(bus), OBJECT(host));
+}
+
+/* ------------------------------------------------------------- plugging */
+
+static bool is_root_port(const DeviceState *dev)
+{
+    return object_dynamic_cast(OBJECT(dev), TYPE_PCIE_ROOT_PORT);
+}
+
+/* Is property @name, a flag or a number, there and not zero? */
+static bool is_set(DeviceState *dev, const char *name)
+{
+    g_autofree char *value = NULL;
+
+    if (object_property_find(OBJECT(dev), name)) {
+        value = object_property_print(OBJECT(dev), name, false, NULL);
+    }
+    return value && strcmp(value, "false") && strcmp(value, "0");
+}
+
+static const char *why_it_cannot_work(DeviceState *dev)
+{
+    PCIDeviceClass *pc = PCI_DEVICE_GET_CLASS(dev);
+
+    if (object_dynamic_cast(OBJECT(dev), TYPE_PCI_BRIDGE) &&
+        !is_root_port(dev)) {
+        return "bridges of this node would have to be node 0's, too; give"
+               " devices slots of this node's bus, or of a pcie-root-port";
+    }
+    if (pc->class_id == PCI_CLASS_DISPLAY_VGA) {
+        return "only node 0 has the addresses of VGA; use bochs-display or"
+               " virtio-gpu-pci";
+    }
+    if (is_set(dev, "sriov_max_vfs") || is_set(dev, "sriov-pf") ||
+        !strcmp(object_get_typename(OBJECT(dev)), "igb")) {
+        return "virtual functions would have to come and go on node 0, too;"
+               " give the guest several devices";
+    }
+    if (is_set(dev, "ats")) {
+        return "its address translations are none of node 0's; use ats=off";
+    }
+    return NULL;
+}
+
+/* The first free device number of @bus, or -1. */
+static int free_slot(PCIBus *bus)
+{
+    for (int slot = 1; slot < PCI_SLOT_MAX; slot++) {
+        if (!bus->devices[PCI_DEVFN(slot, 0)]) {
+            return slot;
+        }
+    }
+    return -1;
+}
+
+/* The root port in @slot, made if there is none. */
+static PCIDevice *port_in_slot(PCIBus *root, int slot, Error **errp)
+{
+    PCIDevice *port = root->devices[PCI_DEVFN(slot, 0)];
+
+    if (port) {
+        if (!is_root_port(DEVICE(port))) {
+            error_setg(errp, "distkvm: slot %d is taken by '%s'", slot,
+                       port->name);
+            return NULL;
+        }
+        return port;
+    }
+    port = pci_new(PCI_DEVFN(slot, 0), "pcie-root-port");
+    qdev_prop_set_uint8(DEVICE(port), "chassis", OWN_CHASSIS);
+    qdev_prop_set_uint16(DEVICE(port), "slot", slot);
+    return pci_realize_and_unref(port, root, errp) ? port : NULL;
+}
+
+/*
+ * Node 0's bus for other nodes' devices takes bridges only.  A device that the
+ * command line puts into a slot of this bus is therefore behind a root port in
+ * that slot, with all functions of the slot.
+ */
+static bool move_behind_port(PCIDevice *dev, PCIBus *root, Error **errp)
+{
+    int slot = dev->devfn < 0 ? free_slot(root) : PCI_SLOT(dev->devfn);
+    PCIDevice *port;
+
+    if (slot < 0) {
+        error_setg(errp, "distkvm: this node's bus '%s' has no free slot",
+                   BUS(root)->name);
+        return false;
+    }
+    port = port_in_slot(root, slot, errp);
+    if (!port) {
+        return false;
+    }
+    dev->devfn = PCI_DEVFN(0, dev->devfn < 0 ? 0 : PCI_FUNC(dev->devfn));
+    return qdev_set_parent_bus(
+        DEVICE(dev), BUS(pci_bridge_get_sec_bus(PCI_BRIDGE(port))), errp);
+}
+
+static void owner_pre_plug(HotplugHandler *handler, DeviceState *dev,
+                           Error **errp)
+{
+    const OwnerHost *host = VPCI_OWNER_HOST(handler);
+    bool on_root = dev->parent_bus == BUS(PCI_HOST_BRIDGE(host)->bus);
+    const char *why = why_it_cannot_work(dev);
+
+    if (why) {
+        error_setg(errp, "distkvm: device '%s' cannot work on node %d: %s",
+                   object_get_typename(OBJECT(dev)), host->node, why);
+    } else if (on_root && host->express && is_root_port(dev) &&
+               host->ports->len == VPCI_SLOTS_MAX) {
+        error_setg(errp, "distkvm: node %d has %d root ports, and no more can"
+                   " be; use multifunction=on", host->node, VPCI_SLOTS_MAX);
+    } else if (on_root && host->express && !is_root_port(dev)) {
+        move_behind_port(PCI_DEVICE(dev), PCI_HOST_BRIDGE(host)->bus, errp);
+    }
+}
+
+static void owner_plug(HotplugHandler *handler, DeviceState *dev, Error **errp)
+{
+    if (is_root_port(dev)) {
+        take_port(VPCI_OWNER_HOST(handler), PCI_DEVICE(dev));
+    }
+}
+
+/* ------------------------------------------------------------- the host */
+
+static const char *owner_root_bus_path(PCIHostState *host, PCIBus *bus)
+{
+    return VPCI_OWNER_HOST(host)->path;
+}
+
+static void owner_realize(DeviceState *dev, Error **errp)
+{
+    OwnerHost *host = VPCI_OWNER_HOST(dev);
+    PCIHostState *pci = PCI_HOST_BRIDGE(dev);
+
+    memory_region_init(&host->mem, OBJECT(dev), "distkvm-pci-memory",
+                       UINT64_MAX);
+    memory_region_init(&host->io, OBJECT(dev), "distkvm-pci-ports", IO_PORTS);
+    memory_region_init(&host->all_mem, OBJECT(dev), "distkvm-pci-all",
+                       UINT64_MAX);
+    memory_region_init(&host->all_io, OBJECT(dev), "distkvm-pci-all-ports",
+                       IO_PORTS);
+    memory_region_add_subregion_overlap(&host->all_mem, 0, &host->mem, 1);
+    memory_region_add_subregion_overlap(&host->all_io, 0, &host->io, 1);
+    host->path = g_strdup_printf("node%d:00", host->node);
+    host->ports = g_ptr_array_new_with_free_func(g_free);
+    pci->bus = pci_register_root_bus(dev, host->name, set_root_irq, map_irq,
+                                     host, &host->mem, &host->io,
+                                     VPCI_DEVFN(1, 0), IRQS,
+                                     host->express ? TYPE_PCIE_BUS
+                                                   : TYPE_PCI_BUS);
+    qbus_set_hotplug_handler(BUS(pci->bus), OBJECT(dev));
+}
+
+static void owner_class_init(ObjectClass *oc, void *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(oc);
+    PCIHostBridgeClass *pc = PCI_HOST_BRIDGE_CLASS(oc);
+    HotplugHandlerClass *hc = HOTPLUG_HANDLER_CLASS(oc);
+
+    dc->desc = "PCI devices of a follower";
+    dc->realize = owner_realize;
+    dc->user_creatable = false;
+    dc->fw_name = "pci";
+    set_bit(DEVICE_CATEGORY_BRIDGE, dc->categories);
+    pc->root_bus_path = owner_root_bus_path;
+    hc->pre_plug = owner_pre_plug;
+    hc->plug = owner_plug;
+}
+
+static const TypeInfo owner_host_info = {
+    .name = TYPE_VPCI_OWNER_HOST,
+    .parent = TYPE_PCI_HOST_BRIDGE,
+    .instance_size = sizeof(OwnerHost),
+    .class_init = owner_class_init,
+    .interfaces = (InterfaceInfo[]) {
+        { TYPE_HOTPLUG_HANDLER },
+        { }
+    },
+};
+
+static void owner_register_types(void)
+{
+    type_register_static(&owner_host_info);
+}
+
+type_init(owner_register_types)
+
+/* ----------------------------------------------- in the chipset's place */
+
+static unsigned this_node;
+
+/*
+ * The chipset's bridge has come up, and the board goes on to put its own
+ * devices there; -device comes later, and prefers a bus that is not full.
+ */
+static void chipset_is_there(DeviceListener *listener, DeviceState *dev)
+{
+    PCIHostState *pci = (PCIHostState *)
+        object_dynamic_cast(OBJECT(dev), TYPE_PCI_HOST_BRIDGE);
+    DeviceState *ours;
+
+    if (!pci || !pci->bus || the_host) {
+        return;
+    }
+    BUS(pci->bus)->full = true;
+    ours = qdev_new(TYPE_VPCI_OWNER_HOST);
+    the_host = VPCI_OWNER_HOST(ours);
+    the_host->node = this_node;
+    the_host->express = pci_bus_is_express(pci->bus);
+    the_host->name = g_strdup(BUS(pci->bus)->name);
+    object_property_add_child(qdev_get_machine(), "distkvm-pci",
+                              OBJECT(ours));
+    sysbus_realize_and_unref(SYS_BUS_DEVICE(ours), &error_fatal);
+}
+
+static DeviceListener listener = {
+    .realize = chipset_is_there,
+};
+
+void vpci_own(unsigned node)
+{
+    this_node = node;
+    device_listener_register(&listener);
+}

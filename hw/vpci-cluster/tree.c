@@ -1,0 +1,186 @@
+/*
+ * vpci-cluster: the bridges on node 0 that other nodes' functions are behind
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "hw/boards.h"
+#include "hw/i386/pc.h"
+#include "hw/nvram/fw_cfg.h"
+#include "hw/pci/pci_bridge.h"
+#include "hw/pci/pci_bus.h"
+#include "hw/qdev-properties.h"
+#include "monitor/qdev.h"
+#include "qapi/error.h"
+#include "tree.h"
+
+static PCIBus *buses[VPCI_NODES_MAX][VPCI_SLOTS_MAX + 1];
+
+static PCIBus *root_bus(void)
+{
+    return PC_MACHINE(qdev_get_machine())->pcibus;
+}
+
+/* ----------------------------------------------------------- node 0's own */
+
+static void add_bars(VpciBoard *board, const PCIDevice *dev)
+{
+    for (int i = 0; i < PCI_NUM_REGIONS; i++) {
+        const PCIIORegion *region = &dev->io_regions[i];
+
+        if (region->type & PCI_BASE_ADDRESS_SPACE_IO) {
+            board->io += region->size;
+        } else {
+            board->mem += region->size;
+        }
+    }
+}
+
+static void add_device(PCIBus *bus, PCIDevice *dev, void *opaque)
+{
+    VpciBoard *board = opaque;
+
+    if (bus == root_bus()) {
+        board->devices |= UINT32_C(1) << PCI_SLOT(dev->devfn);
+    }
+    board->buses += IS_PCI_BRIDGE(dev) ? 1 : 0;
+    add_bars(board, dev);
+}
+
+void tree_describe_board(VpciOptions *options)
+{
+    PCMachineState *pcms = PC_MACHINE(qdev_get_machine());
+
+    options->machine = pci_bus_is_express(root_bus()) ? VPCI_Q35 : VPCI_PC;
+    options->firmware = pcms->flash[0] &&
+                        pflash_cfi01_get_blk(pcms->flash[0]) ? VPCI_OVMF
+                                                             : VPCI_SEABIOS;
+    options->board = (VpciBoard) {
+        .buses = 1, .low_ram = X86_MACHINE(pcms)->below_4g_mem_size,
+    };
+    pci_for_each_device_under_bus(root_bus(), add_device, &options->board);
+}
+
+/* --------------------------------------------------------------- bridges */
+
+/* Made after the start of the machine, and yet there before the guest is. */
+static bool realize_cold(PCIDevice *dev, PCIBus *bus, char *id, Error **errp)
+{
+    bool made;
+
+    DEVICE(dev)->hotplugged = false;
+    made = qdev_set_id(DEVICE(dev), id, errp) &&
+           qdev_realize(DEVICE(dev), BUS(bus), errp);
+    if (!made) {
+        object_unparent(OBJECT(dev));
+    }
+    object_unref(OBJECT(dev));
+    return made;
+}
+
+static PCIBus *bus_below(PCIBus *above, const PCIDevice *bridge)
+{
+    PCIBus *bus;
+
+    QLIST_FOREACH(bus, &above->child, sibling) {
+        if (bus->parent_dev == bridge) {
+            return bus;
+        }
+    }
+    g_assert_not_reached();
+}
+
+static PCIDevice *bridge_new(const VpciPlan *plan, unsigned node)
+{
+    const VpciBridge *bridge = &plan->bridge[node];
+    MachineState *ms = MACHINE(qdev_get_machine());
+    PCIDevice *dev = pci_new_multifunction(
+        bridge->devfn, plan->machine == VPCI_Q35 ? "pxb-pcie" : "pci-bridge");
+
+    qdev_prop_set_bit(DEVICE(dev), "multifunction", bridge->multifunction);
+    if (plan->machine == VPCI_Q35) {
+        qdev_prop_set_uint8(DEVICE(dev), "bus_nr", bridge->bus_nr);
+        if (ms->numa_state && node < ms->numa_state->num_nodes) {
+            qdev_prop_set_uint16(DEVICE(dev), "numa_node", node);
+        }
+    } else {
+        qdev_prop_set_uint8(DEVICE(dev), "chassis_nr", bridge->chassis);
+        qdev_prop_set_bit(DEVICE(dev), "shpc", false);
+        qdev_prop_set_enum(DEVICE(dev), "msi", ON_OFF_AUTO_OFF);
+    }
+    return dev;
+}
+
+static bool add_port(const VpciPlan *plan, const VpciNeed *need, unsigned node,
+                     unsigned slot, PCIBus *bus, Error **errp)
+{
+    VpciPlace place = vpci_plan_place(plan, node, slot);
+    PCIDevice *dev = pci_new(place.port_devfn, "pcie-root-port");
+
+    qdev_prop_set_uint8(DEVICE(dev), "chassis", plan->bridge[node].chassis);
+    qdev_prop_set_uint16(DEVICE(dev), "slot", place.number);
+    qdev_prop_set_uint64(DEVICE(dev), "io-reserve",
+                         vpci_room_io_reserve(&(VpciReserve) { 0 }, need));
+    if (!realize_cold(dev, bus, g_strdup_printf("node%u.slot%02x", node, slot),
+                      errp)) {
+        return false;
+    }
+    buses[node][slot] = pci_bridge_get_sec_bus(PCI_BRIDGE(dev));
+    return true;
+}
+
+static bool add_bridge(const VpciPlan *plan, const VpciNeed *needs,
+                       unsigned node, Error **errp)
+{
+    PCIDevice *dev = bridge_new(plan, node);
+    PCIBus *bus;
+
+    if (!realize_cold(dev, root_bus(), g_strdup_printf("node%u", node),
+                      errp)) {
+        return false;
+    }
+    bus = bus_below(root_bus(), dev);
+    for (unsigned slot = 1; slot <= plan->bridge[node].slots; slot++) {
+        buses[node][slot] = bus;
+        if (plan->machine == VPCI_Q35 &&
+            !add_port(plan, &needs[slot], node, slot, bus, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* pc_machine_done() counted root buses when these were not there. */
+static void tell_firmware(unsigned roots)
+{
+    uint64_t *count = g_new(uint64_t, 1);
+
+    *count = cpu_to_le64(roots);
+    g_free(fw_cfg_modify_file(X86_MACHINE(qdev_get_machine())->fw_cfg,
+                              "etc/extra-pci-roots", count, sizeof(*count)));
+}
+
+bool tree_make(const VpciPlan *plan, const VpciNeed *needs, Error **errp)
+{
+    unsigned roots = 0;
+
+    for (unsigned node = 0; node < plan->nodes; node++) {
+        if (!plan->bridge[node].slots) {
+            continue;
+        }
+        if (!add_bridge(plan, &needs[node * VPCI_NEEDS_NODE], node, errp)) {
+            return false;
+        }
+        roots += plan->machine == VPCI_Q35;
+    }
+    if (roots) {
+        tell_firmware(roots);
+    }
+    return true;
+}
+
+PCIBus *tree_bus(unsigned node, unsigned slot)
+{
+    return node < VPCI_NODES_MAX && slot <= VPCI_SLOTS_MAX ? buses[node][slot]
+                                                           : NULL;
+}
