@@ -36,8 +36,8 @@ TIED = ['setpriv', '--pdeathsig', 'KILL', '--']
 # guest.
 COMMON_CPU = 'qemu64,pni=off,vendor=GenuineIntel'
 
-# Options of QEMU that all nodes must share, and those of `scripts/distkvm run` that
-# set them.
+# Options of QEMU that all nodes must share, and those of `scripts/distkvm run`
+# that set them.
 SHARED = {'-m': '--memory', '-smp': '--smp', '-M': '--machine',
           '-machine': '--machine', '-accel': '--vmi', '-cpu': '--cpu',
           '--m': '--memory', '--smp': '--smp', '--machine': '--machine',
