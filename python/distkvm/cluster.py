@@ -36,6 +36,13 @@ TIED = ['setpriv', '--pdeathsig', 'KILL', '--']
 # guest.
 COMMON_CPU = 'qemu64,pni=off,vendor=GenuineIntel'
 
+# Options of QEMU that all nodes must share, and those of `scripts/distkvm run`
+# that set them.
+SHARED = {'-m': '--memory', '-smp': '--smp', '-M': '--machine',
+          '-machine': '--machine', '-accel': '--vmi', '-cpu': '--cpu',
+          '--m': '--memory', '--smp': '--smp', '--machine': '--machine',
+          '--accel': '--vmi', '--cpu': '--cpu', '-enable-kvm': '--vmi'}
+
 # Last words of a node that gives up; hints follow on lines of their own.
 ERROR = re.compile(r'(\S+ )?qemu-system-\w+: (?!warning: |info: )')
 LAST_WORDS_MAX = 12
@@ -128,6 +135,8 @@ class Shape:
     vcpus: str = None
     mem: str = None
     options: str = ''
+    # Further options of each node alone, if they differ.
+    own_options: list = None
     # Name of it in network.py, and addresses of nodes if that is no loopback.
     net: str = 'unix'
     addresses: list = None
@@ -137,6 +146,26 @@ class Shape:
     def vmi_of(self, node):
         each = self.vmi.split(',')
         return each[node] if len(each) > 1 else each[0]
+
+
+def qemu_command(s, net, node, qmp_path):
+    """The command line of a node, of any cluster; `net` has peers(), options()
+    and objects() as Network has them."""
+    accel = (f'distkvm,vmi={s.vmi_of(node)},node={node},'
+             f'peers={net.peers()}{net.options()}')
+    accel += f',vcpus={s.vcpus}' if s.vcpus else ''
+    accel += f',mem={s.mem}' if s.mem else ''
+    accel += s.options
+    accel += s.own_options[node] if s.own_options else ''
+    args = [str(QEMU), *(SANDBOX if s.sandbox else ()), *net.objects(node),
+            '-machine', s.machine, '-m', s.memory,
+            '-smp', str(s.smp or s.nodes), '-accel', accel,
+            '-qmp', f'unix:{qmp_path},server=on,wait=off']
+    if s.cpu:
+        args += ['-cpu', s.cpu]
+    if node:
+        args += ['-nodefaults', '-display', 'none']
+    return args
 
 
 class Cluster:
@@ -171,22 +200,8 @@ class Cluster:
         return self.net.addresses
 
     def command(self, node, extra=()):
-        s = self.shape
-        accel = (f'distkvm,vmi={s.vmi_of(node)},node={node},'
-                 f'peers={self.net.peers()}{self.net.options()}')
-        accel += f',vcpus={s.vcpus}' if s.vcpus else ''
-        accel += f',mem={s.mem}' if s.mem else ''
-        accel += s.options
-        args = [*TIED, *self.prefix(node), str(QEMU),
-                *(SANDBOX if s.sandbox else ()), *self.net.objects(node),
-                '-machine', s.machine, '-m', s.memory,
-                '-smp', str(s.smp or s.nodes), '-accel', accel,
-                '-qmp', f'unix:{self.qmp_path(node)},server=on,wait=off']
-        if s.cpu:
-            args += ['-cpu', s.cpu]
-        if node:
-            args += ['-nodefaults', '-display', 'none']
-        return args + list(extra)
+        qemu = qemu_command(self.shape, self.net, node, self.qmp_path(node))
+        return [*TIED, *self.prefix(node), *qemu, *extra]
 
     def qmp_path(self, node):
         return self.run_dir / f'qmp-{node}'

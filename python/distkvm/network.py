@@ -71,6 +71,19 @@ def connections(pid):
     return tcp_sockets(pid, TCP_ESTABLISHED)
 
 
+def key_options(kind):
+    """Options of -accel distkvm for a kind of network."""
+    return {'insecure': ',insecure=on', 'psk': f',tls-creds={KEYS}',
+            'x509': f',tls-creds={KEYS}'}.get(kind, '')
+
+
+def key_objects(kind, directory):
+    """Arguments of QEMU that hold the keys in a directory."""
+    return ['-object', f'tls-creds-{kind},id={KEYS},'
+            f'dir={directory},endpoint=server'
+            + (',verify-peer=on' if kind == 'x509' else '')]
+
+
 class Network:
     """Addresses and keys of one cluster, in a directory that only we enter."""
 
@@ -126,16 +139,13 @@ class Network:
 
     def options(self):
         """Further options of -accel distkvm."""
-        return {'insecure': ',insecure=on', 'psk': f',tls-creds={KEYS}',
-                'x509': f',tls-creds={KEYS}'}.get(self.kind, '')
+        return key_options(self.kind)
 
     def objects(self, node):
         """Arguments of QEMU that hold a node's keys."""
         if not self.keys[node]:
             return []
-        return ['-object', f'tls-creds-{self.kind},id={KEYS},'
-                f'dir={self.keys[node]},endpoint=server'
-                + (',verify-peer=on' if self.kind == 'x509' else '')]
+        return key_objects(self.kind, self.keys[node])
 
     def words(self, node):
         """What the emulator of tests/qtest/distkvm is told of it."""

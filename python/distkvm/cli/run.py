@@ -7,14 +7,8 @@ import sys
 import time
 
 from .. import build
-from ..cluster import Cluster, Shape, check_nodes, last_words
+from ..cluster import SHARED, Cluster, Shape, check_nodes, last_words
 from ..common import BUILD, Problem, parse_size, say
-
-# Options of QEMU that all nodes must share, and ours that set them.
-SHARED = {'-m': '--memory', '-smp': '--smp', '-M': '--machine',
-          '-machine': '--machine', '-accel': '--vmi', '-cpu': '--cpu',
-          '--m': '--memory', '--smp': '--smp', '--machine': '--machine',
-          '--accel': '--vmi', '--cpu': '--cpu', '-enable-kvm': '--vmi'}
 
 
 def check_shared(args):

@@ -29,7 +29,8 @@ IN_C = {
 # Files and folders of the tests in Python, by suite.
 IN_PYTHON = {
     'static': 'tests/static/test_tree.py tests/static/test_qmp.py '
-              'tests/static/test_work.py',
+              'tests/static/test_work.py '
+              'tests/static/test_cluster_file.py',
     'unit': 'tests/static/test_core.py',
     'memory': 'tests/functional/memory',
     'door': 'tests/functional/door',
