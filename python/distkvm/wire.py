@@ -23,10 +23,11 @@ MESSAGE_MAX = 1 << 20
 HEAD = struct.Struct('<2sBBBBHIIq')
 BUNCH_LENGTH = struct.Struct('<I')
 FRAME_MAGIC = b'DK'
-FRAME_VERSION = 9
+FRAME_VERSION = 10
 NODE_NONE = 0xffff
 (COH, IRQ, EOI, IO, IO_REPLY, TOKEN, PING, LATE, PIC, PIC_ACK,
- PIC_VECTOR, FLUSH) = range(1, 13)
+ PIC_VECTOR, FLUSH, PCI_CONFIG, PCI_CHANGED, PCI_LINE,
+ PCI_RESET) = range(1, 17)
 # Bodies, by type: docs/wire-frames.rst.
 BODY = {
     COH: ('<QQHHhBx', 'page version more requester acks zero'),
@@ -40,6 +41,10 @@ BODY = {
     PIC_ACK: ('<Q', 'call'),
     PIC_VECTOR: ('<QIBB', 'call seq vector level'),
     FLUSH: ('<Q', 'count'),
+    PCI_CONFIG: ('<QIHBB', 'call data addr devfn size'),
+    PCI_CHANGED: ('<QI', 'call data'),
+    PCI_LINE: ('<BB', 'devfn level'),
+    PCI_RESET: ('<B', 'devfn'),
 }
 PING_ASK, PING_ANSWER = 1, 2
 FLUSH_ASK, FLUSH_SERVED = 1, 2

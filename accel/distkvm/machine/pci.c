@@ -242,6 +242,11 @@ static const char *may_tell(CohNodeId from)
     return coh_set_has(&told, from) ? "it told of PCI functions twice" : NULL;
 }
 
+bool pci_has_told(CohNodeId node)
+{
+    return coh_set_has(&told, node);
+}
+
 static const char *in_words(const char *fault)
 {
     static char text[128];

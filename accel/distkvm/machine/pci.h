@@ -6,8 +6,15 @@
 #ifndef DISTKVM_PCI_H
 #define DISTKVM_PCI_H
 
+#include "accel/distkvm/core/coh-types.h"
+
 /* Main thread, before membership starts. */
 void pci_init(void);
+/*
+ * Node 0: has follower @node told of all its functions, as it does before it
+ * wants the guest to run?  Main thread.
+ */
+bool pci_has_told(CohNodeId node);
 /* All have joined: a follower tells node 0 of its functions.  Main thread. */
 void pci_formed(void);
 

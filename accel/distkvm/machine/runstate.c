@@ -23,6 +23,7 @@
 #include "accel/distkvm/cluster/member.h"
 #include "accel/distkvm/failure.h"
 #include "accel/distkvm/node.h"
+#include "pci.h"
 #include "replica.h"
 #include "runstate.h"
 #include "service.h"
@@ -394,6 +395,10 @@ static ShutdownCause cause_of(const MemberCause *body)
 static const char *serve_want_start(CohNodeId from,
                                     const MemberMessage *message)
 {
+    if (!pci_has_told(from)) {
+        return "it wants the guest to run, and has not told of its PCI"
+               " functions";
+    }
     node_wants_start(from);
     return NULL;
 }

@@ -113,6 +113,7 @@ class Member:
                 if step == 'ready':
                     link.send(wire.message(type='reached'))
         # The guest starts when all nodes wish it.
+        self.control[0].send(wire.message(type='pci-end', slots=0))
         self.control[0].send(wire.message(type='want-start'))
 
     def lane_count(self):

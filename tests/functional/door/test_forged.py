@@ -15,7 +15,8 @@ from distkvm.door.forger import (ACK, DATA_M, DATA_S, DONE, FORGER, FWD_GETM,
                                  FWD_GETS, GETM, GETS, GETV, GRANT, INV,
                                  SECOND, SHARE, SOON, VALUE, check_expelled,
                                  cluster_with_forger, lost_nodes)
-from distkvm.wire import (COH, EOI, FLUSH, IO, IO_REPLY, IRQ, PAGE, PIC, PIC_ACK,
+from distkvm.wire import (COH, EOI, FLUSH, IO, IO_REPLY, IRQ, PAGE, PCI_CHANGED,
+                          PCI_CONFIG, PCI_LINE, PCI_RESET, PIC, PIC_ACK,
                           PIC_VECTOR, PING, TOKEN)
 from naming import cases, named
 
@@ -136,6 +137,25 @@ FORGED = {
         'an answer about interrupts that nobody asked for', FLUSH,
         wire.FLUSH_SERVED, count=1),
     'no such flush': frame(UNKNOWN_KIND, FLUSH, 3, count=1),
+    'a PCI cycle of a follower': frame(NOT_ITS, PCI_CONFIG, wire.IO_READ,
+                                       call=1, devfn=8, size=4),
+    'a PCI cycle of five bytes': frame(UNREADABLE, PCI_CONFIG, wire.IO_READ,
+                                       call=1, devfn=8, size=5),
+    'a PCI answer nobody asked for': frame(
+        'it sent an answer nobody asked for', PCI_CHANGED, 0, call=5),
+    'a line of a PCI function that it has not': frame(
+        'an interrupt of a PCI function that it has not', PCI_LINE, 0,
+        devfn=8, level=1),
+    'half a level of a PCI function': frame(UNREADABLE, PCI_LINE, 0, devfn=8,
+                                            level=2),
+    'a PCI reset of a follower': frame(NOT_ITS, PCI_RESET, 0, devfn=8),
+    'a PCI function after the last': control(
+        'it told of PCI functions twice', type='pci-function', data='AAAA'),
+    'a part of a ROM after the last PCI function': control(
+        'it told of PCI functions twice', type='pci-rom', devfn=8, offset=0,
+        data='AAAA'),
+    'the last PCI function twice': control(
+        'it told of PCI functions twice', type='pci-end', slots=0),
     'a page that nobody asked for': frame(NOT_ASKED, COH, DATA_M, page=3,
                                           payload=DATA),
     'half a page': frame(NOT_PUT, COH, DATA_S, page=3, payload=bytes(100)),
