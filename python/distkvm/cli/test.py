@@ -49,8 +49,8 @@ TARGETS = {
     'memory': [str(EMULATOR.relative_to(QEMU_BUILD)), COUNT,
                f'{OURS}distkvm-spurious.so', f'{OURS}fuzz-hello',
                *(f'{OURS}test-{name}' for name in
-                 ('agree', 'clock', 'early-loss', 'failure', 'message', 'rpc',
-                  'split-lock'))],
+                 ('agree', 'clock', 'early-loss', 'failure', 'may-wait',
+                  'message', 'rpc', 'split-lock'))],
     'door': [str(EMULATOR.relative_to(QEMU_BUILD)), f'{OURS}fuzz-door',
              f'{OURS}distkvm-no-memory.so', f'{OURS}distkvm-suspended.so'],
     'guest': [COUNT, f'{OURS}distkvm-old-kvm.so'],
