@@ -251,12 +251,18 @@ static void name_waits(void)
               "let go of, or granted, a misaligned LOCK");
 }
 
+static void left_early(CohNodeId node)
+{
+    cluster_runstate_left_early(node);
+    pci_left_early(node);
+}
+
 static const MemberOps member_ops = {
     .hello = hello_machine_make,
     .agrees = machine_hello_fits,
     .accepted = hello_machine_accept,
     .cannot_join = cannot_join,
-    .left_early = cluster_runstate_left_early,
+    .left_early = left_early,
     .formed = formed,
     .queue = queue,
     .tick = name_waits,

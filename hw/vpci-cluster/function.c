@@ -18,7 +18,7 @@ VPCI_TABLE_CONST VpciClassRule vpci_class_rules[] = {
     { 0xffff, 0x0001, "is a VGA device of before PCI had classes: only node "
       "0's chipset routes the ranges of VGA" },
     { 0xff00, 0x0600, "is a bridge: a follower's devices are behind the "
-      "bridge that it has; give more pci-slots=, or multifunction=on" },
+      "bridge that it has; use multifunction=on" },
     { 0 },
 };
 
@@ -67,7 +67,7 @@ static const char *check_place(const VpciFunction *f, unsigned slots)
         return "has no generation";
     }
     if (!slot || slot > slots) {
-        return "is in a slot that its node does not have (pci-slots=)";
+        return "is in a slot that its node does not have";
     }
     return NULL;
 }
@@ -166,13 +166,15 @@ static const char *check_extended_caps(const VpciFunction *f)
     uint64_t seen[VPCI_CONFIG_BYTES_MAX / 256] = { 0 };
     unsigned at = VPCI_CONFIG_BYTES;
 
-    if (!f->express || !dword(f, at) || dword(f, at) == UINT32_MAX) {
+    if (!f->express || !dword(f, at)) {
         return NULL;
     }
     while (at) {
         const char *why;
 
-        if (at < VPCI_CONFIG_BYTES || at & 3) {
+        /* QEMU reads 8 bytes of each. */
+        if (at < VPCI_CONFIG_BYTES || at > VPCI_CONFIG_BYTES_MAX - 8 ||
+            at & 3) {
             return "has an extended capability where none can be";
         }
         if (!mark(seen, at)) {

@@ -274,6 +274,14 @@ static void owner_plug(HotplugHandler *handler, DeviceState *dev, Error **errp)
     }
 }
 
+static void owner_unplug_request(HotplugHandler *handler, DeviceState *dev,
+                                 Error **errp)
+{
+    error_setg(errp, "distkvm: device '%s' stays: the guest sees it by a"
+               " stand-in on node 0; start all nodes again without it",
+               dev->id ?: object_get_typename(OBJECT(dev)));
+}
+
 /* ------------------------------------------------------------- the host */
 
 static const char *owner_root_bus_path(PCIHostState *host, PCIBus *bus)
@@ -319,6 +327,7 @@ static void owner_class_init(ObjectClass *oc, void *data)
     pc->root_bus_path = owner_root_bus_path;
     hc->pre_plug = owner_pre_plug;
     hc->plug = owner_plug;
+    hc->unplug_request = owner_unplug_request;
 }
 
 static const TypeInfo owner_host_info = {

@@ -11,6 +11,7 @@
 #include "hw/pci/pci_bus.h"
 #include "qemu/error-report.h"
 #include "system/distkvm-pci.h"
+#include "system/reset.h"
 #include "config-copy.h"
 #include "owner-bus.h"
 
@@ -46,6 +47,8 @@ static void describe(VpciFunction *f, const OwnerHost *host, PCIDevice *dev)
     describe_bars(f, dev);
     memcpy(f->config, dev->config, pci_config_size(dev));
 }
+
+static void all_were_reset(void *unused);
 
 static void tell_rom(const VpciTell *tell, const VpciFunction *f,
                      PCIDevice *dev)
@@ -92,6 +95,8 @@ void vpci_describe(const VpciTell *tell)
         }
     }
     tell->end(slots);
+    /* Behind the machine's, which was registered before. */
+    qemu_register_reset(all_were_reset, NULL);
 }
 
 /* --------------------------------------------------------------- serving */
@@ -103,6 +108,25 @@ static PCIDevice *told_function(uint8_t devfn)
     PCIDevice *dev = host ? owner_function(host, devfn) : NULL;
 
     return dev && told && g_hash_table_contains(told, dev) ? dev : NULL;
+}
+
+/* Node 0's stand-in is reset as well, and its header with it. */
+static void header_was_reset(PCIDevice *dev)
+{
+    memcpy(g_hash_table_lookup(told, dev), dev->config,
+           PCI_CONFIG_HEADER_SIZE);
+}
+
+/* A reset of the cluster, after that of all devices. */
+static void all_were_reset(void *unused)
+{
+    GHashTableIter iter;
+    gpointer dev;
+
+    g_hash_table_iter_init(&iter, told);
+    while (g_hash_table_iter_next(&iter, &dev, NULL)) {
+        header_was_reset(dev);
+    }
 }
 
 GByteArray *vpci_serve_config(uint8_t devfn, VpciAccess *access)
@@ -144,5 +168,6 @@ void vpci_serve_reset(uint8_t devfn)
 
     if (dev) {
         device_cold_reset(DEVICE(dev));
+        header_was_reset(dev);
     }
 }

@@ -34,7 +34,7 @@ static char *check_options(const VpciOptions *o)
         const VpciNodeOptions *node = &o->node[n];
 
         if (node->slots > VPCI_SLOTS_MAX) {
-            return g_strdup_printf("node %u has pci-slots=%u; a node has 0 to "
+            return g_strdup_printf("node %u has %u PCI slots; a node has 0 to "
                                    "%u slots: use multifunction=on, with 8 "
                                    "functions in a slot", n, node->slots,
                                    VPCI_SLOTS_MAX);
@@ -84,7 +84,7 @@ static char *place_bridges(const VpciOptions *o, VpciPlan *plan)
         return g_strdup_printf("the bridges of %u nodes take %u device "
                                "numbers of node 0's root bus, and %u are free: "
                                "put devices of node 0 behind a bridge, or give "
-                               "some nodes pci-slots=0", bridges,
+                               "some nodes no devices", bridges,
                                (bridges + each - 1) / each, free_devices);
     }
     for (unsigned n = 0; n < o->nodes; n++) {
@@ -133,7 +133,7 @@ static char *number_buses(const VpciOptions *o, VpciPlan *plan)
     if (needed + o->board.buses > BUSES) {
         return g_strdup_printf(
             "slots of nodes need %u PCI buses, node 0's root bus and its "
-            "bridges %u, and there are %u: give less pci-slots= (at most %u, "
+            "bridges %u, and there are %u: give nodes fewer slots (at most %u, "
             "if all nodes that have slots have as many), and use "
             "multifunction=on", needed, o->board.buses, BUSES,
             equal_slots(o));

@@ -3,7 +3,7 @@
  *
  * Where each node's bridge is, and which numbers it has.  The slots of all
  * nodes, and where each is behind its bridge, follow from options that hellos
- * compare (pci-slots= of each node), so nodes never negotiate.  Where the
+ * compare (the slots of each node), so nodes never negotiate.  Where the
  * bridges are depends on node 0's board too, and only node 0 needs it.
  *
  * Firmware and guest choose addresses, and on pc bus numbers; the plan fixes
@@ -51,7 +51,7 @@ typedef struct VpciReserve {
 } VpciReserve;
 
 typedef struct VpciNodeOptions {
-    unsigned slots;         /* pci-slots=, 0 to VPCI_SLOTS_MAX              */
+    unsigned slots;         /* 0 to VPCI_SLOTS_MAX                          */
     VpciReserve reserve;
 } VpciNodeOptions;
 

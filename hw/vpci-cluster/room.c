@@ -239,7 +239,7 @@ static char *check_mem(const VpciOptions *o, const VpciRoom *room)
     }
     return g_strdup_printf(
         "PCI devices and root ports of all nodes need %" PRIu64 " MiB below 4 "
-        "GiB, and %s has %" PRIu64 " MiB and %s: give less pci-slots= (2 MiB "
+        "GiB, and %s has %" PRIu64 " MiB and %s: give nodes fewer slots (2 MiB "
         "each on q35), reserve less, or use devices whose large BARs are "
         "prefetchable and have 64 bits",
         (room->low.mem + room->low.pref + MIB - 1) / MIB, limit->firmware,

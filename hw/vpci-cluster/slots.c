@@ -111,7 +111,7 @@ const char *vpci_slots_plug(VpciSlots *slots, uint8_t devfn,
     const char *why;
 
     if (!number || number > slots->n) {
-        return "is none of this node's (pci-slots=)";
+        return "is none of this node's";
     }
     cell = &vpci_slot_table[slot->state][VPCI_SLOT_PLUG];
     if (cell->result != VPCI_SLOT_OK) {

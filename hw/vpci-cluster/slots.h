@@ -63,7 +63,7 @@ typedef struct VpciSlot {
 } VpciSlot;
 
 typedef struct VpciSlots {
-    unsigned n;             /* pci-slots=, 0 to VPCI_SLOTS_MAX              */
+    unsigned n;             /* 0 to VPCI_SLOTS_MAX                          */
     VpciSlot slot[VPCI_SLOTS_MAX + 1];  /* from 1                           */
 } VpciSlots;
 

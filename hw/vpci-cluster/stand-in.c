@@ -119,7 +119,6 @@ static void stand_in_realize(PCIDevice *dev, Error **errp)
         dev->cap_present |= QEMU_PCI_CAP_PM;
         dev->pm_cap = f->pm_cap;
     }
-    dev->exp.exp_cap = f->exp_cap;
 }
 
 static void stand_in_reset(DeviceState *dev)
@@ -170,6 +169,17 @@ static char *name_of(unsigned node, const VpciFunction *f)
                                     VPCI_FUNCTION(f->devfn));
 }
 
+static void refuse_unplug(DeviceState *dev)
+{
+    static Error *blocker;
+
+    if (!blocker) {
+        error_setg(&blocker, "distkvm: this is a device of another node, which"
+                   " has it from the start; start all nodes again without it");
+    }
+    qdev_add_unplug_blocker(dev, blocker);
+}
+
 StandIn *stand_in_new(unsigned node, const VpciFunction *function,
                       const uint8_t *rom, PCIBus *bus, uint8_t devfn,
                       Error **errp)
@@ -194,6 +204,9 @@ StandIn *stand_in_new(unsigned node, const VpciFunction *function,
            qdev_realize(DEVICE(dev), BUS(bus), errp);
     s->function = NULL;
     s->rom_bytes = NULL;
+    if (made) {
+        refuse_unplug(DEVICE(dev));
+    }
     if (!made) {
         object_unparent(OBJECT(dev));
     }

@@ -7,12 +7,18 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "hw/boards.h"
+#include "hw/i386/pc.h"
+#include "hw/i386/x86-iommu.h"
 #include "hw/pci/pci_bus.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "system/distkvm-pci.h"
 #include "stand-in.h"
 #include "tree.h"
+
+/* Of all functions of a node. */
+#define ROM_BYTES_MAX (64u << 20)
 
 /* A function that a node has told of, until its stand-in is made. */
 typedef struct Told {
@@ -67,6 +73,18 @@ const char *vpci_hear_function(unsigned node, const uint8_t *bytes, size_t len)
     return NULL;
 }
 
+static size_t rom_bytes_of(unsigned node)
+{
+    size_t bytes = 0;
+
+    for (guint i = 0; told && i < told->len; i++) {
+        const Told *t = g_ptr_array_index(told, i);
+
+        bytes += t->node == node ? t->rom->len : 0;
+    }
+    return bytes;
+}
+
 const char *vpci_hear_rom(unsigned node, uint8_t devfn, uint32_t at,
                           const uint8_t *bytes, size_t len)
 {
@@ -75,6 +93,9 @@ const char *vpci_hear_rom(unsigned node, uint8_t devfn, uint32_t at,
     if (!t || at != t->rom->len ||
         len > t->function.rom_bytes - t->rom->len) {
         return "a part of a ROM that no PCI function of it has";
+    }
+    if (rom_bytes_of(node) + len > ROM_BYTES_MAX) {
+        return "more ROMs than a node can have";
     }
     g_byte_array_append(t->rom, bytes, len);
     return NULL;
@@ -95,6 +116,18 @@ const char *vpci_hear_end(unsigned node, unsigned slots)
     }
     slots_of[node] = slots;
     return NULL;
+}
+
+void vpci_forget(unsigned node)
+{
+    for (guint i = told ? told->len : 0; i-- > 0; ) {
+        const Told *t = g_ptr_array_index(told, i);
+
+        if (t->node == node) {
+            g_ptr_array_remove_index(told, i);
+        }
+    }
+    slots_of[node] = 0;
 }
 
 /* -------------------------------------------------------------- building */
@@ -140,16 +173,28 @@ static bool make_stand_in(const Told *t, Error **errp)
 
 bool vpci_build(unsigned nodes, Error **errp)
 {
+    ERRP_GUARD();
     g_autofree VpciNeed *needs = g_new0(VpciNeed, VPCI_NEEDS);
     bool made = true;
 
     if (!told) {
         return true;
     }
+    if (x86_iommu_get_default() || PC_MACHINE(qdev_get_machine())->iommu) {
+        error_setg(errp, "distkvm: PCI devices of other nodes: an IOMMU would"
+                   " have to translate for them; leave out the IOMMU, or put"
+                   " these devices on node 0");
+        return false;
+    }
     add_needs(needs);
     made = make_tree(nodes, needs, errp);
     for (guint i = 0; made && i < told->len; i++) {
-        made = make_stand_in(g_ptr_array_index(told, i), errp);
+        const Told *t = g_ptr_array_index(told, i);
+
+        made = make_stand_in(t, errp);
+        if (!made) {
+            error_prepend(errp, "distkvm: a PCI device of node %u: ", t->node);
+        }
     }
     g_clear_pointer(&told, g_ptr_array_unref);
     return made;
@@ -180,8 +225,9 @@ bool vpci_line(unsigned node, uint8_t devfn, bool level)
 {
     StandIn *s = find(node, devfn);
 
-    if (s) {
-        pci_set_irq(PCI_DEVICE(s), level);
+    if (!s || !pci_get_byte(PCI_DEVICE(s)->config + PCI_INTERRUPT_PIN)) {
+        return false;
     }
-    return s;
+    pci_set_irq(PCI_DEVICE(s), level);
+    return true;
 }

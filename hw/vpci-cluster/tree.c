@@ -9,6 +9,8 @@
 #include "hw/nvram/fw_cfg.h"
 #include "hw/pci/pci_bridge.h"
 #include "hw/pci/pci_bus.h"
+#include "hw/pci/pci_host.h"
+#include "hw/pci/pcie_host.h"
 #include "hw/qdev-properties.h"
 #include "monitor/qdev.h"
 #include "qapi/error.h"
@@ -119,9 +121,11 @@ static bool add_port(const VpciPlan *plan, const VpciNeed *need, unsigned node,
 
     qdev_prop_set_uint8(DEVICE(dev), "chassis", plan->bridge[node].chassis);
     qdev_prop_set_uint16(DEVICE(dev), "slot", place.number);
+    /* The owner would not hear of a device that the guest ejects. */
+    qdev_prop_set_bit(DEVICE(dev), "hotplug", false);
     qdev_prop_set_uint64(DEVICE(dev), "io-reserve",
                          vpci_room_io_reserve(&(VpciReserve) { 0 }, need));
-    if (!realize_cold(dev, bus, g_strdup_printf("node%u.slot%02x", node, slot),
+    if (!realize_cold(dev, bus, g_strdup_printf("node%u-port%02x", node, slot),
                       errp)) {
         return false;
     }
@@ -151,10 +155,14 @@ static bool add_bridge(const VpciPlan *plan, const VpciNeed *needs,
 }
 
 /* pc_machine_done() counted root buses when these were not there. */
-static void tell_firmware(unsigned roots)
+static void tell_firmware_of_roots(void)
 {
-    uint64_t *count = g_new(uint64_t, 1);
+    uint64_t *count = g_new(uint64_t, 1), roots = 0;
+    PCIBus *bus;
 
+    QLIST_FOREACH(bus, &root_bus()->child, sibling) {
+        roots += pci_bus_is_root(bus);
+    }
     *count = cpu_to_le64(roots);
     g_free(fw_cfg_modify_file(X86_MACHINE(qdev_get_machine())->fw_cfg,
                               "etc/extra-pci-roots", count, sizeof(*count)));
@@ -162,8 +170,15 @@ static void tell_firmware(unsigned roots)
 
 bool tree_make(const VpciPlan *plan, const VpciNeed *needs, Error **errp)
 {
-    unsigned roots = 0;
-
+    if (plan->machine == VPCI_Q35) {
+        PCIE_HOST_BRIDGE(BUS(root_bus())->parent)->mmio
+            .disable_reentrancy_guard = true;
+    }
+    /* While a vCPU waits in one cycle others perform theirs. */
+    PCI_HOST_BRIDGE(BUS(root_bus())->parent)->conf_mem
+        .disable_reentrancy_guard = true;
+    PCI_HOST_BRIDGE(BUS(root_bus())->parent)->data_mem
+        .disable_reentrancy_guard = true;
     for (unsigned node = 0; node < plan->nodes; node++) {
         if (!plan->bridge[node].slots) {
             continue;
@@ -171,10 +186,9 @@ bool tree_make(const VpciPlan *plan, const VpciNeed *needs, Error **errp)
         if (!add_bridge(plan, &needs[node * VPCI_NEEDS_NODE], node, errp)) {
             return false;
         }
-        roots += plan->machine == VPCI_Q35;
     }
-    if (roots) {
-        tell_firmware(roots);
+    if (plan->machine == VPCI_Q35) {
+        tell_firmware_of_roots();
     }
     return true;
 }

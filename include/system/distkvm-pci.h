@@ -85,6 +85,8 @@ const char *vpci_hear_function(unsigned node, const uint8_t *bytes,
 const char *vpci_hear_rom(unsigned node, uint8_t devfn, uint32_t at,
                           const uint8_t *bytes, size_t len);
 const char *vpci_hear_end(unsigned node, unsigned slots);
+/* Another process may take the place of @node, and tell of its own. */
+void vpci_forget(unsigned node);
 /*
  * All of @nodes nodes have been heard: make bridges and stand-ins.  False and
  * @errp if the machine has no room for them: then there are none.

@@ -239,13 +239,13 @@ typedef struct Refusal {
 static const Refusal refusals[] = {
     { VPCI_Q35, 0, 1, 1, 0, "0 nodes; there are 1 to 64" },
     { VPCI_Q35, 65, 1, 1, 0, "65 nodes; there are 1 to 64" },
-    { VPCI_PC, 2, 32, 1, 0, "node 0 has pci-slots=32; a node has 0 to 31 "
+    { VPCI_PC, 2, 32, 1, 0, "node 0 has 32 PCI slots; a node has 0 to 31 "
       "slots: use multifunction=on" },
     /* 16 nodes: 15 buses each, and so 14 ports. */
     { VPCI_Q35, 16, 14, 1, 0, NULL },
     { VPCI_Q35, 16, 14, 16, 0, NULL },
     { VPCI_Q35, 16, 14, 17, 0, "need 240 PCI buses, node 0's root bus and its "
-      "bridges 17, and there are 256: give less pci-slots= (at most 13," },
+      "bridges 17, and there are 256: give nodes fewer slots (at most 13," },
     { VPCI_Q35, 16, 15, 1, 0, "at most 14, if all nodes that have slots" },
     { VPCI_Q35, 64, 2, 64, 0, NULL },
     { VPCI_Q35, 64, 3, 1, 0, "at most 2," },

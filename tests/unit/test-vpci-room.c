@@ -306,7 +306,8 @@ static void test_alignment(void)
     g_free(g_steal_pointer(&why));
     why = said(w);
     g_assert_nonnull(strstr(why, "need 2048 MiB below 4 GiB, and SeaBIOS has "
-                            "2028 MiB and stops with a panic: give less "));
+                            "2028 MiB and stops with a panic: give nodes "
+                            "fewer "));
     *n = (VpciNeed) {
         .mem = GIB - 24 * MIB, .mem_align = 2 * MIB, .pref = GIB,
         .pref_align = GIB, .pref_is_low = true,

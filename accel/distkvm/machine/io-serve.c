@@ -165,6 +165,7 @@ static const char *io_serve(const WireFrame *frame)
     bool write = frame->sub == WIRE_IO_WRITE;
     MemoryRegion *mr = region_of(io);
     bool to_ram = !is_for_device(io, mr);
+    uint64_t data = 0;
     IoAnswer *answer;
 
     if (to_ram && knows_ram(frame->from)) {
@@ -173,6 +174,8 @@ static const char *io_serve(const WireFrame *frame)
     trace_distkvm_io_serve(frame->from, io->addr, io->size, write);
     answer = g_new0(IoAnswer, 1);
     answer->request = *frame;
+    /* This function's own share, so that no part ends it meanwhile. */
+    answer->deferred = 1;
     answer->interrupted = msi_fence_nodes(mr);
     answer->frame.type = WIRE_IO_REPLY;
     if (to_ram) {
@@ -180,10 +183,11 @@ static const char *io_serve(const WireFrame *frame)
         answer->frame.io_reply.result = MEMTX_DECODE_ERROR;
     } else {
         serving = answer;
-        answer->frame.io_reply.result =
-            perform(io, write, &answer->frame.io_reply.data);
+        answer->frame.io_reply.result = perform(io, write, &data);
         serving = NULL;
+        answer->frame.io_reply.data |= data;
     }
+    answer->deferred--;
     answer_later(answer);
     return NULL;
 }

@@ -247,6 +247,18 @@ bool pci_has_told(CohNodeId node)
     return coh_set_has(&told, node);
 }
 
+static void forget(void *node)
+{
+    coh_set_remove(&told, GPOINTER_TO_UINT(node));
+    vpci_forget(GPOINTER_TO_UINT(node));
+}
+
+void pci_left_early(CohNodeId node)
+{
+    /* In the main loop: behind the messages that it has sent. */
+    service_queue_main(forget, GUINT_TO_POINTER(node));
+}
+
 static const char *in_words(const char *fault)
 {
     static char text[128];
@@ -282,12 +294,11 @@ static const char *serve_end(CohNodeId from, const MemberMessage *message)
 {
     const char *why = may_tell(from) ?:
         in_words(vpci_hear_end(from, message->u.pci_end.slots));
-    CohNodeSet members = distkvm_members();
     Error *err = NULL;
 
     coh_set_add(&told, from);
-    coh_set_remove(&members, distkvm->id);
-    if (!why && coh_set_has_all(&told, &members) &&
+    /* All but this node; members may be fewer, while others are joining. */
+    if (!why && coh_set_count(&told) == distkvm->nodes - 1 &&
         !vpci_build(distkvm->nodes, &err)) {
         failure_raise(error_get_pretty(err));
         error_free(err);

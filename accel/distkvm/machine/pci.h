@@ -15,6 +15,8 @@ void pci_init(void);
  * wants the guest to run?  Main thread.
  */
 bool pci_has_told(CohNodeId node);
+/* Node 0: @node has gone before all joined, and may come again.  Any thread. */
+void pci_left_early(CohNodeId node);
 /* All have joined: a follower tells node 0 of its functions.  Main thread. */
 void pci_formed(void);
 

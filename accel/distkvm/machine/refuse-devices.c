@@ -97,8 +97,9 @@ static bool asked_for_device(DeviceListener *listener, const QDict *opts,
                    " nodes with a larger -smp", driver);
     } else if (!distkvm_is_boot_node()) {
         error_setg(errp, "distkvm: device '%s' cannot work: this is node %d,"
-                   " and the guest sees node 0's devices only; add it on node"
-                   " 0 (%s)", driver, distkvm->id, distkvm->address[0]);
+                   " and the guest sees those devices of it that are there from"
+                   " the start; add it on node 0 (%s), or start all nodes again"
+                   " with it", driver, distkvm->id, distkvm->address[0]);
     }
     return false;
 }
@@ -188,9 +189,9 @@ static void warn_of_invisible(void)
         }
     }
     if (text->len) {
-        warn_report("distkvm: the guest sees node 0's devices only; it does"
-                    " not see these of node %d, which belong on node 0: %s",
-                    distkvm->id, text->str);
+        warn_report("distkvm: the guest sees PCI devices of node %d; it does"
+                    " not see these, which belong on node 0: %s", distkvm->id,
+                    text->str);
     }
 }
 

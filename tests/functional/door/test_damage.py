@@ -14,7 +14,8 @@ from naming import named
 # Types, and the fields that a right one has, with an example of each.
 MESSAGES = {
     'ping': {'sent': 0, 'boot': 0}, 'pong': {'sent': 0, 'boot': 0, 'clock': 0},
-    'lost': {'node': 0, 'why': ''}, 'map': {'seq': 0, 'sections': []},
+    'lost': {'node': 0, 'why': ''}, 'map': {'seq': 0, 'space': 'memory',
+                                           'removed': [], 'added': []},
     'rom': {'block': '', 'size': 0, 'offset': 0, 'data': ''},
     'apic': {'seq': 0, 'cpu': 0, 'base': 0, 'id': 0, 'ldr': 0, 'dfr': 0,
              'svr': 0, 'lint0': 0, 'lint1': 0},

@@ -23,10 +23,10 @@ static const char *const right[] = {
     "{'type': 'pong', 'sent': 1, 'boot': 2, 'clock': 3}",
     "{'type': 'lost', 'node': 2, 'why': 'silent'}",
     "{'type': 'end'}",
-    "{'type': 'map', 'seq': 1, 'sections': []}",
-    "{'type': 'map', 'seq': 2, 'sections': [{'owner': 0, 'addr': 4294967296,"
-    " 'size': 4096, 'offset': 0, 'block': 'pc.ram', 'rom': false,"
-    " 'readonly': false}]}",
+    "{'type': 'map', 'seq': 1, 'space': 'ports', 'removed': [], 'added': []}",
+    "{'type': 'map', 'seq': 2, 'space': 'memory', 'removed': [4096],"
+    " 'added': [{'owner': 0, 'addr': 4294967296, 'size': 4096, 'offset': 0,"
+    " 'block': 'pc.ram', 'rom': false, 'readonly': false}]}",
     "{'type': 'rom', 'block': 'bios', 'size': 4, 'offset': 0,"
     " 'data': 'AAAAAA=='}",
     "{'type': 'rom', 'block': 'large', 'size': 99999999}",
@@ -34,6 +34,9 @@ static const char *const right[] = {
     " 'ldr': 2, 'dfr': 15, 'svr': 511, 'lint0': 65536, 'lint1': 1024}",
     "{'type': 'mirrored', 'seq': 3}",
     "{'type': 'mirrored', 'seq': 18446744073709551615}",
+    "{'type': 'pci-function', 'data': 'AAAA'}",
+    "{'type': 'pci-rom', 'devfn': 8, 'offset': 4294967295, 'data': 'AAAA'}",
+    "{'type': 'pci-end', 'slots': 255}",
     "{'type': 'want-start'}",
     "{'type': 'want-stop'}",
     "{'type': 'stopped', 'clock': 5}",
@@ -63,21 +66,29 @@ static const char *const wrong[] = {
     "{'type': 'refuse', 'why': 'full', 'retry': 1}",
     "{'type': 'lane', 'node': 1, 'lane': -1, 'cookie': 'AAAA'}",
     "{'type': 'lane', 'node': 65536, 'lane': 1, 'cookie': 'AAAA'}",
-    "{'type': 'map', 'seq': 1, 'sections': {}}",
-    "{'type': 'map', 'seq': 1, 'sections': [{'owner': 0}]}",
-    "{'type': 'map', 'seq': 1, 'sections': ['ram']}",
+    "{'type': 'map', 'seq': 1, 'space': 'ports', 'removed': {}, 'added': []}",
+    "{'type': 'map', 'seq': 1, 'space': 'ports', 'removed': [],"
+    " 'added': [{'owner': 0}]}",
+    "{'type': 'map', 'seq': 1, 'space': 'ports', 'removed': [],"
+    " 'added': ['ram']}",
+    "{'type': 'map', 'seq': 1, 'space': 'pci', 'removed': [], 'added': []}",
     "{'type': 'apic', 'seq': 3, 'cpu': 1, 'base': 4276094976, 'id': 256,"
     " 'ldr': 2, 'dfr': 15, 'svr': 511, 'lint0': 65536, 'lint1': 1024}",
     "{'type': 'hello', 'magic': 'distkvm', 'node': 1, 'facts': {}}",
+    "{'type': 'pci-rom', 'devfn': 256, 'offset': 0, 'data': ''}",
+    "{'type': 'pci-end', 'slots': 256}",
     /* A negative number is no large one. */
     "{'type': 'mirrored', 'seq': -1}",
-    "{'type': 'map', 'seq': -1, 'sections': []}",
-    "{'type': 'map', 'seq': 1, 'sections': [{'owner': 0, 'addr': -4096,"
-    " 'size': 4096, 'offset': 0, 'block': 'pc.ram', 'rom': false,"
-    " 'readonly': false}]}",
-    "{'type': 'map', 'seq': 1, 'sections': [{'owner': 0, 'addr': 0,"
-    " 'size': -9223372036854775808, 'offset': 0, 'block': 'pc.ram',"
-    " 'rom': false, 'readonly': false}]}",
+    "{'type': 'map', 'seq': -1, 'space': 'ports', 'removed': [],"
+    " 'added': []}",
+    "{'type': 'map', 'seq': 1, 'space': 'memory', 'removed': [-4096],"
+    " 'added': []}",
+    "{'type': 'map', 'seq': 1, 'space': 'memory', 'removed': [],"
+    " 'added': [{'owner': 0, 'addr': -4096, 'size': 4096, 'offset': 0,"
+    " 'block': 'pc.ram', 'rom': false, 'readonly': false}]}",
+    "{'type': 'map', 'seq': 1, 'space': 'memory', 'removed': [],"
+    " 'added': [{'owner': 0, 'addr': 0, 'size': -9223372036854775808,"
+    " 'offset': 0, 'block': 'pc.ram', 'rom': false, 'readonly': false}]}",
     "{'type': 'rom', 'block': 'bios', 'size': 4, 'offset': -1,"
     " 'data': 'AAAAAA=='}",
     "{'type': 'apic', 'seq': 3, 'cpu': 1, 'base': -1, 'id': 1, 'ldr': 2,"
