@@ -1,10 +1,8 @@
 /*
  * distkvm: the plan of bridges and slots
  *
- * Where each node's bridge is, and which numbers it has.  The slots of all
- * nodes, and where each is behind its bridge, follow from options that hellos
- * compare (the slots of each node), so nodes never negotiate.  Where the
- * bridges are depends on node 0's board too, and only node 0 needs it.
+ * Where each node's bridge is, and which numbers it has.  Each node says how
+ * many slots it has, and node 0 makes the plan, which depends on its board.
  *
  * Firmware and guest choose addresses, and on pc bus numbers; the plan fixes
  * only those of q35's root buses, which QEMU itself wants to be told.
