@@ -32,7 +32,7 @@ def with_image(args, image):
     'pci: a disk of node 1, pc': ('pci-pc', 'pc', VIRTIO, ''),
     'pci: a disk of node 1, q35': ('pci-q35', 'q35', VIRTIO, ''),
     'pci: a disk of node 1, without MSI': (
-        'pci-intx', 'pc', AHCI, 'pci=nomsi'),
+        'pci-intx', 'pc', VIRTIO, 'pci=nomsi'),
 }, {
     'pci: a disk of node 1 behind its own root port': (
         'pci-port', 'q35', PORT, ''),
