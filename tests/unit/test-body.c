@@ -142,8 +142,11 @@ static void test_bounds(void)
             at += f->bytes * f->count;
         }
     }
-    /* more, zero, spare; level; space, size (two); woke; two levels. */
-    g_assert_cmpint(tried, ==, 10);
+    /*
+     * more, zero, spare; level; space, size (two); woke; two levels; a PCI
+     * cycle's address and size (two), a PCI line's level.
+     */
+    g_assert_cmpint(tried, ==, 14);
 }
 
 static void test_random(void)

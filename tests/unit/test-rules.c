@@ -29,6 +29,10 @@ static void test_roles(void)
     one_way(WIRE_PIC, 0, 0, 0, 3);
     one_way(WIRE_PIC_ACK, 0, 0, 3, 0);
     one_way(WIRE_PIC_VECTOR, 0, 0, 0, 3);
+    one_way(WIRE_PCI_CONFIG, WIRE_IO_READ, 0, 0, 2);
+    one_way(WIRE_PCI_CHANGED, 0, WIRE_PAYLOAD_MAX, 2, 0);
+    one_way(WIRE_PCI_LINE, 0, 0, 2, 0);
+    one_way(WIRE_PCI_RESET, 0, 0, 0, 2);
     one_way(WIRE_TOKEN, WIRE_TOKEN_TAKE, 0, 1, 0);
     one_way(WIRE_TOKEN, WIRE_TOKEN_RELEASE, 0, 1, 0);
     one_way(WIRE_TOKEN, WIRE_TOKEN_GRANT, 0, 0, 1);
@@ -107,10 +111,10 @@ static void test_unknown(void)
     }
     /*
      * Pages, interrupts, ends of them, accesses, answers, the 8259, tokens,
-     * pings, late pages, flushes.
+     * pings, late pages, flushes; PCI cycles, answers, lines, resets.
      */
     g_assert_cmpint(known, ==, (COH_EV_REFUSE - COH_EV_GETS + 1) + 6 + 1 + 2 +
-                    1 + 3 + 3 + 2 + 2 + 2);
+                    1 + 3 + 3 + 2 + 2 + 2 + 2 + 1 + 1 + 1);
     g_assert_nonnull(rules_message("", 1, 0, 1, PHASE_FORMED));
     g_assert_nonnull(rules_message("starts", 1, 0, 1, PHASE_FORMED));
 }
