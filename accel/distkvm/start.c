@@ -25,6 +25,7 @@
 #include "accel/distkvm/machine/hello-machine.h"
 #include "accel/distkvm/machine/io.h"
 #include "accel/distkvm/machine/irq.h"
+#include "accel/distkvm/machine/irq-fence.h"
 #include "accel/distkvm/machine/memmap.h"
 #include "accel/distkvm/machine/numa.h"
 #include "accel/distkvm/machine/pci.h"
@@ -238,15 +239,21 @@ static void name_wait(bool *said, int64_t since_ns, CohNodeId node,
 
 static void name_waits(void)
 {
-    static bool said_io, said_token, said_replica;
-    CohNodeId node = 0, callee = 0, holder;
+    static bool said_io, said_token, said_replica, said_pci, said_irqs;
+    CohNodeId node = 0, callee = 0, holder, owner, peer;
     int64_t since = replica_waits_since_ns(&node);
     int64_t call_since = rpc_waits_since_ns(&callee);
     int64_t token_since = split_lock_waits_since_ns(&holder);
+    int64_t pci_since = pci_waits_since_ns(&owner);
+    int64_t irqs_since = irq_fence_waits_since_ns(&peer);
 
     name_wait(&said_replica, since, node,
               "acknowledged a change of the memory map or of a local APIC");
     name_wait(&said_io, call_since, callee, "answered a device access");
+    name_wait(&said_pci, pci_since, owner,
+              "answered a PCI configuration cycle");
+    name_wait(&said_irqs, irqs_since, peer,
+              "served, or sent, interrupts that others wait behind");
     name_wait(&said_token, token_since, holder,
               "let go of, or granted, a misaligned LOCK");
 }

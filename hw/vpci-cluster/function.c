@@ -279,9 +279,10 @@ const char *vpci_function_check(const VpciFunction *f, unsigned slots)
 {
     const char *why = check_place(f, slots);
 
+    /* A capability that is refused explains an unusual header. */
+    why = why ?: check_extended_caps(f);
     why = why ?: check_header(f);
     why = why ?: check_caps(f);
-    why = why ?: check_extended_caps(f);
     for (unsigned n = 0; n < VPCI_BARS; n++) {
         why = why ?: check_bar(f, n);
     }

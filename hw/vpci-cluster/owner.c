@@ -7,108 +7,17 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "hw/pci/pci_bridge.h"
 #include "hw/pci/pci_bus.h"
-#include "qemu/error-report.h"
 #include "system/distkvm-pci.h"
 #include "system/reset.h"
 #include "config-copy.h"
+#include "describe.h"
 #include "owner-bus.h"
 
 /* Configuration space as node 0 knows it, by PCIDevice. */
 static GHashTable *told;
 
-/* ------------------------------------------------------------ describing */
-
-static void describe_bars(VpciFunction *f, const PCIDevice *dev)
-{
-    for (int i = 0; i < VPCI_BARS; i++) {
-        const PCIIORegion *region = &dev->io_regions[i];
-
-        if (region->size) {
-            f->bar[i].size = region->size;
-            f->bar[i].type = region->type;
-        }
-    }
-    if (dev->has_rom) {
-        f->rom_bytes = dev->io_regions[PCI_ROM_SLOT].size;
-    }
-}
-
-static void describe(VpciFunction *f, const OwnerHost *host, PCIDevice *dev)
-{
-    f->generation = 1;
-    f->devfn = owner_devfn(host, dev);
-    f->multifunction = dev->cap_present & QEMU_PCI_CAP_MULTIFUNCTION;
-    f->express = pci_config_size(dev) == VPCI_CONFIG_BYTES_MAX;
-    f->pm_cap = dev->cap_present & QEMU_PCI_CAP_PM ? dev->pm_cap : 0;
-    f->exp_cap = pci_is_express(dev) ? dev->exp.exp_cap : 0;
-    g_strlcpy(f->id, DEVICE(dev)->id ?: "", sizeof(f->id));
-    describe_bars(f, dev);
-    memcpy(f->config, dev->config, pci_config_size(dev));
-}
-
-static void all_were_reset(void *unused);
-
-static void tell_rom(const VpciTell *tell, const VpciFunction *f,
-                     PCIDevice *dev)
-{
-    const uint8_t *rom = f->rom_bytes ? memory_region_get_ram_ptr(&dev->rom)
-                                      : NULL;
-
-    for (uint32_t at = 0; at < f->rom_bytes; at += VPCI_ROM_CHUNK) {
-        tell->rom(f->devfn, at, rom + at,
-                  MIN(f->rom_bytes - at, VPCI_ROM_CHUNK));
-    }
-}
-
-static void tell_one(const VpciTell *tell, const OwnerHost *host,
-                     PCIDevice *dev, unsigned slots)
-{
-    g_autofree VpciFunction *f = g_new0(VpciFunction, 1);
-    g_autofree uint8_t *bytes = g_malloc(VPCI_FUNCTION_BYTES_MAX);
-    const char *why;
-
-    describe(f, host, dev);
-    why = vpci_function_check(f, slots);
-    if (why) {
-        warn_report("distkvm: the guest does not see '%s' of node %d, for it"
-                    " %s", DEVICE(dev)->id ?: dev->name, host->node, why);
-        return;
-    }
-    g_hash_table_insert(told, dev, g_memdup2(f->config, pci_config_size(dev)));
-    tell->function(bytes, vpci_function_pack(f, bytes));
-    tell_rom(tell, f, dev);
-}
-
-void vpci_describe(const VpciTell *tell)
-{
-    const OwnerHost *host = owner_host();
-    unsigned slots = host ? owner_slots(host) : 0;
-
-    told = g_hash_table_new_full(NULL, NULL, NULL, g_free);
-    for (unsigned devfn = 0; host && devfn <= UINT8_MAX; devfn++) {
-        PCIDevice *dev = owner_function(host, devfn);
-
-        if (dev) {
-            tell_one(tell, host, dev, slots);
-        }
-    }
-    tell->end(slots);
-    /* Behind the machine's, which was registered before. */
-    qemu_register_reset(all_were_reset, NULL);
-}
-
-/* --------------------------------------------------------------- serving */
-
-/* The function at @devfn, of which node 0 was told, or NULL. */
-static PCIDevice *told_function(uint8_t devfn)
-{
-    const OwnerHost *host = owner_host();
-    PCIDevice *dev = host ? owner_function(host, devfn) : NULL;
-
-    return dev && told && g_hash_table_contains(told, dev) ? dev : NULL;
-}
+/* --------------------------------------------------------------- resets */
 
 /* Node 0's stand-in is reset as well, and its header with it. */
 static void header_was_reset(PCIDevice *dev)
@@ -127,6 +36,60 @@ static void all_were_reset(void *unused)
     while (g_hash_table_iter_next(&iter, &dev, NULL)) {
         header_was_reset(dev);
     }
+}
+
+/* --------------------------------------------------------------- telling */
+
+static void tell_rom(const VpciTell *tell, const VpciFunction *f,
+                     PCIDevice *dev)
+{
+    const uint8_t *rom = f->rom_bytes ? memory_region_get_ram_ptr(&dev->rom)
+                                      : NULL;
+
+    for (uint32_t at = 0; at < f->rom_bytes; at += VPCI_ROM_CHUNK) {
+        tell->rom(f->devfn, at, rom + at,
+                  MIN(f->rom_bytes - at, VPCI_ROM_CHUNK));
+    }
+}
+
+/* Only devices that can have a stand-in are here: owner-bus.c. */
+static void tell_one(const VpciTell *tell, PCIDevice *dev, uint8_t devfn)
+{
+    g_autofree VpciFunction *f = g_new0(VpciFunction, 1);
+    g_autofree uint8_t *bytes = g_malloc(VPCI_FUNCTION_BYTES_MAX);
+
+    describe_function(f, dev, devfn);
+    g_hash_table_insert(told, dev, g_memdup2(f->config, pci_config_size(dev)));
+    tell->function(bytes, vpci_function_pack(f, bytes));
+    tell_rom(tell, f, dev);
+}
+
+void vpci_describe(const VpciTell *tell)
+{
+    const OwnerHost *host = owner_host();
+
+    told = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    for (unsigned devfn = 0; host && devfn <= UINT8_MAX; devfn++) {
+        PCIDevice *dev = owner_function(host, devfn);
+
+        if (dev) {
+            tell_one(tell, dev, devfn);
+        }
+    }
+    tell->end(host ? owner_slots(host) : 0);
+    /* Behind the machine's, which was registered before. */
+    qemu_register_reset(all_were_reset, NULL);
+}
+
+/* --------------------------------------------------------------- serving */
+
+/* The function at @devfn, of which node 0 was told, or NULL. */
+static PCIDevice *told_function(uint8_t devfn)
+{
+    const OwnerHost *host = owner_host();
+    PCIDevice *dev = host ? owner_function(host, devfn) : NULL;
+
+    return dev && told && g_hash_table_contains(told, dev) ? dev : NULL;
 }
 
 GByteArray *vpci_serve_config(uint8_t devfn, VpciAccess *access)

@@ -206,8 +206,7 @@ StandIn *stand_in_new(unsigned node, const VpciFunction *function,
     s->rom_bytes = NULL;
     if (made) {
         refuse_unplug(DEVICE(dev));
-    }
-    if (!made) {
+    } else {
         object_unparent(OBJECT(dev));
     }
     object_unref(OBJECT(dev));

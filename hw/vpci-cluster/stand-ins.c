@@ -12,7 +12,6 @@
 #include "hw/i386/x86-iommu.h"
 #include "hw/pci/pci_bus.h"
 #include "qapi/error.h"
-#include "qemu/error-report.h"
 #include "system/distkvm-pci.h"
 #include "stand-in.h"
 #include "tree.h"
@@ -144,6 +143,7 @@ static void add_needs(VpciNeed *needs)
 
 static bool make_tree(unsigned nodes, const VpciNeed *needs, Error **errp)
 {
+    ERRP_GUARD();
     g_autofree VpciOptions *options = g_new0(VpciOptions, 1);
     g_autofree VpciPlan *plan = g_new0(VpciPlan, 1);
     g_autofree char *why = NULL;
@@ -158,7 +158,11 @@ static bool make_tree(unsigned nodes, const VpciNeed *needs, Error **errp)
         error_setg(errp, "distkvm: PCI devices of other nodes: %s", why);
         return false;
     }
-    return tree_make(plan, needs, errp);
+    if (!tree_make(plan, needs, errp)) {
+        error_prepend(errp, "distkvm: PCI bridges of other nodes: ");
+        return false;
+    }
+    return true;
 }
 
 static bool make_stand_in(const Told *t, Error **errp)

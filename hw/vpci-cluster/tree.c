@@ -45,8 +45,15 @@ static void add_device(PCIBus *bus, PCIDevice *dev, void *opaque)
     if (bus == root_bus()) {
         board->devices |= UINT32_C(1) << PCI_SLOT(dev->devfn);
     }
-    board->buses += IS_PCI_BRIDGE(dev) ? 1 : 0;
     add_bars(board, dev);
+}
+
+static void add_bus(PCIBus *bus, void *opaque)
+{
+    VpciBoard *board = opaque;
+
+    board->buses++;
+    pci_for_each_device_under_bus(bus, add_device, board);
 }
 
 void tree_describe_board(VpciOptions *options)
@@ -58,9 +65,9 @@ void tree_describe_board(VpciOptions *options)
                         pflash_cfi01_get_blk(pcms->flash[0]) ? VPCI_OVMF
                                                              : VPCI_SEABIOS;
     options->board = (VpciBoard) {
-        .buses = 1, .low_ram = X86_MACHINE(pcms)->below_4g_mem_size,
+        .low_ram = X86_MACHINE(pcms)->below_4g_mem_size,
     };
-    pci_for_each_device_under_bus(root_bus(), add_device, &options->board);
+    pci_for_each_bus(root_bus(), add_bus, &options->board);
 }
 
 /* --------------------------------------------------------------- bridges */

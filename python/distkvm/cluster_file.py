@@ -62,7 +62,7 @@ SCHEMA = {
         'numa': (SWITCH, None),
         'distance': (WHOLE, between(11, 254)),
         'join-timeout': (WHOLE, between(1, 86400)),
-        'dead-after-ms': (WHOLE, between(100, 3600000)),
+        'dead-after-ms': (WHOLE, between(500, 600000)),
     },
     'guest': {
         'machine': (TEXT, form(MACHINE, 'is unknown', 'write "q35" or "pc"')),

@@ -85,6 +85,11 @@ void fence_asked(Fence *f, CohNodeId from, uint64_t count)
 
 /* -------------------------------------------------------------- waiting */
 
+bool fence_is_owed(const Fence *f, CohNodeId from)
+{
+    return f->peer[from].confirmed < f->peer[from].asked;
+}
+
 static bool is_done(const Fence *f, FenceThen *then)
 {
     CohNodeId n;

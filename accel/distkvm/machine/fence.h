@@ -68,6 +68,9 @@ void fence_asked(Fence *f, CohNodeId from, uint64_t count);
 /* @from answers.  NULL, or the fault in it, to go on after "it sent ". */
 const char *fence_answered(Fence *f, CohNodeId from, uint64_t count);
 
+/* Does @from owe an answer? */
+bool fence_is_owed(const Fence *f, CohNodeId from);
+
 /*
  * Run @fn(@opaque) when all frames that were sent so far to @nodes have been
  * served: at once, or in fence_answered().

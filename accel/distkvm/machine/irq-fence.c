@@ -9,6 +9,7 @@
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
 #include "qemu/thread.h"
+#include "qemu/timer.h"
 #include "accel/distkvm/failure.h"
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/wire/dispatch.h"
@@ -18,12 +19,17 @@
 
 static Fence *fence;
 
-/* For threads that wait without the BQL. */
+/* For threads that wait without the BQL, and for the log. */
 static struct {
     QemuMutex lock;
     QemuCond cond;
-    uint64_t served[COH_NODES_MAX];     /* frames of each node; under lock  */
-    bool failed;                        /* under lock                       */
+    /* The rest is under the lock.  Frames of each node: */
+    uint64_t served[COH_NODES_MAX];
+    unsigned waiters[COH_NODES_MAX];
+    /* Since when a thread waits, or an answer is owed; 0: none. */
+    int64_t frames_since_ns[COH_NODES_MAX];
+    int64_t answer_since_ns[COH_NODES_MAX];
+    bool failed;
 } waiting;
 
 Fence *irq_fence(void)
@@ -64,8 +70,14 @@ void irq_fence_wait(CohNodeId from, uint64_t count)
         bql_unlock();
     }
     WITH_QEMU_LOCK_GUARD(&waiting.lock) {
+        if (!waiting.waiters[from]++) {
+            waiting.frames_since_ns[from] = get_clock();
+        }
         while (waiting.served[from] < count && !waiting.failed) {
             qemu_cond_wait(&waiting.cond, &waiting.lock);
+        }
+        if (!--waiting.waiters[from]) {
+            waiting.frames_since_ns[from] = 0;
         }
     }
     if (locked) {
@@ -73,7 +85,39 @@ void irq_fence_wait(CohNodeId from, uint64_t count)
     }
 }
 
+int64_t irq_fence_waits_since_ns(CohNodeId *node)
+{
+    int64_t since = 0;
+
+    *node = 0;
+    QEMU_LOCK_GUARD(&waiting.lock);
+    for (CohNodeId n = 0; n < distkvm->nodes && !waiting.failed; n++) {
+        const int64_t each[] = {
+            waiting.frames_since_ns[n], waiting.answer_since_ns[n],
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(each); i++) {
+            if (each[i] && (!since || each[i] < since)) {
+                since = each[i];
+                *node = n;
+            }
+        }
+    }
+    return since;
+}
+
 /* --------------------------------------------------------------- frames */
+
+/* @to has owed an answer since now, if it does not already; or no more. */
+static void note_answer(CohNodeId to, bool owed)
+{
+    QEMU_LOCK_GUARD(&waiting.lock);
+    if (!owed) {
+        waiting.answer_since_ns[to] = 0;
+    } else if (!waiting.answer_since_ns[to]) {
+        waiting.answer_since_ns[to] = get_clock();
+    }
+}
 
 static void post(CohNodeId to, WireFlushKind kind, uint64_t count)
 {
@@ -87,6 +131,7 @@ static void post(CohNodeId to, WireFlushKind kind, uint64_t count)
 
 static void ask(CohNodeId to, uint64_t count)
 {
+    note_answer(to, true);
     post(to, WIRE_FLUSH_ASK, count);
 }
 
@@ -98,7 +143,15 @@ static void answer(CohNodeId to, uint64_t count)
 static const char *flush_serve(const WireFrame *frame)
 {
     if (frame->sub == WIRE_FLUSH_SERVED) {
-        return fence_answered(fence, frame->from, frame->flush.count);
+        const char *why = fence_answered(fence, frame->from,
+                                         frame->flush.count);
+
+        if (!why) {
+            /* The time for the next answer begins anew. */
+            note_answer(frame->from, false);
+            note_answer(frame->from, fence_is_owed(fence, frame->from));
+        }
+        return why;
     }
     fence_asked(fence, frame->from, frame->flush.count);
     return NULL;

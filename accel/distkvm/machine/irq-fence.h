@@ -23,5 +23,10 @@ void irq_fence_served(CohNodeId from);
  * Ends when a node is lost, too.  Not on the service thread.
  */
 void irq_fence_wait(CohNodeId from, uint64_t count);
+/*
+ * Since when a node has owed an answer, or frames that it says it sent, in ns
+ * of get_clock(), and which node; 0: none does.  Any thread.
+ */
+int64_t irq_fence_waits_since_ns(CohNodeId *node);
 
 #endif

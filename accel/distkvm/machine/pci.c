@@ -1,10 +1,10 @@
 /*
  * distkvm: PCI functions of followers, between node 0 and their owners
  *
- * A cycle of the guest in a function's configuration space is an operation: a
- * vCPU's thread waits for it with the BQL dropped, and the service thread
- * applies the answer before that thread goes on.
- * Spec: docs/architecture.rst, "PCI".
+ * The guest's cycles in a function's configuration space go from node 0 to the
+ * owner, and the bytes that they changed come back.  Knows nothing of devices:
+ * those are in hw/vpci-cluster, behind system/distkvm-pci.h.
+ * Spec: docs/architecture.rst, "Devices of every node".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -15,6 +15,7 @@
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
 #include "qemu/queue.h"
+#include "qemu/timer.h"
 #include "system/distkvm-pci.h"
 #include "accel/distkvm/cluster/member.h"
 #include "accel/distkvm/failure.h"
@@ -39,6 +40,7 @@ typedef struct Cycle {
     unsigned addr;
     uint32_t data;
     bool answered;
+    int64_t since_ns;           /* get_clock() when it was asked            */
     GByteArray *changes;
     QemuSemaphore done;         /* of a cycle that a thread waits for       */
     IoAnswer *deferred;         /* of one that is served for another node   */
@@ -48,7 +50,7 @@ typedef struct Cycle {
 typedef QTAILQ_HEAD(CycleList, Cycle) CycleList;
 
 /* Nodes that have told of all their functions.  Main thread. */
-static CohNodeSet told;
+static CohNodeSet complete;
 
 static struct {
     QemuMutex lock;
@@ -98,6 +100,7 @@ static bool ask(Cycle *cycle, const VpciAccess *access)
         return false;
     }
     cycle->number = frame.call = ++pci.last_number;
+    cycle->since_ns = get_clock();
     QTAILQ_INSERT_TAIL(&pci.asked, cycle, next);
     engine_post(distkvm->engine, cycle->node, &frame);
     return true;
@@ -182,6 +185,16 @@ bool distkvm_pci_config(unsigned node, uint8_t devfn, VpciAccess *access)
     return answered;
 }
 
+int64_t pci_waits_since_ns(CohNodeId *node)
+{
+    const Cycle *oldest;
+
+    QEMU_LOCK_GUARD(&pci.lock);
+    oldest = QTAILQ_FIRST(&pci.asked);
+    *node = oldest ? oldest->node : 0;
+    return oldest ? oldest->since_ns : 0;
+}
+
 /* Engine thread, or that of a loss; under the lock. */
 static void take_up(Cycle *cycle)
 {
@@ -239,17 +252,18 @@ static const char *line_serve(const WireFrame *frame)
 
 static const char *may_tell(CohNodeId from)
 {
-    return coh_set_has(&told, from) ? "it told of PCI functions twice" : NULL;
+    return coh_set_has(&complete, from) ? "it told of PCI functions twice"
+                                        : NULL;
 }
 
 bool pci_has_told(CohNodeId node)
 {
-    return coh_set_has(&told, node);
+    return coh_set_has(&complete, node);
 }
 
 static void forget(void *node)
 {
-    coh_set_remove(&told, GPOINTER_TO_UINT(node));
+    coh_set_remove(&complete, GPOINTER_TO_UINT(node));
     vpci_forget(GPOINTER_TO_UINT(node));
 }
 
@@ -296,9 +310,9 @@ static const char *serve_end(CohNodeId from, const MemberMessage *message)
         in_words(vpci_hear_end(from, message->u.pci_end.slots));
     Error *err = NULL;
 
-    coh_set_add(&told, from);
+    coh_set_add(&complete, from);
     /* All but this node; members may be fewer, while others are joining. */
-    if (!why && coh_set_count(&told) == distkvm->nodes - 1 &&
+    if (!why && coh_set_count(&complete) == distkvm->nodes - 1 &&
         !vpci_build(distkvm->nodes, &err)) {
         failure_raise(error_get_pretty(err));
         error_free(err);

@@ -1,6 +1,8 @@
 /*
  * distkvm: PCI functions of followers, between node 0 and their owners
  *
+ * Frames and messages; the devices are in hw/vpci-cluster.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #ifndef DISTKVM_PCI_H
@@ -17,6 +19,11 @@ void pci_init(void);
 bool pci_has_told(CohNodeId node);
 /* Node 0: @node has gone before all joined, and may come again.  Any thread. */
 void pci_left_early(CohNodeId node);
+/*
+ * Since when the oldest cycle has waited, in ns of get_clock(), and for which
+ * node; 0: no cycle waits.  Any thread.
+ */
+int64_t pci_waits_since_ns(CohNodeId *node);
 /* All have joined: a follower tells node 0 of its functions.  Main thread. */
 void pci_formed(void);
 

@@ -1,9 +1,9 @@
 /*
  * distkvm: a device of each node, for tests
  *
- * A follower has no other devices that the guest sees yet.  This one has a few
- * registers of 8 bytes; one of them does DMA within the write to it, as e1000
- * does.  Spec: docs/testing.rst.
+ * A few registers of 8 bytes, at addresses that need no firmware.  One of them
+ * does DMA within the write to it, as e1000 does; another one delays frames of
+ * interrupts.  Spec: docs/testing.rst.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -108,15 +108,16 @@ def test_reset(tmp_path):
 
 
 @cases('device, why', {
-    'pci: refused on node 1: VGA': ('VGA', 'only node 0 has the addresses'),
+    'pci: refused on node 1: VGA': ('VGA', 'is a VGA device'),
     'pci: refused on node 1: a bridge': ('pci-bridge,chassis_nr=1',
-                                         "would have to be node 0's"),
-    'pci: refused on node 1: virtual functions': (
-        'nvme,serial=1,sriov_max_vfs=2', 'virtual functions'),
+                                         'is a bridge'),
+    'pci: refused on node 1: virtual functions': ('igb', 'has SR-IOV'),
+    'pci: refused on node 1: virtual functions of NVMe': (
+        'nvme,serial=1,sriov_max_vfs=2', 'use sriov_max_vfs=0'),
     'pci: refused on node 1: address translations': (
         'virtio-net-pci,ats=on', 'use ats=off')})
 def test_refused(device, why):
-    with Cluster(Shape(nodes=2, memory='64M', machine='pc', vmi='qtest'),
+    with Cluster(Shape(nodes=2, memory='64M', machine='q35', vmi='qtest'),
                  BUILD / 'log' / 'pci-refused') as cluster:
         process = cluster.start(1, ['-device', device])
         if process.wait(20) != 1:

@@ -17,6 +17,12 @@
 #define BUS_BEHIND 1
 #define EDU PCI_DEVFN(1, 0)
 
+/* q35: the highest bus numbers, and the register with the address of ECAM. */
+#define ROOT_OF_NODE_1 254u
+#define BUS_OF_PORT 255u
+#define MCH_PCIEXBAR 0x60
+#define ECAM 0xb0000000u
+
 #define WINDOW 0xfe000000u
 #define WINDOW_END 0xfe1fffffu
 #define MOVED 0xfe100000u
@@ -153,6 +159,71 @@ static void wait_irq(QTestState *s, bool level)
     }
 }
 
+/* Runs again after a reset of the cluster. */
+static void reset(Pair *p)
+{
+    gint64 end = g_get_monotonic_time() + WAIT_US;
+
+    qobject_unref(qtest_qmp(p->node[0], "{ 'execute': 'system_reset' }"));
+    /* The reset clears the bridge's numbers of buses. */
+    while (config_read(p->node[0], 0, BRIDGE, PCI_PRIMARY_BUS) & 0xffffff) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+    }
+    while (qtest_readl(p->node[1], WINDOW + EDU_ID) == EDU_ID_VALUE) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+    }
+    pair_wait_map(p);
+}
+
+/* A register that gets the value it had before a reset changes again. */
+static void test_reset(void)
+{
+    Pair p;
+
+    start(&p);
+    g_assert_cmphex(qtest_readl(p.node[0], WINDOW + EDU_ID), ==, EDU_ID_VALUE);
+    reset(&p);
+    set_up(p.node[0]);
+    for (int n = 0; n < 2; n++) {
+        g_assert_cmphex(qtest_readl(p.node[n], WINDOW + EDU_ID), ==,
+                        EDU_ID_VALUE);
+    }
+    pair_end(&p);
+}
+
+/*
+ * q35: half of an access of 8 bytes is performed by the owner, and the other
+ * half by node 0.
+ */
+static void test_ecam(void)
+{
+    const uint64_t port = ECAM + (ROOT_OF_NODE_1 << 20 | PCI_DEVFN(1, 0) << 12);
+    const uint64_t edu = ECAM + (BUS_OF_PORT << 20);
+    QTestState *boot;
+    Pair p;
+
+    pair_start_nodes(&p, 2, &(PairShape) { .others = "-device edu,id=e" });
+    pair_wait_map(&p);
+    boot = p.node[0];
+    config_write(boot, 0, 0, MCH_PCIEXBAR + 4, 0);
+    config_write(boot, 0, 0, MCH_PCIEXBAR, ECAM | 1);
+    g_assert_cmphex(qtest_readw(boot, port + PCI_VENDOR_ID), ==, 0x1b36);
+    qtest_writel(boot, port + PCI_PRIMARY_BUS, BUS_OF_PORT << 16 |
+                 BUS_OF_PORT << 8 | ROOT_OF_NODE_1);
+    qtest_writew(boot, edu + PCI_COMMAND, PCI_COMMAND_MASTER);
+    for (int n = 0; n < 2; n++) {
+        uint64_t found = qtest_readq(p.node[n], edu + PCI_VENDOR_ID);
+
+        g_assert_cmphex(found & 0xffffffff, ==, 0x11e81234);
+        g_assert_cmphex(found >> 32 & 0xffff, ==, PCI_COMMAND_MASTER);
+        /* STATUS is the owner's to tell. */
+        g_assert_cmphex(found >> 48 & PCI_STATUS_CAP_LIST, !=, 0);
+    }
+    pair_end(&p);
+}
+
 /* A line that the device raises on node 1 arrives at node 0's IOAPIC. */
 static void test_line(void)
 {
@@ -224,6 +295,8 @@ void pci_tests_add(void)
     qtest_add_func("/distkvm/pci/config", test_config);
     qtest_add_func("/distkvm/pci/bar", test_bar);
     qtest_add_func("/distkvm/pci/follower", test_follower_configures);
+    qtest_add_func("/distkvm/pci/reset", test_reset);
+    qtest_add_func("/distkvm/pci/ecam", test_ecam);
     qtest_add_func("/distkvm/pci/line", test_line);
     qtest_add_func("/distkvm/pci/dma", test_dma);
     qtest_add_func("/distkvm/pci/owner-lost", test_owner_lost);
