@@ -62,6 +62,7 @@ struct DistKVMAccel {
     char *tls_creds;
     char *tls_authz;
     char *transport;
+    char *dma_policy;
     bool insecure;
     int64_t node;
     int64_t join_timeout_s;
@@ -222,6 +223,7 @@ static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
 {
     if (!distkvm_config_peers(d, a->peers, a->node, errp) ||
         !distkvm_config_transport(d, a->transport, errp) ||
+        !distkvm_config_dma(d, a->dma_policy, errp) ||
         !parse_vmi(d, a->vmi, errp) ||
         !distkvm_config_vcpus(d, a->vcpus, ms->smp.cpus, errp)) {
         return false;
@@ -283,8 +285,7 @@ static int start_inner(MachineState *ms)
 
     if (distkvm->vmi == DISTKVM_VMI_TCG) {
         /* One thread for all vCPUs would execute those of other nodes. */
-        object_property_set_str(OBJECT(inner), "thread", "multi",
-                                &error_abort);
+        object_property_set_str(OBJECT(inner), "thread", "multi", &error_abort);
     } else if (distkvm->vmi == DISTKVM_VMI_KVM) {
         vmi_kvm_configure(OBJECT(inner));
     }
@@ -360,6 +361,7 @@ STRING_PROPERTY(cluster)
 STRING_PROPERTY(tls_creds)
 STRING_PROPERTY(tls_authz)
 STRING_PROPERTY(transport)
+STRING_PROPERTY(dma_policy)
 
 static bool get_insecure(Object *obj, Error **errp)
 {
@@ -422,7 +424,7 @@ static const BoolOption bool_options[] = {
     BOOL_OPTION("numa", numa, true,
                 "Make each node a NUMA node of the guest, unless -numa is"
                 " given"),
-    BOOL_OPTION("companions", companions, false,
+    BOOL_OPTION("companions", companions, true,
                 "Fetch pages along that were missed together before"),
     BOOL_OPTION("affinity", affinity, true,
                 "Let the engine run where this node's vCPU waits"),
@@ -537,16 +539,14 @@ static void distkvm_accel_class_init(ObjectClass *oc, void *data)
     ac->init_machine = distkvm_init_machine;
     ac->allowed = &distkvm_allowed;
     ac->compat_props = g_ptr_array_new();
-    compat_props_add(ac->compat_props, accel_compat,
-                     G_N_ELEMENTS(accel_compat));
+    compat_props_add(ac->compat_props, accel_compat, ARRAY_SIZE(accel_compat));
 
     add_string(oc, "vmi", get_vmi, set_vmi,
                "What executes this node's vCPUs: kvm, tcg, or auto");
     add_string(oc, "peers", get_peers, set_peers,
                "Address of every node, in order: host:port/host:port, or"
                " unix:N:/dir");
-    add_string(oc, "vcpus", get_vcpus, set_vcpus,
-               "vCPUs of every node: 1/2/1");
+    add_string(oc, "vcpus", get_vcpus, set_vcpus, "vCPUs of every node: 1/2/1");
     add_string(oc, "mem", get_mem, set_mem,
                "RAM that every node is home of, rounded to 2M: 1G/512M");
     add_string(oc, "cap", get_cap, set_cap,
@@ -559,8 +559,9 @@ static void distkvm_accel_class_init(ObjectClass *oc, void *data)
                "Object that says which certificates may join");
     add_string(oc, "transport", get_transport, set_transport,
                "What frames travel over: auto, shm, tls, or ucx");
-    object_class_property_add_bool(oc, "insecure", get_insecure,
-                                   set_insecure);
+    add_string(oc, "dma-policy", get_dma_policy, set_dma_policy,
+               "Where devices' data meet pages: auto, visit, move, or faults");
+    object_class_property_add_bool(oc, "insecure", get_insecure, set_insecure);
     object_class_property_set_description(oc, "insecure",
         "Let anybody in who can reach the addresses of peers=");
     for (size_t i = 0; i < ARRAY_SIZE(int_options); i++) {

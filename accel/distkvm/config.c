@@ -9,6 +9,7 @@
 #include "qemu/cutils.h"
 #include "qemu/sockets.h"
 #include "qemu/units.h"
+#include "system/distkvm-dma.h"
 #include "config.h"
 #include "node.h"
 
@@ -212,31 +213,65 @@ bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
     return d->map;
 }
 
+bool distkvm_cap_divide(const DistKVM *d, uint64_t bytes, DistKVMCap *cap,
+                        Error **errp)
+{
+    uint64_t share = d->map->share[d->id] << COH_PAGE_BITS;
+
+    /* A home takes its pages back, and needs others' to work with. */
+    if (bytes && bytes < share + CAP_RESERVE) {
+        error_setg(errp, "distkvm: cap=%" PRIu64 "M is less than this node's"
+                   " share of RAM, %" PRIu64 " MiB (mem= is rounded to 2 MiB),"
+                   " and a reserve of %u MiB", bytes / MiB, share / MiB,
+                   (unsigned)(CAP_RESERVE / MiB));
+        return false;
+    }
+    cap->snapshots = d->snapshots_max;
+    cap->guest_pages = 0;
+    if (bytes) {
+        /* Snapshots count, and leave room for others' pages. */
+        cap->snapshots = MIN(d->snapshots_max,
+                             ((bytes - share) >> COH_PAGE_BITS) / 4);
+        cap->guest_pages = (bytes >> COH_PAGE_BITS) - cap->snapshots;
+    }
+    return true;
+}
+
 bool distkvm_config_cap(DistKVM *d, const char *text, bool shares_given,
                         Error **errp)
 {
     uint64_t share = d->map->share[d->id] << COH_PAGE_BITS;
-    uint64_t cap = shares_given ? share + share / 16 + CAP_RESERVE : 0;
+    uint64_t bytes = shares_given ? share + share / 16 + CAP_RESERVE : 0;
+    DistKVMCap cap;
 
-    if (text && qemu_strtosz_MiB(text, NULL, &cap) < 0) {
+    d->snapshots_max = d->engine_config.delta_pages;
+    if (text && qemu_strtosz_MiB(text, NULL, &bytes) < 0) {
         error_setg(errp, "distkvm: cap=%s is not a size", text);
         return false;
     }
-    /* A home takes its pages back, and needs others' to work with. */
-    if (cap && cap < share + CAP_RESERVE) {
-        error_setg(errp, "distkvm: cap=%s is less than this node's share of"
-                   " RAM, %" PRIu64 " MiB (mem= is rounded to 2 MiB), and a"
-                   " reserve of %u MiB", text,
-                   share / MiB, (unsigned)(CAP_RESERVE / MiB));
+    if (!distkvm_cap_divide(d, bytes, &cap, errp)) {
         return false;
     }
-    if (cap) {
-        /* Snapshots count, and leave room for others' pages. */
-        d->engine_config.delta_pages =
-            MIN(d->engine_config.delta_pages,
-                ((cap - share) >> COH_PAGE_BITS) / 4);
-        d->engine_config.cap_pages = (cap >> COH_PAGE_BITS) -
-                                     d->engine_config.delta_pages;
+    d->engine_config.delta_pages = cap.snapshots;
+    d->engine_config.cap_pages = cap.guest_pages;
+    return true;
+}
+
+bool distkvm_config_dma(DistKVM *d, const char *text, Error **errp)
+{
+    static const char *const words[DISTKVM_DMA__MAX] = {
+        [DISTKVM_DMA_AUTO] = "auto", [DISTKVM_DMA_VISIT] = "visit",
+        [DISTKVM_DMA_MOVE] = "move", [DISTKVM_DMA_FAULTS] = "faults",
+    };
+
+    d->dma_policy = DISTKVM_DMA_AUTO;
+    while (text && strcmp(text, words[d->dma_policy])) {
+        if (++d->dma_policy == DISTKVM_DMA__MAX) {
+            error_setg(errp, "distkvm: dma-policy=%s is not known", text);
+            error_append_hint(errp, "Use dma-policy=auto, visit, move or"
+                              " faults.\n");
+            return false;
+        }
     }
     return true;
 }

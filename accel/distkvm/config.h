@@ -2,7 +2,8 @@
  * distkvm: the options of a node, parsed
  *
  * Main thread, before the engine runs.  Each call fills in fields of @d; false
- * and @errp, with the option's name, if its text cannot be used.
+ * and @errp, with the option's name, if its text cannot be used.  One call is
+ * for later, and says so.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -39,6 +40,21 @@ bool distkvm_config_mem(DistKVM *d, const char *text, uint64_t bytes,
  */
 bool distkvm_config_cap(DistKVM *d, const char *text, bool shares_given,
                         Error **errp);
+/* How a cap is divided. */
+typedef struct DistKVMCap {
+    uint64_t guest_pages;       /* 0: any number */
+    unsigned snapshots;         /* of pages */
+} DistKVMCap;
+
+/*
+ * Divide a cap of @bytes, 0 for any amount.  False and @errp if it is less
+ * than this node's share and a reserve.  Main thread, at any time after
+ * distkvm_config_cap().
+ */
+bool distkvm_cap_divide(const DistKVM *d, uint64_t bytes, DistKVMCap *cap,
+                        Error **errp);
+/* dma-policy=@text, a word of DistkvmDmaPolicy; NULL: auto. */
+bool distkvm_config_dma(DistKVM *d, const char *text, Error **errp);
 /*
  * lanes=@lanes of the engine, from 0 (as the guest's shape suggests) to
  * LANES_MAX; the same on all nodes.  After distkvm_config_mem().

@@ -69,6 +69,12 @@ void failure_release(void)
 
 void failure_raise(const char *why)
 {
+    /* Errors of commands begin so, and @why may be one. */
+    static const char prefix[] = "distkvm: ";
+
+    if (g_str_has_prefix(why, prefix)) {
+        why += strlen(prefix);
+    }
     if (qatomic_xchg(&distkvm->failed, true)) {
         return;
     }

@@ -46,7 +46,9 @@ typedef struct DistKVM {
     uint64_t ram_bytes;
     int64_t join_timeout_ms;
     int64_t dead_after_ms;
-    EngineConfig engine_config;
+    EngineConfig engine_config; /* cap and snapshots: as set last           */
+    unsigned snapshots_max;     /* with a cap of any size                   */
+    int dma_policy;             /* DistkvmDmaPolicy                         */
 
     Engine *engine;
     /* atomic: all nodes have joined each other */
@@ -55,6 +57,8 @@ typedef struct DistKVM {
     bool failed;
     /* atomic: guest resets so far; frames of another epoch are stale */
     uint32_t epoch;
+    /* BQL: of interrupts that this node sends; while it resets, the last one */
+    uint32_t irq_epoch;
 } DistKVM;
 
 /* NULL unless -accel distkvm is in use. */

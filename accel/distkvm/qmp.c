@@ -1,5 +1,5 @@
 /*
- * distkvm: for management: query-distkvm, info distkvm, and the event
+ * distkvm: for management: query-distkvm and info commands
  *
  * Main loop, BQL held.
  *
@@ -8,24 +8,22 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-distkvm.h"
-#include "qapi/qapi-events-distkvm.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
+#include "accel/distkvm/client/copy.h"
 #include "accel/distkvm/cluster/member.h"
+#include "accel/distkvm/machine/query-stats.h"
 #include "accel/distkvm/machine/runstate.h"
+#include "accel/distkvm/wire/wire.h"
 #include "clock.h"
+#include "config.h"
 #include "failure.h"
 #include "node.h"
 #include "qmp.h"
 
 #define HOT_PAGES_MAX 20
-
-void distkvm_qmp_node_lost(CohNodeId node, const char *why)
-{
-    qapi_event_send_distkvm_node_lost(node, distkvm->address[node], why);
-}
 
 static DistKVMNodeState node_state(CohNodeId id)
 {
@@ -77,6 +75,59 @@ static DistKVMHotPageList *hot_pages_info(void)
     return list;
 }
 
+static DistKVMDma *dma_info(const EngineStats *s)
+{
+    DistKVMDma *dma = g_new0(DistKVMDma, 1);
+    CopyCounts c;
+
+    copy_counts(&c);
+    dma->got = c.spans[COPY_GOT];
+    dma->got_bytes = c.bytes[COPY_GOT];
+    dma->put = c.spans[COPY_PUT];
+    dma->put_bytes = c.bytes[COPY_PUT];
+    dma->moved = c.spans[COPY_MOVED];
+    dma->moved_bytes = c.bytes[COPY_MOVED];
+    dma->filled = c.spans[COPY_FILLED];
+    dma->filled_bytes = c.bytes[COPY_FILLED];
+    dma->local = c.spans[COPY_LOCAL];
+    dma->local_bytes = c.bytes[COPY_LOCAL];
+    dma->served_bytes = s->bytes_got_here + s->bytes_put_here;
+    dma->forwarded_bytes = s->bytes_forwarded;
+    return dma;
+}
+
+static DistKVMBytes *sent_info(const EngineStats *s)
+{
+    DistKVMBytes *bytes = g_new0(DistKVMBytes, 1);
+
+    bytes->pages = s->sent_by_kind[ENGINE_BYTES_PAGES];
+    bytes->blocks = s->sent_by_kind[ENGINE_BYTES_BLOCKS];
+    bytes->operations = s->sent_by_kind[ENGINE_BYTES_OPERATIONS];
+    bytes->protocol = s->sent_by_kind[ENGINE_BYTES_PROTOCOL];
+    bytes->services = s->sent_by_kind[ENGINE_BYTES_SERVICES];
+    return bytes;
+}
+
+static uint64List *histogram(const uint64_t *buckets)
+{
+    uint64List *list = NULL, **tail = &list;
+
+    for (unsigned i = 0; i < ENGINE_WAIT_BUCKETS; i++) {
+        QAPI_LIST_APPEND(tail, buckets[i]);
+    }
+    return list;
+}
+
+static DistKVMWaits *waits_info(const EngineStats *s)
+{
+    DistKVMWaits *waits = g_new0(DistKVMWaits, 1);
+
+    waits->read = histogram(s->waits[ENGINE_WAIT_READ]);
+    waits->write = histogram(s->waits[ENGINE_WAIT_WRITE]);
+    waits->upgrade = histogram(s->waits[ENGINE_WAIT_UPGRADE]);
+    return waits;
+}
+
 static DistKVMMemory *memory_info(void)
 {
     DistKVMMemory *m = g_new0(DistKVMMemory, 1);
@@ -88,6 +139,7 @@ static DistKVMMemory *memory_info(void)
     m->resident_pages = s.pages_resident;
     m->resident_pages_max = s.pages_resident_max;
     m->cap_pages = distkvm->engine_config.cap_pages;
+    m->cap_excess_pages = engine_excess_pages(distkvm->engine);
     m->snapshot_pages = distkvm->engine_config.delta_pages;
     m->unchanged_pages_sent = s.unchanged_pages_sent;
     m->operations = s.operations;
@@ -99,6 +151,8 @@ static DistKVMMemory *memory_info(void)
     m->evictions = s.evictions_asked;
     m->faults_deferred = s.faults_deferred;
     m->owned_pages = s.pages_owned;
+    /* The two counts may be of moments apart. */
+    m->shared_pages = s.pages_resident - MIN(s.pages_owned, s.pages_resident);
     m->home_pages = s.pages_home;
     m->faults_read = s.faults_read;
     m->faults_write = s.faults_write;
@@ -108,13 +162,16 @@ static DistKVMMemory *memory_info(void)
     m->wait_read_ns = s.wait_read_ns;
     m->wait_write_ns = s.wait_write_ns;
     m->wait_upgrade_ns = s.wait_upgrade_ns;
+    m->waits = waits_info(&s);
     m->hot_pages = hot_pages_info();
+    m->dma = dma_info(&s);
     m->pages_sent = s.pages_sent;
     m->zero_pages_sent = s.zero_pages_sent;
     m->revocations = s.invalidations;
     m->frames_sent = s.frames_sent;
     m->frames_received = s.frames_received;
     m->bytes_sent = s.bytes_sent;
+    m->sent_by_kind = sent_info(&s);
     m->bytes_received = s.bytes_received;
     return m;
 }
@@ -152,6 +209,27 @@ static DistKVMState cluster_state(void)
                                : DIST_KVM_STATE_JOINING;
 }
 
+void qmp_distkvm_set_cap(uint64_t cap, Error **errp)
+{
+    DistKVMCap parts;
+
+    if (!distkvm || !distkvm->engine) {
+        error_setg(errp, "-accel distkvm is not in use");
+        return;
+    }
+    if (qatomic_read(&distkvm->failed)) {
+        error_setg(errp, "distkvm: a node is lost, and with it the guest's"
+                   " memory");
+        return;
+    }
+    if (!distkvm_cap_divide(distkvm, cap, &parts, errp)) {
+        return;
+    }
+    distkvm->engine_config.cap_pages = parts.guest_pages;
+    distkvm->engine_config.delta_pages = parts.snapshots;
+    engine_set_cap(distkvm->engine, parts.guest_pages, parts.snapshots);
+}
+
 DistKVMInfo *qmp_query_distkvm(Error **errp)
 {
     DistKVMInfo *info;
@@ -159,7 +237,6 @@ DistKVMInfo *qmp_query_distkvm(Error **errp)
     DistKVMCpuList **cpu_tail;
     const char *lost_why;
     CohNodeId lost_node;
-    int64_t rate_ppb;
     CPUState *cpu;
 
     if (!distkvm || !distkvm->engine) {
@@ -169,6 +246,8 @@ DistKVMInfo *qmp_query_distkvm(Error **errp)
     info = g_new0(DistKVMInfo, 1);
     node_tail = &info->nodes;
     cpu_tail = &info->cpus;
+    info->version = g_strdup(DISTKVM_VERSION);
+    info->protocol = WIRE_VERSION;
     info->state = cluster_state();
     info->has_lost_node = failure_first_lost(&lost_node, &lost_why);
     if (info->has_lost_node) {
@@ -180,7 +259,7 @@ DistKVMInfo *qmp_query_distkvm(Error **errp)
     info->failed = qatomic_read(&distkvm->failed);
     info->lanes = distkvm->engine_config.lanes.n;
     info->clock_ns = cluster_clock_ns();
-    cluster_clock_quality(&rate_ppb, &info->clock_offset_ns);
+    cluster_clock_quality(&info->clock_rate_ppb, &info->clock_offset_ns);
     for (CohNodeId n = 0; n < distkvm->nodes; n++) {
         QAPI_LIST_APPEND(node_tail, node_info(n));
     }
@@ -239,7 +318,61 @@ static void hmp_info_distkvm(Monitor *mon, const QDict *qdict)
                    m->frames_received, m->bytes_received);
 }
 
+static void print_regions(Monitor *mon, const DistKVMPciFunction *f)
+{
+    for (DistKVMPciRegionList *r = f->regions; r; r = r->next) {
+        const DistKVMPciRegion *region = r->value;
+
+        monitor_printf(mon, "    %s %" PRId64 ": %" PRIu64 " bytes of %s, ",
+                       region->rom ? "ROM" : "BAR", region->bar, region->bytes,
+                       region->memory ? "memory" : "ports");
+        if (region->has_address) {
+            monitor_printf(mon, "at 0x%" PRIx64 "\n", region->address);
+        } else {
+            monitor_printf(mon, "not mapped\n");
+        }
+    }
+}
+
+static void print_function(Monitor *mon, const DistKVMPciFunction *f)
+{
+    monitor_printf(mon, "node %" PRId64, f->owner);
+    if (f->at) {
+        monitor_printf(mon, ", %02" PRIx64 ":%02" PRIx64 ".%" PRIx64, f->bus,
+                       f->at->slot, f->at->function);
+    }
+    if (f->at_owner) {
+        monitor_printf(mon, ", its slot %" PRId64 ".%" PRId64,
+                       f->at_owner->slot, f->at_owner->function);
+    }
+    monitor_printf(mon, ": class %04" PRIx64 ", %04" PRIx64 ":%04" PRIx64
+                   "%s%s%s", f->q_class, f->vendor, f->device,
+                   f->bus_master ? ", bus master" : "", f->id ? ", id " : "",
+                   f->id ?: "");
+    if (f->has_state && f->state != DIST_KVM_PCI_STATE_USED) {
+        monitor_printf(mon, ", %s", DistKVMPciState_str(f->state));
+    }
+    monitor_printf(mon, "\n");
+    print_regions(mon, f);
+}
+
+static void hmp_info_distkvm_pci(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+    g_autoptr(DistKVMPciFunctionList) list = qmp_query_distkvm_pci(&err);
+
+    if (err) {
+        hmp_handle_error(mon, err);
+        return;
+    }
+    for (DistKVMPciFunctionList *f = list; f; f = f->next) {
+        print_function(mon, f->value);
+    }
+}
+
 void distkvm_qmp_init(void)
 {
+    query_stats_init();
     monitor_register_hmp("distkvm", true, hmp_info_distkvm);
+    monitor_register_hmp("distkvm-pci", true, hmp_info_distkvm_pci);
 }

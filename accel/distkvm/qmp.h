@@ -1,5 +1,5 @@
 /*
- * distkvm: for management: query-distkvm, info distkvm, and the event
+ * distkvm: for management: query-distkvm and info commands
  *
  * Main loop, BQL held.
  *
@@ -8,11 +8,7 @@
 #ifndef DISTKVM_QMP_H
 #define DISTKVM_QMP_H
 
-#include "accel/distkvm/core/coh-types.h"
-
-/* info distkvm.  Once. */
+/* info distkvm, and info distkvm-pci.  Once. */
 void distkvm_qmp_init(void);
-/* The event: @node is lost, because of @why, which does not name it. */
-void distkvm_qmp_node_lost(CohNodeId node, const char *why);
 
 #endif

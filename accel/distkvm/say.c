@@ -32,9 +32,6 @@ static struct {
     bool writing;               /* under lock: a line is on its way */
     bool started;               /* under lock */
     unsigned dropped;           /* under lock */
-    int64_t second_ns;          /* under lock: of the refusals counted */
-    unsigned refusals;          /* under lock: in that second */
-    unsigned silent;            /* under lock: refusals not written */
 } say;
 
 static void __attribute__((constructor)) say_construct(void)
@@ -176,40 +173,57 @@ void say_error(const char *fmt, ...)
     SAY(SAY_ERROR);
 }
 
-/* May one more refusal be written now?  @silent: those that were not. */
-static bool may_refuse_locked(unsigned *silent)
+/* May one more line be written now?  @silent: those that were not. */
+static bool may_say_locked(SayLimit *limit, unsigned *silent)
 {
     int64_t now = get_clock();
 
-    if (now - say.second_ns >= NANOSECONDS_PER_SECOND) {
-        say.second_ns = now;
-        say.refusals = 0;
+    if (now - limit->second_ns >= NANOSECONDS_PER_SECOND) {
+        limit->second_ns = now;
+        limit->written = 0;
     }
-    if (say.refusals >= SAY_REFUSALS_PER_S) {
-        say.silent++;
+    if (limit->written >= SAY_LIMITED_PER_S) {
+        limit->silent++;
         return false;
     }
-    say.refusals++;
-    *silent = say.silent;
-    say.silent = 0;
+    limit->written++;
+    *silent = limit->silent;
+    limit->silent = 0;
     return true;
+}
+
+static void G_GNUC_PRINTF(2, 0) vsay_limited(SayLimit *limit, const char *fmt,
+                                             va_list ap)
+{
+    unsigned silent = 0;
+
+    QEMU_LOCK_GUARD(&say.lock);
+    if (!may_say_locked(limit, &silent)) {
+        return;
+    }
+    say_locked(SAY_WARNING, g_strdup_vprintf(fmt, ap));
+    if (silent) {
+        say_locked(SAY_WARNING, g_strdup_printf(
+            "distkvm: %u more %s since the line before", silent,
+            limit->subject));
+    }
+}
+
+void say_limited(SayLimit *limit, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsay_limited(limit, fmt, ap);
+    va_end(ap);
 }
 
 void say_refusal(const char *fmt, ...)
 {
-    unsigned silent = 0;
+    static SayLimit refusals = { .subject = "peers were refused, or left," };
     va_list ap;
 
-    QEMU_LOCK_GUARD(&say.lock);
-    if (!may_refuse_locked(&silent)) {
-        return;
-    }
     va_start(ap, fmt);
-    say_locked(SAY_WARNING, g_strdup_vprintf(fmt, ap));
+    vsay_limited(&refusals, fmt, ap);
     va_end(ap);
-    if (silent) {
-        say_locked(SAY_WARNING, g_strdup_printf(
-            "distkvm: %u more peers were refused, or left, since the line"
-            " before", silent));
-    }
 }

@@ -10,11 +10,14 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qapi/qapi-events-run-state.h"
 #include "hw/core/cpu.h"
 #include "qemu/atomic.h"
 #include "qemu/error-report.h"
 #include "qemu/notify.h"
 #include "qemu/timer.h"
+#include "system/distkvm.h"
+#include "system/distkvm-pci.h"
 #include "system/runstate.h"
 #include "system/system.h"
 #include "accel/distkvm/cluster/member.h"
@@ -29,6 +32,7 @@
 #include "accel/distkvm/machine/memmap.h"
 #include "accel/distkvm/machine/numa.h"
 #include "accel/distkvm/machine/pci.h"
+#include "accel/distkvm/machine/pci-plug.h"
 #include "accel/distkvm/machine/pic.h"
 #include "accel/distkvm/machine/refuse.h"
 #include "accel/distkvm/machine/replica.h"
@@ -47,6 +51,7 @@
 #include "accel/distkvm/wire/dispatch.h"
 #include "accel/distkvm/wire/text.h"
 #include "config.h"
+#include "events.h"
 #include "failure.h"
 #include "node.h"
 #include "qmp.h"
@@ -106,6 +111,11 @@ static bool may_bind_in_engine(void *opaque, uint32_t tid)
     return local_cpu(tid);
 }
 
+static uint32_t epoch_in_engine(void *opaque)
+{
+    return qatomic_read(&distkvm->epoch);
+}
+
 static void broken_in_engine(void *opaque, const char *why)
 {
     member_broken(why);
@@ -118,6 +128,7 @@ static const EngineListener engine_listener = {
     .revoked = revoked_in_engine,
     .is_idle = is_idle_in_engine,
     .may_bind = may_bind_in_engine,
+    .epoch = epoch_in_engine,
     .broken = broken_in_engine,
 };
 
@@ -181,8 +192,20 @@ static void queue(MemberContext context, void (*fn)(void *opaque),
     }
 }
 
+/* Atomic; set once, ahead of the request to end. */
+static bool unjoined;
+
+bool distkvm_ends_unjoined(int *status)
+{
+    bool ends = qatomic_read(&unjoined);
+
+    *status = ends ? EXIT_FAILURE : *status;
+    return ends;
+}
+
 static void cannot_join(const char *why)
 {
+    qatomic_set(&unjoined, true);
     qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_HOST_ERROR, 1);
 }
 
@@ -203,7 +226,8 @@ static void lost_in_main_loop(void *opaque)
     LostNode *l = opaque;
 
     if (failure_note_lost(l->node, l->why)) {
-        distkvm_qmp_node_lost(l->node, l->why);
+        vpci_lost(l->node);
+        events_node_lost(l->node, l->why);
     }
     g_free(l->why);
     g_free(l);
@@ -226,6 +250,7 @@ static void name_wait(bool *said, int64_t since_ns, CohNodeId node,
                       const char *what)
 {
     int64_t ms = since_ns ? (get_clock() - since_ns) / SCALE_MS : 0;
+    g_autofree char *why = NULL;
 
     if (ms <= distkvm->dead_after_ms) {
         *said = false;
@@ -234,6 +259,8 @@ static void name_wait(bool *said, int64_t since_ns, CohNodeId node,
         say_warning("distkvm: node %d (%s) has not %s for %" PRId64 " ms,"
                     " and the guest may stand still until it does", node,
                     distkvm->address[node], what, ms);
+        why = g_strdup_printf("it has not %s", what);
+        events_node_slow(node, why, ms);
     }
 }
 
@@ -256,6 +283,7 @@ static void name_waits(void)
               "served, or sent, interrupts that others wait behind");
     name_wait(&said_token, token_since, holder,
               "let go of, or granted, a misaligned LOCK");
+    events_tick();
 }
 
 static void left_early(CohNodeId node)
@@ -269,6 +297,7 @@ static const MemberOps member_ops = {
     .agrees = machine_hello_fits,
     .accepted = hello_machine_accept,
     .cannot_join = cannot_join,
+    .joined = events_node_joined,
     .left_early = left_early,
     .formed = formed,
     .queue = queue,
@@ -307,6 +336,8 @@ static void release_engine(void *unused)
 static void stop_in_main_loop(void *unused)
 {
     vm_stop(RUN_STATE_INTERNAL_ERROR);
+    /* For management tools: a stop alone looks like a user's. */
+    qapi_event_send_guest_panicked(GUEST_PANIC_ACTION_PAUSE, NULL);
     cluster_runstate_failed();
 }
 
@@ -342,6 +373,7 @@ static void init_parts(void)
     pic_init();
     io_init();
     pci_init();
+    pci_plug_init();
     split_lock_init();
     cluster_runstate_init();
     distkvm_qmp_init();

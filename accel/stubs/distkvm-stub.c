@@ -47,6 +47,11 @@ void distkvm_stop_asked(void)
 {
 }
 
+bool distkvm_ends_unjoined(int *status)
+{
+    return false;
+}
+
 bool distkvm_may_go_on(Error **errp)
 {
     return true;
@@ -112,6 +117,29 @@ DistKVMInfo *qmp_query_distkvm(Error **errp)
 }
 
 DistKVMHomeList *qmp_query_distkvm_homes(Error **errp)
+{
+    error_setg(errp, "distkvm is not in this binary");
+    return NULL;
+}
+
+DistKVMPages *qmp_query_distkvm_pages(bool has_cells, uint32_t cells,
+                                      Error **errp)
+{
+    error_setg(errp, "distkvm is not in this binary");
+    return NULL;
+}
+
+void qmp_distkvm_set_cap(uint64_t cap, Error **errp)
+{
+    error_setg(errp, "distkvm is not in this binary");
+}
+
+void qmp_distkvm_device_pull(const char *id, Error **errp)
+{
+    error_setg(errp, "-accel distkvm is not in use");
+}
+
+DistKVMPciFunctionList *qmp_query_distkvm_pci(Error **errp)
 {
     error_setg(errp, "distkvm is not in this binary");
     return NULL;

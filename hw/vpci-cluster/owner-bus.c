@@ -42,18 +42,11 @@ bool vpci_owns(DeviceState *dev)
 
 unsigned owner_slots(const OwnerHost *host)
 {
-    const PCIBus *bus = PCI_HOST_BRIDGE(host)->bus;
-    unsigned last = 0;
-
     if (host->express) {
         return host->ports->len;
     }
-    for (unsigned slot = 1; slot <= VPCI_SLOTS_MAX; slot++) {
-        for (unsigned f = 0; f < VPCI_FUNCTIONS_MAX; f++) {
-            last = bus->devices[VPCI_DEVFN(slot, f)] ? slot : last;
-        }
-    }
-    return last;
+    return QTAILQ_EMPTY(&BUS(PCI_HOST_BRIDGE(host)->bus)->children)
+           ? 0 : VPCI_SLOTS_MAX;
 }
 
 PCIBus *owner_bus(const OwnerHost *host, unsigned slot)
@@ -98,7 +91,36 @@ uint8_t owner_devfn(const OwnerHost *host, const PCIDevice *dev)
     return dev->devfn;
 }
 
+uint32_t owner_hotplug_slots(const OwnerHost *host)
+{
+    uint32_t slots = 0;
+
+    if (!host->express) {
+        return host->slots.n ? ~UINT32_C(1) : 0;
+    }
+    for (guint i = 0; i < host->ports->len; i++) {
+        const OwnerPort *port = g_ptr_array_index(host->ports, i);
+
+        slots |= (uint32_t)PCIE_SLOT(port->dev)->hotplug << (i + 1);
+    }
+    return slots;
+}
+
 /* ------------------------------------------------------------ interrupts */
+
+/*
+ * Node 0 hears of a line while it has a stand-in; news of that come another
+ * way than the line does.
+ */
+void owner_line(const OwnerHost *host, uint8_t devfn, bool level)
+{
+    const VpciSlot *slot = &host->slots.slot[VPCI_SLOT(devfn)];
+
+    if (slot->state == VPCI_SLOT_OCCUPIED ||
+        slot->state == VPCI_SLOT_EJECTING) {
+        distkvm_pci_line(devfn, slot->generation, level);
+    }
+}
 
 /* Pins of each function are told apart: node 0 swizzles them. */
 static int map_irq(PCIDevice *dev, int pin)
@@ -108,13 +130,16 @@ static int map_irq(PCIDevice *dev, int pin)
 
 static void set_root_irq(void *opaque, int irq, int level)
 {
-    distkvm_pci_line(irq / PCI_NUM_PINS, level);
+    owner_line(opaque, irq / PCI_NUM_PINS, level);
 }
 
 static void set_port_irq(void *opaque, int irq, int level)
 {
-    distkvm_pci_line(VPCI_DEVFN(slot_of_port(opaque),
-                                VPCI_FUNCTION(irq / PCI_NUM_PINS)), level);
+    const OwnerPort *port = opaque;
+
+    owner_line(port->host, VPCI_DEVFN(slot_of_port(port),
+                                      VPCI_FUNCTION(irq / PCI_NUM_PINS)),
+               level);
 }
 
 /* ----------------------------------------------------------------- ports */
@@ -224,16 +249,76 @@ static bool has_virtual_functions(DeviceState *dev)
            object_property_get_uint(OBJECT(dev), "sriov_max_vfs", NULL);
 }
 
+/* virtio-net, which waits for a second NIC to take its place. */
+static bool is_standby(DeviceState *dev)
+{
+    return object_property_find(OBJECT(dev), "failover") &&
+           object_property_get_bool(OBJECT(dev), "failover", NULL);
+}
+
+static const char *check_port(const OwnerHost *host, DeviceState *dev,
+                              bool on_root)
+{
+    if (object_dynamic_cast(OBJECT(dev), "cxl-rp")) {
+        return "is a CXL port; use pcie-root-port";
+    }
+    if (!host->express) {
+        return "is a root port of PCI Express, which this machine has not; use"
+               " -machine q35";
+    }
+    return on_root ? NULL
+                   : "is a root port behind another one; leave out its bus=";
+}
+
+/* Of facts that no description shows: the fault, after "it ", or NULL. */
+static const char *check_properties(const OwnerHost *host, DeviceState *dev,
+                                    bool on_root)
+{
+    if (is_root_port(dev)) {
+        return check_port(host, dev, on_root);
+    }
+    if (has_virtual_functions(dev)) {
+        return "has SR-IOV; use sriov_max_vfs=0";
+    }
+    if (PCI_DEVICE(dev)->failover_pair_id) {
+        return "is one of a failover pair, which is for migration; leave out"
+               " failover_pair_id=";
+    }
+    if (is_standby(dev)) {
+        return "is one of a failover pair, which is for migration; use"
+               " failover=off";
+    }
+    if (!on_root && PCI_DEVICE(dev)->devfn > VPCI_DEVFN(0, 7)) {
+        return "is behind a root port, which has device 0 only; leave out"
+               " addr=, or use addr=0 with a function";
+    }
+    return NULL;
+}
+
+static void pre_plug_late(OwnerHost *host, PCIDevice *dev, Error **errp)
+{
+    if (host->plugging) {
+        host->plugging->pre_plug(host, dev, errp);
+    } else if (distkvm_pci_may_plug(errp)) {
+        error_setg(errp, "distkvm: node %d is not ready for more devices; try"
+                   " again", host->node);
+    }
+}
+
 static void owner_pre_plug(HotplugHandler *handler, DeviceState *dev,
                            Error **errp)
 {
-    const OwnerHost *host = VPCI_OWNER_HOST(handler);
+    OwnerHost *host = VPCI_OWNER_HOST(handler);
     bool on_root = dev->parent_bus == BUS(PCI_HOST_BRIDGE(host)->bus);
+    const char *why = check_properties(host, dev, on_root);
 
-    if (has_virtual_functions(dev)) {
-        error_setg(errp, "distkvm: device '%s' cannot work on node %d: it has"
-                   " SR-IOV; use sriov_max_vfs=0",
-                   object_get_typename(OBJECT(dev)), host->node);
+    if (pci_is_vf(PCI_DEVICE(dev))) {
+        /* Its physical function is refused as soon as it is here itself. */
+    } else if (why) {
+        error_setg(errp, "distkvm: device '%s' cannot work on node %d: it %s",
+                   object_get_typename(OBJECT(dev)), host->node, why);
+    } else if (dev->hotplugged) {
+        pre_plug_late(host, PCI_DEVICE(dev), errp);
     } else if (on_root && is_root_port(dev) && host->ports->len == VPCI_SLOTS_MAX) {
         error_setg(errp, "distkvm: node %d has %d root ports, and no more can"
                    " be; use multifunction=on", host->node, VPCI_SLOTS_MAX);
@@ -261,14 +346,22 @@ static void owner_plug(HotplugHandler *handler, DeviceState *dev, Error **errp)
     if (why) {
         error_setg(errp, "distkvm: device '%s' cannot work on node %d: it %s",
                    object_get_typename(OBJECT(dev)), host->node, why);
+    } else if (host->plugging) {
+        host->plugging->plug(host, PCI_DEVICE(dev), errp);
     }
 }
 
 static void owner_unplug_request(HotplugHandler *handler, DeviceState *dev,
                                  Error **errp)
 {
-    error_setg(errp, "distkvm: device '%s' stays: the guest sees it by a"
-               " stand-in on node 0; start all nodes again without it",
+    OwnerHost *host = VPCI_OWNER_HOST(handler);
+
+    if (host->plugging && !is_root_port(dev)) {
+        host->plugging->unplug_request(host, PCI_DEVICE(dev), errp);
+        return;
+    }
+    error_setg(errp, "distkvm: device '%s' stays: the guest sees it from the"
+               " start; start all nodes again without it",
                dev->id ?: object_get_typename(OBJECT(dev)));
 }
 

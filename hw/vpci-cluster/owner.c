@@ -8,11 +8,11 @@
  */
 #include "qemu/osdep.h"
 #include "hw/pci/pci_bus.h"
-#include "system/distkvm-pci.h"
 #include "system/reset.h"
+#include "boot.h"
 #include "config-copy.h"
 #include "describe.h"
-#include "owner-bus.h"
+#include "owner.h"
 
 /* Configuration space as node 0 knows it, by PCIDevice. */
 static GHashTable *told;
@@ -53,53 +53,55 @@ static void tell_rom(const VpciTell *tell, const VpciFunction *f,
 }
 
 /* Only devices that can have a stand-in are here: owner-bus.c. */
-static void tell_one(const VpciTell *tell, PCIDevice *dev, uint8_t devfn)
+void owner_tell(const OwnerHost *host, PCIDevice *dev, const VpciTell *tell)
 {
     g_autofree VpciFunction *f = g_new0(VpciFunction, 1);
     g_autofree uint8_t *bytes = g_malloc(VPCI_FUNCTION_BYTES_MAX);
+    uint8_t devfn = owner_devfn(host, dev);
 
     describe_function(f, dev, devfn);
+    f->generation = host->slots.slot[VPCI_SLOT(devfn)].generation;
+    boot_describe(f, dev);
     g_hash_table_insert(told, dev, g_memdup2(f->config, pci_config_size(dev)));
     tell->function(bytes, vpci_function_pack(f, bytes));
     tell_rom(tell, f, dev);
 }
 
-void vpci_describe(const VpciTell *tell)
+void owner_forget(PCIDevice *dev)
 {
-    const OwnerHost *host = owner_host();
+    g_hash_table_remove(told, dev);
+}
 
+void owner_start(void)
+{
     told = g_hash_table_new_full(NULL, NULL, NULL, g_free);
-    for (unsigned devfn = 0; host && devfn <= UINT8_MAX; devfn++) {
-        PCIDevice *dev = owner_function(host, devfn);
-
-        if (dev) {
-            tell_one(tell, dev, devfn);
-        }
-    }
-    tell->end(host ? owner_slots(host) : 0);
     /* Behind the machine's, which was registered before. */
     qemu_register_reset(all_were_reset, NULL);
 }
 
 /* --------------------------------------------------------------- serving */
 
-/* The function at @devfn, of which node 0 was told, or NULL. */
-static PCIDevice *told_function(uint8_t devfn)
+/*
+ * *@dev is the function of which node 0 speaks, or NULL if it has gone.  False:
+ * there never was one.
+ */
+static bool reach(uint8_t devfn, uint64_t generation, PCIDevice **dev)
 {
     const OwnerHost *host = owner_host();
-    PCIDevice *dev = host ? owner_function(host, devfn) : NULL;
+    VpciSlotResult result = !host ? VPCI_SLOT_BROKEN
+        : vpci_slots_reach(&host->slots, devfn, generation);
 
-    return dev && told && g_hash_table_contains(told, dev) ? dev : NULL;
+    *dev = result == VPCI_SLOT_OK ? owner_function(host, devfn) : NULL;
+    return result != VPCI_SLOT_BROKEN;
 }
 
-GByteArray *vpci_serve_config(uint8_t devfn, VpciAccess *access)
+static GByteArray *perform(PCIDevice *dev, VpciAccess *access)
 {
-    PCIDevice *dev = told_function(devfn);
-    unsigned bytes = dev ? pci_config_size(dev) : 0;
+    unsigned bytes = pci_config_size(dev);
     GByteArray *changes;
     uint8_t *config;
 
-    if (!dev || access->addr > bytes - access->size) {
+    if (access->addr > bytes - access->size) {
         return NULL;
     }
     if (access->write) {
@@ -118,6 +120,21 @@ GByteArray *vpci_serve_config(uint8_t devfn, VpciAccess *access)
     return changes;
 }
 
+GByteArray *vpci_serve_config(uint8_t devfn, uint64_t generation,
+                              VpciAccess *access)
+{
+    PCIDevice *dev;
+
+    if (!reach(devfn, generation, &dev)) {
+        return NULL;
+    }
+    if (!dev) {
+        access->data = UINT32_MAX >> (32 - access->size * 8);
+        return g_byte_array_new();
+    }
+    return perform(dev, access);
+}
+
 MemoryRegion *vpci_own_space(bool ports)
 {
     OwnerHost *host = owner_host();
@@ -125,12 +142,17 @@ MemoryRegion *vpci_own_space(bool ports)
     return !host ? NULL : ports ? &host->all_io : &host->all_mem;
 }
 
-void vpci_serve_reset(uint8_t devfn)
+bool vpci_serve_reset(uint8_t devfn, uint64_t generation)
 {
-    PCIDevice *dev = told_function(devfn);
+    PCIDevice *dev;
 
+    if (!reach(devfn, generation, &dev)) {
+        return false;
+    }
     if (dev) {
-        device_cold_reset(DEVICE(dev));
+        /* With the header, as node 0 does with its copy. */
+        pci_device_reset(dev);
         header_was_reset(dev);
     }
+    return true;
 }

@@ -98,6 +98,7 @@ static char *place_bridges(const VpciOptions *o, VpciPlan *plan)
             device = take_device(&taken);
         }
         bridge->slots = o->node[n].slots;
+        bridge->reserve = o->node[n].reserve;
         bridge->devfn = VPCI_DEVFN(device, function);
         bridge->multifunction = !function && each > 1 && placed + 1 < bridges;
         bridge->chassis = CHASSIS_FIRST + n;

@@ -72,6 +72,7 @@ typedef struct VpciOptions {
 
 typedef struct VpciBridge {
     unsigned slots;         /* 0: there is no bridge                        */
+    VpciReserve reserve;    /* of the node's options                        */
     uint8_t devfn;          /* on the root bus                              */
     bool multifunction;     /* function 0 of several bridges                */
     uint8_t bus_nr;         /* q35: of the node's root bus; pc: 0           */

@@ -13,6 +13,8 @@
 /* Granules of a bridge's windows: PCI's of ports, firmware's of memory. */
 #define IO_WINDOW (4 * KIB)
 #define MEM_WINDOW (2 * MIB)
+/* For devices that are plugged later, behind a bridge of pc. */
+#define LATER_MEM (8 * MIB)
 /* Firmware gives no BAR of memory less; a root port has one for its MSI-X. */
 #define BAR_MIN (4 * KIB)
 
@@ -254,10 +256,89 @@ char *vpci_room_check(const VpciOptions *options, const VpciNeed *needs)
     return why ?: check_mem(options, &room);
 }
 
+/* ------------------------------------------------------- for later devices */
+
+/*
+ * Windows of node 0's own bridges may be larger than the devices behind them:
+ * nothing is kept at their expense.  Of memory alone, if @ports does not matter:
+ * I/O ports that are short are no reason to keep no memory.
+ */
+static bool has_room(const VpciOptions *options, const VpciNeed *needs,
+                     bool ports)
+{
+    VpciOptions careful = *options;
+    g_autofree char *io = NULL, *mem = NULL;
+    VpciRoom room;
+
+    careful.board.io += (options->board.buses - 1) * IO_WINDOW;
+    careful.board.mem += (options->board.buses - 1) * MEM_WINDOW;
+    room = vpci_room(&careful, needs);
+    mem = check_mem(&careful, &room);
+    io = ports ? check_io(&careful, &room) : NULL;
+    return !io && !mem;
+}
+
+/* Memory of the node's devices of the start: a reservation is with it. */
+static uint64_t memory_of(const VpciOptions *o, const VpciNeed *needs,
+                          unsigned node)
+{
+    uint64_t mem = 0;
+
+    for (unsigned slot = 1; slot <= o->node[node].slots; slot++) {
+        mem += needs[node * VPCI_NEEDS_NODE + slot].mem;
+    }
+    return round_up(mem, MEM_WINDOW);
+}
+
+static void reserve_all(VpciOptions *o, const VpciNeed *needs, uint32_t io,
+                        uint32_t mem)
+{
+    for (unsigned n = 0; n < o->nodes; n++) {
+        bool any = o->node[n].slots;
+
+        o->node[n].reserve = (VpciReserve) {
+            .io = any ? io : 0,
+            .mem = any && mem ? memory_of(o, needs, n) + mem : 0,
+        };
+    }
+}
+
+void vpci_room_reserve(VpciOptions *o, const VpciNeed *needs)
+{
+    reserve_all(o, needs, 0, 0);
+    /* q35: firmware reserves for each root port by itself. */
+    if (o->machine != VPCI_PC || o->firmware != VPCI_SEABIOS ||
+        !has_room(o, needs, false)) {
+        return;
+    }
+    reserve_all(o, needs, IO_WINDOW, LATER_MEM);
+    if (!has_room(o, needs, true)) {
+        reserve_all(o, needs, 0, LATER_MEM);
+    }
+    if (!has_room(o, needs, false)) {
+        reserve_all(o, needs, 0, 0);
+    }
+}
+
+static bool reserves_memory(const VpciOptions *o)
+{
+    bool any = false;
+
+    for (unsigned n = 0; n < o->nodes; n++) {
+        any |= o->node[n].reserve.mem > 0;
+    }
+    return any;
+}
+
 const char *vpci_room_hotplug(const VpciOptions *o)
 {
+    if (o->machine != VPCI_PC || reserves_memory(o)) {
+        return NULL;
+    }
     /* Its driver of PCI buses asks for reservations of hot-plug ports only. */
-    return o->machine == VPCI_PC && o->firmware == VPCI_OVMF
+    return o->firmware == VPCI_OVMF
            ? "OVMF keeps no addresses behind a bridge without SHPC, so devices "
-             "that are plugged later get none: use q35, or SeaBIOS" : NULL;
+             "that are plugged later get none: use q35, or SeaBIOS"
+           : "RAM leaves no addresses below 4 GiB for devices that are plugged "
+             "later: use q35, or -machine max-ram-below-4g=";
 }

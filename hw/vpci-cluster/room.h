@@ -59,8 +59,14 @@ char *vpci_room_check(const VpciOptions *options, const VpciNeed *needs);
 uint64_t vpci_room_io_reserve(const VpciReserve *reserve,
                               const VpciNeed *need);
 /*
- * NULL if devices that are plugged later get addresses, or why not, with the
- * remedy.
+ * pc: keep addresses behind the bridges of all nodes for devices that are
+ * plugged later, as far as firmware has room for them: memory first, and then a
+ * window of ports for each bridge.  Sets @reserve of all nodes.
+ */
+void vpci_room_reserve(VpciOptions *options, const VpciNeed *needs);
+/*
+ * NULL if devices that are plugged later get addresses in memory, or why not,
+ * with the remedy.  @options are as vpci_room_reserve() has left them.
  */
 const char *vpci_room_hotplug(const VpciOptions *options);
 

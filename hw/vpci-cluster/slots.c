@@ -93,6 +93,9 @@ static const char *check_functions(const VpciSlot *slot, unsigned function,
         return "has function 0 already, with which the guest looked at it: "
                "plug function 0 last";
     }
+    if (hot && slot->cold) {
+        return "has functions of the start: name another one with bus=";
+    }
     if (function && has_zero && !slot->multifunction) {
         return "has a function 0 without multifunction=on";
     }
@@ -125,17 +128,21 @@ const char *vpci_slots_plug(VpciSlots *slots, uint8_t devfn,
     slot->state = cell->next;
     slot->functions |= 1 << function;
     slot->multifunction |= !function && multifunction;
+    slot->cold |= !hot;
     return NULL;
 }
 
-int vpci_slots_find(const VpciSlots *slots)
+int vpci_slots_find(const VpciSlots *slots, uint32_t usable)
 {
+    unsigned found = 0;
+
     for (unsigned n = 1; n <= slots->n; n++) {
-        if (slots->slot[n].state == VPCI_SLOT_EMPTY) {
-            return VPCI_DEVFN(n, 0);
+        if (usable >> n & 1 && slots->slot[n].state == VPCI_SLOT_EMPTY &&
+            (!found || slots->slot[n].emptied < slots->slot[found].emptied)) {
+            found = n;
         }
     }
-    return -1;
+    return found ? (int)VPCI_DEVFN(found, 0) : -1;
 }
 
 static bool is_own(VpciSlotEvent event)
@@ -165,6 +172,25 @@ VpciSlotResult vpci_slots_event(VpciSlots *slots, unsigned number,
     if (slot->state == VPCI_SLOT_EMPTY) {
         slot->functions = 0;
         slot->multifunction = false;
+        slot->cold = false;
+        slot->emptied = ++slots->emptied;
     }
     return VPCI_SLOT_OK;
+}
+
+VpciSlotResult vpci_slots_reach(const VpciSlots *slots, uint8_t devfn,
+                                uint64_t generation)
+{
+    const VpciSlot *slot = &slots->slot[VPCI_SLOT(devfn)];
+
+    if (!VPCI_SLOT(devfn) || VPCI_SLOT(devfn) > slots->n || !generation ||
+        generation > slot->generation) {
+        return VPCI_SLOT_BROKEN;
+    }
+    if (generation < slot->generation || slot->state == VPCI_SLOT_EMPTY ||
+        slot->state == VPCI_SLOT_GONE) {
+        return VPCI_SLOT_CROSSED;
+    }
+    return slot->functions & 1 << VPCI_FUNCTION(devfn) ? VPCI_SLOT_OK
+                                                       : VPCI_SLOT_BROKEN;
 }

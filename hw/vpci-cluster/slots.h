@@ -59,11 +59,14 @@ typedef struct VpciSlot {
     uint8_t state;          /* VpciSlotState                                */
     uint8_t functions;      /* that are there, a bit for each               */
     bool multifunction;     /* of function 0, if it is there                */
+    bool cold;              /* node 0 takes its functions as of the start   */
     uint64_t generation;    /* 0: never filled                              */
+    uint64_t emptied;       /* counts slots that became empty; 0: never     */
 } VpciSlot;
 
 typedef struct VpciSlots {
     unsigned n;             /* 0 to VPCI_SLOTS_MAX                          */
+    uint64_t emptied;       /* times that one of them became empty          */
     VpciSlot slot[VPCI_SLOTS_MAX + 1];  /* from 1                           */
 } VpciSlots;
 
@@ -78,10 +81,12 @@ void vpci_slots_init(VpciSlots *slots, unsigned n);
 const char *vpci_slots_plug(VpciSlots *slots, uint8_t devfn,
                             bool multifunction, bool hot);
 /*
- * The lowest slot that is empty, as the devfn of its function 0; -1: there is
- * none.
+ * The slot that has been empty for longest, and is in @usable, a bit for each
+ * slot, as the devfn of its function 0; -1: there is none.  Of slots that were
+ * never filled it is the lowest.  QEMU frees the names of a device's memory a
+ * moment after the device.
  */
-int vpci_slots_find(const VpciSlots *slots);
+int vpci_slots_find(const VpciSlots *slots, uint32_t usable);
 /*
  * Another event than VPCI_SLOT_PLUG, of slot @slot in @generation.  Only if the
  * result isn't VPCI_SLOT_OK is *@why set, as above.
@@ -89,6 +94,12 @@ int vpci_slots_find(const VpciSlots *slots);
 VpciSlotResult vpci_slots_event(VpciSlots *slots, unsigned slot,
                                 uint64_t generation, VpciSlotEvent event,
                                 const char **why);
+/*
+ * Node 0 wants something of the function at @devfn in @generation.
+ * VPCI_SLOT_OK: it is there.  VPCI_SLOT_CROSSED: it was, or it is gone.
+ */
+VpciSlotResult vpci_slots_reach(const VpciSlots *slots, uint8_t devfn,
+                                uint64_t generation);
 
 /* ----------------------------------- the table, for the test of mutants */
 

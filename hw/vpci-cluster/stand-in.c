@@ -4,11 +4,15 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "block/aio-wait.h"
 #include "hw/pci/pci_bus.h"
 #include "hw/qdev-properties.h"
 #include "monitor/qdev.h"
 #include "qapi/error.h"
+#include "system/distkvm.h"
 #include "system/distkvm-pci.h"
+#include "boot.h"
+#include "ecam.h"
 #include "stand-in.h"
 
 /* ------------------------------------------------------------------ BARs */
@@ -48,12 +52,16 @@ static void move_windows(StandIn *s)
 static bool add_rom(StandIn *s, Error **errp)
 {
     uint32_t bytes = s->function->rom_bytes;
+    g_autofree char *name = g_strdup_printf("rom-%" PRIu64, s->generation);
 
     if (!bytes) {
         return true;
     }
-    /* By its name, which vmstate makes unique, other nodes know their copy. */
-    if (!memory_region_init_rom(&s->rom, OBJECT(s), "rom", bytes, errp)) {
+    /*
+     * By its name, which vmstate makes unique, other nodes know their copy: the
+     * slot's next device has another.
+     */
+    if (!memory_region_init_rom(&s->rom, OBJECT(s), name, bytes, errp)) {
         return false;
     }
     memcpy(memory_region_get_ram_ptr(&s->rom), s->rom_bytes, bytes);
@@ -63,13 +71,42 @@ static bool add_rom(StandIn *s, Error **errp)
 
 /* --------------------------------------------------------- configuration */
 
+static void drop(void *opaque)
+{
+    DEVICE(opaque)->parent_bus = NULL;
+    object_unref(opaque);
+}
+
+/*
+ * The BQL is dropped while a vCPU waits, and another one may eject the function
+ * meanwhile.  QEMU's own part of a read looks at the device once more, and at
+ * the number of its bus.  The bus is a port's, and for ever.  False: nothing
+ * waited, so the function is there, and so are the bytes of its configuration.
+ */
+static bool cycle(StandIn *s, VpciAccess *access)
+{
+    BusState *bus = DEVICE(s)->parent_bus;
+    bool answered;
+
+    object_ref(OBJECT(s));
+    answered = distkvm_pci_config(s->node, s->devfn, s->generation, access);
+    if (qdev_is_realized(DEVICE(s))) {
+        object_unref(OBJECT(s));
+    } else {
+        DEVICE(s)->parent_bus = bus;
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), drop, s);
+    }
+    return answered;
+}
+
 static uint32_t config_read(PCIDevice *dev, uint32_t addr, int len)
 {
-    StandIn *s = VPCI_STAND_IN(dev);
-    VpciAccess access = { .addr = addr, .size = len };
+    VpciAccess access = { .addr = addr, .size = len, .attrs = ecam_attrs() };
 
-    if (vpci_copy_serves(addr, len) ||
-        !distkvm_pci_config(s->node, s->devfn, &access)) {
+    if (VPCI_STAND_IN(dev)->lost) {
+        return UINT32_MAX;
+    }
+    if (vpci_copy_serves(addr, len) || !cycle(VPCI_STAND_IN(dev), &access)) {
         return pci_default_read_config(dev, addr, len);
     }
     return access.data;
@@ -77,12 +114,21 @@ static uint32_t config_read(PCIDevice *dev, uint32_t addr, int len)
 
 static void config_write(PCIDevice *dev, uint32_t addr, uint32_t data, int len)
 {
-    StandIn *s = VPCI_STAND_IN(dev);
     VpciAccess access = {
         .addr = addr, .size = len, .data = data, .write = true,
+        .attrs = ecam_attrs(),
     };
 
-    distkvm_pci_config(s->node, s->devfn, &access);
+    if (!VPCI_STAND_IN(dev)->lost) {
+        cycle(VPCI_STAND_IN(dev), &access);
+    }
+}
+
+void stand_in_lose(StandIn *s)
+{
+    s->lost = true;
+    /* As where a slot is switched off; the guest may switch it on again. */
+    pci_set_power(PCI_DEVICE(s), false);
 }
 
 const char *stand_in_changed(StandIn *s, const uint8_t *changes, size_t len)
@@ -119,13 +165,22 @@ static void stand_in_realize(PCIDevice *dev, Error **errp)
         dev->cap_present |= QEMU_PCI_CAP_PM;
         dev->pm_cap = f->pm_cap;
     }
+    boot_add(f, dev, errp);
+}
+
+static void stand_in_exit(PCIDevice *dev)
+{
+    boot_remove(dev);
 }
 
 static void stand_in_reset(DeviceState *dev)
 {
     StandIn *s = VPCI_STAND_IN(dev);
 
-    distkvm_pci_reset(s->node, s->devfn);
+    if (s->lost) {
+        return;
+    }
+    distkvm_pci_reset(s->node, s->devfn, s->generation);
 }
 
 static void stand_in_class_init(ObjectClass *oc, void *data)
@@ -137,6 +192,7 @@ static void stand_in_class_init(ObjectClass *oc, void *data)
     dc->user_creatable = false;
     device_class_set_legacy_reset(dc, stand_in_reset);
     pc->realize = stand_in_realize;
+    pc->exit = stand_in_exit;
     pc->config_read = config_read;
     pc->config_write = config_write;
 }
@@ -169,27 +225,47 @@ static char *name_of(unsigned node, const VpciFunction *f)
                                     VPCI_FUNCTION(f->devfn));
 }
 
-static void refuse_unplug(DeviceState *dev)
+/* A root port is a slot; else the bus has all slots of the owner. */
+static uint8_t devfn_on(PCIBus *bus, uint8_t devfn)
 {
-    static Error *blocker;
+    return pci_bus_is_express(bus) ? VPCI_FUNCTION(devfn) : devfn;
+}
 
-    if (!blocker) {
-        error_setg(&blocker, "distkvm: this is a device of another node, which"
-                   " has it from the start; start all nodes again without it");
+bool stand_in_is_alone(HotplugHandler *handler, DeviceState *dev,
+                       const char *kind, const char *instead, Error **errp)
+{
+    if (object_dynamic_cast(OBJECT(dev), TYPE_VPCI_STAND_IN)) {
+        return true;
     }
-    qdev_add_unplug_blocker(dev, blocker);
+    if (distkvm_may_go_on(errp)) {
+        error_setg(errp, "distkvm: device '%s' cannot be behind '%s', which is"
+                   " another node's %s: add it on that node, or %s",
+                   object_get_typename(OBJECT(dev)), DEVICE(handler)->id, kind,
+                   instead);
+    }
+    return false;
+}
+
+StandIn *stand_in_find(PCIBus *bus, uint8_t devfn)
+{
+    PCIDevice *dev = bus->devices[devfn_on(bus, devfn)];
+
+    return dev ? (StandIn *)object_dynamic_cast(OBJECT(dev),
+                                                TYPE_VPCI_STAND_IN) : NULL;
 }
 
 StandIn *stand_in_new(unsigned node, const VpciFunction *function,
-                      const uint8_t *rom, PCIBus *bus, uint8_t devfn,
+                      const uint8_t *rom, PCIBus *bus, bool late,
                       Error **errp)
 {
-    PCIDevice *dev = pci_new(devfn, TYPE_VPCI_STAND_IN);
+    PCIDevice *dev = pci_new(devfn_on(bus, function->devfn),
+                             TYPE_VPCI_STAND_IN);
     StandIn *s = VPCI_STAND_IN(dev);
     bool made;
 
     s->node = node;
     s->devfn = function->devfn;
+    s->generation = function->generation;
     s->function = function;
     s->rom_bytes = rom;
     if (function->multifunction) {
@@ -198,15 +274,13 @@ StandIn *stand_in_new(unsigned node, const VpciFunction *function,
     if (function->express) {
         dev->cap_present |= QEMU_PCI_CAP_EXPRESS;
     }
-    /* It was there before the guest ran. */
-    DEVICE(dev)->hotplugged = false;
+    /* A device of the start was there before the guest ran. */
+    DEVICE(dev)->hotplugged = late;
     made = qdev_set_id(DEVICE(dev), name_of(node, function), errp) &&
            qdev_realize(DEVICE(dev), BUS(bus), errp);
     s->function = NULL;
     s->rom_bytes = NULL;
-    if (made) {
-        refuse_unplug(DEVICE(dev));
-    } else {
+    if (!made) {
         object_unparent(OBJECT(dev));
     }
     object_unref(OBJECT(dev));

@@ -21,6 +21,8 @@ struct StandIn {
 
     unsigned node;
     uint8_t devfn;              /* at its owner                             */
+    uint64_t generation;        /* of its slot there                        */
+    bool lost;                  /* its owner is, and nobody answers         */
     const VpciFunction *function;       /* while it is realized             */
     const uint8_t *rom_bytes;           /* the same                         */
     MemoryRegion bar[VPCI_BARS];        /* aliases of the forwarder         */
@@ -28,13 +30,26 @@ struct StandIn {
 };
 
 /*
- * One for @function of @node, with the contents of its ROM at @rom, on @bus at
- * @devfn.  NULL and @errp if it does not fit.
+ * One for @function of @node, with the contents of its ROM at @rom, on @bus.
+ * @late: the guest may run.  NULL and @errp if it does not fit.
  */
 StandIn *stand_in_new(unsigned node, const VpciFunction *function,
-                      const uint8_t *rom, PCIBus *bus, uint8_t devfn,
+                      const uint8_t *rom, PCIBus *bus, bool late,
                       Error **errp);
+/* The one for the function @devfn of its owner on @bus, or NULL. */
+StandIn *stand_in_find(PCIBus *bus, uint8_t devfn);
+/*
+ * May @dev be behind @handler, another node's @kind of bridge?  Only stand-ins
+ * may.  False and @errp, which names @instead as a place for others.
+ */
+bool stand_in_is_alone(HotplugHandler *handler, DeviceState *dev,
+                       const char *kind, const char *instead, Error **errp);
 /* The owner says what has changed: config-copy.h.  NULL, or the fault. */
 const char *stand_in_changed(StandIn *s, const uint8_t *changes, size_t len);
+/*
+ * Its owner is lost: it has no addresses any more, and reads of it give ones,
+ * as where there is no function.  It stays on its bus, to be looked at.
+ */
+void stand_in_lose(StandIn *s);
 
 #endif

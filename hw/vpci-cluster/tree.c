@@ -11,9 +11,13 @@
 #include "hw/pci/pci_bus.h"
 #include "hw/pci/pci_host.h"
 #include "hw/pci/pcie_host.h"
+#include "hw/pci/pcie_port.h"
 #include "hw/qdev-properties.h"
 #include "monitor/qdev.h"
 #include "qapi/error.h"
+#include "bridge.h"
+#include "ecam.h"
+#include "port.h"
 #include "tree.h"
 
 static PCIBus *buses[VPCI_NODES_MAX][VPCI_SLOTS_MAX + 1];
@@ -80,7 +84,10 @@ static bool realize_cold(PCIDevice *dev, PCIBus *bus, char *id, Error **errp)
     DEVICE(dev)->hotplugged = false;
     made = qdev_set_id(DEVICE(dev), id, errp) &&
            qdev_realize(DEVICE(dev), BUS(bus), errp);
-    if (!made) {
+    if (made) {
+        /* The machine's was before: registers are as after any other reset. */
+        device_cold_reset(DEVICE(dev));
+    } else {
         object_unparent(OBJECT(dev));
     }
     object_unref(OBJECT(dev));
@@ -99,12 +106,21 @@ static PCIBus *bus_below(PCIBus *above, const PCIDevice *bridge)
     g_assert_not_reached();
 }
 
+/* Without it firmware gives a window for the devices that it finds. */
+static void reserve(DeviceState *bridge, const char *name, uint64_t bytes)
+{
+    if (bytes) {
+        qdev_prop_set_uint64(bridge, name, bytes);
+    }
+}
+
 static PCIDevice *bridge_new(const VpciPlan *plan, unsigned node)
 {
     const VpciBridge *bridge = &plan->bridge[node];
     MachineState *ms = MACHINE(qdev_get_machine());
     PCIDevice *dev = pci_new_multifunction(
-        bridge->devfn, plan->machine == VPCI_Q35 ? "pxb-pcie" : "pci-bridge");
+        bridge->devfn, plan->machine == VPCI_Q35 ? "pxb-pcie"
+                                                 : TYPE_VPCI_BRIDGE);
 
     qdev_prop_set_bit(DEVICE(dev), "multifunction", bridge->multifunction);
     if (plan->machine == VPCI_Q35) {
@@ -116,20 +132,21 @@ static PCIDevice *bridge_new(const VpciPlan *plan, unsigned node)
         qdev_prop_set_uint8(DEVICE(dev), "chassis_nr", bridge->chassis);
         qdev_prop_set_bit(DEVICE(dev), "shpc", false);
         qdev_prop_set_enum(DEVICE(dev), "msi", ON_OFF_AUTO_OFF);
+        reserve(DEVICE(dev), "mem-reserve", bridge->reserve.mem);
+        reserve(DEVICE(dev), "io-reserve", bridge->reserve.io);
     }
     return dev;
 }
 
 static bool add_port(const VpciPlan *plan, const VpciNeed *need, unsigned node,
-                     unsigned slot, PCIBus *bus, Error **errp)
+                     unsigned slot, bool hotplug, PCIBus *bus, Error **errp)
 {
     VpciPlace place = vpci_plan_place(plan, node, slot);
-    PCIDevice *dev = pci_new(place.port_devfn, "pcie-root-port");
+    PCIDevice *dev = pci_new(place.port_devfn, TYPE_VPCI_PORT);
 
     qdev_prop_set_uint8(DEVICE(dev), "chassis", plan->bridge[node].chassis);
     qdev_prop_set_uint16(DEVICE(dev), "slot", place.number);
-    /* The owner would not hear of a device that the guest ejects. */
-    qdev_prop_set_bit(DEVICE(dev), "hotplug", false);
+    qdev_prop_set_bit(DEVICE(dev), "hotplug", hotplug);
     qdev_prop_set_uint64(DEVICE(dev), "io-reserve",
                          vpci_room_io_reserve(&(VpciReserve) { 0 }, need));
     if (!realize_cold(dev, bus, g_strdup_printf("node%u-port%02x", node, slot),
@@ -141,7 +158,7 @@ static bool add_port(const VpciPlan *plan, const VpciNeed *need, unsigned node,
 }
 
 static bool add_bridge(const VpciPlan *plan, const VpciNeed *needs,
-                       unsigned node, Error **errp)
+                       uint32_t hotplug, unsigned node, Error **errp)
 {
     PCIDevice *dev = bridge_new(plan, node);
     PCIBus *bus;
@@ -150,11 +167,15 @@ static bool add_bridge(const VpciPlan *plan, const VpciNeed *needs,
                       errp)) {
         return false;
     }
+    if (plan->machine == VPCI_PC) {
+        bridge_ready(dev);
+    }
     bus = bus_below(root_bus(), dev);
     for (unsigned slot = 1; slot <= plan->bridge[node].slots; slot++) {
         buses[node][slot] = bus;
         if (plan->machine == VPCI_Q35 &&
-            !add_port(plan, &needs[slot], node, slot, bus, errp)) {
+            !add_port(plan, &needs[slot], node, slot, hotplug >> slot & 1, bus,
+                      errp)) {
             return false;
         }
     }
@@ -175,11 +196,14 @@ static void tell_firmware_of_roots(void)
                               "etc/extra-pci-roots", count, sizeof(*count)));
 }
 
-bool tree_make(const VpciPlan *plan, const VpciNeed *needs, Error **errp)
+bool tree_make(const VpciPlan *plan, const VpciNeed *needs,
+               const uint32_t *hotplug, Error **errp)
 {
     if (plan->machine == VPCI_Q35) {
-        PCIE_HOST_BRIDGE(BUS(root_bus())->parent)->mmio
-            .disable_reentrancy_guard = true;
+        PCIExpressHost *host = PCIE_HOST_BRIDGE(BUS(root_bus())->parent);
+
+        host->mmio.disable_reentrancy_guard = true;
+        ecam_watch(host);
     }
     /* While a vCPU waits in one cycle others perform theirs. */
     PCI_HOST_BRIDGE(BUS(root_bus())->parent)->conf_mem
@@ -190,7 +214,8 @@ bool tree_make(const VpciPlan *plan, const VpciNeed *needs, Error **errp)
         if (!plan->bridge[node].slots) {
             continue;
         }
-        if (!add_bridge(plan, &needs[node * VPCI_NEEDS_NODE], node, errp)) {
+        if (!add_bridge(plan, &needs[node * VPCI_NEEDS_NODE], hotplug[node],
+                        node, errp)) {
             return false;
         }
     }
@@ -198,6 +223,19 @@ bool tree_make(const VpciPlan *plan, const VpciNeed *needs, Error **errp)
         tell_firmware_of_roots();
     }
     return true;
+}
+
+void tree_power(void)
+{
+    for (unsigned node = 0; node < VPCI_NODES_MAX; node++) {
+        for (unsigned slot = 1; slot <= VPCI_SLOTS_MAX; slot++) {
+            PCIBus *bus = buses[node][slot];
+
+            if (bus && pci_bus_is_express(bus)) {
+                pcie_cap_slot_reset(bus->parent_dev);
+            }
+        }
+    }
 }
 
 PCIBus *tree_bus(unsigned node, unsigned slot)

@@ -17,9 +17,13 @@
 void tree_describe_board(VpciOptions *options);
 /*
  * Make the bridges of @plan, with windows for @needs (VPCI_NEEDS of them).
- * False and @errp if QEMU refuses one.
+ * Slots of node N take devices while the guest runs if their bits in
+ * @hotplug[N] are set.  False and @errp if QEMU refuses one.
  */
-bool tree_make(const VpciPlan *plan, const VpciNeed *needs, Error **errp);
+bool tree_make(const VpciPlan *plan, const VpciNeed *needs,
+               const uint32_t *hotplug, Error **errp);
+/* All stand-ins of the start are there: only their slots have power. */
+void tree_power(void);
 /* The bus of a slot of @node, or NULL. */
 PCIBus *tree_bus(unsigned node, unsigned slot);
 

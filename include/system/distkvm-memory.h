@@ -21,6 +21,8 @@
  *              word) may raise SIGSEGV instead, as any touch does then
  *   -ENOTCONN  this process is not a node of a complete cluster (yet)
  *   -EBUSY     INV_PAGE only: the page's home wants it to stay, or is here
+ *   -ETIMEDOUT of words that are written: a node lies or errs, and the write
+ *              may have happened or not
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -44,6 +44,11 @@ bool distkvm_vm_start(void);
 bool distkvm_reset(ShutdownCause cause);
 bool distkvm_shutdown(ShutdownCause cause);
 bool distkvm_powerdown(void);
+/*
+ * True, with an exit status in *@status: this node could not join, and ends at
+ * once.  No machine has run that could be shut down.  Main loop.
+ */
+bool distkvm_ends_unjoined(int *status);
 /* The user says stop, perhaps before this node runs.  Main loop. */
 void distkvm_stop_asked(void);
 /* May the guest run or reset?  Not after a loss: false, and @errp. */
@@ -100,5 +105,28 @@ bool distkvm_must_bounce(void);
  * guest RAM before this was false is as the guest wrote it.  Any thread.
  */
 bool distkvm_fenced(void);
+
+/*
+ * A buffer to bounce by, from a few that are kept: @bytes bytes with any
+ * contents, aligned to 4 KiB; NULL: the host has no memory.  Once for each
+ * @bounce, which was zero.  Any thread, any lock; never waits.
+ */
+typedef struct DistkvmBounce {
+    void *buffer;
+    size_t bytes;
+} DistkvmBounce;
+
+void *distkvm_bounce(DistkvmBounce *bounce, size_t bytes);
+void distkvm_bounce_free(DistkvmBounce *bounce);
+
+/* Of g_auto(DistkvmBounce). */
+static inline void distkvm_bounce_end(DistkvmBounce *bounce)
+{
+    if (unlikely(bounce->buffer)) {
+        distkvm_bounce_free(bounce);
+    }
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(DistkvmBounce, distkvm_bounce_end)
 
 #endif

@@ -4,8 +4,11 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "distkvm/dma-test.h"
 #include "distkvm/pair.h"
 #include "distkvm/pci-test.h"
+#include "qapi/error.h"
+#include "qobject/qjson.h"
 #include "qobject/qlist.h"
 #include "qobject/qnum.h"
 
@@ -14,13 +17,6 @@
 /* q35's PAM0: whether 0xf0000 is firmware or RAM. */
 #define MCH_PAM0 0x90
 #define PAM0_RAM 0x30
-
-static int64_t counter(QTestState *s, const char *name)
-{
-    g_autoptr(QDict) info = pair_query(s);
-
-    return qdict_get_int(qdict_get_qdict(info, "memory"), name);
-}
 
 /* Bytes that one node writes, the other reads; homes do not matter. */
 static void test_memory(void)
@@ -52,22 +48,22 @@ static void test_ownership(void)
     Pair p;
 
     pair_start(&p);
-    pages_sent = counter(p.node[1], "pages-sent");
-    zero_sent = counter(p.node[1], "zero-pages-sent");
-    owned = counter(p.node[0], "owned-pages");
+    pages_sent = pair_counter(p.node[1], "pages-sent");
+    zero_sent = pair_counter(p.node[1], "zero-pages-sent");
+    owned = pair_counter(p.node[0], "owned-pages");
     g_assert_cmphex(qtest_readl(p.node[0], at), ==, 0);
     /* First touch by another node than the home: owned, and no data sent. */
-    g_assert_cmpint(counter(p.node[0], "owned-pages"), ==, owned + 1);
-    g_assert_cmpint(counter(p.node[1], "pages-sent"), ==, pages_sent);
-    g_assert_cmpint(counter(p.node[1], "zero-pages-sent"), ==, zero_sent);
+    g_assert_cmpint(pair_counter(p.node[0], "owned-pages"), ==, owned + 1);
+    g_assert_cmpint(pair_counter(p.node[1], "pages-sent"), ==, pages_sent);
+    g_assert_cmpint(pair_counter(p.node[1], "zero-pages-sent"), ==, zero_sent);
 
     qtest_writel(p.node[0], at, 5);
     g_assert_cmphex(qtest_readl(p.node[1], at), ==, 5);
     /* The read has not taken the page away, only the right to write. */
-    g_assert_cmpint(counter(p.node[0], "owned-pages"), ==, owned);
-    revocations = counter(p.node[0], "revocations");
+    g_assert_cmpint(pair_counter(p.node[0], "owned-pages"), ==, owned);
+    revocations = pair_counter(p.node[0], "revocations");
     qtest_writel(p.node[1], at, 6);
-    g_assert_cmpint(counter(p.node[0], "revocations"), ==, revocations + 1);
+    g_assert_cmpint(pair_counter(p.node[0], "revocations"), ==, revocations + 1);
     g_assert_cmphex(qtest_readl(p.node[0], at), ==, 6);
     pair_end(&p);
 }
@@ -262,6 +258,8 @@ static void test_map_told(void)
 }
 
 #include "distkvm/devices.c.inc"
+#include "distkvm/management.c.inc"
+#include "distkvm/cap.c.inc"
 
 /* The last view that node @n has traced. */
 static void wait_view(const Pair *p, int n, const char *view)
@@ -314,7 +312,11 @@ int main(int argc, char **argv)
     qtest_add_func("/distkvm/vector-moves", test_vector_moves);
     qtest_add_func("/distkvm/vector-wanders", test_vector_wanders);
     qtest_add_func("/distkvm/read-pushes", test_read_pushes);
+    qtest_add_func("/distkvm/read-held-ends", test_read_held_ends);
     qtest_add_func("/distkvm/loss", test_loss);
+    management_tests_add();
+    cap_tests_add();
+    dma_tests_add();
     pci_tests_add();
 
     return g_test_run();

@@ -106,8 +106,8 @@ static void print_tables(void)
 typedef struct Scene {
     const char *title;
     /*
-     * "1r 2w 1e 2o": node 1 reads, node 2 writes, node 1 evicts, node 2
-     * operates on a word; home is 0
+     * "1r 2w 1e 2o 1f": node 1 reads, node 2 writes, node 1 evicts, node 2
+     * operates on a word, a device of node 1 fills the page; home is 0
      */
     const char *steps;
 } Scene;
@@ -130,6 +130,10 @@ static const Scene scenes[] = {
     { "a word is operated on at its owner", "1w 2o" },
     { "a word is operated on by its owner", "1w 1o" },
     { "a word is to be operated on where many have it", "1w 2r 3o" },
+    { "a device fills an untouched page", "1f" },
+    { "a device fills a page that another node owns", "1w 2f" },
+    { "a device fills a page that its home owns", "0w 2f" },
+    { "the home's device fills a page that others read", "1w 2r 3r 0f" },
 };
 
 typedef struct World {
@@ -224,7 +228,8 @@ static void print_scene(const Scene *scene)
         printf("  %.2s\n", at);
         queue_local(&w, at[0] - '0', at[1] == 'r' ? COH_EV_LOAD :
                                      at[1] == 'w' ? COH_EV_STORE :
-                                     at[1] == 'o' ? COH_EV_OPERATE
+                                     at[1] == 'o' ? COH_EV_OPERATE :
+                                     at[1] == 'f' ? COH_EV_FILL
                                                   : COH_EV_EVICT);
         run_queue(&w);
     }

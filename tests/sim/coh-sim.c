@@ -7,7 +7,7 @@
 #include "sim.h"
 
 /* All but the recorded one, which needs a file. */
-#define WORKLOADS 9
+#define WORKLOADS 10
 
 /* Of the table; with fewer it shows first touches and little else. */
 #define EVENTS_PER_NODE 3000

@@ -39,40 +39,140 @@ void lane_want_passes(Sim *sim, SimNode *n)
     }
 }
 
+/* ------------------------------------------------------------- operations */
+
 static bool is_asked_of(const SimNode *n, unsigned number)
 {
     return lane_of(&n->lanes->config.lanes, n->access.page) == number;
 }
 
-/* The operation is for the next version: a word is added to where it is. */
-static void ask(SimNode *n)
+static bool is_get(const SimNode *n)
+{
+    return n->access.operate && n->access.length && !n->access.put;
+}
+
+/* The bytes that @n asks for, as of now. */
+static void add_could_get(Sim *sim, SimNode *n)
+{
+    const SimAccess *a = &n->access;
+
+    g_ptr_array_add(n->lanes->could_get,
+                    g_memdup2(sim->bytes + (a->page << COH_PAGE_BITS) +
+                              a->offset, a->length));
+}
+
+void lane_changed(Sim *sim, CohPage page)
+{
+    for (unsigned i = 0; i < sim->config->nodes; i++) {
+        SimNode *n = &sim->node[i];
+
+        if (n->access.page == page && n->lanes->awaits && is_get(n)) {
+            add_could_get(sim, n);
+        }
+    }
+}
+
+/* Bytes that no other access puts there. */
+static void fill(Sim *sim, SimNode *n)
+{
+    uint64_t tag = sim->seq << 8 | n->node.id;
+
+    for (unsigned i = 0; i < COH_PAGE_SIZE; i += sizeof(tag)) {
+        memcpy(n->lanes->bytes + i, &tag, sizeof(tag));
+        tag += UINT64_C(1) << 56;
+    }
+    n->bytes = n->lanes->bytes;
+}
+
+/*
+ * A whole page is put; the first word, which is the page's version elsewhere, is
+ * none, and becomes the next one when the page has it (lane-world.c).
+ */
+static void put_whole(Sim *sim, SimNode *n)
+{
+    n->access.offset = 0;
+    n->access.length = COH_PAGE_SIZE;
+    n->lanes->operation.op.offset = 0;
+    n->lanes->operation.op.length = COH_PAGE_SIZE;
+    n->lanes->operation.fill = sim_random(sim, 2);
+    n->lanes->bytes[sizeof(uint64_t) - 1] = 0xff;
+}
+
+/*
+ * The operation is for the next version: a word is added to where it is.  Or it
+ * moves bytes.
+ */
+static void ask(Sim *sim, SimNode *n)
 {
     SimLanes *l = n->lanes;
+    const SimAccess *a = &n->access;
 
     l->operation = (Request) {
-        .kind = REQUEST_OPERATE, .page = n->access.page, .write = true,
+        .kind = REQUEST_OPERATE, .page = a->page, .write = true,
         .op = { .code = COH_OP_ADD, .size = 8, .operand = 1 },
         .tid = n->node.id + 1,
     };
-    qemu_sem_init(&l->operation.done, 0);
+    if (a->length) {
+        l->operation.write = a->put;
+        l->operation.bytes = l->bytes;
+        l->operation.op = (CohOp) {
+            .code = a->put ? COH_OP_PUT_BYTES : COH_OP_GET_BYTES,
+            .offset = a->offset, .length = a->length,
+        };
+    }
+    if (is_get(n)) {
+        g_ptr_array_set_size(l->could_get, 0);
+        add_could_get(sim, n);
+    }
+    if (a->put) {
+        fill(sim, n);
+        if (a->offset == sizeof(uint64_t) && sim_random(sim, 2)) {
+            put_whole(sim, n);
+        }
+    }
+    l->operation.group = &l->group;
+    request_group_init(&l->group, 1);
     l->asks = false;
     l->awaits = true;
-    requests_add(&lane_at(n, n->access.page)->lane->requests, &l->operation);
+    requests_add(&lane_at(n, a->page)->lane->requests, &l->operation);
+}
+
+/*
+ * Were the bytes got that the page had at one moment between question and
+ * answer?  Here an owner's lane gets them at one moment, and no word is torn.
+ */
+static bool got_all(const SimNode *n)
+{
+    const SimLanes *l = n->lanes;
+
+    for (guint i = 0; i < l->could_get->len; i++) {
+        if (!memcmp(l->bytes, l->could_get->pdata[i], n->access.length)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void look_for_answer(Sim *sim, SimNode *n)
 {
+    static const bool hung;
     SimLanes *l = n->lanes;
 
-    if (!l->awaits || !l->operation.done.count) {
+    if (!l->awaits || !l->group.done.count) {
         return;
     }
     if (l->operation.result && !n->failed) {
         sim_violated(sim, "an operation fails, and no node is lost");
     }
-    qemu_sem_destroy(&l->operation.done);
+    request_group_wait(&l->group, &hung);
     l->awaits = false;
-    sim->answered++;
+    if (is_get(n)) {
+        if (!l->operation.result && !got_all(n)) {
+            sim_violated(sim, "bytes that were got are not the page's");
+        }
+    } else {
+        sim->answered++;
+    }
     sim_access_done(sim, n);
 }
 
@@ -87,6 +187,32 @@ static bool is_waited_for(const SimNode *n, unsigned number)
            deliver_has_delayed(&lane->deliver);
 }
 
+/* So soon that answers come yet, as home and owner are honest here. */
+static void look_for_overdue(Sim *sim, SimNode *n, unsigned number)
+{
+    int64_t limit_ns = sim->config->overdue_ns;
+
+    if (limit_ns && is_get(n) && n->lanes->awaits && is_asked_of(n, number)) {
+        requests_look(&n->lanes->lane[number].lane->requests, limit_ns);
+        lane_want_pass(sim, n, number, sim->now_ns + limit_ns);
+    }
+}
+
+/* Another cap and number of snapshots, or none, while the guest runs. */
+static void set_cap(Sim *sim, SimNode *n)
+{
+    SimLanes *l = n->lanes;
+    CohPage share = sim->map->share[n->node.id];
+    uint64_t more = sim_random(sim, 300);
+    unsigned snapshots = sim_random(sim, 3) * sim_random(sim, 100);
+
+    for (unsigned lane = 0; lane < l->config.lanes.n; lane++) {
+        evict_order_cap(&l->lane[lane].lane->evict, more ? share + more : 0);
+        codec_order_snapshots(&l->lane[lane].lane->codec, snapshots);
+    }
+    lane_want_passes(sim, n);
+}
+
 static void pass(Sim *sim, SimNode *n, unsigned number)
 {
     SimLane *l = &n->lanes->lane[number];
@@ -99,10 +225,14 @@ static void pass(Sim *sim, SimNode *n, unsigned number)
 
     l->pass_ns = INT64_MAX;
     transport_of(l)->taken = 0;
+    if (sim->config->recap && !sim_random(sim, sim->config->recap)) {
+        set_cap(sim, n);
+    }
     if (asks) {
-        ask(n);
+        ask(sim, n);
     }
     lane_split_pass(sim, n, number);
+    look_for_overdue(sim, n, number);
     if (l->fails) {
         lane_fail(l->lane);
     }
@@ -134,6 +264,7 @@ static void make_tables(LaneTables *t, const EngineConfig *config)
                        g_malloc0(coh_node_home_bytes(map, config->id)));
     t->page_faults = g_new0(uint16_t, map->pages);
     t->evict_flags = g_malloc0(evict_flags_bytes(config));
+    t->census = census_new(map);
 }
 
 static void make_lanes(Sim *sim, SimNode *n, unsigned count)
@@ -170,6 +301,7 @@ static void lane_node_init(Sim *sim, SimNode *n, CohNodeId id)
     };
     make_tables(&l->tables, &l->config);
     l->mem = lane_mem_new(sim, n);
+    l->could_get = g_ptr_array_new_with_free_func(g_free);
     make_lanes(sim, n, l->config.lanes.n);
     n->node = l->tables.node;
 }
@@ -182,11 +314,13 @@ static void lane_node_free(SimNode *n)
         lane_free(l->lane[lane].lane);
     }
     mem_free(l->mem);
+    g_ptr_array_unref(l->could_get);
     g_free(l->tables.node.peer);
     g_free(l->tables.node.home);
     g_free(l->tables.node.entries);
     g_free(l->tables.page_faults);
     g_free(l->tables.evict_flags);
+    g_free(l->tables.census);
     g_free(l);
 }
 

@@ -34,6 +34,9 @@ typedef struct SimLanes {
     LaneTables tables;
     Mem *mem;
     Request operation;      /* of the vCPU                                  */
+    RequestGroup group;     /* that is this alone                           */
+    uint8_t bytes[COH_PAGE_SIZE];   /* that it moves                        */
+    GPtrArray *could_get;   /* bytes there while it is under way, if a get  */
     bool asks;              /* it is to be added in the next pass           */
     bool awaits;            /* it was                                       */
     bool poisoned;          /* the page that the vCPU waits for is lost     */
@@ -61,6 +64,9 @@ void lane_want_pass(Sim *sim, SimNode *n, unsigned number, int64_t at_ns);
 void lane_want_passes(Sim *sim, SimNode *n);
 /* The vCPU of @n tries its access again. */
 void lane_retry(Sim *sim, SimNode *n);
+
+/* The bytes of @page are others now: gets that are under way may get these. */
+void lane_changed(Sim *sim, CohPage page);
 
 /* SimNodeOps.split, .split_ready. */
 void lane_split_begin(Sim *sim, SimNode *n);

@@ -17,7 +17,7 @@
 #define READAHEAD 64
 #define DELTA_PAGES 4096
 /* All of the tables: not misaligned LOCKs, nor those of a file. */
-#define WORKLOADS 10
+#define WORKLOADS 11
 #define SPLIT_LOCKS "split-lock"
 /* Of a node, at most. */
 #define LANES 3
@@ -69,13 +69,13 @@ static GOptionEntry options[] = {
 
 static void print_each(const SimConfig *c, const SimResult *r)
 {
-    printf("seed %" PRIu64 " %s nodes %u pages %u cap %u hold %" PRId64
+    printf("seed %" PRIu64 " %s nodes %u pages %u cap %u recap %u hold %" PRId64
            " readahead %u delta %u walks %d companions %d lanes %u lose %" PRIu64 "%s: %"
            PRIu64 " events, %" PRIu64 " accesses, %" PRIu64 " split LOCKs, %"
            PRIu64 " faults, %" PRIu64 " evictions, %" PRIu64
            " messages, %" PRIu64 " bytes, %" PRId64 " ns, waited %" PRId64
            " ns;", c->seed, c->workload->name, c->nodes, c->pages,
-           c->cap_pages, c->hold_ns, c->readahead, c->delta_pages,
+           c->cap_pages, c->recap, c->hold_ns, c->readahead, c->delta_pages,
            c->walks_write, c->companions, c->lanes, c->lose_at,
            c->breaks ? " breaks" : "",
            r->events, r->accesses, r->split_locks,
@@ -114,6 +114,10 @@ static void vary_config(SimConfig *c)
     c->lose_at = g_rand_int_range(rand, 0, 5) ? 0
                  : g_rand_int_range(rand, 1, c->events);
     c->breaks = g_rand_int_range(rand, 0, 2);
+    c->overdue_ns = g_rand_int_range(rand, 0, 3) ? 0
+                    : g_rand_int_range(rand, 1000, 200000);
+    c->recap = g_rand_int_range(rand, 0, 4) ? 0
+               : g_rand_int_range(rand, 20, 2000);
 }
 
 static int run_seeds(SimConfig *c)

@@ -125,7 +125,10 @@ void lane_split_pass(Sim *sim, SimNode *n, unsigned number)
         return;
     }
     lane->ctx.pinned = l->split == SPLIT_PINS;
-    if (!lane->ctx.pinned) {
+    if (lane->ctx.pinned) {
+        lane->ctx.locked[0] = n->access.page;
+        lane->ctx.locked[1] = second_page(sim, n->access.page);
+    } else {
         requests_unpinned(&lane->requests);
     }
     l->split_lanes &= ~(1u << number);

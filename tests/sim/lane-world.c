@@ -105,9 +105,62 @@ static void host_frame(void *opaque, const WireFrame *frame)
     sim_violated(world, "a frame of class B");
 }
 
+/* The node that waits for all of @page to become @bytes; or NULL. */
+static SimNode *find_whole_put(CohPage page, const void *bytes)
+{
+    for (unsigned i = 0; i < world->config->nodes; i++) {
+        SimNode *n = &world->node[i];
+
+        if (n->bytes && n->access.page == page &&
+            n->access.length == COH_PAGE_SIZE &&
+            !memcmp(bytes, n->bytes, COH_PAGE_SIZE)) {
+            return n;
+        }
+    }
+    return NULL;
+}
+
+/* @page, which is on @mem's node, has all bytes that @n puts. */
+static void whole_put(Mem *mem, CohPage page, SimNode *n)
+{
+    uint8_t *host = mem_host(mem, page);
+    uint32_t version = ++world->latest[page];
+
+    stq_le_p(host, version);
+    memcpy(world->bytes + (page << COH_PAGE_BITS), host, COH_PAGE_SIZE);
+    mem->n->version[page] = version;
+    n->bytes = NULL;
+    world->operated++;
+    lane_changed(world, page);
+}
+
+/* Bytes were put into @page: those that a node waits for, and no others. */
+static void host_put(Mem *mem, CohPage page)
+{
+    uint8_t *bytes = world->bytes + (page << COH_PAGE_BITS);
+    uint8_t *host = mem_host(mem, page);
+
+    for (unsigned i = 0; i < world->config->nodes; i++) {
+        SimNode *n = &world->node[i];
+        const SimAccess *a = &n->access;
+
+        if (n->bytes && a->page == page &&
+            !memcmp(host + a->offset, n->bytes, a->length)) {
+            memcpy(bytes + a->offset, n->bytes, a->length);
+            n->bytes = NULL;
+            world->operated++;
+            lane_changed(world, page);
+            break;
+        }
+    }
+    if (memcmp(host, bytes, COH_PAGE_SIZE)) {
+        sim_violated(world, "bytes that were put are not in the page");
+    }
+}
+
 /*
  * Called after a page has left, and after an operation has changed a word of a
- * page that stays: that is version and count of the page.
+ * page that stays: that is version and count of the page; or bytes of it.
  */
 static void host_revoked(void *opaque, CohPage page)
 {
@@ -115,17 +168,31 @@ static void host_revoked(void *opaque, CohPage page)
     SimNode *n = mem->n;
     uint8_t *bytes = world->bytes + (page << COH_PAGE_BITS);
     uint64_t version;
+    SimNode *whole;
 
     if (n->mem[page] == SIM_NONE) {
         return;
     }
+    whole = find_whole_put(page, mem_host(mem, page));
+    if (whole) {
+        if (n->mem[page] != SIM_RW) {
+            sim_violated(world, "puts into what others may have or change");
+        }
+        whole_put(mem, page, whole);
+        return;
+    }
     version = ldq_le_p(mem_host(mem, page));
+    if (n->mem[page] == SIM_RW && version == world->latest[page]) {
+        host_put(mem, page);
+        return;
+    }
     if (n->mem[page] != SIM_RW || version != world->latest[page] + 1) {
         sim_violated(world, "operates on what others may have or change");
     }
     n->version[page] = world->latest[page] = version;
     stq_le_p(bytes, version);
     world->operated++;
+    lane_changed(world, page);
 }
 
 const EngineListener lane_host = {
@@ -176,6 +243,7 @@ void lane_mem_wrote(Mem *mem, CohPage page, uint32_t version)
 {
     write_version(mem_host(mem, page), version);
     write_version(mem->sim->bytes + (page << COH_PAGE_BITS), version);
+    lane_changed(mem->sim, page);
 }
 
 int mem_faults(Mem *mem, unsigned lane, MemFault *fault, int max)
@@ -211,8 +279,10 @@ int mem_install(Mem *mem, CohPage page, const void *data, bool writable)
     } else {
         memset(host, 0, COH_PAGE_SIZE);
     }
-    if (memcmp(host, mem->sim->bytes + (page << COH_PAGE_BITS),
-               COH_PAGE_SIZE)) {
+    if (writable && n == find_whole_put(page, host)) {
+        whole_put(mem, page, n);
+    } else if (memcmp(host, mem->sim->bytes + (page << COH_PAGE_BITS),
+                      COH_PAGE_SIZE)) {
         sim_violated(mem->sim, "a page is not what was written to it");
     }
     check_change(mem, page);

@@ -49,6 +49,7 @@ typedef struct SimNode {
     unsigned foreign;       /* pages of other homes held here */
     CohPage hand;           /* where to look for something to evict */
     struct SimLanes *lanes; /* lane nodes */
+    uint8_t *bytes;         /* lane nodes: that the access puts; NULL: none */
 } SimNode;
 
 struct Sim {

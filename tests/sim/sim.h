@@ -24,6 +24,9 @@ typedef struct SimAccess {
     CohPage page;
     bool write;
     bool operate;           /* on a word where the page is, not here        */
+    /* An operation that moves bytes: lane nodes; others take a word.       */
+    bool put;               /* into the page, not from it                   */
+    uint16_t offset, length;    /* in bytes; a length of 0: a word          */
     bool split;             /* misaligned LOCK: of this page and the next   */
     int64_t think_ns;       /* before the access                            */
     bool none;              /* it has done all that it was to do            */
@@ -52,12 +55,15 @@ typedef struct SimConfig {
     uint64_t seed;
     uint64_t events;        /* the run ends after these                     */
     unsigned cap_pages;     /* foreign pages a node keeps; 0: any number    */
-    /* Lane nodes, as EngineConfig has them. */
+    /* Lane nodes: another cap comes once in so many passes; 0: never. */
+    unsigned recap;
+    /* The same, as EngineConfig has them. */
     unsigned readahead, delta_pages;
     bool walks_write;
     bool companions;
     unsigned lanes;         /* of each node; they take turns after stretches */
     int64_t hold_ns;
+    int64_t overdue_ns;     /* lane nodes: limit of requests_look(); 0: none */
     int64_t wire_ns;        /* one way, without the page                    */
     int64_t page_ns;        /* more for a page                              */
     int64_t handle_ns;      /* a node's time for one event                  */

@@ -10,8 +10,9 @@
 #include "accel/distkvm/wire/pack.h"
 #include "accel/distkvm/wire/rules.h"
 
-#define FIELD_RULE "======  ====  =========  ================================" \
-                   "====================\n"
+#define NAME_MAX_CHARS 10
+#define FIELD_RULE "======  ====  ==========  ===============================" \
+                   "=====================\n"
 #define RULE_RULE "=======  =======  ========  ================\n"
 
 static void print_title(const char *title, char line)
@@ -30,14 +31,15 @@ static void print_fields(const WireLayout *layout, size_t at)
         printf("No body.\n\n");
         return;
     }
-    printf("%soffset  size  field      meaning\n%s", FIELD_RULE, FIELD_RULE);
+    printf("%soffset  size  field       meaning\n%s", FIELD_RULE, FIELD_RULE);
     for (unsigned i = 0; i < layout->n; i++) {
         const WireField *f = &layout->fields[i];
         bool bounded = f->name && (f->min || f->max != UINT64_MAX) &&
                        f->max != f->min && f->max != 1;
 
-        printf("%-6zu  %-4u  %-9s  %s", at, f->bytes * f->count,
-               f->name ?: "", f->name ? f->text : "zero");
+        g_assert(!f->name || strlen(f->name) <= NAME_MAX_CHARS);
+        printf("%-6zu  %-4u  %-*s  %s", at, f->bytes * f->count,
+               NAME_MAX_CHARS, f->name ?: "", f->name ? f->text : "zero");
         if (f->name && f->min == f->max) {
             printf(": 0x%" PRIx64, f->min);
         } else if (bounded) {

@@ -91,6 +91,27 @@ static void next_scan(Sim *sim, CohNodeId node, SimAccess *a)
     a->write = sim_turn(sim, node) / sim_config(sim)->pages % 2;
 }
 
+/*
+ * A device on each node, most of all on node 0, gets and puts bytes of buffers
+ * that CPUs use.  A page's first word is its version, and stays.
+ */
+static void next_dma(Sim *sim, CohNodeId node, SimAccess *a)
+{
+    a->page = sim_random(sim, BUFFERS);
+    a->think_ns = 2000;
+    if (node && sim_random(sim, 4)) {
+        a->write = sim_random(sim, 2);
+        return;
+    }
+    a->operate = true;
+    a->put = sim_random(sim, 2);
+    a->offset = sim_random(sim, 4) ? 8 : 8 + sim_random(sim,
+                                                        COH_PAGE_SIZE - 8);
+    a->length = sim_random(sim, 4)
+                ? COH_PAGE_SIZE - a->offset
+                : 1 + sim_random(sim, COH_PAGE_SIZE - a->offset);
+}
+
 static void next_mixed(Sim *sim, CohNodeId node, SimAccess *a)
 {
     static void (*const parts[])(Sim *, CohNodeId, SimAccess *) = {
@@ -161,6 +182,7 @@ static const SimWorkload workloads[] = {
     { "counter", next_counter },
     { "false-sharing", next_false_sharing },
     { "scan", next_scan },
+    { "dma", next_dma },
     { "mixed", next_mixed },
     { "bursts", next_burst },
     { "split-lock", next_split_lock },

@@ -27,7 +27,7 @@ typedef struct World {
 
 static GRand *chance;
 static ClusterMap *map;
-static uint8_t *page_bytes;
+static uint8_t *page_bytes, *own_bytes;
 static uint64_t frames, decoded, steps, refused, operated;
 
 static unsigned below(unsigned n)
@@ -61,7 +61,12 @@ static void follow(World *w, const CohEvent *ev, CohAct act)
         next.type = COH_EV_STORE;
         take_step(w, &next);
     } else if (act == COH_ACT_OPERATE) {
-        coh_op_perform(&ev->op, page_bytes);
+        if (coh_op_has_bytes(&ev->op)) {
+            coh_op_copy(&ev->op, page_bytes,
+                        ev->bytes ? (void *)ev->bytes : own_bytes);
+        } else {
+            coh_op_perform(&ev->op, page_bytes);
+        }
         operated++;
     }
 }
@@ -102,6 +107,11 @@ static CohOp make_op(void)
     if (op.size && below(8)) {
         op.offset -= op.offset % op.size;
     }
+    if (coh_op_has_bytes(&op) && below(8)) {
+        op.size = 0;
+        op.length = below(8) ? 1 + below(COH_PAGE_SIZE) : below(UINT16_MAX);
+        op.offset = below(2) ? 0 : op.offset;
+    }
     return op;
 }
 
@@ -132,7 +142,9 @@ static size_t make_frame(uint8_t *buf)
         CohOp op = make_op();
 
         frame.coh.zero = false;
-        frame.len = COH_OP_BYTES;
+        frame.len = COH_OP_BYTES + (below(8)
+                    ? MIN(coh_op_payload(&op, frame.sub == COH_EV_VALUE),
+                          COH_PAGE_SIZE) : below(COH_PAGE_SIZE + 1));
         front = wire_encode(&frame, buf);
         coh_op_encode(&op, buf + front);
     } else if (frame.coh.zero) {
@@ -171,7 +183,8 @@ static void take_frame(World *w, const WireFrame *frame)
     }
     if (coh_event_is_message(ev.type) &&
         (!carries_op(ev.type) ||
-         coh_op_decode(frame->payload, frame->len, &ev.op))) {
+         coh_op_decode(frame->payload, frame->len, ev.type == COH_EV_VALUE,
+                       &ev.op, &ev.bytes))) {
         take_step(w, &ev);
     }
 }
@@ -209,11 +222,11 @@ static void hostile_frames(World *w)
 static void own_access(World *w)
 {
     static const uint8_t kinds[] = {
-        COH_EV_LOAD, COH_EV_STORE, COH_EV_EVICT, COH_EV_OPERATE,
+        COH_EV_LOAD, COH_EV_STORE, COH_EV_FILL, COH_EV_EVICT, COH_EV_OPERATE,
     };
     CohEvent ev = {
         .type = kinds[below(G_N_ELEMENTS(kinds))], .page = below(PAGES),
-        .op = make_op(),
+        .op = make_op(), .bytes = own_bytes,
     };
 
     /* The calls see to it that an invalid operation is not asked for. */
@@ -234,6 +247,7 @@ int main(int argc, char **argv)
     fflush(stdout);
     chance = g_rand_new_with_seed(seed);
     page_bytes = g_malloc0(COH_PAGE_SIZE);
+    own_bytes = g_malloc0(COH_PAGE_SIZE);
     map = cluster_map_new_even(NODES, PAGES, 0);
     while (g_get_monotonic_time() < end) {
         world_init(&w);
@@ -247,6 +261,7 @@ int main(int argc, char **argv)
     }
     g_rand_free(chance);
     g_free(page_bytes);
+    g_free(own_bytes);
     printf("%" PRIu64 " frames, %" PRIu64 " decoded, %" PRIu64 " steps, %"
            PRIu64 " refused, %" PRIu64 " operations\n", frames, decoded,
            steps, refused, operated);

@@ -157,6 +157,11 @@ int mem_install(Mem *mem, CohPage page, const void *data, bool writable)
 {
     fake_do("install %d %s%s", (int)page, writable ? "rw" : "ro",
             data ? "" : " zero");
+    if (data) {
+        memcpy(fake.ram[page], data, COH_PAGE_SIZE);
+    } else {
+        memset(fake.ram[page], 0, COH_PAGE_SIZE);
+    }
     return fake.mem_result;
 }
 

@@ -18,6 +18,9 @@ enum { MEM_NONE, MEM_RO, MEM_RW };
 /* A node's operation: none, asked for, or to be done here when it can be. */
 enum { OP_NONE, OP_ASKED, OP_HERE };
 
+/* Bytes that a node keeps: none, old ones, the latest, or a device's. */
+enum { KEPT_NONE, KEPT_OLD, KEPT_LATEST, KEPT_DEVICE };
+
 /* Under way: a message, or an effect on memory that is yet to happen. */
 typedef struct Msg {
     uint8_t type, effect, page, from, to, requester;
@@ -36,6 +39,7 @@ typedef struct PageState {
     uint8_t waits[MODEL_NODES_MAX];     /* were seen, and not woken yet */
     uint8_t evicting[MODEL_NODES_MAX];  /* its PUT is under way */
     uint8_t op[MODEL_NODES_MAX];        /* its operation on a word: Op */
+    uint8_t filling[MODEL_NODES_MAX];   /* its device's bytes are not there */
 } PageState;
 
 typedef struct State {
@@ -167,6 +171,9 @@ static void check_quiet(Search *s, const State *st)
             if (st->page[p].op[n]) {
                 violated(s, st, "an operation waits for ever");
             }
+            if (st->page[p].filling[n]) {
+                violated(s, st, "a device's bytes never come");
+            }
         }
     }
 }
@@ -196,6 +203,24 @@ static bool installs(CohAct act)
            act == COH_ACT_UNPROTECT;
 }
 
+static void guest_writes(State *st, unsigned n, unsigned p);
+
+/* A device's bytes are as if they had been written at this moment. */
+static void install_kept(Search *s, State *st, PageState *page, unsigned n)
+{
+    page->fresh[n] = page->kept[n] == KEPT_LATEST;
+    if (page->kept[n] == KEPT_DEVICE) {
+        if (!page->filling[n]) {
+            violated(s, st, "a page is filled twice");
+        }
+        page->filling[n] = 0;
+        guest_writes(st, n, page - st->page);
+    } else if (page->filling[n]) {
+        violated(s, st, "a page is filled with other bytes");
+    }
+    page->kept[n] = KEPT_NONE;
+}
+
 static void install(Search *s, State *st, PageState *page, unsigned n,
                     CohAct act, uint8_t fresh)
 {
@@ -206,8 +231,7 @@ static void install(Search *s, State *st, PageState *page, unsigned n,
     }
     page->mem[n] = act == COH_ACT_INSTALL_RO ? MEM_RO : MEM_RW;
     if (act == COH_ACT_INSTALL_KEPT) {
-        page->fresh[n] = page->kept[n] == 2;
-        page->kept[n] = 0;
+        install_kept(s, st, page, n);
     } else if (!upgrade) {
         page->fresh[n] = act == COH_ACT_INSTALL_ZERO || fresh;
     }
@@ -220,7 +244,9 @@ static void guest_writes(State *st, unsigned n, unsigned p)
 
     for (unsigned other = 0; other < MODEL_NODES_MAX; other++) {
         page->fresh[other] = 0;
-        page->kept[other] = MIN(page->kept[other], 1);
+        if (page->kept[other] == KEPT_LATEST) {
+            page->kept[other] = KEPT_OLD;
+        }
     }
     for (int i = 0; i < st->msgs; i++) {
         if (st->msg[i].page == p) {
@@ -240,7 +266,8 @@ static void do_memory(Search *s, State *st, const Msg *m, uint8_t *copied)
 
     switch (m->effect) {
     case COH_ACT_KEEP:
-        page->kept[n] = 1 + m->fresh;
+        page->kept[n] = page->filling[n] ? KEPT_DEVICE
+                        : m->fresh ? KEPT_LATEST : KEPT_OLD;
         break;
     case COH_ACT_PROTECT:
         if (page->mem[n] != MEM_RW) {
@@ -498,6 +525,20 @@ static void operate(Search *s, const State *from, unsigned n, unsigned p)
     }
 }
 
+/* As an engine does it: of an absent page only. */
+static void fill(Search *s, const State *from, unsigned n, unsigned p)
+{
+    State st = *from;
+    Msg filling = local(COH_EV_FILL, n, p);
+
+    if (n + s->shape->fillers >= s->shape->nodes &&
+        st.page[p].peer[n].state == COH_PEER_I && !st.page[p].filling[n]) {
+        st.page[p].filling[n] = 1;
+        happen(s, &st, &filling);
+        visit(s, &st);
+    }
+}
+
 static void expand(Search *s, const State *st)
 {
     State next;
@@ -513,6 +554,7 @@ static void expand(Search *s, const State *st)
             guest_access(s, st, n, p, true);
             evict(s, st, n, p);
             operate(s, st, n, p);
+            fill(s, st, n, p);
         }
     }
     check_end(s, st);

@@ -32,7 +32,7 @@ static void ping(uint8_t sub, CohNodeId from, uint32_t arg, uint32_t len)
 
     g_assert_cmpint(frame.type, ==, WIRE_PING);
     g_assert_cmpint(frame.sub, ==, WIRE_PING_ASK);
-    g_assert_cmpint(frame.len, ==, WIRE_PAYLOAD_MAX);
+    g_assert_cmpint(frame.len, ==, COH_PAGE_SIZE);
     frame.sub = sub;
     frame.from = from;
     frame.ping.woke = arg;
@@ -43,7 +43,7 @@ static void ping(uint8_t sub, CohNodeId from, uint32_t arg, uint32_t len)
 static void test_answers(void)
 {
     setup();
-    ping(WIRE_PING_ASK, 2, 0, WIRE_PAYLOAD_MAX);
+    ping(WIRE_PING_ASK, 2, 0, COH_PAGE_SIZE);
     fake_did("answer of 4096 to 2");
     alive.woken = true;
     ping(WIRE_PING_ASK, 2, 0, 100);
@@ -59,14 +59,14 @@ static void test_is_answered(void)
 {
     setup();
     g_assert_cmpint(alive_answered_ns(&alive, 2), ==, 0);
-    ping(WIRE_PING_ANSWER, 2, 0, WIRE_PAYLOAD_MAX);
+    ping(WIRE_PING_ANSWER, 2, 0, COH_PAGE_SIZE);
     g_assert_cmpint(alive_answered_ns(&alive, 2), ==, fake.now_ns);
     g_assert_cmpint(alive_answered_ns(&alive, 0), ==, 0);
     /* It did not sleep; or what was large got lost. */
     g_assert_false(alive_is_reached(&alive, 2));
     ping(WIRE_PING_ANSWER, 2, 1, 100);
     g_assert_false(alive_is_reached(&alive, 2));
-    ping(WIRE_PING_ANSWER, 2, 1, WIRE_PAYLOAD_MAX);
+    ping(WIRE_PING_ANSWER, 2, 1, COH_PAGE_SIZE);
     g_assert_true(alive_is_reached(&alive, 2));
     g_assert_false(alive_is_reached(&alive, 0));
     alive_connected(&alive, 2);

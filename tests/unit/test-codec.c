@@ -207,6 +207,30 @@ static void test_malformed(void)
     teardown();
 }
 
+/* Another number of snapshots, as soon as pins allow it. */
+static void test_order(void)
+{
+    static uint8_t page[COH_PAGE_SIZE];
+
+    setup(2);
+    fill(page);
+    move(&here, &there, page, true);
+    g_assert_cmpint(codec_pin_version(&there, PAGE), !=, 0);
+    codec_order_snapshots(&there, 0);
+    g_assert_false(codec_part.run(&there));
+    g_assert_cmpint(there.snapshots, ==, 2);
+    codec_unpin_version(&there, PAGE);
+    g_assert_false(codec_part.run(&there));
+    g_assert_cmpint(there.snapshots, ==, 0);
+    g_assert_cmpint(codec_bytes(&there), ==, 0);
+    codec_order_snapshots(&there, 5);
+    codec_part.run(&there);
+    move(&here, &there, page, true);
+    page[0]++;
+    g_assert_cmpint(move(&here, &there, page, true), <, COH_PAGE_SIZE);
+    teardown();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -218,5 +242,6 @@ int main(int argc, char **argv)
     g_test_add_func("/codec/pins", test_pins);
     g_test_add_func("/codec/not-sent", test_not_sent);
     g_test_add_func("/codec/malformed", test_malformed);
+    g_test_add_func("/codec/order", test_order);
     return g_test_run();
 }

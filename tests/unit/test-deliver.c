@@ -20,6 +20,9 @@ void executor_event(Executor *to, const CohEvent *ev, const void *data)
 {
     g_assert_true(to == &executor);
     fake_do("%s %d", coh_event_name(ev->type), (int)ev->page);
+    if (ev->bytes) {
+        fake_do("bytes '%s'", (const char *)ev->bytes);
+    }
 }
 
 bool waiters_is_blocked(const Waiters *of, uint32_t tid)
@@ -52,6 +55,35 @@ static void have(CohPage page, uint8_t state)
 {
     fake_state(page, state);
     hold_installed(&hold, page, 7, fake.now_ns);
+}
+
+/* An operation waits for a pin, with its bytes. */
+static void test_bytes(void)
+{
+    char bytes[] = "abc";
+    CohEvent ev = fake_event(COH_EV_FWD_GETV, 0, PAGE);
+
+    setup(false);
+    have(PAGE, COH_PEER_M);
+    fake.ctx.pinned = true;
+    fake.ctx.locked[1] = PAGE;
+    ev.op = (CohOp) { .code = COH_OP_PUT_BYTES, .length = sizeof(bytes) };
+    ev.bytes = bytes;
+    deliver_event(&deliver, &ev, NULL);
+    memset(bytes, 0, sizeof(bytes));
+    fake_did("");
+    fake.now_ns += 20000;
+    g_assert_true(deliver_part.run(&deliver));
+    fake_did("");
+    fake.ctx.pinned = false;
+    fake.now_ns += 20000;
+    g_assert_true(deliver_part.run(&deliver));
+    fake_did("FWD_GETV 3; bytes 'abc'");
+    fake.ctx.pinned = true;
+    deliver_event(&deliver, &ev, NULL);
+    deliver_part.fail(&deliver);
+    deliver_event(&deliver, &ev, NULL);
+    deliver_part.free(&deliver);
 }
 
 static void test_waits(void)
@@ -112,6 +144,7 @@ static void test_pinned(void)
     fake_state(PAGE, COH_PEER_M);
     fake_state(5, COH_PEER_S);
     fake.ctx.pinned = true;
+    fake.ctx.locked[0] = PAGE;
     come(COH_EV_FWD_GETV, PAGE);
     come(COH_EV_INV, 5);
     fake_did("INV 5");
@@ -125,6 +158,35 @@ static void test_pinned(void)
     fake.now_ns += 20000;
     g_assert_true(deliver_part.run(&deliver));
     fake_did("FWD_GETV 3");
+    deliver_part.free(&deliver);
+}
+
+/* Of bytes that other nodes put, those for the LOCK's pages alone wait. */
+static void test_pin_bounds(void)
+{
+    char bytes[] = "abc";
+
+    setup(false);
+    fake.ctx.pinned = true;
+    fake.ctx.locked[0] = PAGE;
+    fake.ctx.locked[1] = PAGE + 1;
+    for (CohPage page = 0; page < FAKE_PAGES; page++) {
+        CohEvent ev = fake_event(COH_EV_FWD_GETV, 0, page);
+
+        fake_state(page, COH_PEER_M);
+        ev.op = (CohOp) { .code = COH_OP_PUT_BYTES, .length = sizeof(bytes) };
+        ev.bytes = bytes;
+        deliver_event(&deliver, &ev, NULL);
+    }
+    g_assert_cmpuint(deliver.delayed->len, ==, 2);
+    g_string_truncate(fake.did, 0);
+    /* A page that would leave stays all the same. */
+    come(COH_EV_FWD_GETM, 1);
+    fake_did("");
+    fake.ctx.pinned = false;
+    fake.now_ns += 20000;
+    g_assert_true(deliver_part.run(&deliver));
+    fake_did("FWD_GETV 3; bytes 'abc'; FWD_GETV 4; bytes 'abc'; FWD_GETM 1");
     deliver_part.free(&deliver);
 }
 
@@ -201,9 +263,11 @@ int main(int argc, char **argv)
     g_test_add_func("/deliver/passes", test_passes);
     g_test_add_func("/deliver/order", test_order);
     g_test_add_func("/deliver/pinned", test_pinned);
+    g_test_add_func("/deliver/pin-bounds", test_pin_bounds);
     g_test_add_func("/deliver/idle", test_idle);
     g_test_add_func("/deliver/upgrading", test_upgrading);
     g_test_add_func("/deliver/turns", test_turns);
     g_test_add_func("/deliver/fails", test_fails);
+    g_test_add_func("/deliver/bytes", test_bytes);
     return g_test_run();
 }

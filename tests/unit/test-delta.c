@@ -173,6 +173,55 @@ static void test_incarnation(void)
     delta_free(again);
 }
 
+/* Snapshots that fit stay, and pinned ones always. */
+static void test_resize(void)
+{
+    Delta *a = delta_new(0, 0, 16);
+    uint64_t version[16];
+    unsigned walks;
+    size_t bytes;
+
+    fill(data);
+    for (unsigned page = 0; page < 16; page++) {
+        version[page] = delta_new_version(a);
+        delta_store(a, page, version[page], data);
+    }
+    bytes = delta_bytes(a);
+    delta_pin(a, 3);
+    delta_pin(a, 7);
+    /* Both would be in one slot. */
+    g_assert_false(delta_resize(a, 4));
+    g_assert_false(delta_resize(a, 0));
+    g_assert_cmpint(delta_bytes(a), ==, bytes);
+    g_assert_false(delta_resize(a, 4));
+    walks = delta_walks(a);
+    /* Another answer does not help. */
+    delta_pin(a, 5);
+    delta_unpin(a, 5);
+    g_assert_false(delta_resize(a, 4));
+    g_assert_cmpint(delta_walks(a), ==, walks);
+    delta_unpin(a, 3);
+    g_assert_true(delta_resize(a, 4));
+    g_assert_cmpint(delta_version(a, 7), ==, version[7]);
+    g_assert_cmpint(delta_version(a, 3), ==, 0);
+    g_assert_cmpint(delta_version(a, 2), ==, version[2]);
+    g_assert_cmpint(delta_bytes(a), <, bytes / 3);
+    /* It is pinned still. */
+    delta_store(a, 11, delta_new_version(a), data);
+    g_assert_cmpint(delta_version(a, 11), ==, 0);
+    g_assert_true(delta_resize(a, 1000));
+    delta_store(a, 999, delta_new_version(a), data);
+    g_assert_cmpint(delta_version(a, 7), ==, version[7]);
+    g_assert_cmpint(delta_version(a, 999), !=, 0);
+    delta_unpin(a, 7);
+    g_assert_true(delta_resize(a, 0));
+    g_assert_cmpint(delta_bytes(a), ==, 0);
+    g_assert_true(delta_resize(a, 2));
+    delta_store(a, 1, version[1], data);
+    g_assert_cmpint(delta_version(a, 1), ==, version[1]);
+    delta_free(a);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -184,5 +233,6 @@ int main(int argc, char **argv)
     g_test_add_func("/delta/off", test_off);
     g_test_add_func("/delta/authors", test_authors);
     g_test_add_func("/delta/incarnation", test_incarnation);
+    g_test_add_func("/delta/resize", test_resize);
     return g_test_run();
 }

@@ -79,8 +79,10 @@ static void test_room(void)
     /* No cap: any number. */
     setup(0);
     fake.ctx.stats.pages_resident = 1 << 30;
+    g_assert_false(evict_has_cap(&evict));
     g_assert_true(evict_has_room(&evict, FAKE_FAR));
-    g_assert_cmpint(evict_flags_bytes(&fake.config), ==, 0);
+    g_assert_true(evict_is_below_cap(&evict));
+    g_assert_cmpint(evict_excess_pages(&evict), ==, 0);
     have(5, COH_PEER_M);
     g_assert_false(evict_part.run(&evict));
     evict_part.free(&evict);
@@ -98,6 +100,19 @@ static void test_adopts(void)
     fake.ctx.stats.pages_resident = CAP;
     fake_state(FAKE_OWN + 1, COH_PEER_S);
     g_assert_false(evict_hooks.adopt(&evict, FAKE_OWN + 1));
+    evict_part.free(&evict);
+}
+
+/* A page that is filled counts until it is there. */
+static void test_expects(void)
+{
+    setup(CAP);
+    fake.ctx.stats.pages_resident = CAP - 1;
+    g_assert_true(evict_has_room(&evict, FAKE_FAR));
+    evict_expect(&evict, FAKE_FAR);
+    g_assert_false(evict_has_room(&evict, FAKE_FAR2));
+    have(FAKE_FAR, COH_PEER_M);
+    g_assert_cmpint(g_hash_table_size(evict.adopting), ==, 0);
     evict_part.free(&evict);
 }
 
@@ -270,11 +285,101 @@ static void test_lanes(void)
     evict_part.free(&evict);
 }
 
+static void run_pause(void)
+{
+    fake.now_ns += PAUSE_NS;
+    evict_part.run(&evict);
+}
+
+/*
+ * To a lower cap in steps: threads get pages meanwhile, as long as fewer come
+ * than leave.
+ */
+static void test_lower(void)
+{
+    setup(0);
+    for (CohPage page = 0; page < FAKE_SLICE; page++) {
+        have(page, COH_PEER_S);
+    }
+    fake.ctx.stats.pages_resident = 1000;
+    evict_order_cap(&evict, CAP);
+    /* It counts from the order on, and holds from the next pass on. */
+    g_assert_cmpint(evict_excess_pages(&evict), ==, 1000 - CAP);
+    g_assert_false(evict_has_cap(&evict));
+    run_pause();
+    g_assert_true(evict_has_cap(&evict));
+    g_assert_cmpint(evict.cap_pages, ==, 1000 + 128 - 16);
+    g_assert_true(evict_has_room(&evict, FAKE_FAR));
+    g_assert_cmpint(fake.ctx.stats.evictions_asked, ==,
+                    FAKE_SLICE);
+    /* Nothing leaves: it goes down, and faults wait at last. */
+    for (int i = 0; i < 7; i++) {
+        run_pause();
+    }
+    g_assert_cmpint(evict.cap_pages, ==, 1000);
+    g_assert_false(evict_is_below_cap(&evict));
+    /* They left: it follows. */
+    fake.ctx.stats.pages_resident = CAP + 50;
+    run_pause();
+    g_assert_cmpint(evict.cap_pages, ==, CAP + 50 + 128);
+    g_assert_cmpint(evict_excess_pages(&evict), ==, 50);
+    fake.ctx.stats.pages_resident = CAP - 128;
+    run_pause();
+    g_assert_cmpint(evict.cap_pages, ==, CAP);
+    g_assert_cmpint(evict_excess_pages(&evict), ==, 0);
+    evict_part.free(&evict);
+}
+
+static void test_raise(void)
+{
+    setup(CAP);
+    fake.ctx.stats.pages_resident = CAP;
+    g_assert_false(evict_is_below_cap(&evict));
+    evict_order_cap(&evict, 2 * CAP);
+    /* The lane must not sleep before it has looked at faults that wait. */
+    g_assert_true(evict_part.run(&evict));
+    g_assert_false(evict_part.run(&evict));
+    g_assert_true(evict_is_below_cap(&evict));
+    g_assert_cmpint(evict.cap_pages, ==, 2 * CAP);
+    fake_did("");
+    evict_order_cap(&evict, 0);
+    g_assert_true(evict_part.run(&evict));
+    g_assert_false(evict_has_cap(&evict));
+    evict_part.free(&evict);
+}
+
+/* Pages that came while there was no cap go, each once. */
+static void test_came_before(void)
+{
+    setup(0);
+    have(1, COH_PEER_S);
+    have(2, COH_PEER_M);
+    have(3, COH_PEER_S);
+    fake_state(3, COH_PEER_I);
+    g_assert_cmpint(evict.ring.len, ==, 0);
+    evict_order_cap(&evict, CAP);
+    fake.ctx.stats.pages_resident = CAP;
+    run_pause();
+    fake_did("EVICT 1; EVICT 2");
+    g_assert_cmpint(evict.ring.len, ==, 2);
+    /* Without a cap for a while, and with one again. */
+    evict_order_cap(&evict, 0);
+    run_pause();
+    have(4, COH_PEER_S);
+    g_assert_cmpint(evict.ring.len, ==, 2);
+    evict_order_cap(&evict, CAP);
+    run_pause();
+    fake_did("EVICT 1; EVICT 4; EVICT 2");
+    g_assert_cmpint(evict.ring.len, ==, 3);
+    evict_part.free(&evict);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/evict/room", test_room);
     g_test_add_func("/evict/adopts", test_adopts);
+    g_test_add_func("/evict/expects", test_expects);
     g_test_add_func("/evict/headroom", test_headroom);
     g_test_add_func("/evict/clean-first", test_clean_first);
     g_test_add_func("/evict/not-evictable", test_not_evictable);
@@ -283,5 +388,8 @@ int main(int argc, char **argv)
     g_test_add_func("/evict/lives", test_lives);
     g_test_add_func("/evict/alone", test_alone);
     g_test_add_func("/evict/lanes", test_lanes);
+    g_test_add_func("/evict/lower", test_lower);
+    g_test_add_func("/evict/raise", test_raise);
+    g_test_add_func("/evict/came-before", test_came_before);
     return g_test_run();
 }

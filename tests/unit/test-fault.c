@@ -33,6 +33,11 @@ bool evict_has_room(const Evict *of, CohPage page)
     return !full;
 }
 
+void evict_expect(Evict *to, CohPage page)
+{
+    fake_do("expect");
+}
+
 bool evict_is_below_cap(const Evict *of)
 {
     return !full;
@@ -41,6 +46,9 @@ bool evict_is_below_cap(const Evict *of)
 void executor_event(Executor *to, const CohEvent *ev, const void *data)
 {
     fake_do("%s %d", coh_event_name(ev->type), (int)ev->page);
+    if (data) {
+        fake_do("'%s'", (const char *)data);
+    }
 }
 
 void heat_add(Heat *to, CohPage page)
@@ -162,6 +170,21 @@ static void test_absent(void)
     g_assert_cmpint(fake.ctx.stats.faults_write, ==, 1);
 }
 
+/* Nothing is prefetched that a thread has not named. */
+static void test_alone(void)
+{
+    MemFault fault = {
+        .page = FAKE_FAR, .write = true, .tid = 7, .alone = true,
+    };
+
+    setup();
+    faults_take(&faults, &fault);
+    fake_did("hot; waits; STORE 3; follow 7");
+    fake_state(FAKE_FAR, COH_PEER_IM_AD);
+    faults_take(&faults, &fault);
+    fake_did("waits; STORE 3; follow 7");
+}
+
 static void test_other_states(void)
 {
     setup();
@@ -248,6 +271,21 @@ static void test_no_room(void)
     g_assert_false(faults_deferred_pass.run(&faults));
 }
 
+/* Its bytes are known: the page need not bring any. */
+static void test_fill(void)
+{
+    setup();
+    fake.ctx.phase = LANE_JOINED;
+    g_assert_true(faults_fill(&faults, FAKE_FAR, "abc"));
+    fake_did("expect; FILL 3; 'abc'");
+    full = true;
+    g_assert_false(faults_fill(&faults, FAKE_FAR2, "abc"));
+    full = false;
+    fake.ctx.phase = LANE_ALONE;
+    g_assert_false(faults_fill(&faults, FAKE_FAR2, "abc"));
+    fake_did("");
+}
+
 /* Not in every pass, unless it is known that there are some. */
 static void test_reads(void)
 {
@@ -287,6 +325,8 @@ int main(int argc, char **argv)
     g_test_add_func("/fault/pinned", test_pinned);
     g_test_add_func("/fault/phases", test_phases);
     g_test_add_func("/fault/no-room", test_no_room);
+    g_test_add_func("/fault/fill", test_fill);
     g_test_add_func("/fault/reads", test_reads);
+    g_test_add_func("/fault/alone", test_alone);
     return g_test_run();
 }

@@ -49,6 +49,22 @@ static FenceMessage message_to(CohNodeId to, uint32_t data)
     };
 }
 
+static void held_have_left(void *opaque, const FenceVector *v)
+{
+    CohNodeId n;
+
+    g_string_append(said, opaque);
+    COH_SET_FOREACH(n, &v->to) {
+        g_string_append_printf(said, "%u", n);
+    }
+    g_string_append_c(said, ' ');
+}
+
+static void have_served(void *text)
+{
+    g_string_append(said, text);
+}
+
 /* It leaves at once, or is held. */
 static bool trigger(FenceVector *v, CohNodeId to, uint32_t data)
 {
@@ -210,6 +226,42 @@ static void test_wrong_answers(void)
     check_said("ask1:1 send2:48 ");
 }
 
+/* A read waits for what was held when it came, and for nothing later. */
+static void test_held_then(void)
+{
+    FenceVector v = { 0 };
+    char early[] = "early", read[] = "read", end[] = "end";
+
+    start();
+    g_assert_false(fence_vector_then(&v, held_have_left, early));
+    g_assert_true(trigger(&v, 1, 0x30));
+    g_assert_false(fence_vector_then(&v, held_have_left, early));
+    g_assert_false(trigger(&v, 2, 0x31));
+    check_said("ask1:1 ");
+    g_assert_true(fence_vector_then(&v, held_have_left, read));
+    /* Equal to the one before, but behind the read. */
+    g_assert_false(trigger(&v, 2, 0x31));
+    g_assert_false(trigger(&v, 3, 0x32));
+    g_assert_null(fence_answered(f, 1, 1));
+    check_said("send2:49 read2 send2:49 ask2:2 ");
+    g_assert_true(fence_vector_then(&v, held_have_left, end));
+    fence_vector_clear(f, &v);
+    check_said("end ");
+}
+
+/* The entries that QEMU's IOMMU takes for these messages. */
+static void test_remapped(void)
+{
+    g_assert_cmpint(fence_remapped_vector(0xfee00000, 0x41), ==, -1);
+    g_assert_cmpint(fence_remapped_vector(0xfee01000, 0x42), ==, -1);
+    g_assert_cmpint(fence_remapped_vector(0xfee00010, 7), ==, 0);
+    g_assert_cmpint(fence_remapped_vector(0xfee01010, 7), ==, 0x80);
+    g_assert_cmpint(fence_remapped_vector(0xfee00038, 0), ==, 1);
+    g_assert_cmpint(fence_remapped_vector(0xfee00038, 0x10002), ==, 3);
+    g_assert_cmpint(fence_remapped_vector(0xfeefffff, 0), ==, 0xffff);
+    g_assert_cmpint(fence_remapped_vector(0xfeefffff, 2), ==, 1);
+}
+
 /* A device that goes sends nothing later. */
 static void test_clear(void)
 {
@@ -228,6 +280,75 @@ static void test_clear(void)
     check_said("ask1:2 ask1:3 send2:49 ");
     g_assert_null(fence_answered(f, 1, 3));
     check_said("send2:48 ");
+}
+
+/* The message of @ends is a write that ends both, and frees them. */
+static FenceVector *ends, *beside;
+
+/* One that is forgotten while it is idle is not missed. */
+static void test_idle(void)
+{
+    FenceVector v = { 0 };
+
+    start();
+    g_assert_true(fence_vector_is_idle(f, &v));
+    g_assert_true(trigger(&v, 1, 0x30));
+    g_assert_false(fence_vector_is_idle(f, &v));
+    g_assert_false(trigger(&v, 2, 0x30));
+    check_said("ask1:1 ");
+    g_assert_false(fence_vector_is_idle(f, &v));
+    g_assert_null(fence_answered(f, 1, 1));
+    check_said("send2:48 ");
+    g_assert_false(fence_vector_is_idle(f, &v));
+    g_assert_false(trigger(&v, 1, 0x30));
+    check_said("ask2:1 ");
+    g_assert_true(fence_vector_then(&v, held_have_left, (char *)"then"));
+    g_assert_null(fence_answered(f, 2, 1));
+    check_said("send1:48 then1 ");
+    fence_then(f, &v.to, have_served, (char *)"served ");
+    check_said("ask1:2 ");
+    g_assert_false(fence_vector_is_idle(f, &v));
+    g_assert_null(fence_answered(f, 1, 2));
+    check_said("served ");
+    g_assert_true(fence_vector_is_idle(f, &v));
+    fence_vector_clear(f, &v);
+    g_assert_true(trigger(&v, 2, 0x30));
+    check_said("");
+}
+
+static void end_vector(FenceVector **v)
+{
+    fence_vector_clear(f, *v);
+    memset(*v, 0x5a, sizeof(**v));
+    g_free(*v);
+    *v = NULL;
+}
+
+static void deliver_and_end(FenceVector *v, const FenceMessage *message)
+{
+    deliver(v, message);
+    g_assert_true(v == ends);
+    end_vector(&ends);
+    end_vector(&beside);
+}
+
+/* One answer releases two vectors, and the first one's message ends both. */
+static void test_clear_in_deliver(void)
+{
+    static const FenceOps ending = { ask, answer, deliver_and_end };
+
+    start();
+    g_free(f);
+    f = fence_new(&ending);
+    ends = g_new0(FenceVector, 1);
+    beside = g_new0(FenceVector, 1);
+    g_assert_true(trigger(ends, 1, 0x30));
+    g_assert_true(trigger(beside, 1, 0x31));
+    g_assert_false(trigger(ends, 2, 0x30));
+    g_assert_false(trigger(beside, 2, 0x31));
+    g_assert_false(trigger(ends, 2, 0x32));
+    g_assert_null(fence_answered(f, 1, 2));
+    check_said("ask1:2 send2:48 ");
 }
 
 #define NODES 4
@@ -318,6 +439,10 @@ static void test_random(void)
     for (int step = 0; step < 200000; step++) {
         int i = g_test_rand_int_range(0, VECTORS);
 
+        if (fence_vector_is_idle(f, &v[i])) {
+            /* As if it were forgotten. */
+            fence_vector_clear(f, &v[i]);
+        }
         if (step < 100000 && g_test_rand_bit()) {
             FenceMessage m;
 
@@ -344,11 +469,15 @@ int main(int argc, char **argv)
     g_test_add_func("/fence/usual", test_usual);
     g_test_add_func("/fence/moves", test_moves);
     g_test_add_func("/fence/held", test_held);
+    g_test_add_func("/fence/held-then", test_held_then);
     g_test_add_func("/fence/others", test_others);
     g_test_add_func("/fence/then", test_then);
     g_test_add_func("/fence/answers", test_answers);
     g_test_add_func("/fence/wrong-answers", test_wrong_answers);
+    g_test_add_func("/fence/idle", test_idle);
     g_test_add_func("/fence/clear", test_clear);
+    g_test_add_func("/fence/clear-in-deliver", test_clear_in_deliver);
+    g_test_add_func("/fence/remapped", test_remapped);
     g_test_add_func("/fence/random", test_random);
     return g_test_run();
 }

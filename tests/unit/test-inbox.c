@@ -272,7 +272,7 @@ static void test_nonsense(void)
 
 static void test_other_types(void)
 {
-    static const uint8_t zeroes[WIRE_PAYLOAD_MAX];
+    static const uint8_t zeroes[COH_PAGE_SIZE];
     WireFrame ping = {
         .type = WIRE_PING, .sub = WIRE_PING_ASK, .len = sizeof(zeroes),
         .payload = zeroes,

@@ -108,8 +108,10 @@ static void *lane_thread(void *unused)
 
 static void *caller_thread(void *calls)
 {
+    static const bool hung;
+
     for (int i = 0; i < 2000; i++) {
-        g_assert_true(mailbox_call(&mailbox, call_count, calls, -1));
+        g_assert_true(mailbox_call_done(&mailbox, call_count, calls, &hung));
     }
     return NULL;
 }
@@ -137,6 +139,19 @@ static void test_waits(void)
     mailbox_part.free(&mailbox);
 }
 
+/* No thread runs the lane: the call ends all the same, and stays an order. */
+static void test_hung(void)
+{
+    const bool hung = true;
+    int calls = 0;
+
+    setup();
+    g_assert_false(mailbox_call_done(&mailbox, call_count, &calls, &hung));
+    g_assert_true(mailbox_part.run(&mailbox));
+    g_assert_cmpint(calls, ==, 1);
+    mailbox_part.free(&mailbox);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -144,5 +159,6 @@ int main(int argc, char **argv)
     g_test_add_func("/mailbox/ends-with-orders", test_ends_with_orders);
     g_test_add_func("/mailbox/kicks-sleepers-only", test_kicks_sleepers_only);
     g_test_add_func("/mailbox/waits", test_waits);
+    g_test_add_func("/mailbox/hung", test_hung);
     return g_test_run();
 }

@@ -99,6 +99,33 @@ static const Plant plants[] = {
         { PEER(M, FWD_GETV), COH_PEER_M,
           { COH_ACT_SEND_VALUE, COH_ACT_SEND_DONE, COH_ACT_OPERATE } },
     } },
+    { "the owner of a page that is filled keeps it", {
+        { PEER(M, INV), COH_PEER_M, { COH_ACT_SEND_ACK } },
+    } },
+    { "the owner of a page that is filled can read it for a while", {
+        { PEER(M, INV), COH_PEER_I, { COH_ACT_SEND_ACK, COH_ACT_ZAP } },
+    } },
+    { "a page is filled as soon as its home says so", {
+        { PEER(IF_AD, GRANT), COH_PEER_XM_I, { COH_ACT_INSTALL_KEPT } },
+    } },
+    { "a page is filled before it is granted", {
+        { PEER(IF_AD, ACK), COH_PEER_XM_I, { COH_ACT_INSTALL_KEPT } },
+    } },
+    { "an untouched page is not filled, but zero", {
+        { PEER(IF_AD, ZERO), COH_PEER_XM_I, { COH_ACT_INSTALL_ZERO } },
+    } },
+    { "a page is filled where others read it", {
+        { HOME(S, GETO), COH_HOME_M_B, { COH_ACT_SEND_ZERO } },
+    } },
+    { "a page's owner is not told that it is filled", {
+        { HOME(M, GETO), COH_HOME_M_B, { COH_ACT_SEND_ZERO } },
+    } },
+    { "a page's bytes come where they are not wanted", {
+        { HOME(M, GETO), COH_HOME_M_B, { COH_ACT_FWD_GETM_INV } },
+    } },
+    { "a busy home lets a page be filled", {
+        { HOME(M_B, GETO), COH_HOME_M_B, { COH_ACT_INV_GRANT } },
+    } },
     { "whoever waits for a page is not woken", {
         { PEER(XS_I, INSTALLED), COH_PEER_S, { COH_ACT_SEND_DONE } },
     } },
@@ -125,6 +152,9 @@ static const ModelShape shapes[] = {
     { .nodes = 2, .pages = 1, .operators = 2, .states_max = STATES_MAX },
     { .nodes = 3, .pages = 1, .states_max = STATES_MAX },
     { .nodes = 3, .pages = 1, .operators = 1, .states_max = STATES_MAX },
+    { .nodes = 2, .pages = 1, .late_faults = 1, .operators = 1, .fillers = 2,
+      .states_max = STATES_MAX },
+    { .nodes = 3, .pages = 1, .fillers = 2, .states_max = STATES_MAX },
     /* Two acknowledgements after the data: a supplier and two others. */
     { .nodes = 4, .pages = 1, .states_max = STATES_MAX },
 };

@@ -55,6 +55,8 @@ static void test_valid_codes(void)
 
         g_assert_cmpint(coh_op_is_valid(&op), ==,
                         code >= COH_OP_READ && code <= COH_OP_COMPARE_SWAP);
+        g_assert_cmpint(coh_op_has_bytes(&op), ==,
+                        code == COH_OP_GET_BYTES || code == COH_OP_PUT_BYTES);
         if (coh_op_is_valid(&op)) {
             g_assert_cmpint(coh_op_writes(&op), ==, code != COH_OP_READ);
         }
@@ -82,6 +84,29 @@ static void test_valid_offsets(void)
             g_assert_cmpint(coh_op_is_valid(&op), ==,
                             offset % sizes[i] == 0 &&
                             offset + sizes[i] <= COH_PAGE_SIZE);
+        }
+    }
+}
+
+/* Bytes lie within the page, and no word is named besides. */
+static void test_valid_lengths(void)
+{
+    static const unsigned offsets[] = { 0, 1, 7, 4088, 4095, 4096, 65535 };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(offsets); i++) {
+        for (unsigned length = 0; length <= UINT16_MAX; length++) {
+            CohOp op = {
+                .code = COH_OP_PUT_BYTES, .offset = offsets[i],
+                .length = length,
+            };
+
+            g_assert_cmpint(coh_op_is_valid(&op), ==,
+                            length && offsets[i] + length <= COH_PAGE_SIZE);
+            op.size = 8;
+            g_assert_false(coh_op_is_valid(&op));
+            op.code = COH_OP_READ;
+            op.offset = 0;
+            g_assert_cmpint(coh_op_is_valid(&op), ==, !length);
         }
     }
 }
@@ -198,6 +223,78 @@ static void test_threads(void)
     }
 }
 
+static void check_copy(unsigned offset, unsigned length, unsigned shift)
+{
+    CohOp op = {
+        .code = COH_OP_PUT_BYTES, .offset = offset, .length = length,
+    };
+    uint8_t bytes[COH_PAGE_SIZE + 16], back[COH_PAGE_SIZE + 16];
+    Page page, wanted;
+
+    for (unsigned i = 0; i < sizeof(bytes); i++) {
+        bytes[i] = i * 7 + 1;
+    }
+    memset(&page, 0xa5, sizeof(page));
+    wanted = page;
+    memcpy(wanted.byte + offset, bytes + shift, length);
+    g_assert_true(coh_op_is_valid(&op));
+    g_assert_true(coh_op_writes(&op));
+    coh_op_copy(&op, &page, bytes + shift);
+    g_assert_cmpint(memcmp(&page, &wanted, sizeof(page)), ==, 0);
+    memset(back, 0x5a, sizeof(back));
+    op.code = COH_OP_GET_BYTES;
+    g_assert_false(coh_op_writes(&op));
+    coh_op_copy(&op, &page, back + shift);
+    g_assert_cmpmem(back + shift, length, bytes + shift, length);
+    g_assert_cmpint(back[shift + length], ==, 0x5a);
+    g_assert_cmpint(memcmp(&page, &wanted, sizeof(page)), ==, 0);
+}
+
+static void test_copies(void)
+{
+    static const unsigned lengths[] = { 1, 7, 8, 9, 64, 100, 1000, 4096 };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(lengths); i++) {
+        for (unsigned shift = 0; shift < 9; shift++) {
+            unsigned last = COH_PAGE_SIZE - lengths[i];
+
+            check_copy(0, lengths[i], shift);
+            check_copy(MIN(shift, last), lengths[i], shift);
+            check_copy(last, lengths[i], shift);
+        }
+    }
+}
+
+/* No aligned word of 8 bytes is ever half old and half new. */
+static gpointer put_patterns(gpointer page)
+{
+    CohOp op = { .code = COH_OP_PUT_BYTES, .offset = 1, .length = 4094 };
+    uint8_t bytes[COH_PAGE_SIZE];
+
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        memset(bytes, round, sizeof(bytes));
+        coh_op_copy(&op, page, bytes);
+    }
+    return NULL;
+}
+
+static void test_untorn(void)
+{
+    CohOp op = { .code = COH_OP_GET_BYTES, .offset = 8, .length = 4080 };
+    Page page = { { 0 } };
+    uint64_t words[510];
+    GThread *thread = g_thread_new("put", put_patterns, &page);
+
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        coh_op_copy(&op, &page, words);
+        for (size_t i = 0; i < G_N_ELEMENTS(words); i++) {
+            g_assert_cmphex(words[i], ==,
+                            (words[i] & 0xff) * 0x0101010101010101);
+        }
+    }
+    g_thread_join(thread);
+}
+
 /* ----------------------------------------------------------------- bytes */
 
 static const CohOp sample = {
@@ -207,21 +304,49 @@ static const CohOp sample = {
 
 static void test_round_trip(void)
 {
-    for (unsigned code = COH_OP_READ; code < COH_OP__MAX; code++) {
+    for (unsigned code = COH_OP_READ; code <= COH_OP_COMPARE_SWAP; code++) {
         for (size_t s = 0; s < G_N_ELEMENTS(sizes); s++) {
             CohOp in = sample, out;
             uint8_t buf[COH_OP_BYTES];
+            const void *bytes = buf;
 
             in.code = code;
             in.size = sizes[s];
             in.offset = COH_PAGE_SIZE - sizes[s];
             coh_op_encode(&in, buf);
-            g_assert_true(coh_op_decode(buf, sizeof(buf), &out));
+            g_assert_true(coh_op_decode(buf, sizeof(buf), s & 1, &out,
+                                        &bytes));
+            g_assert_null(bytes);
             g_assert_cmpint(out.code, ==, in.code);
             g_assert_cmpint(out.size, ==, in.size);
             g_assert_cmpint(out.offset, ==, in.offset);
             g_assert_cmphex(out.operand, ==, in.operand);
             g_assert_cmphex(out.expected, ==, in.expected);
+        }
+    }
+}
+
+/* Bytes go along with a request that puts, and with an answer to a get. */
+static void test_payload(void)
+{
+    for (unsigned code = COH_OP_GET_BYTES; code <= COH_OP_PUT_BYTES; code++) {
+        for (unsigned answer = 0; answer < 2; answer++) {
+            CohOp in = { .code = code, .offset = 4, .length = 100 }, out;
+            size_t more = answer == (code == COH_OP_GET_BYTES) ? 100 : 0;
+            uint8_t buf[COH_OP_BYTES + 200] = { 0 };
+            const void *bytes;
+
+            coh_op_encode(&in, buf);
+            g_assert_cmpint(coh_op_payload(&in, answer), ==, more);
+            for (size_t len = 0; len <= sizeof(buf); len++) {
+                g_assert_cmpint(coh_op_decode(buf, len, answer, &out, &bytes),
+                                ==, len == COH_OP_BYTES + more);
+            }
+            g_assert_true(coh_op_decode(buf, COH_OP_BYTES + more, answer, &out,
+                                        &bytes));
+            g_assert_true(bytes == (more ? buf + COH_OP_BYTES : NULL));
+            g_assert_cmpint(out.length, ==, 100);
+            g_assert_cmpint(out.offset, ==, 4);
         }
     }
 }
@@ -244,11 +369,12 @@ static void test_layout(void)
 static void test_wrong_length(void)
 {
     uint8_t buf[2 * COH_OP_BYTES] = { 0 };
+    const void *bytes;
     CohOp op;
 
     coh_op_encode(&sample, buf);
     for (size_t len = 0; len <= sizeof(buf); len++) {
-        g_assert_cmpint(coh_op_decode(buf, len, &op), ==,
+        g_assert_cmpint(coh_op_decode(buf, len, false, &op, &bytes), ==,
                         len == COH_OP_BYTES);
     }
 }
@@ -264,15 +390,20 @@ static void test_malformed(void)
         { 2, 0xfd }, { 2, 0xfe }, { 2, 0xff },
         /* over the end of the page */
         { 3, 0x10 }, { 3, 0xff },
+        /* a word has no length, and no operation two kinds of operands */
+        { 4, 1 }, { 5, 1 }, { 0, COH_OP_GET_BYTES }, { 0, COH_OP_PUT_BYTES },
     };
     uint8_t buf[COH_OP_BYTES];
+    const void *bytes;
     CohOp op;
 
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
         coh_op_encode(&sample, buf);
-        g_assert_true(coh_op_decode(buf, sizeof(buf), &op));
+        g_assert_true(coh_op_decode(buf, sizeof(buf), false, &op,
+                                    &bytes));
         buf[bad[i].at] = bad[i].value;
-        g_assert_false(coh_op_decode(buf, sizeof(buf), &op));
+        g_assert_false(coh_op_decode(buf, sizeof(buf), false, &op,
+                                    &bytes));
     }
 }
 
@@ -282,7 +413,11 @@ int main(int argc, char **argv)
     g_test_add_func("/op/valid-codes", test_valid_codes);
     g_test_add_func("/op/valid-sizes", test_valid_sizes);
     g_test_add_func("/op/valid-offsets", test_valid_offsets);
+    g_test_add_func("/op/valid-lengths", test_valid_lengths);
     g_test_add_func("/op/effects", test_effects);
+    g_test_add_func("/op/copies", test_copies);
+    g_test_add_func("/op/untorn", test_untorn);
+    g_test_add_func("/op/payload", test_payload);
     g_test_add_func("/op/threads", test_threads);
     g_test_add_func("/op/round-trip", test_round_trip);
     g_test_add_func("/op/layout", test_layout);

@@ -177,6 +177,46 @@ static void test_pushes(void)
     fake_did("INV 5+0 to 2");
 }
 
+static uint64_t sent(EngineBytes kind)
+{
+    return fake.ctx.stats.sent_by_kind[kind];
+}
+
+/* Every byte is of one kind. */
+static void test_kinds(void)
+{
+    static const struct {
+        uint8_t type, sub;
+        size_t len;
+        EngineBytes kind;
+    } cases[] = {
+        { WIRE_COH, COH_EV_DATA_S, COH_PAGE_SIZE, ENGINE_BYTES_PAGES },
+        { WIRE_COH, COH_EV_DATA_M, 72, ENGINE_BYTES_BLOCKS },
+        { WIRE_COH, COH_EV_DATA_M, 0, ENGINE_BYTES_PROTOCOL },
+        { WIRE_COH, COH_EV_GETM, 0, ENGINE_BYTES_PROTOCOL },
+        { WIRE_COH, COH_EV_VALUE, COH_OP_BYTES, ENGINE_BYTES_OPERATIONS },
+        { WIRE_EOI, 0, 0, ENGINE_BYTES_SERVICES },
+    };
+    static const uint8_t bytes[COH_PAGE_SIZE];
+
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        WireFrame frame = {
+            .type = cases[i].type, .sub = cases[i].sub,
+            .payload = bytes, .len = cases[i].len,
+        };
+        uint64_t sum = 0;
+
+        setup();
+        outbox_send(&outbox, 0, &frame);
+        for (unsigned kind = 0; kind < ENGINE_BYTES__MAX; kind++) {
+            sum += sent(kind);
+        }
+        g_assert_cmpint(sum, ==, fake.ctx.stats.bytes_sent);
+        g_assert_cmpint(sum, >, cases[i].len);
+        g_assert_cmpint(sent(cases[i].kind), ==, sum);
+    }
+}
+
 static void test_lists(void)
 {
     uint8_t list[2 * PAGE_LIST_ITEM_BYTES];
@@ -212,6 +252,7 @@ int main(int argc, char **argv)
     g_test_add_func("/outbox/corks-nest", test_corks_nest);
     g_test_add_func("/outbox/pass", test_pass);
     g_test_add_func("/outbox/pushes", test_pushes);
+    g_test_add_func("/outbox/kinds", test_kinds);
     g_test_add_func("/outbox/lists", test_lists);
     return g_test_run();
 }

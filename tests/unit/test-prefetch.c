@@ -26,6 +26,12 @@ void executor_event(Executor *to, const CohEvent *ev, const void *data)
                                                  : COH_PEER_IM_AD);
 }
 
+bool evict_has_cap(const Evict *of)
+{
+    g_assert_true(of == &evict);
+    return fake.config.cap_pages;
+}
+
 bool evict_has_room(const Evict *of, CohPage page)
 {
     return page != no_room;
@@ -298,6 +304,11 @@ static void test_event_type(void)
     }
     g_assert_cmpint(prefetch_event_type(&prefetch, &read, COH_PEER_I), ==,
                     COH_EV_STORE);
+    /* A copy of a device model does what it says. */
+    read.alone = true;
+    g_assert_cmpint(prefetch_event_type(&prefetch, &read, COH_PEER_I), ==,
+                    COH_EV_LOAD);
+    read.alone = false;
     /* It is there to be read: no fault to write it yet. */
     g_assert_cmpint(prefetch_event_type(&prefetch, &read, COH_PEER_S), ==,
                     COH_EV_LOAD);

@@ -5,80 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/timer.h"
-#include "accel/distkvm/engine/request.h"
-#include "lane-fake.h"
-
-#define PAGE FAKE_FAR
-
-static Requests requests;
-static Deliver deliver;
-static Executor executor;
-static Faults faults;
-/* Outcome of the next event for a page. */
-static uint8_t next_state;
-static bool changes_state;
-
-void executor_event(Executor *to, const CohEvent *ev, const void *data)
-{
-    g_assert_true(to == &executor);
-    fake_do("%s %d", coh_event_name(ev->type), (int)ev->page);
-    if (ev->type == COH_EV_OPERATE) {
-        fake_do("id %d", (int)ev->have);
-    }
-    if (changes_state) {
-        fake_state(ev->page, next_state);
-    }
-    requests_hooks.moved(&requests, ev->page);
-}
-
-void deliver_event(Deliver *to, const CohEvent *ev, const void *data)
-{
-    g_assert_true(to == &deliver);
-    executor_event(&executor, ev, data);
-}
-
-void faults_take(Faults *to, const MemFault *fault)
-{
-    g_assert_true(to == &faults);
-    fake_do("fetch %d to %s for %u", (int)fault->page,
-            fault->write ? "write" : "read", fault->tid);
-    fake_state(fault->page, fault->write ? COH_PEER_IM_AD : COH_PEER_IS_D);
-}
-
-static void setup(void)
-{
-    fake_init();
-    changes_state = false;
-    requests = (Requests) {
-        .deliver = &deliver, .executor = &executor, .faults = &faults,
-    };
-    requests_part.init(&requests, &fake.ctx);
-}
-
-static void ask(Request *r, RequestKind kind, bool write)
-{
-    *r = (Request) {
-        .kind = kind, .page = PAGE, .write = write, .tid = 7, .result = 1,
-    };
-    r->op = (CohOp) {
-        .code = write ? COH_OP_ADD : COH_OP_READ, .size = 4, .operand = 5,
-    };
-    qemu_sem_init(&r->done, 0);
-    requests_add(&requests, r);
-}
-
-static bool is_done(Request *r)
-{
-    return !qemu_sem_timedwait(&r->done, 0);
-}
-
-/* The page is in @state now, by a frame. */
-static void move(uint8_t state)
-{
-    fake_state(PAGE, state);
-    requests_hooks.moved(&requests, PAGE);
-    requests_run_moved(&requests);
-}
+#include "request-fake.h"
 
 static void test_valid(void)
 {
@@ -124,7 +51,7 @@ static void test_order(void)
         CohEvent ev = fake_event(COH_EV_VALUE, 0, PAGE);
 
         ev.have = 1;
-        g_assert_true(requests_hooks.answered(&requests, &ev, 99));
+        g_assert_true(requests_hooks.answered(&requests, &ev, 99, NULL));
     }
     g_assert_true(is_done(&second));
     g_assert_cmpint(second.value, ==, 99);
@@ -147,16 +74,16 @@ static void test_operation_elsewhere(void)
     move(COH_PEER_I);
     fake_did("");
     ev.have = 2;
-    g_assert_false(requests_hooks.answered(&requests, &ev, 5));
+    g_assert_false(requests_hooks.answered(&requests, &ev, 5, NULL));
     g_assert_false(requests_hooks.refused(&requests, &ev));
     ev.have = 1;
     ev.page = 4;
-    g_assert_false(requests_hooks.answered(&requests, &ev, 5));
+    g_assert_false(requests_hooks.answered(&requests, &ev, 5, NULL));
     ev.page = PAGE;
-    g_assert_true(requests_hooks.answered(&requests, &ev, 5));
+    g_assert_true(requests_hooks.answered(&requests, &ev, 5, NULL));
     g_assert_true(is_done(&r));
     g_assert_cmpint(r.value, ==, 5);
-    g_assert_false(requests_hooks.answered(&requests, &ev, 5));
+    g_assert_false(requests_hooks.answered(&requests, &ev, 5, NULL));
     requests_part.free(&requests);
 }
 
@@ -176,8 +103,9 @@ static void test_operation_refused(void)
     move(COH_PEER_M);
     fake_did("OPERATE 3; id 2");
     g_assert_false(is_done(&r));
+    g_assert_true(r.came);
     ev.have = 2;
-    g_assert_true(requests_hooks.answered(&requests, &ev, 8));
+    g_assert_true(requests_hooks.answered(&requests, &ev, 8, NULL));
     g_assert_true(is_done(&r));
     requests_part.free(&requests);
 }
@@ -225,12 +153,19 @@ static void test_pinned(void)
     setup();
     fake_state(PAGE, COH_PEER_M);
     fake.ctx.pinned = true;
+    fake.ctx.locked[1] = PAGE;
     ask(&r, REQUEST_OPERATE, true);
     move(COH_PEER_M);
     fake_did("");
     fake.ctx.pinned = false;
     requests_unpinned(&requests);
     fake_did("OPERATE 3; id 1");
+    requests_part.fail(&requests);
+    /* Other pages stay where they are, and are no part of the LOCK. */
+    fake.ctx.pinned = true;
+    fake.ctx.locked[1] = PAGE + 1;
+    ask(&r, REQUEST_OPERATE, true);
+    fake_did("OPERATE 3; id 2");
     requests_part.fail(&requests);
     requests_part.free(&requests);
 }
@@ -325,6 +260,113 @@ static void test_fails(void)
     requests_part.free(&requests);
 }
 
+static void test_bytes(void)
+{
+    CohEvent ev = fake_event(COH_EV_VALUE, 0, PAGE);
+    char bytes[] = "abc", got[8] = "1234567";
+    Request r;
+
+    setup();
+    ask_bytes(&r, PAGE, COH_OP_PUT_BYTES, bytes);
+    fake_did("OPERATE 3; id 1; bytes 'abc'");
+    g_assert_cmpint(requests.copies, ==, 1);
+    ev.have = 1;
+    ev.op = r.op;
+    g_assert_true(requests_hooks.answered(&requests, &ev, 0, NULL));
+    g_assert_true(is_done(&r));
+    g_assert_cmpint(r.result, ==, 0);
+    g_assert_cmpint(requests.copies, ==, 0);
+    /* The guest was reset meanwhile. */
+    ask_bytes(&r, PAGE, COH_OP_PUT_BYTES, bytes);
+    ev.have = 2;
+    g_assert_true(requests_hooks.answered(&requests, &ev, COH_OP_TOO_OLD,
+                                          NULL));
+    g_assert_cmpint(r.result, ==, -ECANCELED);
+    ask_bytes(&r, PAGE, COH_OP_GET_BYTES, got);
+    g_string_truncate(fake.did, 0);
+    ev.have = 3;
+    ev.op = r.op;
+    g_assert_true(requests_hooks.answered(&requests, &ev, 0, "wxyz!"));
+    g_assert_cmpstr(got, ==, "wxyz567");
+    /* Of a copy that is here. */
+    fake_state(PAGE, COH_PEER_S);
+    memcpy(fake.ram[PAGE] + 8, "here", 4);
+    ask_bytes(&r, PAGE, COH_OP_GET_BYTES, got);
+    fake_did("");
+    g_assert_true(is_done(&r));
+    g_assert_cmpstr(got, ==, "here567");
+    requests_part.free(&requests);
+}
+
+/* No node owns the page: it comes, and no page besides. */
+static void test_bytes_refused(void)
+{
+    CohEvent ev = fake_event(COH_EV_REFUSE, 0, PAGE);
+    char got[8] = "1234567";
+    Request r;
+
+    setup();
+    ask_bytes(&r, PAGE, COH_OP_GET_BYTES, got);
+    fake_did("OPERATE 3; id 1");
+    ev.have = 1;
+    g_assert_true(requests_hooks.refused(&requests, &ev));
+    move(COH_PEER_I);
+    fake_did("fetch 3 to read for 7, alone");
+    memcpy(fake.ram[PAGE] + 8, "come", 4);
+    move(COH_PEER_S);
+    g_assert_true(is_done(&r));
+    g_assert_cmpstr(got, ==, "come567");
+    requests_part.free(&requests);
+}
+
+/* More or other bytes than were asked for would go over the buffer's end. */
+static void test_bytes_forged(void)
+{
+    CohEvent ev = fake_event(COH_EV_VALUE, 0, PAGE);
+    char got[8] = "1234567";
+    Request r;
+
+    setup();
+    ask_bytes(&r, PAGE, COH_OP_GET_BYTES, got);
+    ev.have = 1;
+    ev.op = r.op;
+    ev.op.length = 5;
+    g_assert_false(requests_hooks.answered(&requests, &ev, 0, "wxyz!"));
+    ev.op = (CohOp) { .code = COH_OP_READ, .size = 4 };
+    g_assert_false(requests_hooks.answered(&requests, &ev, 0, NULL));
+    g_assert_cmpstr(got, ==, "1234567");
+    requests_part.fail(&requests);
+    g_assert_cmpint(r.result, ==, -EIO);
+    requests_part.free(&requests);
+}
+
+static void test_group(void)
+{
+    RequestGroup group;
+    bool hung = false;
+
+    request_group_init(&group, 3);
+    request_group_done(&group);
+    request_group_done(&group);
+    g_assert_cmpint(qemu_sem_timedwait(&group.done, 0), ==, -1);
+    request_group_done(&group);
+    g_assert_true(request_group_wait(&group, &hung));
+}
+
+/* A lane hangs after a loss: the thread goes on, the request stays. */
+static void test_group_hung(void)
+{
+    RequestGroup group;
+    bool hung = true;
+
+    request_group_init(&group, 2);
+    request_group_done(&group);
+    g_assert_false(request_group_wait(&group, &hung));
+    /* The lane goes on after all. */
+    request_group_done(&group);
+    g_assert_true(request_group_wait(&group, &hung));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -338,5 +380,10 @@ int main(int argc, char **argv)
     g_test_add_func("/request/give-up", test_give_up);
     g_test_add_func("/request/events", test_events);
     g_test_add_func("/request/fails", test_fails);
+    g_test_add_func("/request/bytes", test_bytes);
+    g_test_add_func("/request/bytes-refused", test_bytes_refused);
+    g_test_add_func("/request/bytes-forged", test_bytes_forged);
+    g_test_add_func("/request/group", test_group);
+    g_test_add_func("/request/group-hung", test_group_hung);
     return g_test_run();
 }

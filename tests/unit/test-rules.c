@@ -33,6 +33,7 @@ static void test_roles(void)
     one_way(WIRE_PCI_CHANGED, 0, WIRE_PAYLOAD_MAX, 2, 0);
     one_way(WIRE_PCI_LINE, 0, 0, 2, 0);
     one_way(WIRE_PCI_RESET, 0, 0, 0, 2);
+    one_way(WIRE_PCI_MSI, 0, 0, 2, 0);
     one_way(WIRE_TOKEN, WIRE_TOKEN_TAKE, 0, 1, 0);
     one_way(WIRE_TOKEN, WIRE_TOKEN_RELEASE, 0, 1, 0);
     one_way(WIRE_TOKEN, WIRE_TOKEN_GRANT, 0, 0, 1);
@@ -60,11 +61,11 @@ static void test_lengths(void)
     g_assert_nonnull(frame(WIRE_IRQ, WIRE_IRQ_NMI, 1, 0, 1, PHASE_FORMED));
     g_assert_nonnull(frame(WIRE_LATE, WIRE_LATE_AT_IT, 8, 0, 1,
                            PHASE_FORMED));
-    g_assert_nonnull(frame(WIRE_PING, WIRE_PING_ASK, WIRE_PAYLOAD_MAX + 1, 0,
+    g_assert_nonnull(frame(WIRE_PING, WIRE_PING_ASK, COH_PAGE_SIZE + 1, 0,
                            1, PHASE_FORMED));
     g_assert_nonnull(frame(WIRE_PING, WIRE_PING_ANSWER, 0, 0, 1,
                            PHASE_FORMED));
-    g_assert_null(frame(WIRE_PING, WIRE_PING_ASK, WIRE_PAYLOAD_MAX, 0, 1,
+    g_assert_null(frame(WIRE_PING, WIRE_PING_ASK, COH_PAGE_SIZE, 0, 1,
                         PHASE_KNOWN));
 }
 
@@ -76,7 +77,7 @@ static void test_phases(void)
     g_assert_nonnull(frame(WIRE_TOKEN, WIRE_TOKEN_TAKE, 0, 1, 0,
                            PHASE_JOINED));
     g_assert_nonnull(frame(WIRE_IRQ, WIRE_IRQ_FIXED, 0, 1, 0, PHASE_KNOWN));
-    g_assert_nonnull(frame(WIRE_PING, WIRE_PING_ASK, WIRE_PAYLOAD_MAX, 1, 0,
+    g_assert_nonnull(frame(WIRE_PING, WIRE_PING_ASK, COH_PAGE_SIZE, 1, 0,
                            PHASE_GREETING));
     g_assert_nonnull(rules_message("map", 10, 0, 1, PHASE_KNOWN));
     g_assert_null(rules_message("map", 10, 0, 1, PHASE_JOINED));
@@ -94,7 +95,7 @@ static void test_phases(void)
 static void test_unknown(void)
 {
     static const uint32_t lengths[] = {
-        0, WIRE_PAYLOAD_MAX,
+        0, COH_PAGE_SIZE,
     };
     unsigned known = 0;
 
@@ -111,10 +112,10 @@ static void test_unknown(void)
     }
     /*
      * Pages, interrupts, ends of them, accesses, answers, the 8259, tokens,
-     * pings, late pages, flushes; PCI cycles, answers, lines, resets.
+     * pings, late pages, flushes; PCI cycles, answers, lines, resets, messages.
      */
     g_assert_cmpint(known, ==, (COH_EV_REFUSE - COH_EV_GETS + 1) + 6 + 1 + 2 +
-                    1 + 3 + 3 + 2 + 2 + 2 + 2 + 1 + 1 + 1);
+                    1 + 3 + 3 + 2 + 2 + 2 + 2 + 1 + 1 + 1 + 1);
     g_assert_nonnull(rules_message("", 1, 0, 1, PHASE_FORMED));
     g_assert_nonnull(rules_message("starts", 1, 0, 1, PHASE_FORMED));
 }

@@ -362,16 +362,78 @@ static void test_words(void)
     g_assert_nonnull(strstr(q35, "on fewer nodes and slots"));
 }
 
+/* ------------------------------------------------------- for later devices */
+
+static bool is_reserved(World *w)
+{
+    vpci_room_reserve(&w->options, w->need);
+    return !vpci_room_hotplug(&w->options);
+}
+
+/* Only SeaBIOS on pc is to be told; q35's ports have theirs by themselves. */
 static void test_hotplug(void)
 {
     for (unsigned m = 0; m < VPCI_MACHINE__MAX; m++) {
         for (unsigned f = 0; f < VPCI_FIRMWARE__MAX; f++) {
-            VpciOptions o = { .machine = m, .firmware = f };
+            g_autofree World *w = world_new(m, f, 2, 31);
+            const VpciReserve *kept = &w->options.node[1].reserve;
+            bool is_told = m == VPCI_PC && f == VPCI_SEABIOS;
 
-            g_assert_cmpint(!vpci_room_hotplug(&o), ==,
-                            m == VPCI_Q35 || f == VPCI_SEABIOS);
+            w->options.node[0].slots = 0;
+            need(w, 1, 7)->mem = 5 * MIB;
+            need(w, 1, 31)->mem = 2 * MIB;
+            need(w, 1, 0)->mem = GIB;
+            g_assert_cmpint(is_reserved(w), ==, m == VPCI_Q35 || is_told);
+            g_assert_cmpint(kept->mem, ==, is_told ? (8 + 8) * MIB : 0);
+            g_assert_cmpint(kept->io, ==, is_told ? 4 * KIB : 0);
+            g_assert_cmpint(w->options.node[0].reserve.mem, ==, 0);
+            g_assert_cmpint(w->options.node[0].reserve.io, ==, 0);
+            g_assert_cmpstr(vpci_room_check(&w->options, w->need), ==, NULL);
         }
     }
+}
+
+/* Addresses that are kept for later never end a start. */
+static void test_reserve_as_far(void)
+{
+    for (unsigned n = 1; n <= 12; n++) {
+        g_autofree World *w = world_new(VPCI_PC, VPCI_SEABIOS, n, 31);
+        bool has_memory;
+
+        g_assert_true(is_reserved(w));
+        g_assert_cmpint(w->options.node[0].reserve.io, ==,
+                        n <= 8 ? 4 * KIB : 0);
+        w->options.board.buses = 4;
+        g_assert_true(is_reserved(w));
+        g_assert_cmpint(w->options.node[0].reserve.io, ==,
+                        n <= 5 ? 4 * KIB : 0);
+        w->options.board.buses = 1;
+        /* The last bytes below 4 GiB: of 10 nodes with 8 MiB each, or none. */
+        w->options.board.low_ram = 0xfec00000 - 80 * MIB;
+        has_memory = is_reserved(w);
+        g_assert_cmpint(has_memory, ==, n <= 10);
+        g_assert_cmpstr(vpci_room_check(&w->options, w->need), ==, NULL);
+        /* Ports are short: that is no reason to keep no memory. */
+        need(w, 0, 1)->io = 64 * KIB;
+        g_assert_cmpint(is_reserved(w), ==, has_memory);
+        g_assert_cmpint(w->options.node[0].reserve.io, ==, 0);
+    }
+}
+
+/* Ports for the start, and none for later: memory is kept all the same. */
+static void test_ports_short(void)
+{
+    g_autofree World *w = world_new(VPCI_PC, VPCI_SEABIOS, 8, 31);
+
+    for (unsigned n = 0; n < 8; n++) {
+        need(w, n, 1)->io = 32;
+    }
+    w->options.board.buses = 2;
+    w->options.board.low_ram = 2 * GIB;
+    g_assert_true(is_reserved(w));
+    g_assert_cmpint(w->options.node[7].reserve.io, ==, 0);
+    g_assert_cmpint(w->options.node[7].reserve.mem, ==, 8 * MIB);
+    g_assert_cmpstr(vpci_room_check(&w->options, w->need), ==, NULL);
 }
 
 const VpciCheck vpci_room_checks[] = {
@@ -387,6 +449,8 @@ const VpciCheck vpci_room_checks[] = {
     { "/vpci-room/huge-pref", test_huge_pref },
     { "/vpci-room/words", test_words },
     { "/vpci-room/hotplug", test_hotplug },
+    { "/vpci-room/reserve-as-far", test_reserve_as_far },
+    { "/vpci-room/ports-short", test_ports_short },
     { NULL },
 };
 

@@ -33,6 +33,8 @@ static const struct {
       "function 0 last", 2, { { 0, true, true }, { 1, true, true } } },
     { "has function 0 already, with which the guest looked at it: plug "
       "function 0 last", 2, { { 0, true, false }, { 1, true, true } } },
+    { "has functions of the start: name another one with bus=", 2,
+      { { 1, false, false }, { 0, true, true } } },
     { "has a function 0 without multifunction=on", 2,
       { { 0, false }, { 1, true } } },
     { "has more functions: function 0 needs multifunction=on", 2,
@@ -132,23 +134,88 @@ static void test_other_slots(void)
                     VPCI_SLOT_BROKEN);
 }
 
+static void empty(VpciSlots *slots, unsigned slot)
+{
+    const uint64_t generation = slots->slot[slot].generation;
+
+    g_assert_cmpint(happen(slots, slot, generation, VPCI_SLOT_REJECT), ==,
+                    VPCI_SLOT_OK);
+    g_assert_cmpint(happen(slots, slot, generation, VPCI_SLOT_RELEASE), ==,
+                    VPCI_SLOT_OK);
+}
+
 static void test_find(void)
 {
+    static const uint8_t emptied[] = { 3, 1, 4, 2 };
     VpciSlots slots;
 
     vpci_slots_init(&slots, 0);
-    g_assert_cmpint(vpci_slots_find(&slots), ==, -1);
+    g_assert_cmpint(vpci_slots_find(&slots, UINT32_MAX), ==, -1);
     vpci_slots_init(&slots, VPCI_SLOTS_MAX);
     g_assert_null(vpci_slots_plug(&slots, VPCI_DEVFN(2, 0), false, false));
     for (unsigned n = 1; n <= VPCI_SLOTS_MAX; n++) {
         if (n != 2) {
-            int devfn = vpci_slots_find(&slots);
+            int devfn = vpci_slots_find(&slots, UINT32_MAX);
 
             g_assert_cmpint(devfn, ==, VPCI_DEVFN(n, 0));
+            g_assert_cmpint(vpci_slots_find(&slots, 1u << n), ==, devfn);
+            /* All others, and those that are taken. */
+            g_assert_cmpint(vpci_slots_find(&slots, (1u << n) - 1), ==, -1);
             g_assert_null(vpci_slots_plug(&slots, devfn, false, true));
         }
     }
-    g_assert_cmpint(vpci_slots_find(&slots), ==, -1);
+    g_assert_cmpint(vpci_slots_find(&slots, UINT32_MAX), ==, -1);
+    /* The one that has been empty for longest. */
+    for (unsigned i = 0; i < G_N_ELEMENTS(emptied); i++) {
+        empty(&slots, emptied[i]);
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(emptied); i++) {
+        int devfn = vpci_slots_find(&slots, UINT32_MAX);
+
+        g_assert_cmpint(devfn, ==, VPCI_DEVFN(emptied[i], 0));
+        g_assert_null(vpci_slots_plug(&slots, devfn, false, true));
+    }
+}
+
+/* A request for a function may cross its end, but none is for no function. */
+static void test_reach(void)
+{
+    static const VpciSlotEvent life[] = {
+        VPCI_SLOT_ACCEPT, VPCI_SLOT_UNPLUG, VPCI_SLOT_EJECT,
+        VPCI_SLOT_RELEASE,
+    };
+    const uint8_t devfn = VPCI_DEVFN(SLOTS, 0);
+    VpciSlots slots;
+
+    vpci_slots_init(&slots, SLOTS);
+    g_assert_cmpint(vpci_slots_reach(&slots, devfn, 0), ==, VPCI_SLOT_BROKEN);
+    g_assert_cmpint(vpci_slots_reach(&slots, devfn, 1), ==, VPCI_SLOT_BROKEN);
+    for (unsigned g = 1; g <= 2; g++) {
+        g_assert_null(vpci_slots_plug(&slots, devfn, false, true));
+        for (size_t i = 0; i < G_N_ELEMENTS(life); i++) {
+            /* From "ejected" on it does nothing more. */
+            bool gone = life[i] == VPCI_SLOT_RELEASE;
+
+            g_assert_cmpint(vpci_slots_reach(&slots, devfn, g), ==,
+                            gone ? VPCI_SLOT_CROSSED : VPCI_SLOT_OK);
+            /* Another function, another slot, the next device. */
+            g_assert_cmpint(vpci_slots_reach(&slots, devfn + 1, g), ==,
+                            gone ? VPCI_SLOT_CROSSED : VPCI_SLOT_BROKEN);
+            g_assert_cmpint(vpci_slots_reach(&slots, devfn - 8, g), ==,
+                            VPCI_SLOT_BROKEN);
+            g_assert_cmpint(vpci_slots_reach(&slots, devfn, g + 1), ==,
+                            VPCI_SLOT_BROKEN);
+            /* The device before, which had any functions. */
+            g_assert_cmpint(vpci_slots_reach(&slots, devfn + 1, g - 1), ==,
+                            g > 1 ? VPCI_SLOT_CROSSED : VPCI_SLOT_BROKEN);
+            g_assert_cmpint(happen(&slots, SLOTS, g, life[i]), ==,
+                            VPCI_SLOT_OK);
+        }
+        g_assert_cmpint(vpci_slots_reach(&slots, devfn, g), ==,
+                        VPCI_SLOT_CROSSED);
+    }
+    g_assert_cmpint(vpci_slots_reach(&slots, 0, 1), ==, VPCI_SLOT_BROKEN);
+    g_assert_cmpint(vpci_slots_reach(&slots, 0xff, 1), ==, VPCI_SLOT_BROKEN);
 }
 
 /* This node's events, by state: the user may rely on that. */
@@ -449,6 +516,7 @@ const VpciCheck vpci_slot_checks[] = {
     { "/vpci-slots/again", test_again },
     { "/vpci-slots/other-slots", test_other_slots },
     { "/vpci-slots/find", test_find },
+    { "/vpci-slots/reach", test_reach },
     { "/vpci-slots/own-events", test_own_events },
     { "/vpci-slots/crossing", test_crossing },
     { NULL },

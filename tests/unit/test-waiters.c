@@ -79,6 +79,35 @@ static void test_counts(void)
     waiters_part.free(&waiters);
 }
 
+/* A bucket for each power of two of microseconds; the last has the rest. */
+static void test_buckets(void)
+{
+    static const struct {
+        int64_t ns;
+        unsigned bucket;
+    } cases[] = {
+        { 0, 0 }, { 999, 0 }, { 1000, 1 }, { 1999, 1 }, { 2000, 2 },
+        { 3999, 2 }, { 4000, 3 }, { 1000 * 1000, 10 },
+        { INT64_C(4194303999), 22 }, { INT64_C(4194304000), 23 },
+        { INT64_C(86400000000000), 23 },
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        uint64_t (*waits)[ENGINE_WAIT_BUCKETS] = fake.ctx.stats.waits;
+
+        setup();
+        add(1, 7, true, COH_PEER_I, false);
+        fake.now_ns += cases[i].ns;
+        waiters_installed(&waiters, 1);
+        for (unsigned n = 0; n < ENGINE_WAIT_BUCKETS; n++) {
+            g_assert_cmpint(waits[ENGINE_WAIT_WRITE][n], ==,
+                            n == cases[i].bucket);
+            g_assert_cmpint(waits[ENGINE_WAIT_READ][n], ==, 0);
+        }
+        waiters_part.free(&waiters);
+    }
+}
+
 /* How long other nodes took: not what this one had itself. */
 static void test_remote(void)
 {
@@ -177,6 +206,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/waiters/comes-and-goes", test_comes_and_goes);
     g_test_add_func("/waiters/counts", test_counts);
+    g_test_add_func("/waiters/buckets", test_buckets);
     g_test_add_func("/waiters/remote", test_remote);
     g_test_add_func("/waiters/prefetched", test_prefetched);
     g_test_add_func("/waiters/deferred", test_deferred);

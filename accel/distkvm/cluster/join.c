@@ -298,6 +298,9 @@ static void joined(Member *m)
     roster_add(m);
     say_info("distkvm: node %d: node %d (%s) joined, over %s", distkvm->id,
              m->id, distkvm->address[m->id], path);
+    if (mm.ops->joined) {
+        mm.ops->joined(m->id);
+    }
     members = distkvm_members();
     if (coh_set_count(&members) < (int)distkvm->nodes) {
         return;

@@ -30,6 +30,8 @@ typedef struct MemberOps {
     void (*accepted)(const QDict *theirs, CohNodeId node);
     /* This node cannot join, because of @why, which was said.  Any thread. */
     void (*cannot_join)(const char *why);
+    /* @node has joined this one; or NULL. */
+    void (*joined)(CohNodeId node);
     /*
      * @node has gone before all had joined, and another process may come in its
      * place; or NULL.

@@ -11,8 +11,8 @@
 #include "coh-node.h"
 
 static const char *const event_names[] = {
-    "INVALID", "LOAD", "STORE", "INSTALLED", "EVICT", "OPERATE", "GETS",
-    "GETM", "PUT", "GETV", "DONE",
+    "INVALID", "LOAD", "STORE", "FILL", "INSTALLED", "EVICT", "OPERATE",
+    "GETS", "GETM", "GETO", "PUT", "GETV", "DONE",
     "FWD_GETS", "FWD_GETM", "INV", "DATA_S", "DATA_M", "ZERO", "GRANT", "ACK",
     "DROP", "FWD_GETV", "VALUE", "REFUSE",
 };
@@ -132,6 +132,8 @@ static CohPeerEvent peer_classify(const CohPeer *peer, const CohEvent *ev)
         return COH_PEV_LOAD;
     case COH_EV_STORE:
         return COH_PEV_STORE;
+    case COH_EV_FILL:
+        return COH_PEV_FILL;
     case COH_EV_FWD_GETS:
         return COH_PEV_FWD_GETS;
     case COH_EV_FWD_GETM:
@@ -195,6 +197,9 @@ static void peer_act(const CohNode *node, const CohEvent *ev, CohAct act,
         break;
     case COH_ACT_SEND_GETM:
         add_send(out, COH_EV_GETM, home);
+        break;
+    case COH_ACT_SEND_GETO:
+        add_send(out, COH_EV_GETO, home);
         break;
     case COH_ACT_SEND_PUT:
         add_send(out, COH_EV_PUT, home);
@@ -323,6 +328,8 @@ static CohHomeEvent home_classify(const CohNode *node, const CohHome *home,
         return (home->state == COH_HOME_S || home->state == COH_HOME_S_B) &&
                coh_set_has(&home->sharers, ev->from) ? COH_HEV_UPGRADE
                                                      : COH_HEV_GETM;
+    case COH_EV_GETO:
+        return COH_HEV_GETO;
     case COH_EV_PUT:
         return home_classify_put(node, home, ev);
     case COH_EV_GETV:
@@ -378,7 +385,8 @@ static void home_act(const CohNode *node, const CohHome *home,
         add(out, act);
         break;
     case COH_ACT_INV_GRANT:
-        acks = add_inv(out, &home->sharers, ev->from, ev->from);
+        holders = home_holders(home);
+        acks = add_inv(out, &holders, ev->from, ev->from);
         add_forward(out, COH_EV_GRANT, ev->from, COH_NODE_NONE, acks);
         break;
     default:
@@ -431,7 +439,7 @@ static CohStatus home_step(CohNode *node, const CohEvent *ev, CohActions *out)
         if (home->requester != ev->from) {
             return broken(out, "DONE from a node that did not ask");
         }
-    } else if (event <= COH_HEV_GETM && home_is_holder(home, ev->from)) {
+    } else if (event <= COH_HEV_GETO && home_is_holder(home, ev->from)) {
         return broken(out, "a holder asks for what it holds");
     }
     for (int i = 0; i < COH_ROW_ACTS_MAX; i++) {

@@ -58,12 +58,14 @@ typedef enum {
     /* local */
     COH_EV_LOAD,
     COH_EV_STORE,
+    COH_EV_FILL,
     COH_EV_INSTALLED,
     COH_EV_EVICT,
     COH_EV_OPERATE,
     /* messages to a home */
     COH_EV_GETS,
     COH_EV_GETM,
+    COH_EV_GETO,
     COH_EV_PUT,
     COH_EV_GETV,
     COH_EV_DONE,
@@ -91,10 +93,14 @@ typedef struct CohEvent {
     CohPage page;
     /*
      * Not looked at, but handed on in FWD_*.  The requester's version of the
-     * page; of GETV the number of its operation, and that operation.
+     * page; of GETV the number of its operation, that operation, the guest's
+     * resets when it was asked for, and the bytes that it moves.  @bytes are
+     * the caller's, and NULL where there are none.
      */
     uint64_t have;
+    uint32_t epoch;
     CohOp op;
+    const void *bytes;
 } CohEvent;
 
 /* One thing to do.  COH_ACT_* of memory kind, or COH_ACT_NONE to send. */

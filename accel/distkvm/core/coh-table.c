@@ -34,15 +34,19 @@
 #define WANTS_M     "this node asked to write, not to read"
 #define HAD_COPY    "the home grants an upgrade only to a sharer"
 #define HAS_COPY    "the home sends no data to a sharer"
-#define OWNED       "a page with an owner has no sharers to invalidate"
+#define OWNED       "a page with an owner has no sharers"
 #define PUT_BUSY    "a busy home takes every hint as stale"
 #define NOT_OWNER   "the home asks the owner only, and waits for its DONE"
 #define HAS_DATA    "one request gets one answer"
+#define ABSENT      "only an absent page is filled"
+#define NO_BYTES    "this node asked for the page without its bytes"
 
 /* Operating on a word moves no page, so it meets a page in any state. */
 COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(I, LOAD,            IS_D,   COH_ACT_SEND_GETS),
     ROW(I, STORE,           IM_AD,  COH_ACT_SEND_GETM),
+    /* The bytes that are to come are kept until no other node has the page. */
+    ROW(I, FILL,            IF_AD,  COH_ACT_KEEP, COH_ACT_SEND_GETO),
     NEVER(I, FWD_GETS,      NO_COPY),
     NEVER(I, FWD_GETM,      NO_COPY),
     NEVER(I, INV,           NO_COPY),
@@ -65,6 +69,7 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     /* A thread may fault, sleep, and be seen only after the page came. */
     ROW(S, LOAD,            S,      COH_ACT_WAKE),
     ROW(S, STORE,           SM_AD,  COH_ACT_SEND_GETM),
+    NEVER(S, FILL,          ABSENT),
     ROW(S, FWD_GETS,        S,      COH_ACT_COPY, COH_ACT_SEND_DATA_S),
     /* The copy is gone before anyone else may write: take, then send. */
     ROW(S, FWD_GETM,        I,      COH_ACT_TAKE, COH_ACT_SEND_DATA_M),
@@ -87,11 +92,13 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
 
     ROW(M, LOAD,            M,      COH_ACT_WAKE),
     ROW(M, STORE,           M,      COH_ACT_WAKE),
+    NEVER(M, FILL,          ABSENT),
     /* A read never takes ownership away for good: the owner keeps a copy. */
     ROW(M, FWD_GETS,        S,      COH_ACT_PROTECT, COH_ACT_COPY,
                                     COH_ACT_SEND_DATA_S),
     ROW(M, FWD_GETM,        I,      COH_ACT_TAKE, COH_ACT_SEND_DATA_M),
-    NEVER(M, INV,           OWNED),
+    /* Its bytes are to be overwritten, all of them. */
+    ROW(M, INV,             I,      COH_ACT_ZAP, COH_ACT_SEND_ACK),
     NEVER(M, DATA_S,        NOT_ASKED),
     NEVER(M, DATA_M,        NOT_ASKED),
     NEVER(M, DATA_M_LAST,   NOT_ASKED),
@@ -112,6 +119,7 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     /* A thread that faults while a request is out is woken when that ends. */
     ROW(IS_D, LOAD,         IS_D,   COH_ACT_NONE),
     ROW(IS_D, STORE,        IS_D,   COH_ACT_NONE),
+    NEVER(IS_D, FILL,       ABSENT),
     NEVER(IS_D, FWD_GETS,   NO_COPY),
     NEVER(IS_D, FWD_GETM,   NO_COPY),
     NEVER(IS_D, INV,        NO_COPY),
@@ -134,6 +142,7 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
 
     ROW(IM_AD, LOAD,        IM_AD,  COH_ACT_NONE),
     ROW(IM_AD, STORE,       IM_AD,  COH_ACT_NONE),
+    NEVER(IM_AD, FILL,      ABSENT),
     NEVER(IM_AD, FWD_GETS,  NO_COPY),
     NEVER(IM_AD, FWD_GETM,  NO_COPY),
     NEVER(IM_AD, INV,       NO_COPY),
@@ -156,6 +165,7 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
 
     ROW(IM_A, LOAD,         IM_A,   COH_ACT_NONE),
     ROW(IM_A, STORE,        IM_A,   COH_ACT_NONE),
+    NEVER(IM_A, FILL,       ABSENT),
     NEVER(IM_A, FWD_GETS,   BUSY),
     NEVER(IM_A, FWD_GETM,   BUSY),
     NEVER(IM_A, INV,        BUSY),
@@ -177,6 +187,7 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
 
     ROW(SM_AD, LOAD,        SM_AD,  COH_ACT_WAKE),
     ROW(SM_AD, STORE,       SM_AD,  COH_ACT_NONE),
+    NEVER(SM_AD, FILL,      ABSENT),
     ROW(SM_AD, FWD_GETS,    SM_AD,  COH_ACT_COPY, COH_ACT_SEND_DATA_S),
     /* Another writer came first: our own request now needs the data too. */
     ROW(SM_AD, FWD_GETM,    IM_AD,  COH_ACT_TAKE, COH_ACT_SEND_DATA_M),
@@ -200,6 +211,7 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
 
     ROW(SM_A, LOAD,         SM_A,   COH_ACT_WAKE),
     ROW(SM_A, STORE,        SM_A,   COH_ACT_NONE),
+    NEVER(SM_A, FILL,       ABSENT),
     NEVER(SM_A, FWD_GETS,   BUSY),
     NEVER(SM_A, FWD_GETM,   BUSY),
     NEVER(SM_A, INV,        BUSY),
@@ -219,8 +231,32 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
     ROW(SM_A, VALUE,    SM_A,   COH_ACT_ANSWER),
     ROW(SM_A, REFUSE,   SM_A,   COH_ACT_FETCH),
 
+    /* Acks may overtake the grant that says how many there are. */
+    ROW(IF_AD, LOAD,        IF_AD,  COH_ACT_NONE),
+    ROW(IF_AD, STORE,       IF_AD,  COH_ACT_NONE),
+    NEVER(IF_AD, FILL,      ABSENT),
+    NEVER(IF_AD, FWD_GETS,  NO_COPY),
+    NEVER(IF_AD, FWD_GETM,  NO_COPY),
+    NEVER(IF_AD, INV,       NO_COPY),
+    NEVER(IF_AD, DATA_S,    NO_BYTES),
+    NEVER(IF_AD, DATA_M,    NO_BYTES),
+    NEVER(IF_AD, DATA_M_LAST, NO_BYTES),
+    ROW(IF_AD, ZERO,        XM_I,   COH_ACT_INSTALL_KEPT),
+    ROW(IF_AD, GRANT,       IM_A,   COH_ACT_NONE),
+    ROW(IF_AD, GRANT_LAST,  XM_I,   COH_ACT_INSTALL_KEPT),
+    ROW(IF_AD, ACK,         IF_AD,  COH_ACT_NONE),
+    NEVER(IF_AD, ACK_LAST,  "the last ack is known only with the grant"),
+    NEVER(IF_AD, INSTALLED, NOT_INST),
+    ROW(IF_AD, EVICT,       IF_AD,  COH_ACT_NONE),
+    NEVER(IF_AD, DROP,      NO_COPY),
+    ROW(IF_AD, OPERATE,  IF_AD,   COH_ACT_SEND_GETV),
+    NEVER(IF_AD, FWD_GETV, NOT_OWNER),
+    ROW(IF_AD, VALUE,    IF_AD,   COH_ACT_ANSWER),
+    ROW(IF_AD, REFUSE,   IF_AD,   COH_ACT_FETCH),
+
     ROW(XS_I, LOAD,         XS_I,   COH_ACT_NONE),
     ROW(XS_I, STORE,        XS_I,   COH_ACT_NONE),
+    NEVER(XS_I, FILL,       ABSENT),
     NEVER(XS_I, FWD_GETS,   BUSY),
     NEVER(XS_I, FWD_GETM,   BUSY),
     NEVER(XS_I, INV,        BUSY),
@@ -242,6 +278,7 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
 
     ROW(XM_I, LOAD,         XM_I,   COH_ACT_NONE),
     ROW(XM_I, STORE,        XM_I,   COH_ACT_NONE),
+    NEVER(XM_I, FILL,       ABSENT),
     NEVER(XM_I, FWD_GETS,   BUSY),
     NEVER(XM_I, FWD_GETM,   BUSY),
     NEVER(XM_I, INV,        BUSY),
@@ -265,6 +302,7 @@ COH_TABLE_CONST CohRow coh_peer_table[COH_PEER__MAX][COH_PEV__MAX] = {
 COH_TABLE_CONST CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX] = {
     HROW(U, GETS,           M_B,    COH_ACT_SEND_ZERO),
     HROW(U, GETM,           M_B,    COH_ACT_SEND_ZERO),
+    HROW(U, GETO,           M_B,    COH_ACT_SEND_ZERO),
     HNEVER(U, UPGRADE,      "an untouched page has no sharers"),
     HROW(U, GETV,           U,      COH_ACT_SEND_REFUSE),
     HNEVER(U, DONE,         "nobody was granted the page"),
@@ -274,6 +312,7 @@ COH_TABLE_CONST CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX] = {
 
     HROW(S, GETS,           S_B,    COH_ACT_FWD_GETS),
     HROW(S, GETM,           M_B,    COH_ACT_FWD_GETM_INV),
+    HROW(S, GETO,           M_B,    COH_ACT_INV_GRANT),
     HROW(S, UPGRADE,        M_B,    COH_ACT_INV_GRANT),
     /* No single place to operate at: it becomes the requester's. */
     HROW(S, GETV,           S,      COH_ACT_SEND_REFUSE),
@@ -285,6 +324,7 @@ COH_TABLE_CONST CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX] = {
 
     HROW(M, GETS,           S_B,    COH_ACT_FWD_GETS),
     HROW(M, GETM,           M_B,    COH_ACT_FWD_GETM_INV),
+    HROW(M, GETO,           M_B,    COH_ACT_INV_GRANT),
     HNEVER(M, UPGRADE,      "an owned page has no sharers"),
     /* The page stays, and no request moves it before the owner's DONE. */
     HROW(M, GETV,           M_B,    COH_ACT_FWD_GETV),
@@ -295,6 +335,7 @@ COH_TABLE_CONST CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX] = {
 
     HSTALL(S_B, GETS),
     HSTALL(S_B, GETM),
+    HSTALL(S_B, GETO),
     HSTALL(S_B, UPGRADE),
     HSTALL(S_B, GETV),
     HROW(S_B, DONE,         S,      COH_ACT_NONE),
@@ -305,6 +346,7 @@ COH_TABLE_CONST CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX] = {
 
     HSTALL(M_B, GETS),
     HSTALL(M_B, GETM),
+    HSTALL(M_B, GETO),
     HSTALL(M_B, UPGRADE),
     HSTALL(M_B, GETV),
     HROW(M_B, DONE,         M,      COH_ACT_NONE),
@@ -318,7 +360,7 @@ COH_TABLE_CONST CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX] = {
 static const char *const peer_state_names[] = {
     NAME(PEER, I), NAME(PEER, S), NAME(PEER, M), NAME(PEER, IS_D),
     NAME(PEER, IM_AD), NAME(PEER, IM_A), NAME(PEER, SM_AD), NAME(PEER, SM_A),
-    NAME(PEER, XS_I), NAME(PEER, XM_I),
+    NAME(PEER, IF_AD), NAME(PEER, XS_I), NAME(PEER, XM_I),
 };
 
 static const char *const home_state_names[] = {
@@ -327,7 +369,7 @@ static const char *const home_state_names[] = {
 };
 
 static const char *const peer_event_names[] = {
-    NAME(PEV, LOAD), NAME(PEV, STORE), NAME(PEV, FWD_GETS),
+    NAME(PEV, LOAD), NAME(PEV, STORE), NAME(PEV, FILL), NAME(PEV, FWD_GETS),
     NAME(PEV, FWD_GETM), NAME(PEV, INV), NAME(PEV, DATA_S),
     NAME(PEV, DATA_M), NAME(PEV, DATA_M_LAST), NAME(PEV, ZERO),
     NAME(PEV, GRANT), NAME(PEV, GRANT_LAST), NAME(PEV, ACK),
@@ -337,8 +379,9 @@ static const char *const peer_event_names[] = {
 };
 
 static const char *const home_event_names[] = {
-    NAME(HEV, GETS), NAME(HEV, GETM), NAME(HEV, UPGRADE), NAME(HEV, GETV),
-    NAME(HEV, DONE), NAME(HEV, PUT_SHARED), NAME(HEV, PUT_LAST), NAME(HEV, PUT_STALE),
+    NAME(HEV, GETS), NAME(HEV, GETM), NAME(HEV, GETO), NAME(HEV, UPGRADE),
+    NAME(HEV, GETV), NAME(HEV, DONE), NAME(HEV, PUT_SHARED),
+    NAME(HEV, PUT_LAST), NAME(HEV, PUT_STALE),
 };
 
 static const char *const act_names[] = {
@@ -353,6 +396,7 @@ static const char *const act_names[] = {
     NAME(ACT, SEND_DROP), NAME(ACT, ADOPT), NAME(ACT, OPERATE),
     NAME(ACT, ANSWER), NAME(ACT, FETCH), NAME(ACT, SEND_GETV),
     NAME(ACT, SEND_VALUE), NAME(ACT, FWD_GETV), NAME(ACT, SEND_REFUSE),
+    NAME(ACT, SEND_GETO),
 };
 
 #define LOOKUP(names, i) ((i) < G_N_ELEMENTS(names) ? names[i] : "?")

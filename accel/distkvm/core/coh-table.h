@@ -5,7 +5,8 @@
  * home side (its directory entry).  The tables in coh-table.c name, for every
  * state and event, the next state and the actions in the order of their
  * effects.  Names follow Sorin, Hill and Wood: XY_W is "in X, going to Y,
- * waiting for W"; D is data, A acknowledgements, I an installation.
+ * waiting for W"; D is data or a grant, A acknowledgements, I an installation;
+ * F is M, but with bytes that this node has.
  * Depends on coh-types.h only.  Spec: docs/protocol.rst.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -22,9 +23,10 @@ typedef enum {
     COH_PEER_M,     /* the only copy, writable                              */
     COH_PEER_IS_D,  /* asked to read, waiting for the page                  */
     COH_PEER_IM_AD, /* asked to write, waiting for the page and for acks    */
-    COH_PEER_IM_A,  /* has the page (kept aside), waiting for acks          */
+    COH_PEER_IM_A,  /* has its bytes (kept aside), waiting for acks         */
     COH_PEER_SM_AD, /* holds a copy, asked to write, waiting for the grant  */
     COH_PEER_SM_A,  /* holds a copy, granted, waiting for acks              */
+    COH_PEER_IF_AD, /* has bytes to fill it with, waiting for the grant     */
     COH_PEER_XS_I,  /* a read-only copy is being installed                  */
     COH_PEER_XM_I,  /* a writable copy is being installed                   */
     COH_PEER__MAX
@@ -44,6 +46,7 @@ typedef enum {
 typedef enum {
     COH_PEV_LOAD,       /* the guest read and faulted                       */
     COH_PEV_STORE,      /* the guest wrote and faulted                      */
+    COH_PEV_FILL,       /* the whole page is to hold other bytes            */
     COH_PEV_FWD_GETS,   /* home: give the requester a copy                  */
     COH_PEV_FWD_GETM,   /* home: give the requester the page                */
     COH_PEV_INV,        /* home: drop the copy, tell the requester          */
@@ -51,8 +54,8 @@ typedef enum {
     COH_PEV_DATA_M,     /* the page, writable, acks still outstanding       */
     COH_PEV_DATA_M_LAST,/* the page, writable, no acks outstanding          */
     COH_PEV_ZERO,       /* home: an untouched page, writable                */
-    COH_PEV_GRANT,      /* home: upgrade, acks still outstanding            */
-    COH_PEV_GRANT_LAST, /* home: upgrade, no acks outstanding               */
+    COH_PEV_GRANT,      /* home: no bytes, acks still outstanding           */
+    COH_PEV_GRANT_LAST, /* home: no bytes, no acks outstanding              */
     COH_PEV_ACK,        /* an acknowledgement, others outstanding           */
     COH_PEV_ACK_LAST,   /* the last acknowledgement                         */
     COH_PEV_INSTALLED,  /* the installation is complete                     */
@@ -69,6 +72,7 @@ typedef enum {
 typedef enum {
     COH_HEV_GETS,       /* a node without a copy wants to read              */
     COH_HEV_GETM,       /* a node without a copy wants to write             */
+    COH_HEV_GETO,       /* such a node will overwrite all of it             */
     COH_HEV_UPGRADE,    /* a sharer wants to write                          */
     COH_HEV_GETV,       /* a node wants a word operated on                  */
     COH_HEV_DONE,       /* the requester has it; or the owner has operated  */
@@ -99,6 +103,7 @@ typedef enum {
     /* messages of the peer side */
     COH_ACT_SEND_GETS,
     COH_ACT_SEND_GETM,
+    COH_ACT_SEND_GETO,
     COH_ACT_SEND_DATA_S,    /* the copied bytes, to the requester           */
     COH_ACT_SEND_DATA_M,    /* the same, and with them the right to write   */
     COH_ACT_SEND_ACK,
@@ -109,7 +114,7 @@ typedef enum {
     /* messages of the home side */
     COH_ACT_FWD_GETS,
     COH_ACT_FWD_GETM_INV,   /* GETM to one holder, INV to the other sharers */
-    COH_ACT_INV_GRANT,      /* INV to the other sharers, GRANT to requester */
+    COH_ACT_INV_GRANT,      /* INV to the other holders, GRANT to requester */
     COH_ACT_SEND_ZERO,
     COH_ACT_SEND_DROP,
     COH_ACT_ADOPT,          /* the home itself asks to write, as by a STORE */

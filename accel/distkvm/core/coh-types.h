@@ -24,6 +24,8 @@
 /* Index of a 4 KiB page of coherent guest RAM, counted by RAM offset. */
 typedef uint64_t CohPage;
 
+#define COH_PAGE_NONE UINT64_MAX
+
 /* 0 <= id < COH_NODES_MAX, or COH_NODE_NONE. */
 typedef uint16_t CohNodeId;
 

@@ -11,7 +11,7 @@
 /* A lane that looks for work this long does not sleep between pings. */
 #define SPINS_NS SCALE_MS
 /* A path may lose large frames and pass small ones. */
-static const uint8_t ping_payload[WIRE_PAYLOAD_MAX];
+static const uint8_t ping_payload[COH_PAGE_SIZE];
 
 static void alive_init(void *part, LaneCtx *ctx)
 {

@@ -10,12 +10,14 @@
 static void codec_init(void *part, LaneCtx *ctx)
 {
     Codec *codec = part;
+    unsigned snapshots = ctx->config->delta_pages / ctx->config->lanes.n;
 
     QEMU_BUILD_BUG_ON(COH_NODES_MAX * LANES_MAX >= 1 << DELTA_AUTHOR_BITS);
     codec->ctx = ctx;
     codec->delta = delta_new(ctx->node->id * LANES_MAX + ctx->lane,
-                             ctx->config->incarnation,
-                             ctx->config->delta_pages / ctx->config->lanes.n);
+                             ctx->config->incarnation, snapshots);
+    codec->snapshots = snapshots;
+    codec->ordered_snapshots = snapshots;
 }
 
 static void codec_free(void *part)
@@ -122,6 +124,24 @@ void codec_unpin_version(Codec *codec, CohPage page)
     delta_unpin(codec->delta, page);
 }
 
+void codec_order_snapshots(Codec *codec, unsigned snapshots)
+{
+    qatomic_set(&codec->ordered_snapshots,
+                snapshots / codec->ctx->config->lanes.n);
+}
+
+/* Again in the next pass if it cannot be yet. */
+static bool codec_run(void *part)
+{
+    Codec *codec = part;
+    unsigned ordered = qatomic_read(&codec->ordered_snapshots);
+
+    if (ordered != codec->snapshots && delta_resize(codec->delta, ordered)) {
+        codec->snapshots = ordered;
+    }
+    return false;
+}
+
 size_t codec_bytes(const Codec *codec)
 {
     return delta_bytes(codec->delta);
@@ -130,4 +150,5 @@ size_t codec_bytes(const Codec *codec)
 const LanePart codec_part = {
     .init = codec_init,
     .free = codec_free,
+    .run = codec_run,
 };

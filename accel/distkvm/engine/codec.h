@@ -21,6 +21,8 @@ typedef struct Codec {
     LaneCtx *ctx;
     Pagewalk *pagewalk;                 /* told of pages that left          */
     Delta *delta;
+    unsigned snapshots;                 /* in @delta at most                */
+    unsigned ordered_snapshots;         /* atomic: of any thread            */
     uint8_t copy[COH_PAGE_SIZE];        /* of a page that is to be sent     */
     uint64_t copy_version;
     bool copy_is_zero;
@@ -55,6 +57,11 @@ void codec_store_received(Codec *codec, const WireFrame *frame,
 uint64_t codec_pin_version(Codec *codec, CohPage page);
 /* @page was fetched: its snapshot may be replaced. */
 void codec_unpin_version(Codec *codec, CohPage page);
+/*
+ * Keep @snapshots of all lanes at most from the next pass on.  Any thread;
+ * never waits, and wakes no lane.
+ */
+void codec_order_snapshots(Codec *codec, unsigned snapshots);
 /* Memory of the snapshots.  Any thread; a little out of date. */
 size_t codec_bytes(const Codec *codec);
 

@@ -26,7 +26,7 @@
 /* Companions of one page. */
 #define COMPANIONS_MAX 14
 /* Pages whose companions are remembered. */
-#define COMPANION_SETS 2048
+#define COMPANION_SETS 16384
 /* Misses of a burst that the next one may be a companion of. */
 #define COMPANION_MISSES 16
 /* It is one if the thread used less CPU time than this in between. */

@@ -13,7 +13,7 @@
 
 /* A request that is delayed while its page is held (hold.h) or pinned. */
 typedef struct DelayedEvent {
-    CohEvent ev;
+    CohEvent ev;                /* its bytes are this one's to free */
     int64_t due_ns;
     int64_t idle_due_ns;        /* if the page's thread is idle             */
     bool pinned;
@@ -29,10 +29,20 @@ static void deliver_init(void *part, LaneCtx *ctx)
               ctx->config->walks_write ? HOLD_FETCHES_WALKS : HOLD_FETCHES);
 }
 
+static void clear(Deliver *deliver)
+{
+    for (guint i = 0; i < deliver->delayed->len; i++) {
+        g_free((void *)g_array_index(deliver->delayed, DelayedEvent,
+                                     i).ev.bytes);
+    }
+    g_array_set_size(deliver->delayed, 0);
+}
+
 static void deliver_free(void *part)
 {
     Deliver *deliver = part;
 
+    clear(deliver);
     g_array_unref(deliver->delayed);
 }
 
@@ -41,7 +51,7 @@ static void deliver_fail(void *part)
 {
     Deliver *deliver = part;
 
-    g_array_set_size(deliver->delayed, 0);
+    clear(deliver);
     qatomic_set(&deliver->any_delayed, false);
 }
 
@@ -90,6 +100,16 @@ static int64_t due_ns(const Deliver *deliver, const DelayedEvent *delayed)
     return delayed->due_ns;
 }
 
+/*
+ * An operation takes nothing away, and waits for a LOCK on its own page only.
+ * So bytes that wait here are those of LOCK_PAGES pages at most.
+ */
+static bool is_pinned(const LaneCtx *ctx, const CohEvent *ev)
+{
+    return ctx->pinned && ctx->node->peer[ev->page].state == COH_PEER_M &&
+           (is_revocation(ev) || lane_is_locked(ctx, ev->page));
+}
+
 /* Must the page stay a little longer?  Fills in until when. */
 static bool must_wait(const Deliver *deliver, DelayedEvent *delayed)
 {
@@ -97,7 +117,7 @@ static bool must_wait(const Deliver *deliver, DelayedEvent *delayed)
     const CohEvent *ev = &delayed->ev;
     int64_t now = get_clock();
 
-    if (ctx->pinned && ctx->node->peer[ev->page].state == COH_PEER_M) {
+    if (is_pinned(ctx, ev)) {
         delayed->due_ns = now + PIN_RETRY_NS;
         delayed->pinned = true;
         return true;
@@ -132,6 +152,8 @@ void deliver_event(Deliver *deliver, const CohEvent *ev, const void *data)
 
     if (lane_is_for_holder(ev->type) && !is_delayed(deliver, ev->page) &&
         must_wait(deliver, &delayed)) {
+        delayed.ev.bytes = ev->bytes ? g_memdup2(ev->bytes, ev->op.length)
+                                     : NULL;
         g_array_append_val(deliver->delayed, delayed);
         qatomic_set(&deliver->any_delayed, true);
     } else {
@@ -176,6 +198,7 @@ static bool deliver_run(void *part)
         }
         g_array_remove_index(deliver->delayed, i);
         deliver_event(deliver, &delayed.ev, NULL);
+        g_free((void *)delayed.ev.bytes);
         any = true;
     }
     qatomic_set(&deliver->any_delayed, deliver->delayed->len > 0);

@@ -9,7 +9,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "engine.h"
-#include "lane.h"
+#include "engine-internal.h"
 #include "stats.h"
 
 /* A thread that does not answer by then hangs. */
@@ -17,26 +17,19 @@
 /* A thread that does not serve a call of membership by then hangs. */
 #define HANG_MS 10000
 
-struct Engine {
-    EngineConfig config;
-    LaneTables tables;
-    Mem *mem;
-    unsigned lanes;
-    Lane *lane[LANES_MAX];
-    GByteArray *address;        /* of all lanes; empty: peers bring streams */
-};
-
-/* Call @fn in the thread of every lane, one after another. */
-static void call_all(Engine *e, MailboxFn *fn, void *opaque)
+/*
+ * Call @fn in the thread of every lane, one after another.  False: a lane
+ * hangs after a loss.  It may go on later, so @opaque must stay for ever.
+ */
+static bool call_all(Engine *e, MailboxFn *fn, void *opaque)
 {
     for (unsigned n = 0; n < e->lanes; n++) {
-        mailbox_call(&e->lane[n]->mailbox, fn, opaque, -1);
+        if (qatomic_read(&e->hung) ||
+            !mailbox_call_done(&e->lane[n]->mailbox, fn, opaque, &e->hung)) {
+            return false;
+        }
     }
-}
-
-static Lane *lane_for(Engine *e, CohPage page)
-{
-    return e->lane[lane_of(&e->config.lanes, page)];
+    return true;
 }
 
 /* ------------------------------------------------------- begin and end */
@@ -54,6 +47,7 @@ static void make_tables(Engine *e)
                        g_malloc0(coh_node_home_bytes(map, node->id)));
     e->tables.page_faults = g_new0(uint16_t, map->pages);
     e->tables.evict_flags = g_malloc0(evict_flags_bytes(&e->config));
+    e->tables.census = census_new(map);
 }
 
 static void free_lanes(Engine *e)
@@ -67,6 +61,7 @@ static void free_lanes(Engine *e)
     g_free(e->tables.node.entries);
     g_free(e->tables.page_faults);
     g_free(e->tables.evict_flags);
+    g_free(e->tables.census);
     g_free(e);
 }
 
@@ -143,16 +138,14 @@ void engine_thread_idle(Engine *e)
     }
 }
 
-bool engine_has(Engine *e, CohPage page, bool write)
-{
-    uint8_t state = qatomic_read(&e->tables.node.peer[page].state);
-
-    return state == COH_PEER_M || (state == COH_PEER_S && !write);
-}
-
 void *engine_host(Engine *e, CohPage page)
 {
     return mem_host(e->mem, page);
+}
+
+bool engine_find(Engine *e, const void *host, uint64_t *addr)
+{
+    return mem_find(e->mem, host, addr);
 }
 
 /* -------------------------------------------------------------- liveness */
@@ -181,7 +174,10 @@ bool engine_is_reached(Engine *e, CohNodeId peer)
 
 static void call_look(Lane *lane, void *unused)
 {
-    late_look(&lane->late, alive_take_up(&lane->alive));
+    int64_t limit_ns = alive_take_up(&lane->alive);
+
+    late_look(&lane->late, limit_ns);
+    requests_look(&lane->requests, limit_ns);
 }
 
 void engine_watch(Engine *e, int64_t limit_ns)
@@ -349,29 +345,46 @@ static void call_give_back(Lane *lane, void *taken)
 
 void engine_settle_prejoin(Engine *e, bool restore)
 {
-    GQueue taken = G_QUEUE_INIT;
+    GQueue *taken = g_queue_new();
     PrejoinPage *copy;
 
-    call_all(e, call_give_back, &taken);
-    while ((copy = g_queue_pop_head(&taken))) {
+    if (!call_all(e, call_give_back, taken)) {
+        return;
+    }
+    while ((copy = g_queue_pop_head(taken))) {
         if (restore) {
             memcpy(mem_host(e->mem, copy->page), copy->data, COH_PAGE_SIZE);
         }
         g_free(copy);
     }
+    g_queue_free(taken);
 }
 
-static void call_pin(Lane *lane, void *pin)
+static void call_pin(Lane *lane, void *pages)
 {
-    lane->ctx.pinned = *(bool *)pin;
-    if (!lane->ctx.pinned) {
-        requests_unpinned(&lane->requests);
+    memcpy(lane->ctx.locked, pages, sizeof(lane->ctx.locked));
+    lane->ctx.pinned = true;
+}
+
+void engine_pin(Engine *e, CohPage first, CohPage second)
+{
+    CohPage pages[LOCK_PAGES] = { first, second };
+    void *copy = g_memdup2(pages, sizeof(pages));
+
+    if (call_all(e, call_pin, copy)) {
+        g_free(copy);
     }
 }
 
-void engine_pin(Engine *e, bool pin)
+static void call_unpin(Lane *lane, void *unused)
 {
-    call_all(e, call_pin, &pin);
+    lane->ctx.pinned = false;
+    requests_unpinned(&lane->requests);
+}
+
+void engine_unpin(Engine *e)
+{
+    call_all(e, call_unpin, NULL);
 }
 
 static void call_fail(Lane *lane, void *unused)
@@ -388,82 +401,30 @@ void engine_fail(Engine *e)
                                FAIL_MS);
     }
     if (stuck) {
+        qatomic_set(&e->hung, true);
         mem_poison_all(e->mem);
     }
 }
 
-/* -------------------------------------------------------------- requests */
+/* -------------------------------------------------------------------- cap */
 
-static void call_request(Lane *lane, void *opaque)
+void engine_set_cap(Engine *e, uint64_t cap_pages, unsigned snapshots)
 {
-    requests_add(&lane->requests, opaque);
-}
-
-/* Add @r, and wait until it is served. */
-static int request(Engine *e, Request *r)
-{
-    r->tid = qemu_get_thread_id();
-    qemu_sem_init(&r->done, 0);
-    mailbox_call(&lane_for(e, r->page)->mailbox, call_request, r, -1);
-    qemu_sem_wait(&r->done);
-    qemu_sem_destroy(&r->done);
-    return r->result;
-}
-
-int engine_validate(Engine *e, CohPage page, bool write)
-{
-    Request r = { .kind = REQUEST_VALID, .page = page, .write = write };
-
-    return request(e, &r);
-}
-
-typedef struct RangeCall {
-    CohPage first;
-    unsigned pages;
-    bool write;
-    uint32_t tid;
-} RangeCall;
-
-static void call_range(Lane *lane, void *opaque)
-{
-    RangeCall *c = opaque;
-
-    if (lane->ctx.phase == LANE_JOINED) {
-        prefetch_range(&lane->prefetch, c->first, c->pages, c->write, c->tid);
+    for (unsigned n = 0; n < e->lanes; n++) {
+        evict_order_cap(&e->lane[n]->evict, cap_pages);
+        codec_order_snapshots(&e->lane[n]->codec, snapshots);
+        mailbox_kick(&e->lane[n]->mailbox);
     }
 }
 
-int engine_validate_range(Engine *e, CohPage first, unsigned pages,
-                          bool write)
+uint64_t engine_excess_pages(Engine *e)
 {
-    RangeCall c = { first, pages, write, qemu_get_thread_id() };
-    int ret = 0;
+    uint64_t pages = 0;
 
-    call_all(e, call_range, &c);
-    for (CohPage page = first; !ret && page < first + pages; page++) {
-        ret = engine_has(e, page, write) ? 0
-              : engine_validate(e, page, write);
+    for (unsigned n = 0; n < e->lanes; n++) {
+        pages += evict_excess_pages(&e->lane[n]->evict);
     }
-    return ret;
-}
-
-int engine_operate(Engine *e, CohPage page, const CohOp *op, uint64_t *old)
-{
-    Request r = {
-        .kind = REQUEST_OPERATE, .page = page, .op = *op,
-        .write = coh_op_writes(op),
-    };
-    int ret = request(e, &r);
-
-    *old = r.value;
-    return ret;
-}
-
-int engine_give_up(Engine *e, CohPage page)
-{
-    Request r = { .kind = REQUEST_GIVE_UP, .page = page };
-
-    return request(e, &r);
+    return pages;
 }
 
 /* ------------------------------------------------------------- statistics */
@@ -492,6 +453,13 @@ void engine_size(Engine *e, EngineSize *size)
     for (unsigned n = 0; n < e->lanes; n++) {
         size->snapshot_bytes += codec_bytes(&e->lane[n]->codec);
     }
+}
+
+EnginePages engine_pages(Engine *e, uint64_t first, uint64_t n)
+{
+    CensusCounts sum = census_sum(e->tables.census, first, n);
+
+    return (EnginePages) { .present = sum.present, .owned = sum.owned };
 }
 
 unsigned engine_hot_pages(Engine *e, EngineHotPage *hot, unsigned max)

@@ -16,8 +16,7 @@
 #include "accel/distkvm/memory/mem.h"
 #include "accel/distkvm/wire/transport.h"
 #include "config.h"
-
-typedef struct Engine Engine;
+#include "engine-request.h"
 
 /* Takes over @mem, also when it fails.  Main thread. */
 Engine *engine_new(const EngineConfig *config, Mem *mem,
@@ -81,37 +80,22 @@ void engine_joined(Engine *e);
  * guest starts.
  */
 void engine_settle_prejoin(Engine *e, bool restore);
-/* While pinned, owned pages stay; only one node may pin at a time. */
-void engine_pin(Engine *e, bool pin);
 /*
- * Wait until @page is on this node, to read or to write it.  It may go again
- * at any time.  0 or -EIO: a node is lost.
+ * Until engine_unpin() owned pages stay, and other nodes operate neither on
+ * @first nor on @second, which may be one page.  Only one node may pin at a
+ * time.
  */
-int engine_validate(Engine *e, CohPage page, bool write);
-/*
- * The same for a range, which is asked for in as few messages as there are
- * homes (and a hundred pages each).  Pages of its beginning may have gone
- * again when it returns, if there are many.
- */
-int engine_validate_range(Engine *e, CohPage first, unsigned pages,
-                          bool write);
-/*
- * Do valid @op where the page is; *@old: the word's value before.  0 or -EIO.
- */
-int engine_operate(Engine *e, CohPage page, const CohOp *op, uint64_t *old);
-/*
- * Let @page go home.  0, -EIO, or -EBUSY: its home wants it to stay, or is
- * this node.
- */
-int engine_give_up(Engine *e, CohPage page);
-/* Is @page on this node, to read or to write it?  As of now; any thread. */
-bool engine_has(Engine *e, CohPage page, bool write);
+void engine_pin(Engine *e, CohPage first, CohPage second);
+void engine_unpin(Engine *e);
 /* Where @page is in this process.  Any thread. */
 void *engine_host(Engine *e, CohPage page);
+/* Byte of coherent RAM at @host; false if there is none.  Any thread. */
+bool engine_find(Engine *e, const void *host, uint64_t *addr);
 /*
  * A node is lost: release all threads that wait for pages, serve no node.  If
  * a lane's thread does not act on it within a second, all memory is released
- * from outside.
+ * from outside, and threads that wait for a call of the engine go on within
+ * another second.
  */
 void engine_fail(Engine *e);
 /*
@@ -121,6 +105,13 @@ void engine_fail(Engine *e);
 const void *engine_address(Engine *e, size_t *len);
 /* The way to @peer, as of its connection; g_free.  Any thread. */
 char *engine_describe_peer(Engine *e, CohNodeId peer);
+/*
+ * Keep to @cap_pages guest pages, this node's share and more (0: any number),
+ * and to @snapshots from now on.  One thread only; never waits.
+ */
+void engine_set_cap(Engine *e, uint64_t cap_pages, unsigned snapshots);
+/* Guest pages that are present beyond that cap: 0 when it is reached. */
+uint64_t engine_excess_pages(Engine *e);
 void engine_stats(Engine *e, EngineStats *stats);
 
 /* Memory of this node's own; as of now. */
@@ -131,6 +122,18 @@ typedef struct EngineSize {
 } EngineSize;
 
 void engine_size(Engine *e, EngineSize *size);
+
+/* Guest pages of this node in some stretches. */
+typedef struct EnginePages {
+    uint32_t present;
+    uint32_t owned;             /* those of them that it may write to       */
+} EnginePages;
+
+/*
+ * Of the @n stretches of RAM from @first on, all of the map; the two counts may
+ * be of moments apart.  Any thread; never waits for the engine.
+ */
+EnginePages engine_pages(Engine *e, uint64_t first, uint64_t n);
 
 /*
  * The @max pages with most faults, most first, ENGINE_HOT_MAX at most; how

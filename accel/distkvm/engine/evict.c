@@ -15,6 +15,11 @@
 #define EVICT_BATCH 64
 /* Homes get this long to answer before they are asked again. */
 #define EVICT_PAUSE_NS (500 * SCALE_US)
+/*
+ * A cap that is on its way to a lower one goes down by this many pages in each
+ * pause at least: 16 pages are 128 MiB a second.
+ */
+#define EVICT_STEP 16
 
 /* Flags of a page: how often it is passed over, and two bits. */
 #define EVICT_LIVES 0x07
@@ -33,9 +38,14 @@ static uint64_t slack_pages(const Evict *evict)
     return ENGINE_CAP_SLACK / evict->ctx->config->lanes.n;
 }
 
+bool evict_has_cap(const Evict *evict)
+{
+    return evict->cap_pages;
+}
+
 bool evict_is_below_cap(const Evict *evict)
 {
-    return expected_pages(evict) < evict->cap_pages;
+    return !evict->cap_pages || expected_pages(evict) < evict->cap_pages;
 }
 
 bool evict_has_room(const Evict *evict, CohPage page)
@@ -91,18 +101,18 @@ static uint64_t lane_pages(const LaneCtx *ctx, bool own)
  * A lane's part of the cap is its part of this node's share and an even part
  * of the reserve, so each lane by itself has room for the pages it is home of.
  */
-static uint64_t divide_cap(const LaneCtx *ctx)
+static uint64_t divide_cap(const LaneCtx *ctx, uint64_t cap_pages)
 {
     const EngineConfig *config = ctx->config;
     CohPage share = config->map->share[ctx->node->id];
 
-    return lane_pages(ctx, true) +
-           (config->cap_pages - share) / config->lanes.n;
+    return cap_pages ? lane_pages(ctx, true) +
+                       (cap_pages - share) / config->lanes.n : 0;
 }
 
 size_t evict_flags_bytes(const EngineConfig *config)
 {
-    return config->cap_pages ? config->map->pages : 0;
+    return config->map->pages;
 }
 
 static void evict_init(void *part, LaneCtx *ctx)
@@ -113,11 +123,13 @@ static void evict_init(void *part, LaneCtx *ctx)
     evict->adopting = g_hash_table_new_full(g_int64_hash, g_int64_equal,
                                             g_free, NULL);
     evict->due_ns = INT64_MAX;
-    if (ctx->config->cap_pages) {
-        evict->cap_pages = divide_cap(ctx);
-        evict->ring.size = lane_pages(ctx, false);
-        evict->ring.page = g_new(uint32_t, evict->ring.size);
-    }
+    evict->cap_pages = divide_cap(ctx, ctx->config->cap_pages);
+    evict->target_pages = evict->cap_pages;
+    evict->ordered_pages = evict->cap_pages;
+    evict->unseen = lane_page_end(ctx);
+    /* Not written to without a cap: the host gives no memory for it then. */
+    evict->ring.size = lane_pages(ctx, false);
+    evict->ring.page = g_new(uint32_t, evict->ring.size);
 }
 
 static void evict_free(void *part)
@@ -143,6 +155,11 @@ static void evict_fail(void *part)
 
 /* ----------------------------------------------------------------- hooks */
 
+void evict_expect(Evict *evict, CohPage page)
+{
+    g_hash_table_add(evict->adopting, g_memdup2(&page, sizeof(page)));
+}
+
 static bool evict_adopt(void *part, CohPage page)
 {
     Evict *evict = part;
@@ -152,7 +169,7 @@ static bool evict_adopt(void *part, CohPage page)
          expected_pages(evict) >= evict->cap_pages + slack_pages(evict))) {
         return false;
     }
-    g_hash_table_add(evict->adopting, g_memdup2(&page, sizeof(page)));
+    evict_expect(evict, page);
     return true;
 }
 
@@ -274,22 +291,85 @@ static void evict_some(Evict *evict, unsigned wanted)
     }
 }
 
+/* -------------------------------------------------------- another cap */
+
+void evict_order_cap(Evict *evict, uint64_t cap_pages)
+{
+    qatomic_set(&evict->ordered_pages, divide_cap(evict->ctx, cap_pages));
+}
+
+uint64_t evict_excess_pages(const Evict *evict)
+{
+    uint64_t cap = qatomic_read(&evict->ordered_pages);
+    uint64_t resident = qatomic_read(&evict->ctx->stats.pages_resident);
+
+    return cap && resident > cap ? resident - cap : 0;
+}
+
+/* Down to the ordered cap at once if there are no more pages than that. */
+static void lower_cap(Evict *evict, uint64_t cap_pages)
+{
+    evict->cap_pages = MAX(evict->target_pages,
+                           MIN(cap_pages,
+                               expected_pages(evict) + EVICT_HEADROOM));
+}
+
+static bool take_order(Evict *evict)
+{
+    uint64_t ordered = qatomic_read(&evict->ordered_pages);
+
+    if (ordered == evict->target_pages) {
+        return false;
+    }
+    evict->target_pages = ordered;
+    if (!ordered) {
+        evict->cap_pages = 0;
+    } else if (evict->cap_pages) {
+        lower_cap(evict, MAX(ordered, evict->cap_pages));
+    } else {
+        lower_cap(evict, UINT64_MAX);
+        evict->unseen = 0;
+    }
+    return true;
+}
+
+/* Pages that came while there was no cap: some of them go to the ring. */
+static bool see_more(Evict *evict)
+{
+    CohPage end = MIN(evict->unseen + EVICT_SCAN, lane_page_end(evict->ctx));
+    bool any = evict->unseen < end;
+
+    for (; evict->unseen < end; evict->unseen++) {
+        if (lane_owns(evict->ctx, evict->unseen) &&
+            !is_absent(evict->ctx, evict->unseen)) {
+            ring_push(&evict->ring, evict->unseen);
+        }
+    }
+    return any;
+}
+
 static bool evict_run(void *part)
 {
     Evict *evict = part;
     uint64_t needed = expected_pages(evict) + EVICT_HEADROOM;
-    bool any = false;
+    /* After an order one more pass: faults that wait may have room now. */
+    bool any = take_order(evict);
     int64_t now;
 
     evict->due_ns = INT64_MAX;
-    if (!evict->cap_pages || evict->ctx->phase != LANE_JOINED ||
-        needed <= evict->cap_pages) {
-        return false;
+    if (!evict->cap_pages || evict->ctx->phase != LANE_JOINED) {
+        return any;
+    }
+    any |= see_more(evict);
+    if (needed <= evict->target_pages) {
+        evict->cap_pages = evict->target_pages;
+        return any;
     }
     now = get_clock();
     if (now - evict->evicted_ns >= EVICT_PAUSE_NS) {
         evict->evicted_ns = now;
-        evict_some(evict, MIN(needed - evict->cap_pages, EVICT_BATCH));
+        lower_cap(evict, evict->cap_pages - MIN(evict->cap_pages, EVICT_STEP));
+        evict_some(evict, MIN(needed - evict->target_pages, EVICT_BATCH));
         any = true;
     }
     /* By then it is seen whether it helped. */

@@ -52,10 +52,12 @@ static void hook_moved(Executor *x, CohPage page)
     }
 }
 
-static bool hook_answered(Executor *x, const CohEvent *ev, uint64_t value)
+static bool hook_answered(Executor *x, const CohEvent *ev, uint64_t value,
+                          const void *bytes)
 {
     for (const ExecutorHooks *h = x->hook; h->hooks; h++) {
-        if (h->hooks->answered && h->hooks->answered(h->part, ev, value)) {
+        if (h->hooks->answered &&
+            h->hooks->answered(h->part, ev, value, bytes)) {
             return true;
         }
     }
@@ -97,16 +99,35 @@ static void submit_to_self(Executor *x, const WireFrame *frame,
     CohEvent self = {
         .type = frame->sub, .from = x->ctx->node->id,
         .requester = frame->coh.requester, .acks = frame->coh.acks,
-        .page = frame->coh.page, .have = frame->coh.version, .op = *op,
+        .page = frame->coh.page, .have = frame->coh.version,
+        .epoch = frame->epoch, .op = *op,
     };
 
+    if (frame->len > COH_OP_BYTES) {
+        self.bytes = (const uint8_t *)frame->payload + COH_OP_BYTES;
+    }
+
     lane_submit(x->ctx, &self);
+}
+
+/* Put @op into @frame, with the bytes of @ev or of the operation here. */
+static void put_op(Executor *x, const CohEvent *ev, const CohOp *op,
+                   WireFrame *frame)
+{
+    size_t more = coh_op_payload(op, frame->sub == COH_EV_VALUE);
+
+    coh_op_encode(op, x->op);
+    if (more && ev->bytes) {
+        memcpy(x->op + COH_OP_BYTES, ev->bytes, more);
+    }
+    frame->payload = x->op;
+    frame->len = COH_OP_BYTES + more;
+    frame->epoch = ev->epoch;
 }
 
 static void send_message(Executor *x, const CohEvent *ev, const CohDo *d)
 {
     LaneCtx *ctx = x->ctx;
-    uint8_t bytes[COH_OP_BYTES];
     CohOp op = ev->op;
     CohNodeId to = coh_set_next(&d->to, 0);
     WireFrame frame = {
@@ -125,9 +146,11 @@ static void send_message(Executor *x, const CohEvent *ev, const CohDo *d)
     }
     if (executor_carries_op(d->msg)) {
         op.operand = d->msg == COH_EV_VALUE ? x->value : op.operand;
-        coh_op_encode(&op, bytes);
-        frame.payload = bytes;
-        frame.len = sizeof(bytes);
+        put_op(x, ev, &op, &frame);
+    }
+    if (d->msg == COH_EV_FWD_GETV && ev->bytes && ev->from != ctx->node->id &&
+        to != ctx->node->id) {
+        STAT_ADD(ctx, bytes_forwarded, op.length);
     }
     for (; to != COH_NODE_NONE; to = coh_set_next(&d->to, to + 1)) {
         if (to == ctx->node->id) {
@@ -151,6 +174,7 @@ static void page_gone(Executor *x, CohPage page, bool owned)
 
     STAT_ADD(ctx, pages_resident, -1);
     STAT_ADD(ctx, pages_owned, -(uint64_t)owned);
+    census_add(x->census, ctx->node->map, page, -1, -owned);
     STAT_ADD(ctx, invalidations, 1);
     ctx->host->revoked(ctx->opaque, page);
 }
@@ -166,11 +190,11 @@ static int take_away(Executor *x, const CohEvent *ev, bool owned)
     return ret;
 }
 
-static int zap(Executor *x, CohPage page)
+static int zap(Executor *x, CohPage page, bool owned)
 {
     int ret = mem_zap(x->ctx->mem, page);
 
-    page_gone(x, page, false);
+    page_gone(x, page, owned);
     return ret;
 }
 
@@ -186,6 +210,7 @@ static int install(Executor *x, CohPage page, const void *data, bool writable)
                         ctx->stats.pages_resident);
         }
         STAT_ADD(ctx, pages_owned, writable);
+        census_add(x->census, ctx->node->map, page, 1, writable);
         hook_installed(x, page);
     }
     return ret;
@@ -205,6 +230,7 @@ static int protect(Executor *x, CohPage page, bool writable)
     LaneCtx *ctx = x->ctx;
 
     STAT_ADD(ctx, pages_owned, writable ? 1 : -1);
+    census_add(x->census, ctx->node->map, page, 0, writable ? 1 : -1);
     hook_changed(x, page);
     if (!writable && preprotect_has(x->preprotect, page)) {
         return 0;
@@ -213,6 +239,22 @@ static int protect(Executor *x, CohPage page, bool writable)
 }
 
 /* ------------------------------------------------------------ operations */
+
+static void move_bytes(Executor *x, const CohEvent *ev)
+{
+    void *page = mem_host(x->ctx->mem, ev->page);
+
+    x->value = 0;
+    if (ev->op.code == COH_OP_GET_BYTES) {
+        coh_op_copy(&ev->op, page, x->op + COH_OP_BYTES);
+        STAT_ADD(x->ctx, bytes_got_here, ev->op.length);
+    } else if (lane_is_too_old(x->ctx, ev->epoch)) {
+        x->value = COH_OP_TOO_OLD;
+    } else {
+        coh_op_copy(&ev->op, page, (void *)ev->bytes);
+        STAT_ADD(x->ctx, bytes_put_here, ev->op.length);
+    }
+}
 
 /* Order of effects: written, then translations outdated, then answered. */
 static void operate(Executor *x, const CohEvent *ev)
@@ -223,7 +265,11 @@ static void operate(Executor *x, const CohEvent *ev)
         /* This thread must not wait for itself. */
         preprotect_end(x->preprotect);
     }
-    x->value = coh_op_perform(&ev->op, mem_host(ctx->mem, ev->page));
+    if (coh_op_has_bytes(&ev->op)) {
+        move_bytes(x, ev);
+    } else {
+        x->value = coh_op_perform(&ev->op, mem_host(ctx->mem, ev->page));
+    }
     STAT_ADD(ctx, operations, 1);
     if (coh_op_writes(&ev->op)) {
         ctx->host->revoked(ctx->opaque, ev->page);
@@ -240,9 +286,11 @@ static void unsolicited(Executor *x, const CohEvent *ev)
 
 static void answer(Executor *x, const CohEvent *ev)
 {
-    uint64_t value = ev->type == COH_EV_VALUE ? ev->op.operand : x->value;
+    bool here = ev->type != COH_EV_VALUE;
+    uint64_t value = here ? x->value : ev->op.operand;
+    const void *bytes = here ? x->op + COH_OP_BYTES : ev->bytes;
 
-    if (!hook_answered(x, ev, value)) {
+    if (!hook_answered(x, ev, value, bytes)) {
         unsolicited(x, ev);
     }
 }
@@ -293,7 +341,7 @@ static int perform_memory(Executor *x, const CohEvent *ev, const void *data,
         }
         return 0;
     case COH_ACT_ZAP:
-        return zap(x, page);
+        return zap(x, page, state == COH_PEER_M);
     case COH_ACT_WAKE:
         /*
          * A fault not yet read from the userfaultfd is woken when it is read.

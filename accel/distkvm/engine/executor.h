@@ -11,6 +11,7 @@
 #ifndef DISTKVM_EXECUTOR_H
 #define DISTKVM_EXECUTOR_H
 
+#include "census.h"
 #include "codec.h"
 #include "late.h"
 #include "outbox.h"
@@ -29,6 +30,7 @@ typedef struct ExecutorHooks {
 
 typedef struct Executor {
     LaneCtx *ctx;
+    CensusCounts *census;      /* of all lanes */
     Codec *codec;
     Late *late;
     Outbox *outbox;
@@ -40,6 +42,8 @@ typedef struct Executor {
     GHashTable *pending_data;   /* CohPage -> its data (NULL: zeroes), which */
                                 /* wait for acks */
     uint64_t value;             /* found by the last operation here         */
+    /* An operation on the wire; behind it bytes, also those of @value.     */
+    uint8_t op[COH_OP_BYTES + COH_PAGE_SIZE];
     bool has_waiter;            /* the page that was installed last         */
 } Executor;
 

@@ -73,12 +73,14 @@ static void ask(Faults *faults, const MemFault *fault)
     /* After the page that a thread waits for. */
     if (untouched) {
         prefetch_untouched(faults->prefetch, fault);
+    } else if (fault->alone) {
+        /* A device's pages are scattered; their neighbours are a CPU's. */
     } else if (state == COH_PEER_I) {
         prefetch_absent(faults->prefetch, fault);
     } else if (state != COH_PEER_S && state != COH_PEER_M) {
         prefetch_pending(faults->prefetch, fault);
     }
-    if (waiter && !untouched) {
+    if (waiter && !untouched && !fault->alone) {
         prefetch_companions(faults->prefetch, fault, state);
     }
 }
@@ -99,6 +101,21 @@ void faults_take(Faults *faults, const MemFault *fault)
     } else {
         ask(faults, fault);
     }
+}
+
+bool faults_fill(Faults *faults, CohPage page, const void *bytes)
+{
+    LaneCtx *ctx = faults->ctx;
+    CohEvent ev = {
+        .type = COH_EV_FILL, .from = ctx->node->id, .page = page,
+    };
+
+    if (ctx->phase != LANE_JOINED || !evict_has_room(faults->evict, page)) {
+        return false;
+    }
+    evict_expect(faults->evict, page);
+    executor_event(faults->executor, &ev, bytes);
+    return true;
 }
 
 bool faults_read(Faults *faults)

@@ -16,7 +16,7 @@
 typedef struct Faults {
     LaneCtx *ctx;
     Affinity *affinity;
-    const Evict *evict;
+    Evict *evict;
     Executor *executor;
     Heat *heat;
     Prefetch *prefetch;
@@ -27,6 +27,11 @@ typedef struct Faults {
 
 /* A thread of this process, @fault->tid, is stopped at @fault->page. */
 void faults_take(Faults *faults, const MemFault *fault);
+/*
+ * Let the absent @page come without its bytes: it is to hold @bytes, a page of
+ * them, which are copied.  False: there is no room below the cap.
+ */
+bool faults_fill(Faults *faults, CohPage page, const void *bytes);
 /*
  * Read the userfaultfd, if it is time to; true if a thread had faulted.  That
  * is a system call: a spinning loop skips it, a loop about to sleep learns

@@ -126,7 +126,9 @@ static bool decode_body(Inbox *inbox, const WireFrame *frame, CohEvent *ev,
         return codec_get_page(inbox->codec, frame, page);
     }
     if (executor_carries_op(ev->type)) {
-        return coh_op_decode(frame->payload, frame->len, &ev->op);
+        ev->epoch = frame->epoch;
+        return coh_op_decode(frame->payload, frame->len,
+                             ev->type == COH_EV_VALUE, &ev->op, &ev->bytes);
     }
     return !frame->len;
 }

@@ -27,6 +27,11 @@ bool lane_owns(const LaneCtx *ctx, CohPage page)
     return lane_of(&ctx->config->lanes, page) == ctx->lane;
 }
 
+bool lane_is_locked(const LaneCtx *ctx, CohPage page)
+{
+    return ctx->pinned && (page == ctx->locked[0] || page == ctx->locked[1]);
+}
+
 CohPage lane_page_end(const LaneCtx *ctx)
 {
     return ctx->config->map->pages;
@@ -44,9 +49,31 @@ bool lane_is_untouched(const LaneCtx *ctx, CohPage page)
     return home && home->state == COH_HOME_U;
 }
 
+uint32_t lane_epoch(const LaneCtx *ctx)
+{
+    return ctx->host->epoch ? ctx->host->epoch(ctx->opaque) : 0;
+}
+
+bool lane_is_too_old(const LaneCtx *ctx, uint32_t epoch)
+{
+    return (int32_t)(epoch - lane_epoch(ctx)) < 0;
+}
+
+CohEvent *lane_event_copy(const CohEvent *ev)
+{
+    size_t len = ev->bytes ? ev->op.length : 0;
+    CohEvent *copy = g_malloc(sizeof(*copy) + len);
+
+    *copy = *ev;
+    if (len) {
+        copy->bytes = memcpy(copy + 1, ev->bytes, len);
+    }
+    return copy;
+}
+
 void lane_submit(LaneCtx *ctx, const CohEvent *ev)
 {
-    g_queue_push_tail(&ctx->events, g_memdup2(ev, sizeof(*ev)));
+    g_queue_push_tail(&ctx->events, lane_event_copy(ev));
 }
 
 void lane_break(LaneCtx *ctx, const char *why)

@@ -23,6 +23,9 @@ typedef enum LanePhase {
     LANE_FAILED,            /* a node is lost: no node is asked or served    */
 } LanePhase;
 
+/* Pages that a misaligned LOCK touches at most. */
+#define LOCK_PAGES 2
+
 typedef struct LaneCtx {
     const EngineConfig *config;     /* of all lanes, constant               */
     unsigned lane;
@@ -35,6 +38,7 @@ typedef struct LaneCtx {
     GQueue events;                  /* CohEvent that this node sent itself  */
     LanePhase phase;
     bool pinned;                    /* owned pages stay (engine_pin())      */
+    CohPage locked[LOCK_PAGES];     /* of the LOCK, while pinned            */
     bool faults_pending;            /* the userfaultfd may have some        */
 } LaneCtx;
 
@@ -44,7 +48,7 @@ typedef struct LaneCtx {
 /* Does a peer in @state wait for other nodes? */
 static inline bool lane_is_fetching(uint8_t state)
 {
-    return state >= COH_PEER_IS_D && state <= COH_PEER_SM_A;
+    return state >= COH_PEER_IS_D && state <= COH_PEER_IF_AD;
 }
 
 /*
@@ -68,9 +72,18 @@ bool lane_owns(const LaneCtx *ctx, CohPage page);
 CohPage lane_page_end(const LaneCtx *ctx);
 /* Is this node home of @page, which no node has touched? */
 bool lane_is_untouched(const LaneCtx *ctx, CohPage page);
+/* Is @page between load and store of a misaligned LOCK of this node? */
+bool lane_is_locked(const LaneCtx *ctx, CohPage page);
 /* The directory entry of @page; NULL if another node is its home. */
 const CohHome *lane_directory(const LaneCtx *ctx, CohPage page);
 
+/* How often the guest has been reset. */
+uint32_t lane_epoch(const LaneCtx *ctx);
+/* Has the guest been reset since @epoch, the number of its resets, was read? */
+bool lane_is_too_old(const LaneCtx *ctx, uint32_t epoch);
+
+/* A copy of @ev with its bytes; g_free. */
+CohEvent *lane_event_copy(const CohEvent *ev);
 /* Step the protocol by a copy of @ev, later in this pass. */
 void lane_submit(LaneCtx *ctx, const CohEvent *ev);
 /* This node cannot go on, because of @why. */

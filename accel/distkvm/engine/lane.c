@@ -41,13 +41,13 @@ static const LaneRow rows[] = {
     ROW(deliver_part, deliver),
     ROW(faults_deferred_pass, faults),
     ROW(evict_part, evict),
+    ROW(codec_part, codec),
     ROW(requests_part, requests),
     ROW(requests_events_pass, requests),
     ROW(outbox_uncork_pass, outbox),
     ROW(wakeup_pass, wakeup),
     /* These have nothing to run. */
     ROW(alive_part, alive),
-    ROW(codec_part, codec),
     ROW(executor_part, executor),
     ROW(heat_part, heat),
     ROW(late_part, late),
@@ -124,12 +124,13 @@ void lane_fail(Lane *lane)
  * ---------------------------------------------- which part uses which others
  */
 
-static void wire_executor(Lane *lane)
+static void wire_executor(Lane *lane, const LaneTables *tables)
 {
     lane->codec.pagewalk = &lane->pagewalk;
     lane->late.outbox = &lane->outbox;
     lane->waiters.hold = &lane->hold;
     lane->executor = (Executor) {
+        .census = tables->census,
         .codec = &lane->codec, .late = &lane->late, .outbox = &lane->outbox,
         .preprotect = &lane->preprotect, .stalled = &lane->stalled,
         .waiters = &lane->waiters, .wakeup = &lane->wakeup,
@@ -192,7 +193,7 @@ Lane *lane_new(const LaneCtx *ctx, LaneTables *tables)
     lane->ctx = *ctx;
     lane->ctx.node = &tables->node;
     lane_ctx_init(&lane->ctx);
-    wire_executor(lane);
+    wire_executor(lane, tables);
     wire_faults(lane, tables);
     wire_frames(lane);
     init_parts(lane);

@@ -23,7 +23,8 @@
 typedef struct LaneTables {
     CohNode node;
     uint16_t *page_faults;      /* heat.h */
-    uint8_t *evict_flags;       /* evict.h; NULL without a cap */
+    uint8_t *evict_flags;       /* evict.h */
+    CensusCounts *census;       /* census.h */
 } LaneTables;
 
 struct Lane {

@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/lockable.h"
+#include "hung.h"
 #include "mailbox.h"
 
 struct MailboxPost {
@@ -89,10 +90,9 @@ void mailbox_post(Mailbox *mailbox, CohNodeId to, const WireFrame *frame)
     mailbox_kick(mailbox);
 }
 
-bool mailbox_call(Mailbox *mailbox, MailboxFn *fn, void *opaque, int ms)
+static MailboxCall *post_call(Mailbox *mailbox, MailboxFn *fn, void *opaque)
 {
     MailboxCall *call = g_new0(MailboxCall, 1);
-    bool done;
 
     call->fn = fn;
     call->opaque = opaque;
@@ -102,12 +102,24 @@ bool mailbox_call(Mailbox *mailbox, MailboxFn *fn, void *opaque, int ms)
         QSIMPLEQ_INSERT_TAIL(&mailbox->calls, call, next);
     }
     mailbox_kick(mailbox);
-    if (ms < 0) {
-        qemu_sem_wait(&call->done);
-        done = true;
-    } else {
-        done = qemu_sem_timedwait(&call->done, ms) == 0;
-    }
+    return call;
+}
+
+bool mailbox_call(Mailbox *mailbox, MailboxFn *fn, void *opaque, unsigned ms)
+{
+    MailboxCall *call = post_call(mailbox, fn, opaque);
+    bool done = qemu_sem_timedwait(&call->done, ms) == 0;
+
+    call_unref(call);
+    return done;
+}
+
+bool mailbox_call_done(Mailbox *mailbox, MailboxFn *fn, void *opaque,
+                       const bool *hung)
+{
+    MailboxCall *call = post_call(mailbox, fn, opaque);
+    bool done = hung_wait(&call->done, hung);
+
     call_unref(call);
     return done;
 }

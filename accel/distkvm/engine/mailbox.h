@@ -36,10 +36,13 @@ typedef struct Mailbox {
 void mailbox_post(Mailbox *mailbox, CohNodeId to, const WireFrame *frame);
 /*
  * Call @fn(lane, @opaque) and wait for its end, @ms milliseconds at most: 0
- * does not wait, -1 waits for ever.  False if it was not done by then.  It
- * still will be: @opaque must stay.  Any thread but the lane's.
+ * does not wait.  False if it was not done by then.  It still may be: @opaque
+ * must stay.  Any thread but the lane's.
  */
-bool mailbox_call(Mailbox *mailbox, MailboxFn *fn, void *opaque, int ms);
+bool mailbox_call(Mailbox *mailbox, MailboxFn *fn, void *opaque, unsigned ms);
+/* The same; waits until it is done, or *@hung (atomic) is true (hung.h). */
+bool mailbox_call_done(Mailbox *mailbox, MailboxFn *fn, void *opaque,
+                       const bool *hung);
 /* Wake the lane if it sleeps.  Any thread; never waits. */
 void mailbox_kick(Mailbox *mailbox);
 

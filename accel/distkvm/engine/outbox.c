@@ -16,6 +16,26 @@ static void outbox_init(void *part, LaneCtx *ctx)
     outbox->ctx = ctx;
 }
 
+static EngineBytes kind_of(const WireFrame *frame)
+{
+    if (frame->type != WIRE_COH) {
+        return frame->type == WIRE_LATE ? ENGINE_BYTES_PROTOCOL
+                                        : ENGINE_BYTES_SERVICES;
+    }
+    switch (frame->sub) {
+    case COH_EV_DATA_S:
+    case COH_EV_DATA_M:
+        return frame->len == COH_PAGE_SIZE ? ENGINE_BYTES_PAGES :
+               frame->len ? ENGINE_BYTES_BLOCKS : ENGINE_BYTES_PROTOCOL;
+    case COH_EV_GETV:
+    case COH_EV_FWD_GETV:
+    case COH_EV_VALUE:
+        return ENGINE_BYTES_OPERATIONS;
+    default:
+        return ENGINE_BYTES_PROTOCOL;
+    }
+}
+
 void outbox_send(Outbox *outbox, CohNodeId to, WireFrame *frame)
 {
     LaneCtx *ctx = outbox->ctx;
@@ -30,6 +50,7 @@ void outbox_send(Outbox *outbox, CohNodeId to, WireFrame *frame)
                        frame->len);
     STAT_ADD(ctx, frames_sent, 1);
     STAT_ADD(ctx, bytes_sent, head_len + frame->len);
+    STAT_ADD(ctx, sent_by_kind[kind_of(frame)], head_len + frame->len);
     transport->ops->send(transport, to, head, head_len, frame->payload,
                          frame->len);
     if (outbox->single_frame && frame->type == WIRE_COH &&

@@ -27,10 +27,11 @@ typedef struct PageHooks {
     /* The protocol made a step for @page: its peer state may be another. */
     void (*moved)(void *part, CohPage page);
     /*
-     * The operation that @ev names is done, with @value found.  False: no part
-     * asked for it.
+     * The operation that @ev names is done, with @value found, or with the
+     * @bytes of COH_OP_GET_BYTES.  False: no part asked for it.
      */
-    bool (*answered)(void *part, const CohEvent *ev, uint64_t value);
+    bool (*answered)(void *part, const CohEvent *ev, uint64_t value,
+                     const void *bytes);
     /* It must be done here, on a page that is fetched for it; the same. */
     bool (*refused)(void *part, const CohEvent *ev);
     /* May @page, of which this node is home, come back?  True: it will. */

@@ -30,7 +30,7 @@ static bool may_prefetch(const Prefetch *prefetch, CohPage page)
     const LaneCtx *ctx = prefetch->ctx;
 
     /* Below a cap a page not asked for would push out one that is used. */
-    return !ctx->config->cap_pages && lane_owns(ctx, page) &&
+    return !evict_has_cap(prefetch->evict) && lane_owns(ctx, page) &&
            page < lane_page_end(ctx) &&
            ctx->node->peer[page].state == COH_PEER_I &&
            !prejoin_has(prefetch->prejoin, page);
@@ -96,9 +96,11 @@ static void fetch_walk(Prefetch *prefetch, const MemFault *fault)
 /* ------------------------------------------------------------ companions */
 
 /* Not below a cap, where no page comes along (may_prefetch()). */
-static bool learns(const LaneCtx *ctx)
+static bool learns(const Prefetch *prefetch)
 {
-    return ctx->config->companions && !ctx->config->cap_pages &&
+    const LaneCtx *ctx = prefetch->ctx;
+
+    return ctx->config->companions && !evict_has_cap(prefetch->evict) &&
            ctx->phase == LANE_JOINED && !ctx->pinned;
 }
 
@@ -111,7 +113,7 @@ uint8_t prefetch_event_type(Prefetch *prefetch, const MemFault *fault,
     if (fault->write || ctx->pinned) {
         return COH_EV_STORE;
     }
-    return learns(ctx) && state == COH_PEER_I &&
+    return learns(prefetch) && !fault->alone && state == COH_PEER_I &&
            companions_will_write(&prefetch->companions, fault->page)
            ? COH_EV_STORE : COH_EV_LOAD;
 }
@@ -141,7 +143,7 @@ void prefetch_companions(Prefetch *prefetch, const MemFault *fault,
     Companion found[COMPANIONS_MAX];
     unsigned n;
 
-    if (!learns(prefetch->ctx) ||
+    if (!learns(prefetch) ||
         (state != COH_PEER_I && state != COH_PEER_S)) {
         return;
     }

@@ -5,12 +5,19 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/timer.h"
+#include "accel/distkvm/say.h"
 #include "request.h"
 
 /* A home may ignore a hint to take a page: it is repeated after this... */
 #define GIVE_UP_RETRY_NS (500 * SCALE_US)
 /* ...for this long. */
 #define GIVE_UP_END_NS (500 * SCALE_MS)
+/* An operation is overdue after this number of late.h's limits... */
+#define OVERDUE_LIMITS 2
+/* ...if two looks find it so: this process may have been stopped before one. */
+#define LOOKS_MIN 2
+
+QEMU_BUILD_BUG_ON(REQUEST_COPIES_MAX > STALLED_PUTS_MAX);
 
 static void queue_free(gpointer queue)
 {
@@ -26,6 +33,9 @@ static void requests_init(void *part, LaneCtx *ctx)
                                              g_free, queue_free);
     requests->moved = g_array_new(false, false, sizeof(CohPage));
     requests->due_ns = INT64_MAX;
+    requests->overdue = g_hash_table_new_full(g_int64_hash, g_int64_equal,
+                                              g_free, g_free);
+    g_queue_init(&requests->starved);
 }
 
 static void requests_free(void *part)
@@ -34,6 +44,8 @@ static void requests_free(void *part)
 
     g_hash_table_unref(requests->queues);
     g_array_unref(requests->moved);
+    g_queue_clear_full(&requests->starved, g_free);
+    g_hash_table_unref(requests->overdue);
 }
 
 /* -------------------------------------------------------------- one request */
@@ -43,6 +55,86 @@ static Request *first_request(Requests *requests, CohPage page)
     GQueue *queue = g_hash_table_lookup(requests->queues, &page);
 
     return queue ? g_queue_peek_head(queue) : NULL;
+}
+
+/* From here on @r is the asking thread's again. */
+static void give_back(Request *r, int result)
+{
+    r->result = result;
+    request_group_done(r->group);
+}
+
+/*
+ * There is room for the copy of another page, which is to be tried.  It may
+ * need no room any more, so the next one is to be tried after it; if it needs
+ * some and there is none, it starves once more.
+ */
+static bool wake_starved(Requests *requests)
+{
+    CohPage *page;
+    bool woken = false;
+
+    while (!woken && requests->copies < REQUEST_COPIES_MAX &&
+           (page = g_queue_pop_head(&requests->starved))) {
+        Request *r = first_request(requests, *page);
+
+        woken = r && r->starved;
+        if (woken) {
+            r->starved = false;
+            g_array_append_val(requests->moved, *page);
+        }
+        g_free(page);
+    }
+    return woken;
+}
+
+/* @r is no copy under way any more. */
+static void copy_ends(Requests *requests, Request *r)
+{
+    requests->copies -= r->copies;
+    r->copies = false;
+}
+
+/* True if @r, which has bytes, has to wait for other copies. */
+static bool is_starved(Requests *requests, Request *r)
+{
+    if (requests->copies < REQUEST_COPIES_MAX) {
+        r->copies = true;
+        r->starved = false;
+        requests->copies++;
+        return false;
+    }
+    if (!r->starved) {
+        r->starved = true;
+        g_queue_push_tail(&requests->starved,
+                          g_memdup2(&r->page, sizeof(r->page)));
+    }
+    return true;
+}
+
+/* Those of one reset earlier: each reset waits for its own. */
+static void look_for_settled(Requests *requests)
+{
+    unsigned last = (lane_epoch(requests->ctx) - 1) & 1;
+
+    if (requests->settling && !requests->filling[last]) {
+        request_group_done(requests->settling);
+        requests->settling = NULL;
+    }
+}
+
+void requests_settle(Requests *requests, RequestGroup *group)
+{
+    requests->settling = group;
+    look_for_settled(requests);
+}
+
+static void filling_ends(Requests *requests, const Request *r)
+{
+    if (r->filled) {
+        requests->filling[r->epoch & 1]--;
+        look_for_settled(requests);
+    }
 }
 
 /* @r, the first of its page, is served, or never will be. */
@@ -55,16 +147,25 @@ static void finish(Requests *requests, Request *r, int result)
     if (g_queue_is_empty(queue)) {
         g_hash_table_remove(requests->queues, &page);
     }
-    r->result = result;
-    /* From here on it is the asking thread's again. */
-    qemu_sem_post(&r->done);
+    copy_ends(requests, r);
+    filling_ends(requests, r);
+    give_back(r, result);
 }
 
 static void fetch(Requests *requests, const Request *r)
 {
-    MemFault fault = { .page = r->page, .write = r->write, .tid = r->tid };
+    MemFault fault = {
+        .page = r->page, .write = r->write, .tid = r->tid,
+        .alone = coh_op_has_bytes(&r->op),
+    };
 
     faults_take(requests->faults, &fault);
+}
+
+/* Does @r overwrite its page? */
+static bool is_whole(const Request *r)
+{
+    return r->op.code == COH_OP_PUT_BYTES && r->op.length == COH_PAGE_SIZE;
 }
 
 static bool is_readable(uint8_t state)
@@ -87,30 +188,90 @@ static void try_valid(Requests *requests, Request *r, uint8_t state)
     }
 }
 
-static void operate(Requests *requests, Request *r)
+static void operate(Requests *requests, Request *r, uint8_t state)
 {
     CohEvent ev = {
         .type = COH_EV_OPERATE, .from = requests->ctx->node->id,
-        .page = r->page, .op = r->op,
+        .page = r->page, .op = r->op, .epoch = r->epoch,
     };
 
-    r->id = ev.have = ++requests->last_id;
-    r->here = false;
+    /* A page that is owned is operated on at once, and no node waits. */
+    if (coh_op_has_bytes(&r->op) && state != COH_PEER_M &&
+        is_starved(requests, r)) {
+        return;
+    }
+    if (r->op.code == COH_OP_PUT_BYTES) {
+        ev.bytes = r->bytes;
+    }
+    r->id = ev.have = op_number_take(&requests->numbers);
+    r->since_ns = get_clock();
+    r->looks = 0;
+    r->came |= r->here;
+    r->here = r->fill = r->overdue = false;
     executor_event(requests->executor, &ev, NULL);
+}
+
+/* @r only reads, and a copy of its page is here. */
+static void read_copy(Requests *requests, Request *r)
+{
+    void *page = mem_host(requests->ctx->mem, r->page);
+
+    if (coh_op_has_bytes(&r->op)) {
+        coh_op_copy(&r->op, page, r->bytes);
+    } else {
+        r->value = coh_op_perform(&r->op, page);
+    }
+    finish(requests, r, 0);
+}
+
+/* Was the operation of @r sent, so that doing it again would be wrong? */
+static bool is_once(const Request *r)
+{
+    return r->overdue && r->write && !coh_op_has_bytes(&r->op);
+}
+
+/*
+ * @r shall be done here, as it was asked, or as its page had no owner.  False:
+ * not by filling the page.
+ */
+static bool try_fill(Requests *requests, Request *r, uint8_t state)
+{
+    if (r->filled) {
+        if (is_settled(state)) {
+            finish(requests, r, 0);
+        }
+        return true;
+    }
+    r->here |= r->fill;
+    if (r->here && state == COH_PEER_I && is_whole(r)) {
+        r->filled = !lane_is_too_old(requests->ctx, r->epoch) &&
+                    faults_fill(requests->faults, r->page, r->bytes);
+        requests->filling[r->epoch & 1] += r->filled;
+        /* If there is no room, the bytes go to where the page is. */
+        r->here &= r->filled || !r->fill;
+        r->fill = false;
+    }
+    return r->filled;
 }
 
 static void try_operate(Requests *requests, Request *r, uint8_t state)
 {
     LaneCtx *ctx = requests->ctx;
 
+    if (try_fill(requests, r, state)) {
+        return;
+    }
+    /* The home serves one operation of a node on a page at a time. */
+    r->here |= !r->id && g_hash_table_contains(requests->overdue, &r->page);
     if (state == COH_PEER_S && !r->write && (!r->id || r->here)) {
-        r->value = coh_op_perform(&r->op, mem_host(ctx->mem, r->page));
-        finish(requests, r, 0);
-    } else if (state == COH_PEER_M && ctx->pinned) {
+        read_copy(requests, r);
+    } else if (state == COH_PEER_M && lane_is_locked(ctx, r->page)) {
         /* A misaligned LOCK is between its load and its store. */
         return;
-    } else if (!r->id || (r->here && state == COH_PEER_M)) {
-        operate(requests, r);
+    } else if (state == COH_PEER_M && is_once(r)) {
+        finish(requests, r, -ETIMEDOUT);
+    } else if (r->here ? state == COH_PEER_M : !r->id) {
+        operate(requests, r, state);
     } else if (r->here && is_settled(state)) {
         fetch(requests, r);
     }
@@ -181,8 +342,7 @@ void requests_add(Requests *requests, Request *r)
     GQueue *queue = g_hash_table_lookup(requests->queues, &r->page);
 
     if (requests->ctx->phase == LANE_FAILED) {
-        r->result = -EIO;
-        qemu_sem_post(&r->done);
+        give_back(r, -EIO);
         return;
     }
     if (!queue) {
@@ -224,6 +384,46 @@ void requests_unpinned(Requests *requests)
     retry_kind(requests, REQUEST_OPERATE);
 }
 
+static bool is_overdue(Request *r, int64_t limit_ns)
+{
+    return r->kind == REQUEST_OPERATE && r->id && !r->here &&
+           get_clock() - r->since_ns > OVERDUE_LIMITS * limit_ns &&
+           ++r->looks >= LOOKS_MIN;
+}
+
+/* The page of @r comes, and a late answer is no crime. */
+static void take_up(Requests *requests, Request *r)
+{
+    r->here = r->came = r->overdue = true;
+    copy_ends(requests, r);
+    g_hash_table_insert(requests->overdue, g_memdup2(&r->page, sizeof(r->page)),
+                        g_memdup2(&r->id, sizeof(r->id)));
+    g_array_append_val(requests->moved, r->page);
+}
+
+void requests_look(Requests *requests, int64_t limit_ns)
+{
+    unsigned overdue = 0;
+    GHashTableIter iter;
+    gpointer queue;
+
+    g_hash_table_iter_init(&iter, requests->queues);
+    while (g_hash_table_iter_next(&iter, NULL, &queue)) {
+        Request *r = g_queue_peek_head(queue);
+
+        if (is_overdue(r, limit_ns)) {
+            take_up(requests, r);
+            overdue++;
+        }
+    }
+    if (overdue) {
+        say_warning("distkvm: %u operations at pages' owners have not been"
+                    " answered for %" PRId64 " ms: the pages are fetched",
+                    overdue, OVERDUE_LIMITS * limit_ns / SCALE_MS);
+    }
+    requests_run_moved(requests);
+}
+
 /* ----------------------------------------------------------------- hooks */
 
 static void requests_moved(void *part, CohPage page)
@@ -236,7 +436,10 @@ static void requests_moved(void *part, CohPage page)
     }
 }
 
-/* The first request of its page, if its operation is that of @ev. */
+/*
+ * The first request of its page, if its operation is that of @ev; a sender that
+ * was not asked does not know the number (op-number.h).
+ */
 static Request *operation_of(Requests *requests, const CohEvent *ev)
 {
     Request *r = first_request(requests, ev->page);
@@ -244,26 +447,57 @@ static Request *operation_of(Requests *requests, const CohEvent *ev)
     return r && r->id && r->id == ev->have ? r : NULL;
 }
 
-static bool requests_answered(void *part, const CohEvent *ev, uint64_t value)
+/* Does @ev, of a peer, answer with the bytes that @r asked for? */
+static bool fits(const Request *r, const CohEvent *ev)
+{
+    return !coh_op_has_bytes(&r->op) ||
+           (ev->op.code == r->op.code && ev->op.length == r->op.length);
+}
+
+/* Does @ev answer an operation that was not waited for any more? */
+static bool overdue_ends(Requests *requests, const CohEvent *ev)
+{
+    const uint64_t *id = g_hash_table_lookup(requests->overdue, &ev->page);
+
+    return id && *id == ev->have &&
+           g_hash_table_remove(requests->overdue, &ev->page);
+}
+
+static bool requests_answered(void *part, const CohEvent *ev, uint64_t value,
+                              const void *bytes)
 {
     Requests *requests = part;
     Request *r = operation_of(requests, ev);
+    bool overdue = overdue_ends(requests, ev);
 
-    if (r) {
-        r->value = value;
-        finish(requests, r, 0);
+    if (!r || !fits(r, ev)) {
+        return !r && overdue;
     }
-    return r;
+    if (r->filled) {
+        /* The bytes come once more, and not after the call has returned. */
+        return true;
+    }
+    if (r->op.code == COH_OP_GET_BYTES) {
+        memcpy(r->bytes, bytes, r->op.length);
+    }
+    r->value = value;
+    finish(requests, r, r->op.code == COH_OP_PUT_BYTES &&
+           value == COH_OP_TOO_OLD ? -ECANCELED : 0);
+    return true;
 }
 
 static bool requests_refused(void *part, const CohEvent *ev)
 {
-    Request *r = operation_of(part, ev);
+    Requests *requests = part;
+    Request *r = operation_of(requests, ev);
+    bool overdue = overdue_ends(requests, ev);
 
     if (r) {
-        r->here = true;
+        r->here = r->came = true;
+        r->overdue = false;
+        copy_ends(requests, r);
     }
-    return r;
+    return r || overdue;
 }
 
 const PageHooks requests_hooks = {
@@ -276,11 +510,13 @@ const PageHooks requests_hooks = {
 
 void requests_run_moved(Requests *requests)
 {
-    /* A retry may move pages, of which it is told at the end. */
-    for (guint i = 0; i < requests->moved->len; i++) {
-        retry(requests, g_array_index(requests->moved, CohPage, i));
-    }
-    g_array_set_size(requests->moved, 0);
+    do {
+        /* A retry may move pages, of which it is told at the end. */
+        for (guint i = 0; i < requests->moved->len; i++) {
+            retry(requests, g_array_index(requests->moved, CohPage, i));
+        }
+        g_array_set_size(requests->moved, 0);
+    } while (wake_starved(requests));
 }
 
 bool requests_run_events(Requests *requests)
@@ -333,11 +569,14 @@ static void requests_fail(void *part)
     g_hash_table_iter_init(&iter, requests->queues);
     while (g_hash_table_iter_next(&iter, NULL, &queue)) {
         while ((r = g_queue_pop_head(queue))) {
-            r->result = -EIO;
-            qemu_sem_post(&r->done);
+            give_back(r, -EIO);
         }
         g_hash_table_iter_remove(&iter);
     }
+    requests->copies = 0;
+    memset(requests->filling, 0, sizeof(requests->filling));
+    look_for_settled(requests);
+    g_queue_clear_full(&requests->starved, g_free);
     g_array_set_size(requests->moved, 0);
 }
 

@@ -44,12 +44,17 @@ void stalled_add(Stalled *stalled, const CohEvent *ev)
         lane_lose(stalled->ctx, ev->from, "it asked twice for the same page");
         return;
     }
+    if (ev->bytes && stalled->puts[ev->from] == STALLED_PUTS_MAX) {
+        lane_lose(stalled->ctx, ev->from, "it puts too many bytes at once");
+        return;
+    }
     if (!queue) {
         queue = g_queue_new();
         g_hash_table_insert(stalled->queues,
                             g_memdup2(&ev->page, sizeof(ev->page)), queue);
     }
-    g_queue_push_tail(queue, g_memdup2(ev, sizeof(*ev)));
+    stalled->puts[ev->from] += ev->bytes != NULL;
+    g_queue_push_tail(queue, lane_event_copy(ev));
 }
 
 void stalled_next(Stalled *stalled, CohPage page)
@@ -59,6 +64,7 @@ void stalled_next(Stalled *stalled, CohPage page)
 
     if (queue) {
         ev = g_queue_pop_head(queue);
+        stalled->puts[ev->from] -= ev->bytes != NULL;
         lane_submit(stalled->ctx, ev);
         g_free(ev);
         if (g_queue_is_empty(queue)) {

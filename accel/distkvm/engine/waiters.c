@@ -96,15 +96,28 @@ bool waiters_is_blocked(const Waiters *waiters, uint32_t tid)
     return false;
 }
 
+static unsigned bucket(int64_t ns)
+{
+    uint64_t us = MAX(ns, 0) / SCALE_US;
+
+    return us ? MIN(64 - __builtin_clzll(us), ENGINE_WAIT_BUCKETS - 1) : 0;
+}
+
 static void count(LaneCtx *ctx, const Waiter *waiter, int64_t ns)
 {
+    EngineWait kind;
+
     if (waiter->state == COH_PEER_S) {
+        kind = ENGINE_WAIT_UPGRADE;
         STAT_ADD(ctx, wait_upgrade_ns, ns);
     } else if (waiter->write) {
+        kind = ENGINE_WAIT_WRITE;
         STAT_ADD(ctx, wait_write_ns, ns);
     } else {
+        kind = ENGINE_WAIT_READ;
         STAT_ADD(ctx, wait_read_ns, ns);
     }
+    STAT_ADD(ctx, waits[kind][bucket(ns)], 1);
 }
 
 bool waiters_installed(Waiters *waiters, CohPage page)

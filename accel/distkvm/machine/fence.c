@@ -25,12 +25,21 @@ struct Fence {
     const FenceOps *ops;
     FencePeer peer[COH_NODES_MAX];
     GQueue then;                /* FenceThen, the oldest first              */
+    GQueue done;                /* the same, about to go on                 */
+    struct Holder *releasing;   /* whose messages are being delivered       */
 };
+
+/* A message that a vector holds, or a call that is due behind others. */
+typedef struct Held {
+    FenceMessage message;
+    void (*fn)(void *opaque, const FenceVector *v);
+    void *opaque;
+} Held;
 
 /* A vector's messages are held by this. */
 typedef struct Holder {
     Fence *fence;
-    FenceVector *vector;
+    FenceVector *vector;        /* NULL: it was cleared                     */
 } Holder;
 
 Fence *fence_new(const FenceOps *ops)
@@ -105,7 +114,6 @@ static bool is_done(const Fence *f, FenceThen *then)
 const char *fence_answered(Fence *f, CohNodeId from, uint64_t count)
 {
     FencePeer *p = &f->peer[from];
-    GQueue done = G_QUEUE_INIT;
     FenceThen *then;
     GList *next;
 
@@ -117,10 +125,10 @@ const char *fence_answered(Fence *f, CohNodeId from, uint64_t count)
         next = at->next;
         if (is_done(f, at->data)) {
             g_queue_unlink(&f->then, at);
-            g_queue_push_tail_link(&done, at);
+            g_queue_push_tail_link(&f->done, at);
         }
     }
-    while ((then = g_queue_pop_head(&done))) {
+    while ((then = g_queue_pop_head(&f->done))) {
         then->fn(then->opaque);
         g_free(then);
     }
@@ -170,6 +178,19 @@ void fence_then(Fence *f, const CohNodeSet *nodes, void (*fn)(void *opaque),
 
 /* -------------------------------------------------------------- vectors */
 
+/* Bits of the address. */
+#define REMAPPABLE 0x10
+#define SUBHANDLE_VALID 0x8
+
+int fence_remapped_vector(uint64_t addr, uint32_t data)
+{
+    if (!(addr & REMAPPABLE)) {
+        return -1;
+    }
+    return (uint16_t)((addr >> 5 & 0x7fff) + (addr >> 2 & 1) * 0x8000 +
+                      (addr & SUBHANDLE_VALID ? data : 0));
+}
+
 static bool is_same(const FenceMessage *a, const FenceMessage *b)
 {
     return a->target_addr == b->target_addr && a->target_data == b->target_data;
@@ -204,32 +225,73 @@ static bool turn_to(Fence *f, FenceVector *v, const FenceMessage *message)
     return false;
 }
 
-/* The old nodes have served their frames: the held ones go on. */
+static Held *held_new(const FenceMessage *message)
+{
+    Held *held = g_new0(Held, 1);
+
+    held->message = *message;
+    return held;
+}
+
+/* The next one that @v holds, if it may leave now. */
+static Held *pop_held(Fence *f, FenceVector *v)
+{
+    Held *held = g_queue_peek_head(&v->held);
+
+    return held && (held->fn || turn_to(f, v, &held->message))
+           ? g_queue_pop_head(&v->held) : NULL;
+}
+
+/*
+ * The old nodes have served their frames: the held ones go on.  One of them may
+ * be a write that ends this vector, or others.
+ */
 static void release(void *opaque)
 {
     g_autofree Holder *h = opaque;
-    FenceMessage *message;
+    Fence *f = h->fence;
+    Held *held;
 
-    while ((message = g_queue_peek_head(&h->vector->held)) &&
-           turn_to(h->fence, h->vector, message)) {
-        g_queue_pop_head(&h->vector->held);
-        h->fence->ops->deliver(h->vector, message);
-        g_free(message);
+    f->releasing = h;
+    while (h->vector && (held = pop_held(f, h->vector))) {
+        if (held->fn) {
+            held->fn(held->opaque, h->vector);
+        } else {
+            f->ops->deliver(h->vector, &held->message);
+        }
+        g_free(held);
     }
+    f->releasing = NULL;
 }
 
 bool fence_vector_may_send(Fence *f, FenceVector *v,
                            const FenceMessage *message)
 {
-    const FenceMessage *last = g_queue_peek_tail(&v->held);
+    const Held *last = g_queue_peek_tail(&v->held);
 
     if (!last && turn_to(f, v, message)) {
         return true;
     }
-    if (!last || !is_equal(last, message)) {
-        g_queue_push_tail(&v->held, g_memdup2(message, sizeof(*message)));
+    if (!last || last->fn || !is_equal(&last->message, message)) {
+        g_queue_push_tail(&v->held, held_new(message));
     }
     return false;
+}
+
+bool fence_vector_then(FenceVector *v,
+                       void (*fn)(void *opaque, const FenceVector *v),
+                       void *opaque)
+{
+    Held *held;
+
+    if (g_queue_is_empty(&v->held)) {
+        return false;
+    }
+    held = g_new0(Held, 1);
+    held->fn = fn;
+    held->opaque = opaque;
+    g_queue_push_tail(&v->held, held);
+    return true;
 }
 
 void fence_vector_left(FenceVector *v, CohNodeId to)
@@ -237,21 +299,45 @@ void fence_vector_left(FenceVector *v, CohNodeId to)
     coh_set_add(&v->to, to);
 }
 
-void fence_vector_clear(Fence *f, FenceVector *v)
+bool fence_vector_is_idle(const Fence *f, const FenceVector *v)
+{
+    CohNodeSet some = unserved(f, &v->to);
+
+    return !v->held.length && coh_set_is_empty(&some);
+}
+
+/* Nothing in @queue releases @v any more. */
+static void forget_releases(GQueue *queue, const FenceVector *v)
 {
     GList *next;
 
-    for (GList *at = f->then.head; at; at = next) {
+    for (GList *at = queue->head; at; at = next) {
         FenceThen *then = at->data;
 
         next = at->next;
         if (then->fn == release && ((Holder *)then->opaque)->vector == v) {
             g_free(then->opaque);
             g_free(then);
-            g_queue_delete_link(&f->then, at);
+            g_queue_delete_link(queue, at);
         }
     }
-    g_queue_clear_full(&v->held, g_free);
+}
+
+void fence_vector_clear(Fence *f, FenceVector *v)
+{
+    Held *held;
+
+    forget_releases(&f->then, v);
+    forget_releases(&f->done, v);
+    if (f->releasing && f->releasing->vector == v) {
+        f->releasing->vector = NULL;
+    }
     v->to = coh_set_empty();
     v->now = (FenceMessage) { 0 };
+    while ((held = g_queue_pop_head(&v->held))) {
+        if (held->fn) {
+            held->fn(held->opaque, v);
+        }
+        g_free(held);
+    }
 }

@@ -41,7 +41,10 @@ typedef struct FenceOps {
     void (*ask)(CohNodeId to, uint64_t count);
     /* Tell @to that @count of its frames have been served. */
     void (*answer)(CohNodeId to, uint64_t count);
-    /* Send @message, which was held; it calls fence_vector_left(). */
+    /*
+     * Send @message, which was held; it calls fence_vector_left(), and may clear
+     * any vector, this one too.
+     */
     void (*deliver)(FenceVector *v, const FenceMessage *message);
 } FenceOps;
 
@@ -49,9 +52,16 @@ typedef struct FenceOps {
 struct FenceVector {
     FenceMessage now;           /* the last one                             */
     CohNodeSet to;              /* nodes that got frames under @now         */
-    GQueue held;                /* FenceMessage, the oldest first           */
+    GQueue held;                /* the oldest first                         */
     void *owner;                /* the caller's                             */
 };
+
+/*
+ * Which vector sends such a message, if an IOMMU remaps it: the entry that it
+ * names in the guest's table, below 65,536.  -1: it is not in that format.
+ * Intel's VT-d, "Interrupt Requests in Remappable Format".
+ */
+int fence_remapped_vector(uint64_t addr, uint32_t data);
 
 /* @ops is static.  Lives as long as the process. */
 Fence *fence_new(const FenceOps *ops);
@@ -85,9 +95,22 @@ void fence_then(Fence *f, const CohNodeSet *nodes, void (*fn)(void *opaque),
  */
 bool fence_vector_may_send(Fence *f, FenceVector *v,
                            const FenceMessage *message);
+/*
+ * Call @fn(@opaque, @v) when all messages that @v holds now have left, or @v is
+ * cleared.  False: it holds none, and @fn is not called.  @fn does not call the
+ * fence about @v.
+ */
+bool fence_vector_then(FenceVector *v,
+                       void (*fn)(void *opaque, const FenceVector *v),
+                       void *opaque);
 /* A frame of @v leaves for @to; fence_sent() is called besides. */
 void fence_vector_left(FenceVector *v, CohNodeId to);
-/* @v ends, and all that it holds. */
+/*
+ * Does @v hold nothing, and are all of its frames known to have been served?
+ * Then a vector that is all zero does the same in its place.
+ */
+bool fence_vector_is_idle(const Fence *f, const FenceVector *v);
+/* @v ends, and all that it holds: the fence does not name it any more. */
 void fence_vector_clear(Fence *f, FenceVector *v);
 
 #endif

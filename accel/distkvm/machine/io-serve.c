@@ -70,6 +70,19 @@ static void answer_later(IoAnswer *answer)
     fence_then(irq_fence(), &answer->interrupted, wait_for_changes, answer);
 }
 
+/* Interrupts that were held when the read came. */
+static void held_have_left(void *opaque, const FenceVector *v)
+{
+    IoAnswer *answer = opaque;
+    CohNodeId n;
+
+    COH_SET_FOREACH(n, &v->to) {
+        coh_set_add(&answer->interrupted, n);
+    }
+    answer->deferred--;
+    answer_later(answer);
+}
+
 IoAnswer *io_defer(void)
 {
     if (serving) {
@@ -134,6 +147,9 @@ static bool is_for_device(const WireIo *io, const MemoryRegion *mr)
            !distkvm_ram_is_coherent(mr);
 }
 
+/* The peer's vCPU makes it, and a device that does DMA within it does not. */
+static const MemTxAttrs of_vcpu;
+
 static MemTxResult perform(const WireIo *io, bool write, uint64_t *data)
 {
     CPUState *saved = current_cpu;
@@ -143,8 +159,8 @@ static MemTxResult perform(const WireIo *io, bool write, uint64_t *data)
     stq_le_p(bytes, io->data);
     /* Some devices ask for the CPU that accesses them. */
     current_cpu = qemu_get_cpu(io->cpu) ?: first_cpu;
-    result = address_space_rw(space_of(io), io->addr, MEMTXATTRS_UNSPECIFIED,
-                              bytes, io->size, write);
+    result = address_space_rw(space_of(io), io->addr, of_vcpu, bytes, io->size,
+                              write);
     current_cpu = saved;
     *data = ldq_le_p(bytes);
     return result;
@@ -176,7 +192,10 @@ static const char *io_serve(const WireFrame *frame)
     answer->request = *frame;
     /* This function's own share, so that no part ends it meanwhile. */
     answer->deferred = 1;
-    answer->interrupted = msi_fence_nodes(mr);
+    if (!write) {
+        answer->deferred += msi_fence_read(mr, &answer->interrupted,
+                                           held_have_left, answer);
+    }
     answer->frame.type = WIRE_IO_REPLY;
     if (to_ram) {
         /* It had no map when it asked, and took all addresses for devices. */

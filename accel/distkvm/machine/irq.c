@@ -47,7 +47,7 @@ static void irq_send(CPUState *cpu, WireIrqKind kind, uint8_t vector,
     WireFrame frame = {
         .type = WIRE_IRQ,
         .sub = kind,
-        .epoch = qatomic_read(&distkvm->epoch),
+        .epoch = distkvm->irq_epoch,
         .irq = { .cpu = cpu->cpu_index, .vector = vector, .level = level },
     };
 
@@ -112,8 +112,7 @@ bool distkvm_ioapic_eoi(int vector)
 
 /* ------------------------------------------------------------ receiving */
 
-/* Was @frame sent before a reset of the guest that it arrived after? */
-static bool is_stale(const WireFrame *frame)
+bool irq_is_stale(const WireFrame *frame)
 {
     return frame->epoch != qatomic_read(&distkvm->epoch);
 }
@@ -153,7 +152,7 @@ static void deliver(WireIrqKind kind, const WireIrq *irq)
 
 static const char *irq_serve(const WireFrame *frame)
 {
-    if (!is_stale(frame)) {
+    if (!irq_is_stale(frame)) {
         trace_distkvm_irq_deliver(frame->from, frame->type, frame->irq.cpu,
                                   frame->sub, frame->irq.vector);
         deliver(frame->sub, &frame->irq);
@@ -171,7 +170,7 @@ static const char *irq_check(const WireFrame *frame)
 
 static const char *eoi_serve(const WireFrame *frame)
 {
-    if (!is_stale(frame)) {
+    if (!irq_is_stale(frame)) {
         trace_distkvm_irq_deliver(frame->from, frame->type,
                                   frame->eoi.vector, 0, frame->eoi.vector);
         ioapic_eoi_broadcast(frame->eoi.vector);

@@ -15,6 +15,8 @@ void irq_init(void);
 void irq_handle_interrupt(CPUState *cpu, int mask);
 /* The accelerator's own @handler, for local vCPUs.  Main thread. */
 void irq_set_local_handler(void (*handler)(CPUState *cpu, int mask));
+/* Was @frame sent before a reset of the guest that it arrived after? */
+bool irq_is_stale(const WireFrame *frame);
 /* Test hook: frames of interrupts leave by @test, in their order.  BQL held. */
 void irq_set_test_post(void (*test)(CohNodeId to, const WireFrame *frame));
 

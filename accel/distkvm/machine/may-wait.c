@@ -11,7 +11,7 @@
 #include "service.h"
 
 /* As cpu_get_mem_attrs() has it: DMA is unspecified, or names a requester. */
-static bool is_of_vcpu(MemTxAttrs attrs)
+bool is_of_vcpu(MemTxAttrs attrs)
 {
     return !attrs.unspecified && !attrs.requester_id && !attrs.memory &&
            !attrs.debug;

@@ -13,6 +13,8 @@
 
 #include "exec/memattrs.h"
 
+/* Is an access with @attrs a vCPU's own, and neither DMA nor the monitor's? */
+bool is_of_vcpu(MemTxAttrs attrs);
 /*
  * May this thread wait for a peer because of an access with @attrs, that it is
  * in the middle of?  Any thread.

@@ -17,10 +17,15 @@ void msi_fence_init(void);
 void msi_fence_left(CohNodeId to);
 /* FenceOps' deliver(). */
 void msi_fence_deliver(FenceVector *v, const FenceMessage *message);
+/* All that @v held at a read has left, for the nodes in @v->to. */
+typedef void MsiFenceLeft(void *opaque, const FenceVector *v);
 /*
- * Nodes to which interrupts may be under way that a read of @mr must not
- * overtake: those of its function, and behind a host bridge of all functions.
+ * A read of @mr must not overtake the interrupts of its function, nor one of a
+ * host bridge those of all functions.  Adds to @nodes those to which some may be
+ * under way.  Returns how many vectors hold some: @left(@opaque, vector) is
+ * called for each when these have left.
  */
-CohNodeSet msi_fence_nodes(const MemoryRegion *mr);
+unsigned msi_fence_read(const MemoryRegion *mr, CohNodeSet *nodes,
+                        MsiFenceLeft *left, void *opaque);
 
 #endif

@@ -22,6 +22,7 @@
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/wire/dispatch.h"
 #include "io.h"
+#include "may-wait.h"
 #include "memmap.h"
 #include "pci.h"
 #include "replica.h"
@@ -37,6 +38,7 @@ typedef struct Cycle {
     uint64_t number;
     CohNodeId node;
     uint8_t devfn;
+    uint64_t generation;        /* of the slot at @node                     */
     unsigned addr;
     uint32_t data;
     bool answered;
@@ -61,14 +63,17 @@ static struct {
 
 /* ---------------------------------------------------------------- node 0 */
 
-static Cycle *cycle_new(unsigned node, uint8_t devfn,
+static Cycle *cycle_new(unsigned node, uint8_t devfn, uint64_t generation,
                         const VpciAccess *access, IoAnswer *deferred)
 {
     Cycle *cycle = g_new0(Cycle, 1);
 
     cycle->node = node;
     cycle->devfn = devfn;
+    cycle->generation = generation;
     cycle->addr = access->addr;
+    /* A host bridge reads this from a bus where no device answers. */
+    cycle->data = UINT32_MAX >> (32 - access->size * 8);
     cycle->changes = g_byte_array_new();
     cycle->deferred = deferred;
     qemu_sem_init(&cycle->done, 0);
@@ -89,6 +94,7 @@ static bool ask(Cycle *cycle, const VpciAccess *access)
         .type = WIRE_PCI_CONFIG,
         .sub = access->write ? WIRE_IO_WRITE : WIRE_IO_READ,
         .pci_config = {
+            .generation = cycle->generation,
             .data = access->write ? access->data : 0,
             .addr = access->addr, .devfn = cycle->devfn,
             .size = access->size,
@@ -109,8 +115,8 @@ static bool ask(Cycle *cycle, const VpciAccess *access)
 static void apply(Cycle *cycle)
 {
     const char *why = cycle->answered
-        ? vpci_changed(cycle->node, cycle->devfn, cycle->changes->data,
-                       cycle->changes->len) : NULL;
+        ? vpci_changed(cycle->node, cycle->devfn, cycle->generation,
+                       cycle->changes->data, cycle->changes->len) : NULL;
 
     if (why) {
         g_autofree char *text = g_strdup_printf("it answered with %s", why);
@@ -143,28 +149,42 @@ static void apply_answered(void *unused)
 }
 
 /* A vCPU's own cycle, or qtest's: not one of the monitor, nor of a reset. */
-static bool is_cycle_of_guest(void)
+static bool may_wait_for(const VpciAccess *access)
 {
+    if (access->attrs) {
+        return may_wait(*access->attrs);
+    }
     return current_cpu ? distkvm_cpu_is_local(current_cpu)
                        : distkvm->vmi == DISTKVM_VMI_QTEST;
 }
 
-bool distkvm_pci_config(unsigned node, uint8_t devfn, VpciAccess *access)
+/*
+ * The answer of another node, which waits for this cycle; NULL: there is none,
+ * or the cycle is DMA, of which its answer shows nothing.
+ */
+static IoAnswer *defer(const VpciAccess *access)
 {
-    IoAnswer *deferred = node_is_formed() ? io_defer() : NULL;
-    Cycle *cycle;
-    bool answered;
+    return !node_is_formed() || (access->attrs && !is_of_vcpu(*access->attrs))
+           ? NULL : io_defer();
+}
 
-    if (!node_is_formed() || (!deferred && !is_cycle_of_guest())) {
+bool distkvm_pci_config(unsigned node, uint8_t devfn, uint64_t generation,
+                        VpciAccess *access)
+{
+    IoAnswer *deferred = defer(access);
+    Cycle *cycle;
+
+    if (!node_is_formed() || (!deferred && !may_wait_for(access))) {
         return false;
     }
-    cycle = cycle_new(node, devfn, access, deferred);
+    cycle = cycle_new(node, devfn, generation, access, deferred);
     if (!ask(cycle, access)) {
+        access->data = cycle->data;
         if (deferred) {
-            io_complete(deferred, access->addr, 0);
+            io_complete(deferred, access->addr, cycle->data);
         }
         cycle_free(cycle);
-        return false;
+        return true;
     }
     if (deferred) {
         access->data = 0;
@@ -179,10 +199,9 @@ bool distkvm_pci_config(unsigned node, uint8_t devfn, VpciAccess *access)
      * this one, where the guest may access a BAR that has just moved.
      */
     replica_wait();
-    answered = cycle->answered;
     access->data = cycle->data;
     cycle_free(cycle);
-    return answered;
+    return true;
 }
 
 int64_t pci_waits_since_ns(CohNodeId *node)
@@ -220,7 +239,8 @@ static const char *changed_serve(const WireFrame *frame)
     if (!cycle) {
         return pci.failed ? NULL : "an answer nobody asked for";
     }
-    cycle->data = frame->pci_config.data;
+    /* Until now it has a one for each bit that was asked for. */
+    cycle->data &= frame->pci_config.data;
     cycle->answered = true;
     g_byte_array_append(cycle->changes, frame->payload, frame->len);
     take_up(cycle);
@@ -232,9 +252,12 @@ MemoryRegion *distkvm_pci_forwarder(unsigned node, bool ports)
     return io_forwarder(node, ports ? WIRE_SPACE_PORTS : WIRE_SPACE_MEMORY);
 }
 
-void distkvm_pci_reset(unsigned node, uint8_t devfn)
+void distkvm_pci_reset(unsigned node, uint8_t devfn, uint64_t generation)
 {
-    WireFrame frame = { .type = WIRE_PCI_RESET, .pci_line.devfn = devfn };
+    WireFrame frame = {
+        .type = WIRE_PCI_RESET,
+        .pci_line = { .generation = generation, .devfn = devfn },
+    };
 
     /* In a reset of the cluster the owner resets all of its devices itself. */
     if (node_is_formed() && !cluster_runstate_is_resetting()) {
@@ -244,17 +267,13 @@ void distkvm_pci_reset(unsigned node, uint8_t devfn)
 
 static const char *line_serve(const WireFrame *frame)
 {
-    return vpci_line(frame->from, frame->pci_line.devfn, frame->pci_line.level)
+    const WirePciLine *line = &frame->pci_line;
+
+    return vpci_line(frame->from, line->devfn, line->generation, line->level)
            ? NULL : "an interrupt of a PCI function that it has not";
 }
 
-/* Messages that come before the guest runs. */
-
-static const char *may_tell(CohNodeId from)
-{
-    return coh_set_has(&complete, from) ? "it told of PCI functions twice"
-                                        : NULL;
-}
+/* Messages of followers. */
 
 bool pci_has_told(CohNodeId node)
 {
@@ -273,7 +292,7 @@ void pci_left_early(CohNodeId node)
     service_queue_main(forget, GUINT_TO_POINTER(node));
 }
 
-static const char *in_words(const char *fault)
+const char *pci_fault_in_words(const char *fault)
 {
     static char text[128];
 
@@ -290,7 +309,8 @@ static const char *serve_function(CohNodeId from, const MemberMessage *message)
     gsize len = 0;
 
     bytes = g_base64_decode(message->u.pci_function.data, &len);
-    return may_tell(from) ?: in_words(vpci_hear_function(from, bytes, len));
+    return pci_fault_in_words(
+        vpci_hear_function(from, coh_set_has(&complete, from), bytes, len));
 }
 
 static const char *serve_rom(CohNodeId from, const MemberMessage *message)
@@ -300,32 +320,53 @@ static const char *serve_rom(CohNodeId from, const MemberMessage *message)
     gsize len = 0;
 
     bytes = g_base64_decode(rom->data, &len);
-    return may_tell(from) ?:
-           in_words(vpci_hear_rom(from, rom->devfn, rom->offset, bytes, len));
+    return pci_fault_in_words(
+        vpci_hear_rom(from, rom->devfn, rom->offset, bytes, len));
+}
+
+/* All nodes have told of theirs. */
+static void build(void)
+{
+    Error *err = NULL;
+
+    if (!vpci_build(distkvm->nodes, &err)) {
+        failure_raise(error_get_pretty(err));
+        error_free(err);
+        return;
+    }
+    for (CohNodeId n = 1; n < distkvm->nodes; n++) {
+        const char *why = pci_fault_in_words(vpci_hear_rest(n));
+
+        if (why) {
+            member_expel(n, why);
+        }
+    }
 }
 
 static const char *serve_end(CohNodeId from, const MemberMessage *message)
 {
-    const char *why = may_tell(from) ?:
-        in_words(vpci_hear_end(from, message->u.pci_end.slots));
-    Error *err = NULL;
+    const MemberPciEnd *end = &message->u.pci_end;
+    const char *why = coh_set_has(&complete, from)
+        ? "it told of its PCI functions twice"
+        : pci_fault_in_words(vpci_hear_end(from, end->slots, end->hotplug));
 
     coh_set_add(&complete, from);
     /* All but this node; members may be fewer, while others are joining. */
-    if (!why && coh_set_count(&complete) == distkvm->nodes - 1 &&
-        !vpci_build(distkvm->nodes, &err)) {
-        failure_raise(error_get_pretty(err));
-        error_free(err);
+    if (!why && coh_set_count(&complete) == distkvm->nodes - 1) {
+        build();
     }
     return why;
 }
 
 /* ------------------------------------------------------------- the owner */
 
-void distkvm_pci_line(uint8_t devfn, bool level)
+void distkvm_pci_line(uint8_t devfn, uint64_t generation, bool level)
 {
     WireFrame frame = {
-        .type = WIRE_PCI_LINE, .pci_line = { .devfn = devfn, .level = level },
+        .type = WIRE_PCI_LINE,
+        .pci_line = {
+            .generation = generation, .devfn = devfn, .level = level,
+        },
     };
 
     if (node_is_formed()) {
@@ -347,7 +388,8 @@ static const char *config_serve(const WireFrame *frame)
         .write = frame->sub == WIRE_IO_WRITE, .data = frame->pci_config.data,
     };
     g_autoptr(GByteArray) changes =
-        vpci_serve_config(frame->pci_config.devfn, &access);
+        vpci_serve_config(frame->pci_config.devfn,
+                          frame->pci_config.generation, &access);
     WireFrame answer = { .type = WIRE_PCI_CHANGED, .call = frame->call };
 
     if (!changes) {
@@ -362,8 +404,8 @@ static const char *config_serve(const WireFrame *frame)
 
 static const char *reset_serve(const WireFrame *frame)
 {
-    vpci_serve_reset(frame->pci_line.devfn);
-    return NULL;
+    return vpci_serve_reset(frame->pci_line.devfn, frame->pci_line.generation)
+           ? NULL : "a reset of a PCI function that this node has not";
 }
 
 static void tell_function(const uint8_t *bytes, size_t len)
@@ -386,17 +428,32 @@ static void tell_rom(uint8_t devfn, uint32_t at, const uint8_t *bytes,
     });
 }
 
-static void tell_end(unsigned slots)
+static void tell_end(unsigned slots, uint32_t hotplug)
 {
     member_send(0, &(MemberMessage) {
-        .type = MESSAGE_PCI_END, .u.pci_end.slots = slots,
+        .type = MESSAGE_PCI_END,
+        .u.pci_end = { .slots = slots, .hotplug = hotplug },
+    });
+}
+
+static void tell_unplug(unsigned slot, uint64_t generation, bool pulled)
+{
+    member_send(0, &(MemberMessage) {
+        .type = MESSAGE_PCI_UNPLUG,
+        .u.pci_unplug = {
+            .slot = slot, .generation = generation, .pulled = pulled,
+        },
     });
 }
 
 void pci_formed(void)
 {
+    static const VpciTell tell = {
+        tell_function, tell_rom, tell_end, tell_unplug,
+    };
+
     if (!distkvm_is_boot_node()) {
-        vpci_describe(&(VpciTell) { tell_function, tell_rom, tell_end });
+        vpci_describe(&tell);
     }
 }
 
@@ -409,7 +466,6 @@ static void end_cycles(void *unused)
     QEMU_LOCK_GUARD(&pci.lock);
     pci.failed = true;
     QTAILQ_FOREACH_SAFE(cycle, &pci.asked, next, next) {
-        cycle->data = UINT32_MAX;
         take_up(cycle);
     }
 }
@@ -453,6 +509,7 @@ void pci_init(void)
     dispatch_register(WIRE_PCI_CHANGED, &changed);
     dispatch_register(WIRE_PCI_LINE, &line);
     dispatch_register(WIRE_PCI_RESET, &reset);
+    pci_msi_init();
     member_register(services, ARRAY_SIZE(services));
     failure_register(FAILURE_RELEASE, end_cycles, NULL);
 }

@@ -3,7 +3,7 @@
  *
  * Refused when they are asked for, on the command line and while the guest
  * runs, with the reason and the remedy in one text: QMP has no hints.  Devices
- * of a follower, which the guest cannot see, cause a warning.
+ * of a follower, which the guest cannot see, cause a warning, but for drives.
  * Main thread, BQL held.  Spec: docs/limits.rst.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -14,6 +14,7 @@
 #include "exec/cpu-common.h"
 #include "exec/memory.h"
 #include "hw/core/cpu.h"
+#include "hw/pci/pci_device.h"
 #include "hw/qdev-core.h"
 #include "qemu/config-file.h"
 #include "qemu/error-report.h"
@@ -80,6 +81,24 @@ static bool device_is_refused(const char *type, Error **errp)
 
 /* -------------------------------------------------------------- devices */
 
+/*
+ * A follower's; of other PCI devices its root ports know more.  QEMU's other
+ * names for types are all of PCI devices, and no class has such a name.
+ */
+static void check_late(ObjectClass *oc, const char *driver, Error **errp)
+{
+    if (!object_class_dynamic_cast(oc, TYPE_PCI_DEVICE)) {
+        error_setg(errp, "distkvm: device '%s' cannot work: this is node %d,"
+                   " where PCI devices come and go while the guest runs, and no"
+                   " others; add it on node 0 (%s), or start all nodes again"
+                   " with it", driver, distkvm->id, distkvm->address[0]);
+    } else if (PCI_DEVICE_CLASS(oc)->class_id == PCI_CLASS_DISPLAY_VGA) {
+        error_setg(errp, "distkvm: device '%s' cannot work on node %d: it is a"
+                   " VGA device, whose addresses are node 0's; use"
+                   " secondary-vga or bochs-display", driver, distkvm->id);
+    }
+}
+
 /* Of every device that -device and device_add ask for, before it is made. */
 static bool asked_for_device(DeviceListener *listener, const QDict *opts,
                              bool from_json, Error **errp)
@@ -95,11 +114,8 @@ static bool asked_for_device(DeviceListener *listener, const QDict *opts,
         error_setg(errp, "distkvm: device '%s' cannot work: which node"
                    " executes a CPU is settled when all have joined; start all"
                    " nodes with a larger -smp", driver);
-    } else if (!distkvm_is_boot_node()) {
-        error_setg(errp, "distkvm: device '%s' cannot work: this is node %d,"
-                   " and the guest sees those devices of it that are there from"
-                   " the start; add it on node 0 (%s), or start all nodes again"
-                   " with it", driver, distkvm->id, distkvm->address[0]);
+    } else if (oc && !distkvm_is_boot_node()) {
+        check_late(oc, driver, errp);
     }
     return false;
 }
@@ -142,6 +158,17 @@ static void list_device(GString *text, DeviceState *dev)
     }
 }
 
+/* Is @dev of this node's own chipset, or behind it?  Some have no bus at all. */
+static bool is_of_chipset(DeviceState *dev)
+{
+    DeviceState *at = dev;
+
+    while (at && !object_dynamic_cast(OBJECT(at), TYPE_PCI_DEVICE)) {
+        at = at->parent_bus ? at->parent_bus->parent : NULL;
+    }
+    return at && !vpci_owns(dev);
+}
+
 /*
  * Bridges and controllers do nothing by themselves, and management tools add
  * them unasked.
@@ -151,7 +178,7 @@ static int list_peripheral(Object *obj, void *opaque)
     DeviceState *dev = (DeviceState *)object_dynamic_cast(obj, TYPE_DEVICE);
     DeviceClass *dc = dev ? DEVICE_GET_CLASS(dev) : NULL;
 
-    if (dev && !vpci_owns(dev) && (has_backend(obj) ||
+    if (dev && is_of_chipset(dev) && (has_backend(obj) ||
                 test_bit(DEVICE_CATEGORY_NETWORK, dc->categories) ||
                 test_bit(DEVICE_CATEGORY_DISPLAY, dc->categories) ||
                 test_bit(DEVICE_CATEGORY_SOUND, dc->categories) ||
@@ -161,18 +188,25 @@ static int list_peripheral(Object *obj, void *opaque)
     return 0;
 }
 
-/* A disk that -drive has put in a place of the board's: not firmware. */
-static bool is_board_disk(BlockBackend *blk)
+/* Boards have empty drives by themselves.  Firmware's flash has no bus. */
+static bool check_drives(Error **errp)
 {
-    DeviceState *dev = blk_get_attached_dev(blk);
-    Object *parent = dev ? OBJECT(dev)->parent : NULL;
+    for (BlockBackend *blk = blk_all_next(NULL); blk;
+         blk = blk_all_next(blk)) {
+        DeviceState *dev = blk_get_attached_dev(blk);
 
-    return dev && blk_bs(blk) && !vpci_owns(dev) &&
-           !g_str_has_prefix(object_get_typename(OBJECT(dev)), "cfi.pflash") &&
-           parent != machine_get_container("peripheral") &&
-           parent != machine_get_container("peripheral-anon") &&
-           /* The inner device of a pair is its outer one's affair. */
-           !object_dynamic_cast(parent, TYPE_DEVICE);
+        if (dev && blk_bs(blk) && is_of_chipset(dev)) {
+            error_setg(errp, "distkvm: drive '%s' (%s) cannot work on node %d:"
+                       " it is behind this node's chipset (-cdrom, -drive"
+                       " if=ide, if=floppy, bus=ide.0), which the guest does"
+                       " not see; put it on node 0, or behind a PCI device of"
+                       " this node (virtio-blk-pci, nvme, -device ahci)",
+                       *blk_name(blk) ? blk_name(blk) : dev->id ?: "",
+                       object_get_typename(OBJECT(dev)), distkvm->id);
+            return false;
+        }
+    }
+    return true;
 }
 
 static void warn_of_invisible(void)
@@ -183,16 +217,42 @@ static void warn_of_invisible(void)
                          list_peripheral, text);
     object_child_foreach(machine_get_container("peripheral-anon"),
                          list_peripheral, text);
-    for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
-        if (is_board_disk(blk)) {
-            list_device(text, blk_get_attached_dev(blk));
-        }
-    }
     if (text->len) {
         warn_report("distkvm: the guest sees PCI devices of node %d; it does"
                     " not see these, which belong on node 0: %s", distkvm->id,
                     text->str);
     }
+}
+
+/* ---------------------------------------------------- a follower's screen */
+
+static int is_own_display(Object *obj, void *opaque)
+{
+    DeviceState *dev = (DeviceState *)object_dynamic_cast(obj, TYPE_DEVICE);
+
+    return dev && vpci_owns(dev) &&
+           test_bit(DEVICE_CATEGORY_DISPLAY,
+                    DEVICE_GET_CLASS(dev)->categories);
+}
+
+/* A user who sees a black screen, and types in vain, would suspect the guest. */
+static bool check_screen(Error **errp)
+{
+    const QemuOptsList *vnc = qemu_find_opts_err("vnc", NULL);
+
+    if (!vnc || QTAILQ_EMPTY(&vnc->head) ||
+        object_child_foreach(machine_get_container("peripheral"),
+                             is_own_display, NULL) ||
+        object_child_foreach(machine_get_container("peripheral-anon"),
+                             is_own_display, NULL)) {
+        return true;
+    }
+    error_setg(errp, "distkvm: -vnc cannot work on node %d, which has no"
+               " display: the guest's screen and keyboard are node 0's; give"
+               " it to node 0 (%s), and -display none here, without which"
+               " QEMU adds a -vnc; in libvirt: no <graphics/>", distkvm->id,
+               distkvm->address[0]);
+    return false;
 }
 
 /* ------------------------------------------------------------- backends */
@@ -309,7 +369,8 @@ bool refuse_devices_check(Error **errp)
     if (object_child_foreach_recursive(object_get_root(), check_device,
                                        errp) ||
         object_child_foreach_recursive(object_get_objects_root(),
-                                       check_object, errp)) {
+                                       check_object, errp) ||
+        (!distkvm_is_boot_node() && !check_drives(errp))) {
         return false;
     }
     /* A discard of a page behind the protocol's back stops the guest. */
@@ -327,6 +388,7 @@ bool refuse_devices_check(Error **errp)
     all_made = true;
     if (!distkvm_is_boot_node()) {
         warn_of_invisible();
+        return check_screen(errp);
     }
     return true;
 }

@@ -39,6 +39,7 @@ static struct {
     bool want_start;            /* the user has said so here */
     bool leaving, shutdown_asked;
     ShutdownCause leaving_cause;
+    ShutdownCause paused_cause; /* -no-shutdown: why the guest is over */
 
     /* node 0 */
     CohNodeSet wants, stopped, reached;
@@ -280,9 +281,16 @@ static void reset_settled(void *unused)
 
 static void reset_here(ShutdownCause cause)
 {
-    /* Interrupts sent before this are stale from now on. */
+    /*
+     * Interrupts sent before this are stale from now on.  So are those of the
+     * reset itself, as when a disk ends its requests: on one machine the local
+     * APICs are reset after all devices, but other nodes' may have been before.
+     */
     qatomic_inc(&distkvm->epoch);
+    /* Copies that begin now are of this epoch; a copy waits for pages alone. */
+    engine_settle_fills(distkvm->engine);
     qemu_system_reset(cause);
+    distkvm->irq_epoch = qatomic_read(&distkvm->epoch);
 }
 
 static void reset_reached(CohNodeId from)
@@ -356,14 +364,18 @@ bool distkvm_shutdown(ShutdownCause cause)
         ctl.leaving_cause = cause;
         return !asked;
     }
-    if (shutdown_action != SHUTDOWN_ACTION_PAUSE) {
-        /* Followers serve pages until this process is gone. */
-        ctl.leaving = true;
-        member_leaving();
-        message.type = MESSAGE_LEAVING;
-        message.u.leaving.cause = cause;
-        member_broadcast(&message);
+    if (shutdown_action == SHUTDOWN_ACTION_PAUSE) {
+        ctl.paused_cause = cause;
+        return false;
     }
+    /* Followers serve pages until this process is gone. */
+    ctl.leaving = true;
+    member_leaving();
+    message.type = MESSAGE_LEAVING;
+    /* A signal ends the process of a guest that has ended itself before. */
+    message.u.leaving.cause = runstate_check(RUN_STATE_SHUTDOWN)
+                              ? ctl.paused_cause : cause;
+    member_broadcast(&message);
     return false;
 }
 

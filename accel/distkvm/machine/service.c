@@ -45,12 +45,16 @@ static void *service_thread(void *unused)
 
 static void service_main_bh(void *unused)
 {
+    static bool is_running;
     ServiceItem *item;
 
+    g_assert(!is_running);
+    is_running = true;
     while ((item = g_async_queue_try_pop(main_items))) {
         item->fn(item->opaque);
         g_free(item);
     }
+    is_running = false;
 }
 
 void service_start(void)
@@ -59,7 +63,13 @@ void service_start(void)
 
     items = g_async_queue_new();
     main_items = g_async_queue_new();
-    main_bh = qemu_bh_new(service_main_bh, NULL);
+    /*
+     * Not the context of QEMU's bottom halves: a thread that drains a disk polls
+     * that one.  An item would reset a device that a command is half done with, or
+     * run on a vCPU's thread.  QEMU dispatches QMP commands here for the same
+     * reason.  No item waits for another.
+     */
+    main_bh = aio_bh_new(iohandler_get_aio_context(), service_main_bh, NULL);
     qemu_thread_create(&thread, "distkvm-service", service_thread, NULL,
                        QEMU_THREAD_DETACHED);
 }

@@ -18,9 +18,16 @@ typedef struct Snapshot {
 struct Delta {
     uint64_t name;          /* of author and incarnation                    */
     uint64_t counter;
-    unsigned slots;
+    unsigned slots;         /* atomic for other threads                     */
     unsigned used;          /* atomic; slots that are allocated             */
     Snapshot **slot;        /* allocated when first used                    */
+    /*
+     * Of a resize to .refused slots that failed: pinned, and of one slot.
+     * The first is NULL if there is no slot, the second if none has failed.
+     */
+    Snapshot *in_way[2];
+    unsigned refused;
+    unsigned walks;         /* resizes that looked at all snapshots         */
 };
 
 static const uint8_t zeroes[COH_PAGE_SIZE];
@@ -49,8 +56,58 @@ void delta_free(Delta *d)
 
 size_t delta_bytes(const Delta *d)
 {
-    return d->slots * sizeof(*d->slot) +
+    return __atomic_load_n(&d->slots, __ATOMIC_RELAXED) * sizeof(*d->slot) +
            __atomic_load_n(&d->used, __ATOMIC_RELAXED) * sizeof(Snapshot);
+}
+
+/* Put @s into a table of @slots; false if its slot is taken, or there is none. */
+static bool put(Snapshot **slot, unsigned slots, Snapshot *s)
+{
+    if (!slots || slot[s->page % slots]) {
+        return false;
+    }
+    slot[s->page % slots] = s;
+    return true;
+}
+
+bool delta_resize(Delta *d, unsigned slots)
+{
+    g_autofree Snapshot **slot = NULL;
+
+    /* Asked again in each pass of the thread that serves faults. */
+    if (d->in_way[1] && d->refused == slots) {
+        return false;
+    }
+    d->in_way[1] = NULL;
+    d->walks++;
+    slot = g_new0(Snapshot *, slots);
+    for (unsigned i = 0; i < d->slots; i++) {
+        Snapshot *s = d->slot[i];
+
+        if (s && s->pinned && !put(slot, slots, s)) {
+            d->in_way[0] = slots ? slot[s->page % slots] : NULL;
+            d->in_way[1] = s;
+            d->refused = slots;
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < d->slots; i++) {
+        Snapshot *s = d->slot[i];
+
+        if (s && !s->pinned && !put(slot, slots, s)) {
+            g_free(s);
+            __atomic_fetch_sub(&d->used, 1, __ATOMIC_RELAXED);
+        }
+    }
+    g_free(d->slot);
+    d->slot = g_steal_pointer(&slot);
+    __atomic_store_n(&d->slots, slots, __ATOMIC_RELAXED);
+    return true;
+}
+
+unsigned delta_walks(const Delta *d)
+{
+    return d->walks;
 }
 
 static Snapshot *find(const Delta *d, CohPage page)
@@ -97,6 +154,9 @@ void delta_unpin(Delta *d, CohPage page)
 
     if (s) {
         s->pinned = false;
+        if (s == d->in_way[0] || s == d->in_way[1]) {
+            d->in_way[1] = NULL;
+        }
     }
 }
 

@@ -45,6 +45,14 @@ typedef struct Delta Delta;
  */
 Delta *delta_new(unsigned author, unsigned incarnation, unsigned slots);
 void delta_free(Delta *d);
+/*
+ * Keep @slots snapshots at most.  False, and nothing has changed: two that are
+ * pinned would be in one slot, so try again when answers have come.  To try
+ * again costs nothing as long as both are pinned.
+ */
+bool delta_resize(Delta *d, unsigned slots);
+/* How often delta_resize() has looked at all snapshots. */
+unsigned delta_walks(const Delta *d);
 
 /* Memory that snapshots take.  Any thread; a little out of date. */
 size_t delta_bytes(const Delta *d);

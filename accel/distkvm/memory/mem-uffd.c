@@ -247,6 +247,16 @@ void *mem_host(Mem *mem, CohPage page)
     return NULL;
 }
 
+bool mem_find(Mem *mem, const void *host, uint64_t *addr)
+{
+    MemBlock *b = block_of_host(mem, (uintptr_t)host);
+
+    if (b) {
+        *addr = (b->first << COH_PAGE_BITS) + ((uint8_t *)host - b->host);
+    }
+    return b;
+}
+
 int mem_faults(Mem *mem, unsigned lane, MemFault *fault, int max)
 {
     struct uffd_msg msg[16];

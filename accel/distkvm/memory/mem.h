@@ -21,6 +21,7 @@ typedef struct MemFault {
     CohPage page;
     bool write;
     uint32_t tid;       /* of the stopped thread, 0 if unknown              */
+    bool alone;         /* the thread has named all pages that it wants     */
 } MemFault;
 
 /*
@@ -44,6 +45,8 @@ int mem_faults(Mem *mem, unsigned lane, MemFault *fault, int max);
 
 /* Host address of @page. */
 void *mem_host(Mem *mem, CohPage page);
+/* Byte of coherent RAM at @host; false if there is none.  Any thread. */
+bool mem_find(Mem *mem, const void *host, uint64_t *addr);
 
 /*
  * Place @data (NULL: zeroes) in the absent @page.  Nobody is woken.

@@ -35,6 +35,15 @@ bool distkvm_must_bounce(void)
     return false;
 }
 
+void *distkvm_bounce(DistkvmBounce *bounce, size_t bytes)
+{
+    return NULL;
+}
+
+void distkvm_bounce_free(DistkvmBounce *bounce)
+{
+}
+
 bool distkvm_fenced(void)
 {
     return false;

@@ -41,6 +41,15 @@ static uint8_t *ram_at(CPUState *cpu, uint64_t addr)
     return flags & (TLB_INVALID_MASK | TLB_MMIO) ? NULL : host;
 }
 
+/* The page of coherent RAM at @host; COH_PAGE_NONE: it is not coherent. */
+static CohPage page_at(const void *host)
+{
+    uint64_t addr;
+
+    return engine_find(distkvm->engine, host, &addr) ? addr >> COH_PAGE_BITS
+                                                     : COH_PAGE_NONE;
+}
+
 void distkvm_atomic_pin(CPUState *cpu)
 {
     uint64_t last = hint_addr + hint_size - 1;
@@ -57,7 +66,7 @@ void distkvm_atomic_pin(CPUState *cpu)
         return;
     }
     pinned = true;
-    engine_pin(distkvm->engine, true);
+    engine_pin(distkvm->engine, page_at(first_byte), page_at(last_byte));
     qatomic_or(first_byte, 0);
     qatomic_or(last_byte, 0);
 }
@@ -77,7 +86,7 @@ void distkvm_atomic_end(CPUState *cpu)
     hint_size = 0;
     if (pinned) {
         pinned = false;
-        engine_pin(distkvm->engine, false);
+        engine_unpin(distkvm->engine);
     }
     split_lock_release();
 }

@@ -88,6 +88,7 @@ static const WireField flush_fields[] = {
 
 static const WireField pci_config_fields[] = {
     FIELD(pci_config, call, "number of the call, the sender's own"),
+    FIELD(pci_config, generation, "counts the devices that the slot has had"),
     FIELD(pci_config, data, "what is written, its first byte lowest"),
     BOUND(pci_config, addr, 0, WIRE_PCI_CONFIG_BYTES - 1, "of the first byte"),
     FIELD(pci_config, devfn, "slot and function, at the owner"),
@@ -100,17 +101,26 @@ static const WireField pci_changed_fields[] = {
 };
 
 static const WireField pci_line_fields[] = {
+    FIELD(pci_line, generation, "counts the devices that the slot has had"),
     FIELD(pci_line, devfn, "slot and function, at the owner"),
     FLAG(pci_line, level, "1: the interrupt is asked for"),
 };
 
+static const WireField pci_msi_fields[] = {
+    FIELD(pci_msi, generation, "counts the devices that the slot has had"),
+    FIELD(pci_msi, addr, "where the function writes to"),
+    FIELD(pci_msi, data, "what it writes"),
+    FIELD(pci_msi, devfn, "slot and function, at the owner"),
+};
+
 static const WireField pci_reset_fields[] = {
+    FIELD(pci_line, generation, "counts the devices that the slot has had"),
     FIELD(pci_line, devfn, "slot and function, at the owner"),
 };
 
 static const WireKind coh_kinds[] = {
-    { COH_EV_GETS, "GETS" }, { COH_EV_GETM, "GETM" }, { COH_EV_PUT, "PUT" },
-    { COH_EV_GETV, "GETV" }, { COH_EV_DONE, "DONE" },
+    { COH_EV_GETS, "GETS" }, { COH_EV_GETM, "GETM" }, { COH_EV_GETO, "GETO" },
+    { COH_EV_PUT, "PUT" }, { COH_EV_GETV, "GETV" }, { COH_EV_DONE, "DONE" },
     { COH_EV_FWD_GETS, "FWD_GETS" }, { COH_EV_FWD_GETM, "FWD_GETM" },
     { COH_EV_INV, "INV" }, { COH_EV_DATA_S, "DATA_S" },
     { COH_EV_DATA_M, "DATA_M" }, { COH_EV_ZERO, "ZERO" },
@@ -184,6 +194,8 @@ static const WireLayout layouts[WIRE__MAX] = {
                              " changed.", pci_line_fields, NULL),
     [WIRE_PCI_RESET] = LAYOUT("PCI reset", "The bus of a function is reset.",
                               pci_reset_fields, NULL),
+    [WIRE_PCI_MSI] = LAYOUT("PCI message", "An MSI of a function, in the format"
+                            " that is remapped.", pci_msi_fields, NULL),
 };
 
 const WireLayout *wire_layout(uint8_t type)

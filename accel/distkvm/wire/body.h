@@ -31,6 +31,7 @@ typedef enum {
     WIRE_PCI_CHANGED,
     WIRE_PCI_LINE,
     WIRE_PCI_RESET,
+    WIRE_PCI_MSI,
     WIRE__MAX
 } WireType;
 
@@ -150,6 +151,7 @@ typedef struct WireFlush {
 /* The payload of the answer is a list of changes. */
 typedef struct WirePciConfig {
     uint64_t call;
+    uint64_t generation;    /* of the slot: as in WirePciLine               */
     uint32_t data;      /* written, or of the answer: read                  */
     uint16_t addr;      /* of the first byte                                */
     uint8_t devfn;      /* slot and function, at the owner                  */
@@ -157,9 +159,17 @@ typedef struct WirePciConfig {
 } WirePciConfig;
 
 typedef struct WirePciLine {
+    uint64_t generation;    /* counts the devices that the slot has had     */
     uint8_t devfn;
     bool level;
 } WirePciLine;
+
+typedef struct WirePciMsi {
+    uint64_t generation;    /* as in WirePciLine                            */
+    uint32_t addr;
+    uint32_t data;
+    uint8_t devfn;          /* slot and function, at the owner              */
+} WirePciMsi;
 
 typedef struct WireFrame {
     uint8_t type;           /* WireType                                     */
@@ -181,6 +191,7 @@ typedef struct WireFrame {
         WireFlush flush;
         WirePciConfig pci_config;
         WirePciLine pci_line;
+        WirePciMsi pci_msi;
         uint64_t call;      /* of a call, and of its answer                 */
     };
     uint32_t len;           /* bytes of payload                             */

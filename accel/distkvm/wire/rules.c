@@ -53,6 +53,7 @@ static const Rule rules[] = {
           WIRE_PAYLOAD_MAX),
     FRAME(WIRE_PCI_LINE, 0, 0, FOLLOWER, BOOT, PHASE_FORMED, 0, 0),
     FRAME(WIRE_PCI_RESET, 0, 0, BOOT, FOLLOWER, PHASE_FORMED, 0, 0),
+    FRAME(WIRE_PCI_MSI, 0, 0, FOLLOWER, BOOT, PHASE_FORMED, 0, 0),
     FRAME(WIRE_TOKEN, WIRE_TOKEN_TAKE, WIRE_TOKEN_TAKE, FOLLOWER, BOOT,
           PHASE_FORMED, 0, 0),
     FRAME(WIRE_TOKEN, WIRE_TOKEN_GRANT, WIRE_TOKEN_GRANT, BOOT, FOLLOWER,
@@ -60,7 +61,7 @@ static const Rule rules[] = {
     FRAME(WIRE_TOKEN, WIRE_TOKEN_RELEASE, WIRE_TOKEN_RELEASE, FOLLOWER,
           BOOT, PHASE_FORMED, 0, 0),
     FRAME(WIRE_PING, WIRE_PING_ASK, WIRE_PING_ANSWER, ANY, ANY, PHASE_KNOWN,
-          WIRE_PAYLOAD_MAX, WIRE_PAYLOAD_MAX),
+          COH_PAGE_SIZE, COH_PAGE_SIZE),
     FRAME(WIRE_LATE, WIRE_LATE_MISSED, WIRE_LATE_AT_IT, ANY, ANY,
           PHASE_JOINED, 0, 0),
 
@@ -99,6 +100,10 @@ static const Rule rules[] = {
       .len_max = MIB },
     { "pci-end", .from = FOLLOWER, .to = BOOT, .phase = PHASE_JOINED,
       .len_max = KIB },
+    { "pci-unplug", .from = FOLLOWER, .to = BOOT, .phase = PHASE_JOINED,
+      .len_max = KIB },
+    { "pci-slot", .from = BOOT, .to = FOLLOWER, .phase = PHASE_JOINED,
+      .len_max = 16 * KIB },
     { "mirrored", .from = ANY, .to = ANY, .phase = PHASE_JOINED,
       .len_max = KIB },
 

@@ -11,20 +11,23 @@
 #ifndef DISTKVM_WIRE_H
 #define DISTKVM_WIRE_H
 
+#include "accel/distkvm/core/coh-op.h"
 #include "body.h"
 
 /* Raised by any change of frames or of their meaning. */
-#define WIRE_VERSION 10
+#define WIRE_VERSION 15
 #define WIRE_HEAD_BYTES 24
-#define WIRE_PAYLOAD_MAX COH_PAGE_SIZE
+/* An operation and a page of bytes. */
+#define WIRE_PAYLOAD_MAX (COH_OP_BYTES + COH_PAGE_SIZE)
 /* A head and a body, and with them a payload: as much as can be. */
 #define WIRE_FRONT_MAX (WIRE_HEAD_BYTES + WIRE_BODY_MAX)
 #define WIRE_FRAME_MAX (WIRE_FRONT_MAX + WIRE_PAYLOAD_MAX)
 /*
- * Bytes of frames that travel together: four pages.  More than UCX's default
- * segment, yet cheaper over TCP; with more, the first page waits too long.
+ * Bytes of frames that travel together: four pages, or four operations on as
+ * many bytes.  More than UCX's default segment, yet cheaper over TCP; with
+ * more, the first page waits too long.
  */
-#define WIRE_BUNCH_MAX 16600
+#define WIRE_BUNCH_MAX 16700
 
 /*
  * Write head and body of @frame, and return their bytes; the payload, if any,

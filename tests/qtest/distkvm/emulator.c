@@ -376,6 +376,17 @@ static int run_floor(char **arg)
     return 0;
 }
 
+static int run_wake(char **arg)
+{
+    Probe probe;
+
+    probe_init(&probe, number(arg[0]));
+    probe_wake(&probe, number(arg[0]));
+    probe_print(&probe);
+    probe_free(&probe);
+    return 0;
+}
+
 static int run_pin(char **arg)
 {
     return answer(probe_pin(atoi(arg[0])) ? 0 : -EPERM, 0);
@@ -402,6 +413,7 @@ static const Command commands[] = {
     { "touch", "r|w ADDRESS PAGES STRIDE PAUSE-US", 5, run_touch },
     { "scan", "ADDRESS PAGES", 2, run_scan },
     { "floor", "r|w|u FAULTS PAUSE-US", 3, run_floor },
+    { "wake", "TIMES", 1, run_wake },
     { "pin", "CPU", 1, run_pin },
 };
 

@@ -71,9 +71,11 @@ static void read_frame(const WireFrame *frame)
             sum += page_list_get(frame, n).page;
         }
     } else if (frame->type == WIRE_COH) {
+        const void *bytes;
         CohOp op;
 
-        sum += coh_op_decode(frame->payload, frame->len, &op);
+        sum += coh_op_decode(frame->payload, frame->len,
+                             frame->sub == COH_EV_VALUE, &op, &bytes);
     }
     for (unsigned i = 0; i < frame->len; i += 64) {
         sum += ((const uint8_t *)frame->payload)[i];

@@ -19,6 +19,9 @@
 
 #define NODES_MAX 3
 
+/* More than a test stops a node for, on a machine under load. */
+#define BEARS_STOPS_MS 30000
+
 /* Two nodes, or @nodes of them. */
 typedef struct Pair {
     QTestState *node[NODES_MAX];
@@ -34,17 +37,23 @@ typedef struct PairShape {
     const char *accel;          /* options of every node, with a comma first */
     const char *devices;        /* options of node 0 */
     const char *others;         /* of each other node */
+    int dead_after_ms;          /* of a test that stops a node for a while */
 } PairShape;
 
 /* The answer of query-distkvm; the caller's. */
 QDict *pair_query(QTestState *s);
+/* A number of its part "memory". */
+int64_t pair_counter(QTestState *s, const char *name);
 bool pair_flag(QTestState *s, const char *name);
 void pair_wait_flag(QTestState *s, const char *name);
 /* The file that node @n logs to; the caller's. */
 char *pair_log_path(const Pair *p, int n);
+/* Is @vector pending in the local APIC of CPU @cpu, which is node @node's? */
+bool pair_has_arrived(const Pair *p, int node, int cpu, uint8_t vector);
+void pair_wait_arrived(const Pair *p, int node, int cpu, uint8_t vector);
 /* Until all nodes have joined. */
 void pair_start_nodes(Pair *p, int nodes, const PairShape *shape);
-/* Until the others have node 0's memory map. */
+/* Until all nodes run, and the others have node 0's memory map. */
 void pair_wait_map(Pair *p);
 /* Both, for two nodes as usual. */
 void pair_start(Pair *p);

@@ -9,6 +9,8 @@
 #include "pair.h"
 #include "pci-test.h"
 #include "hw/pci/pci_regs.h"
+#include "libqos/fw_cfg.h"
+#include "qobject/qlist.h"
 
 #define PCI_DEVFN(slot, function) ((slot) << 3 | (function))
 
@@ -22,6 +24,11 @@
 #define BUS_OF_PORT 255u
 #define MCH_PCIEXBAR 0x60
 #define ECAM 0xb0000000u
+#define EDU_ECAM (ECAM + (BUS_OF_PORT << 20))
+/* Node 0's device for tests, and two of its registers; docs/testing.rst. */
+#define TEST_DEVICE 0xfe800000u
+#define TEST_DMA 8
+#define TEST_FETCHED 16
 
 #define WINDOW 0xfe000000u
 #define WINDOW_END 0xfe1fffffu
@@ -43,6 +50,8 @@ enum {
 #define PIIX_ISA PCI_DEVFN(1, 0)
 #define PIIX_PIRQA 0x60
 #define IRQ 11
+
+#include "pci-state.c.inc"
 
 static uint32_t config_read(QTestState *s, int bus, int devfn, int at)
 {
@@ -193,33 +202,95 @@ static void test_reset(void)
     pair_end(&p);
 }
 
-/*
- * q35: half of an access of 8 bytes is performed by the owner, and the other
- * half by node 0.
- */
-static void test_ecam(void)
+/* The bus behind the bridge is reset, and no other; node 0's copy agrees. */
+static void test_bus_reset(void)
 {
-    const uint64_t port = ECAM + (ROOT_OF_NODE_1 << 20 | PCI_DEVFN(1, 0) << 12);
-    const uint64_t edu = ECAM + (BUS_OF_PORT << 20);
     QTestState *boot;
     Pair p;
 
-    pair_start_nodes(&p, 2, &(PairShape) { .others = "-device edu,id=e" });
-    pair_wait_map(&p);
+    start(&p);
     boot = p.node[0];
+    config_write(boot, 0, BRIDGE, PCI_INTERRUPT_LINE,
+                 PCI_BRIDGE_CTL_BUS_RESET << 16);
+    config_write(boot, 0, BRIDGE, PCI_INTERRUPT_LINE, 0);
+    g_assert_cmphex(config_read(boot, BUS_BEHIND, EDU, PCI_COMMAND) & 0xffff,
+                    ==, 0);
+    g_assert_cmphex(config_read(boot, BUS_BEHIND, EDU, PCI_BASE_ADDRESS_0),
+                    ==, 0);
+    g_assert_cmphex(qtest_readl(boot, WINDOW + EDU_ID), !=, EDU_ID_VALUE);
+    set_up(boot);
+    for (int n = 0; n < 2; n++) {
+        g_assert_cmphex(qtest_readl(p.node[n], WINDOW + EDU_ID), ==,
+                        EDU_ID_VALUE);
+    }
+    pair_end(&p);
+}
+
+/* q35: node 1's device has its configuration in memory. */
+static void start_ecam(Pair *p)
+{
+    const uint64_t port = ECAM + (ROOT_OF_NODE_1 << 20 | PCI_DEVFN(1, 0) << 12);
+    QTestState *boot;
+
+    pair_start_nodes(p, 2, &(PairShape) {
+        .accel = ",x-test-device=on", .others = "-device edu,id=e",
+        .dead_after_ms = BEARS_STOPS_MS,
+    });
+    pair_wait_map(p);
+    boot = p->node[0];
     config_write(boot, 0, 0, MCH_PCIEXBAR + 4, 0);
     config_write(boot, 0, 0, MCH_PCIEXBAR, ECAM | 1);
     g_assert_cmphex(qtest_readw(boot, port + PCI_VENDOR_ID), ==, 0x1b36);
     qtest_writel(boot, port + PCI_PRIMARY_BUS, BUS_OF_PORT << 16 |
                  BUS_OF_PORT << 8 | ROOT_OF_NODE_1);
-    qtest_writew(boot, edu + PCI_COMMAND, PCI_COMMAND_MASTER);
+    qtest_writew(boot, EDU_ECAM + PCI_COMMAND, PCI_COMMAND_MASTER);
+}
+
+/*
+ * Half of an access of 8 bytes is performed by the owner, and the other half by
+ * node 0.
+ */
+static void test_ecam(void)
+{
+    Pair p;
+
+    start_ecam(&p);
     for (int n = 0; n < 2; n++) {
-        uint64_t found = qtest_readq(p.node[n], edu + PCI_VENDOR_ID);
+        uint64_t found = qtest_readq(p.node[n], EDU_ECAM + PCI_VENDOR_ID);
 
         g_assert_cmphex(found & 0xffffffff, ==, 0x11e81234);
         g_assert_cmphex(found >> 32 & 0xffff, ==, PCI_COMMAND_MASTER);
         /* STATUS is the owner's to tell. */
         g_assert_cmphex(found >> 48 & PCI_STATUS_CAP_LIST, !=, 0);
+    }
+    pair_end(&p);
+}
+
+/* Node 0's device fetches 8 bytes of configuration, in an access of @s. */
+static void check_fetched_copy(Pair *p, QTestState *s)
+{
+    uint64_t fetched;
+
+    qtest_writeq(s, TEST_DEVICE + TEST_DMA, EDU_ECAM + PCI_VENDOR_ID);
+    fetched = qtest_readq(p->node[0], TEST_DEVICE + TEST_FETCHED);
+    g_assert_cmphex(fetched & 0xffffffff, ==, 0x11e81234);
+    g_assert_cmphex(fetched >> 32 & 0xffff, ==, PCI_COMMAND_MASTER);
+    qtest_writeq(s, TEST_DEVICE + TEST_DMA, PAGE_OF_NODE_0 + 0x1000);
+    g_assert_cmphex(qtest_readq(p->node[0], TEST_DEVICE + TEST_FETCHED), ==, 0);
+}
+
+/* DMA there does not wait for the owner, and no answer waits for it. */
+static void test_ecam_dma(void)
+{
+    Pair p;
+
+    start_ecam(&p);
+    g_assert_cmpint(kill(p.pid[1], SIGSTOP), ==, 0);
+    check_fetched_copy(&p, p.node[0]);
+    g_assert_cmpint(kill(p.pid[1], SIGCONT), ==, 0);
+    check_fetched_copy(&p, p.node[1]);
+    for (int n = 0; n < 2; n++) {
+        g_assert_false(pair_flag(p.node[n], "failed"));
     }
     pair_end(&p);
 }
@@ -274,21 +345,150 @@ static void test_dma(void)
     pair_end(&p);
 }
 
+/* INTx that is disabled while the line is high, and enabled when it is low. */
+static void test_line_disabled(void)
+{
+    const uint32_t command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+    QTestState *boot;
+    Pair p;
+
+    start_nodes(&p);
+    boot = p.node[0];
+    qtest_irq_intercept_in(boot, "ioapic");
+    set_up(boot);
+    config_write(boot, 0, PIIX_ISA, PIIX_PIRQA, 0x01010101 * IRQ);
+    for (int round = 0; round < 2; round++) {
+        qtest_writel(boot, WINDOW + EDU_RAISE, 4);
+        wait_irq(boot, true);
+        config_write(boot, BUS_BEHIND, EDU, PCI_COMMAND,
+                     command | PCI_COMMAND_INTX_DISABLE);
+        wait_irq(boot, false);
+        /* STATUS shows the line nevertheless. */
+        g_assert_cmphex(config_read(boot, BUS_BEHIND, EDU, PCI_COMMAND) >> 16 &
+                        PCI_STATUS_INTERRUPT, !=, 0);
+        qtest_writel(boot, WINDOW + EDU_ACK, 4);
+        config_write(boot, BUS_BEHIND, EDU, PCI_COMMAND, command);
+        wait_irq(boot, false);
+    }
+    pair_end(&p);
+}
+
+static void kill_owner(Pair *p)
+{
+    g_assert_cmpint(kill(p->pid[1], SIGKILL), ==, 0);
+    g_assert_cmpint(waitpid(p->pid[1], NULL, 0), ==, p->pid[1]);
+}
+
 /* A lost owner: reads give ones, and nothing waits. */
 static void test_owner_lost(void)
 {
     Pair p;
 
     start(&p);
-    g_assert_cmpint(kill(p.pid[1], SIGKILL), ==, 0);
-    g_assert_cmpint(waitpid(p.pid[1], NULL, 0), ==, p.pid[1]);
+    g_assert_cmphex(config_read(p.node[0], BUS_BEHIND, EDU, PCI_VENDOR_ID), !=,
+                    0xffffffff);
+    kill_owner(&p);
     pair_wait_flag(p.node[0], "failed");
-    g_assert_cmphex(qtest_readl(p.node[0], WINDOW + EDU_ID), ==, 0xffffffff);
+    wait_lost(p.node[0]);
+    g_assert_cmphex(config_read(p.node[0], BUS_BEHIND, EDU, PCI_VENDOR_ID), ==,
+                    0xffffffff);
+    g_assert_cmphex(qtest_readl(p.node[0], WINDOW + EDU_ID), !=, EDU_ID_VALUE);
     config_read(p.node[0], BUS_BEHIND, EDU, PCI_STATUS);
     config_write(p.node[0], BUS_BEHIND, EDU, PCI_COMMAND, 0);
     qtest_quit(p.node[0]);
     pair_remove_sockets(&p);
 }
+
+/* A cycle, performed in a thread of its own. */
+typedef struct ReadCycle {
+    QTestState *s;
+    int bus, devfn, at;
+    uint32_t found;
+} ReadCycle;
+
+static gpointer perform(gpointer opaque)
+{
+    ReadCycle *cycle = opaque;
+
+    cycle->found = config_read(cycle->s, cycle->bus, cycle->devfn, cycle->at);
+    return NULL;
+}
+
+/*
+ * The owner stops with node 0's cycle before it, and with one of node 2 that
+ * node 0 serves: both end with ones when the owner is given up.
+ */
+static void test_owner_stops(void)
+{
+    ReadCycle cycle[2];
+    GThread *thread[2];
+    Pair p;
+
+    pair_start_nodes(&p, 3, &(PairShape) {
+        .machine = "pc", .others = "-device edu,id=e",
+    });
+    pair_wait_map(&p);
+    set_up(p.node[0]);
+    g_assert_cmpint(kill(p.pid[1], SIGSTOP), ==, 0);
+    for (int n = 0; n < 2; n++) {
+        cycle[n] = (ReadCycle) {
+            p.node[n * 2], BUS_BEHIND, EDU, PCI_COMMAND,
+        };
+        thread[n] = g_thread_new("cycle", perform, &cycle[n]);
+    }
+    for (int n = 0; n < 2; n++) {
+        g_thread_join(thread[n]);
+        g_assert_cmphex(cycle[n].found, ==, 0xffffffff);
+        pair_wait_flag(p.node[n * 2], "failed");
+    }
+    kill_owner(&p);
+    qtest_quit(p.node[2]);
+    qtest_quit(p.node[0]);
+    pair_remove_sockets(&p);
+}
+
+/*
+ * One node's cycle is under way for long; those in functions of other nodes
+ * are performed meanwhile, and none for an access within another.
+ */
+static void test_slow_owner(void)
+{
+    ReadCycle slow;
+    GThread *thread;
+    Pair p;
+
+    pair_start_nodes(&p, 3, &(PairShape) {
+        .machine = "pc", .others = "-device edu,id=e",
+        .dead_after_ms = BEARS_STOPS_MS,
+    });
+    pair_wait_map(&p);
+    set_up(p.node[0]);
+    config_write(p.node[0], 0, BRIDGE - 8, PCI_PRIMARY_BUS,
+                 (BUS_BEHIND + 1) << 16 | (BUS_BEHIND + 1) << 8);
+    slow = (ReadCycle) { p.node[0], BUS_BEHIND, EDU, PCI_COMMAND };
+    g_assert_cmpint(kill(p.pid[1], SIGSTOP), ==, 0);
+    thread = g_thread_new("cycle", perform, &slow);
+    g_usleep(100 * 1000);
+    for (int i = 0; i < 100; i++) {
+        g_assert_cmphex(config_read(p.node[2], BUS_BEHIND + 1, EDU,
+                                    PCI_COMMAND) >> 16 & PCI_STATUS_CAP_LIST,
+                        !=, 0);
+        g_assert_cmphex(config_read(p.node[2], 0, PIIX_ISA, PCI_VENDOR_ID), ==,
+                        0x70008086);
+    }
+    g_assert_cmpint(kill(p.pid[1], SIGCONT), ==, 0);
+    g_thread_join(thread);
+    g_assert_cmphex(slow.found & 0xffff, ==,
+                    PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    pair_end(&p);
+}
+
+#include "pci-hotplug.c.inc"
+#include "pci-query.c.inc"
+#include "pci-leave.c.inc"
+#include "pci-msi.c.inc"
+#include "pci-pull.c.inc"
+#include "pci-acpi.c.inc"
 
 void pci_tests_add(void)
 {
@@ -296,8 +496,62 @@ void pci_tests_add(void)
     qtest_add_func("/distkvm/pci/bar", test_bar);
     qtest_add_func("/distkvm/pci/follower", test_follower_configures);
     qtest_add_func("/distkvm/pci/reset", test_reset);
+    qtest_add_func("/distkvm/pci/bus-reset", test_bus_reset);
     qtest_add_func("/distkvm/pci/ecam", test_ecam);
+    qtest_add_func("/distkvm/pci/ecam-dma", test_ecam_dma);
     qtest_add_func("/distkvm/pci/line", test_line);
+    qtest_add_func("/distkvm/pci/line-disabled", test_line_disabled);
     qtest_add_func("/distkvm/pci/dma", test_dma);
     qtest_add_func("/distkvm/pci/owner-lost", test_owner_lost);
+    qtest_add_func("/distkvm/pci/owner-stops", test_owner_stops);
+    qtest_add_func("/distkvm/pci/slow-owner", test_slow_owner);
+    qtest_add_func("/distkvm/pci/msi-to-ram", test_msi_to_ram);
+    qtest_add_func("/distkvm/pci/msi-by-turns", test_msi_by_turns);
+    qtest_add_func("/distkvm/pci/msi-of-reset", test_msi_of_reset);
+    qtest_add_func("/distkvm/hotplug/plug", test_plug);
+    qtest_add_func("/distkvm/hotplug/unplug-elsewhere", test_unplug_elsewhere);
+    qtest_add_func("/distkvm/hotplug/unplug-cold", test_unplug_cold);
+    qtest_add_func("/distkvm/hotplug/kept", test_kept);
+    qtest_add_func("/distkvm/hotplug/late-eject", test_late_eject);
+    qtest_add_func("/distkvm/hotplug/functions", test_functions);
+    qtest_add_func("/distkvm/hotplug/refused", test_refused);
+    qtest_add_func("/distkvm/hotplug/rejected", test_rejected);
+    qtest_add_func("/distkvm/hotplug/two-at-once", test_two_at_once);
+    qtest_add_func("/distkvm/hotplug/rom", test_rom);
+    qtest_add_func("/distkvm/hotplug/lost", test_hotplug_lost);
+    qtest_add_func("/distkvm/hotplug/lost-slots", test_lost_slots);
+    qtest_add_func("/distkvm/pci/query", test_query);
+    qtest_add_func("/distkvm/pci/query-alone", test_query_alone);
+    qtest_add_func("/distkvm/pci/query-numa", test_query_numa);
+    qtest_add_func("/distkvm/pci/boot-order", test_boot_order);
+    qtest_add_func("/distkvm/pci/boot-order-q35", test_boot_order_q35);
+    qtest_add_func("/distkvm/pci/boot-order-ejected", test_boot_order_ejected);
+    qtest_add_func("/distkvm/hotplug/leave-in-cycle", test_leave_in_cycle);
+    qtest_add_func("/distkvm/hotplug/leave-quiet", test_leave_quiet);
+    qtest_add_func("/distkvm/hotplug/leave-line", test_leave_line);
+    qtest_add_func("/distkvm/hotplug/leave-function", test_leave_function);
+    qtest_add_func("/distkvm/hotplug/leave-function-cold",
+                   test_leave_function_cold);
+    qtest_add_func("/distkvm/hotplug/leave-after-failure",
+                   test_leave_after_failure);
+    qtest_add_func("/distkvm/hotplug/leave-disk", test_leave_disk);
+    qtest_add_func("/distkvm/hotplug/reset-while-added",
+                   test_reset_while_added);
+    qtest_add_func("/distkvm/hotplug/pull", test_pull);
+    qtest_add_func("/distkvm/hotplug/pull-asked", test_pull_asked);
+    qtest_add_func("/distkvm/hotplug/pull-line", test_pull_line);
+    qtest_add_func("/distkvm/hotplug/pull-told", test_pull_told);
+    qtest_add_func("/distkvm/hotplug/pull-told-by-line",
+                   test_pull_told_by_line);
+    qtest_add_func("/distkvm/hotplug/pull-disk", test_pull_disk);
+    qtest_add_func("/distkvm/hotplug/pull-refused", test_pull_refused);
+    qtest_add_func("/distkvm/hotplug/acpi", test_acpi);
+    qtest_add_func("/distkvm/hotplug/acpi-cold", test_acpi_cold);
+    qtest_add_func("/distkvm/hotplug/acpi-kept", test_acpi_kept);
+    qtest_add_func("/distkvm/hotplug/acpi-functions", test_acpi_functions);
+    qtest_add_func("/distkvm/hotplug/acpi-in-cycle", test_acpi_in_cycle);
+    qtest_add_func("/distkvm/hotplug/acpi-two-nodes", test_acpi_two_nodes);
+    qtest_add_func("/distkvm/hotplug/acpi-refused", test_acpi_refused);
+    qtest_add_func("/distkvm/hotplug/acpi-no-bridge", test_acpi_no_bridge);
+    qtest_add_func("/distkvm/hotplug/acpi-off", test_acpi_off);
 }

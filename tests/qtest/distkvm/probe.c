@@ -72,6 +72,45 @@ bool probe_pin(int cpu)
     return !sched_setaffinity(0, sizeof(set), &set);
 }
 
+/* -------------------------------------------------------------- wake-ups */
+
+typedef struct Pair {
+    QemuSemaphore ping, pong;
+    unsigned times;
+} Pair;
+
+static void *pong_thread(void *opaque)
+{
+    Pair *pair = opaque;
+
+    for (unsigned i = 0; i < pair->times; i++) {
+        qemu_sem_wait(&pair->ping);
+        qemu_sem_post(&pair->pong);
+    }
+    return NULL;
+}
+
+void probe_wake(Probe *probe, unsigned times)
+{
+    Pair pair = { .times = times };
+    QemuThread thread;
+
+    qemu_sem_init(&pair.ping, 0);
+    qemu_sem_init(&pair.pong, 0);
+    qemu_thread_create(&thread, "pong", pong_thread, &pair,
+                       QEMU_THREAD_JOINABLE);
+    for (unsigned i = 0; i < times; i++) {
+        int64_t start = probe_now_ns();
+
+        qemu_sem_post(&pair.ping);
+        qemu_sem_wait(&pair.pong);
+        probe_add(probe, (probe_now_ns() - start) / 2);
+    }
+    qemu_thread_join(&thread);
+    qemu_sem_destroy(&pair.ping);
+    qemu_sem_destroy(&pair.pong);
+}
+
 /* ----------------------------------------------------------------- floor */
 
 typedef struct Floor {

@@ -21,6 +21,12 @@ void probe_print(Probe *probe);
 /* Run on @cpu only; -1: on any.  False if that is not allowed. */
 bool probe_pin(int cpu);
 
+/*
+ * @times: one thread wakes another and is woken by it, by semaphores; half the
+ * time of that, on any CPU.
+ */
+void probe_wake(Probe *probe, unsigned times);
+
 typedef enum ProbeKind { PROBE_READ, PROBE_WRITE, PROBE_UPGRADE } ProbeKind;
 
 /*

@@ -66,6 +66,19 @@ static void test_stop_before_fence(void)
     g_test_trap_assert_passed();
 }
 
+/* Its words are those of a command's error, or not. */
+static void test_words(void)
+{
+    if (g_test_subprocess()) {
+        failure_raise("distkvm: a test says so");
+        return;
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_passed();
+    g_test_trap_assert_stderr("*distkvm: a test says so. Node 0*");
+    g_test_trap_assert_stderr_unmatched("*distkvm: distkvm:*");
+}
+
 static void test_first_lost(void)
 {
     const char *why;
@@ -91,6 +104,7 @@ int main(int argc, char **argv)
     failure_register(FAILURE_RELEASE, note, (void *)"R");
     failure_register(FAILURE_FENCE, note, (void *)"f");
     g_test_add_func("/failure/stop-before-fence", test_stop_before_fence);
+    g_test_add_func("/failure/words", test_words);
     g_test_add_func("/failure/release", test_release);
     g_test_add_func("/failure/raise", test_raise);
     g_test_add_func("/failure/first-lost", test_first_lost);

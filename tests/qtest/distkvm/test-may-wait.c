@@ -36,6 +36,8 @@ static void test_vcpu(void)
     g_assert_false(may_wait(of_function));
     g_assert_false(may_wait(to_memory));
     g_assert_false(may_wait(of_monitor));
+    g_assert_true(is_of_vcpu(of_vcpu));
+    g_assert_false(is_of_vcpu(dma));
     g_clear_pointer(&current_cpu, g_free);
 }
 

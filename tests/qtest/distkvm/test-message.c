@@ -36,7 +36,13 @@ static const char *const right[] = {
     "{'type': 'mirrored', 'seq': 18446744073709551615}",
     "{'type': 'pci-function', 'data': 'AAAA'}",
     "{'type': 'pci-rom', 'devfn': 8, 'offset': 4294967295, 'data': 'AAAA'}",
-    "{'type': 'pci-end', 'slots': 255}",
+    "{'type': 'pci-end', 'slots': 255, 'hotplug': 4294967295}",
+    "{'type': 'pci-unplug', 'slot': 1, 'generation': 18446744073709551615,"
+    " 'pulled': false}",
+    "{'type': 'pci-unplug', 'slot': 1, 'generation': 1, 'pulled': true}",
+    "{'type': 'pci-slot', 'slot': 1, 'generation': 1, 'news': 'accepted'}",
+    "{'type': 'pci-slot', 'slot': 255, 'generation': 2, 'news': 'kept',"
+    " 'why': 'busy'}",
     "{'type': 'want-start'}",
     "{'type': 'want-stop'}",
     "{'type': 'stopped', 'clock': 5}",
@@ -76,7 +82,14 @@ static const char *const wrong[] = {
     " 'ldr': 2, 'dfr': 15, 'svr': 511, 'lint0': 65536, 'lint1': 1024}",
     "{'type': 'hello', 'magic': 'distkvm', 'node': 1, 'facts': {}}",
     "{'type': 'pci-rom', 'devfn': 256, 'offset': 0, 'data': ''}",
-    "{'type': 'pci-end', 'slots': 256}",
+    "{'type': 'pci-end', 'slots': 256, 'hotplug': 0}",
+    "{'type': 'pci-end', 'slots': 1, 'hotplug': -1}",
+    "{'type': 'pci-unplug', 'slot': 256, 'generation': 1, 'pulled': false}",
+    "{'type': 'pci-unplug', 'slot': 1, 'generation': -1, 'pulled': false}",
+    "{'type': 'pci-unplug', 'slot': 1, 'generation': 1, 'pulled': 1}",
+    "{'type': 'pci-unplug', 'slot': 1, 'generation': 1}",
+    "{'type': 'pci-slot', 'slot': 1, 'generation': 1, 'news': 'well'}",
+    "{'type': 'pci-slot', 'slot': 1, 'generation': 1}",
     /* A negative number is no large one. */
     "{'type': 'mirrored', 'seq': -1}",
     "{'type': 'map', 'seq': -1, 'space': 'ports', 'removed': [],"

@@ -9,6 +9,7 @@
 #include "../../shim/qemu/osdep.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 typedef struct Error Error;
