@@ -18,10 +18,16 @@ PACKAGES = '''
     python3-venv flex bison libglib2.0-dev libpixman-1-dev libslirp-dev
     libucx-dev libfdt-dev zlib1g-dev libaio-dev liburing-dev
     libgnutls28-dev gnutls-bin libseccomp-dev libattr1-dev libcap-ng-dev
+    libjpeg-dev libpng-dev
     seabios ipxe-qemu qemu-system-data ovmf
     busybox-static cpio e2fsprogs iproute2 util-linux perl xz-utils
     python3-pytest python3-pytest-timeout python3-pytest-xdist
+    libvirt-clients libxml2-utils python3-docutils python3-prometheus-client
+    openssh-client
 '''.split()
+
+# Of tests alone: a user who runs guests gets no daemon.
+TEST_PACKAGES = ['libvirt-daemon']
 
 MESON_MIN = (1, 5)
 
@@ -33,7 +39,7 @@ CONFIGURE = f'''
     --enable-kvm --enable-tcg --enable-slirp --enable-pixman
     --enable-fdt=system --enable-linux-aio --enable-linux-io-uring
     --enable-gnutls --enable-seccomp --enable-virtfs --enable-attr
-    --enable-cap-ng
+    --enable-cap-ng --enable-vnc --enable-vnc-jpeg --enable-png
     --enable-tools --disable-user --disable-docs --disable-install-blobs
     --firmwarepath={':'.join(FIRMWARE_DIRS)}
     --disable-werror -Ddistkvm=enabled -Dtrace_backends=log
@@ -79,8 +85,8 @@ def apt_install(packages):
            *packages], env=environment)
 
 
-def install_packages():
-    missing = [p for p in PACKAGES if not is_installed(p)]
+def install_packages(more=()):
+    missing = [p for p in [*PACKAGES, *more] if not is_installed(p)]
     have = meson_version()
     old_meson = not have or have < MESON_MIN
     if not missing and not old_meson:

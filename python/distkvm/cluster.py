@@ -46,6 +46,8 @@ SHARED = {'-m': '--memory', '-smp': '--smp', '-M': '--machine',
 # Last words of a node that gives up; hints follow on lines of their own.
 ERROR = re.compile(r'(\S+ )?qemu-system-\w+: (?!warning: |info: )')
 LAST_WORDS_MAX = 12
+# Of a log, which may be long.
+LAST_BYTES_MAX = 1 << 16
 
 
 def check_nodes(nodes):
@@ -56,7 +58,13 @@ def check_nodes(nodes):
 def last_words(log):
     """The last error in a node's log and all that follows; its last line, if
     it died without a word."""
-    lines = log.read_text(errors='replace').splitlines()[1:]
+    with open(log, 'rb') as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - LAST_BYTES_MAX))
+        lines = file.read().decode(errors='replace').splitlines()
+    # Its command, or a part of a line.
+    if lines and (size > LAST_BYTES_MAX or lines[0].startswith('$ ')):
+        lines = lines[1:]
     errors = [n for n, line in enumerate(lines) if ERROR.match(line)]
     return lines[errors[-1] if errors else -1:][:LAST_WORDS_MAX]
 
@@ -71,6 +79,8 @@ class Qmp:
         end = time.monotonic() + timeout
         while True:
             self.socket = socket.socket(socket.AF_UNIX)
+            # A process that is stopped accepts nobody: connect() waits, too.
+            self.socket.settimeout(timeout)
             try:
                 self.socket.connect(str(path))
                 break
@@ -79,11 +89,12 @@ class Qmp:
                 if time.monotonic() > end:
                     raise
                 time.sleep(0.05)
-        self.socket.settimeout(timeout)
         self.file = self.socket.makefile('rw')
         self.events = []
         # By event, what the last of its kind said.
         self.event_data = {}
+        # Ids of devices that have gone.
+        self.deleted = []
         # QEMU sends events ahead of its greeting, if they come about between
         # the connection and the greeting.
         while 'QMP' not in self.receive():
@@ -116,6 +127,8 @@ class Qmp:
         if 'event' in said:
             self.events.append(said['event'])
             self.event_data[said['event']] = said.get('data')
+            if said['event'] == 'DEVICE_DELETED':
+                self.deleted.append(said['data'].get('device'))
         return said
 
     def close(self):
@@ -240,12 +253,17 @@ class Cluster:
         return self.qmp(node).execute('query-distkvm')
 
     def wait_formed(self, timeout=20):
-        """Until all nodes have joined each other."""
+        """Until every node that was started knows that all have joined: one
+        node's word is not enough, as the last answer of a join reaches two
+        nodes at two times."""
         end = time.monotonic() + timeout
-        while not self.info(0)['formed']:
-            if time.monotonic() > end:
-                raise Problem('the cluster did not form')
-            time.sleep(0.05)
+        for node in [n for n, p in enumerate(self.process) if p]:
+            while not self.info(node)['formed']:
+                if self.process[node].poll() is not None:
+                    raise Problem(f'node {node} has ended')
+                if time.monotonic() > end:
+                    raise Problem(f'node {node}: the cluster did not form')
+                time.sleep(0.05)
 
     def alive(self):
         return [n for n, p in enumerate(self.process)

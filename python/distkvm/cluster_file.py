@@ -10,8 +10,10 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import cluster_devices
 from .cluster import NODES_MAX, SHARED
-from .common import Problem, parse_size
+from .cluster_devices import Disk, Interface
+from .common import PACKAGED, TOOL, TOP, Problem, parse_size
 
 LOCAL = 'local'
 # Node K of a remote host without `address` listens at PORT + K.
@@ -19,16 +21,28 @@ PORT = 7700
 SIZE = re.compile(r'[1-9]\d*[KMGT]', re.A)
 # A leading '-' would be an option of ssh.
 HOST = re.compile(r'([\w.][\w.-]*@)?[A-Za-z0-9][\w.:-]*', re.A)
-ADDRESS = re.compile(r'(\[[\da-fA-F:.]+\]|[\w.-]+):(\d{1,5})', re.A)
+ADDRESS = re.compile(r'(\[[\da-fA-F:.]+\]|\w[\w.-]*):([1-9]\d{0,4})',
+                     re.A)
 NAME = re.compile(r'[\w.-]+', re.A)
 MACHINE = re.compile(r'pc|q35|pc-(q35|i440fx)-\d+\.\d+', re.A)
+ABSOLUTE = re.compile(r'/.*', re.S)
 VMI = ('tcg', 'kvm', 'auto')
 TRANSPORT = ('auto', 'shm', 'tls', 'ucx')
 CREDENTIALS = ('unix', 'psk', 'x509', 'insecure')
 WHOLE, TEXT, LIST, SWITCH = 'a whole number', 'a text', 'a list of texts', \
     'true or false'
-KEY = re.compile(r'\s*"?([\w-]+)"?(?:\s*\.\s*"?([\w-]+)"?)?\s*=', re.A)
-TABLE = re.compile(r'\s*\[(\[?)\s*([\w-]+)\s*\]', re.A)
+NAMED = r'["\']?([\w-]+)["\']?\s*'
+KEY = re.compile(rf'\s*{NAMED}(?:\.\s*{NAMED})?=', re.A)
+TABLE = re.compile(rf'\s*\[\[?\s*{NAMED}(?:\.\s*{NAMED})?\]', re.A)
+# The name of a table in a table of a list, as in places of errors.
+NESTED = re.compile(r'(\w+)\[(\d+)\]\.(\w+)', re.A)
+# A text or a comment begins; the rest of a text, with its end.
+OPENING = re.compile(r'"""|\'\'\'|"|\'|#')
+CLOSING = {'"': re.compile(r'(?:[^"\\]|\\.)*"'), "'": re.compile("[^']*'"),
+           '"""': re.compile(r'(?:[^\\]|\\.)*?"""'),
+           "'''": re.compile(".*?'''")}
+# XML has no words for them, and QEMU no use.
+CONTROL = re.compile('[\0-\x08\x0b-\x1f\ufffe\uffff]')
 TOML_LINE = re.compile(r' ?\(at line (\d+), column (\d+)\)')
 
 
@@ -51,6 +65,9 @@ def between(low, high):
         ('is out of range', f'write {low} to {high}')
 
 
+PROGRAM = (TEXT, form(ABSOLUTE, 'is no absolute path',
+                      'write one that begins with "/"'))
+
 # By table and key: the type, and a check that returns a reason and a remedy.
 SCHEMA = {
     'cluster': {
@@ -63,6 +80,8 @@ SCHEMA = {
         'distance': (WHOLE, between(11, 254)),
         'join-timeout': (WHOLE, between(1, 86400)),
         'dead-after-ms': (WHOLE, between(500, 600000)),
+        'distkvm': PROGRAM,
+        'qemu': PROGRAM,
     },
     'guest': {
         'machine': (TEXT, form(MACHINE, 'is unknown', 'write "q35" or "pc"')),
@@ -73,6 +92,7 @@ SCHEMA = {
         'initrd': (TEXT, None),
         'append': (TEXT, None),
         'disks': (LIST, None),
+        'graphics': (TEXT, among(('vnc',))),
         'arguments': (LIST, None),
     },
     'node': {
@@ -86,10 +106,46 @@ SCHEMA = {
         'cap': (TEXT, size),
         'vmi': (TEXT, among(VMI)),
         'keys': (TEXT, None),
+        'distkvm': PROGRAM,
+        'qemu': PROGRAM,
     },
 }
-# Keys of node 0's devices, which readers look for in a node.
-DEVICES = ('devices', 'disks', 'disk', 'arguments', 'kernel', 'nic', 'drive')
+# Lists of tables of a node.
+DEVICE_SCHEMA = {
+    'disk': {
+        'file': (TEXT, None),
+        'format': (TEXT, among(cluster_devices.FORMATS)),
+        'bus': (TEXT, among(cluster_devices.BUSES)),
+        'cache': (TEXT, among(cluster_devices.CACHES)),
+        'readonly': (SWITCH, None),
+        'cdrom': (SWITCH, None),
+        'boot': (WHOLE, between(1, 999)),
+    },
+    'interface': {
+        'model': (TEXT, among(cluster_devices.MODELS)),
+        'mac': (TEXT, form(cluster_devices.MAC, 'is no address of an '
+                           'interface', 'write one as "52:54:00:ab:cd:01"')),
+        'tap': (TEXT, form(cluster_devices.TAP, 'is no name of a tap device',
+                           'write one as "tap0"')),
+    },
+}
+# Where `scripts/distkvm build` puts QEMU, from the folder of the tool on.
+BUILT = Path('build/qemu-build/qemu-system-x86_64')
+
+
+def qemu_beside(tool):
+    """The QEMU of a tool at this path on its host: of a package, or built."""
+    tool = Path(tool)
+    return str(tool.parent.parent / (PACKAGED if tool.parent.name == 'bin'
+                                     else BUILT))
+
+
+# Options by which QEMU leaves its process, its directory or its user.
+LEAVING = {'-daemonize', '-chroot', '-runas', '-run-with'}
+# Other words for lists of a node.
+OTHER_WORDS = {'disks': 'disk', 'drive': 'disk', 'drives': 'disk',
+               'interfaces': 'interface', 'nic': 'interface',
+               'net': 'interface', 'network': 'interface'}
 
 
 class FileErrors(Problem):
@@ -110,6 +166,13 @@ class Node:
     cap: str = None
     vmi: str = 'tcg'
     keys: str = None
+    # Paths on the node's host: this tool, and QEMU.
+    distkvm: str = None
+    qemu: str = None
+    disks: list = field(default_factory=list)
+    interfaces: list = field(default_factory=list)
+    # Which [[node]] of the file it is, from 0.
+    number: int = 0
 
 
 @dataclass
@@ -119,32 +182,66 @@ class ClusterFile:
     cluster: dict
     guest: dict
     nodes: list = field(default_factory=list)
+    lines: 'Lines' = None
 
     @property
     def credentials(self):
         return self.cluster['credentials']
 
+    def error(self, place, reason, remedy):
+        """A line that names a place of the file; see Lines."""
+        return error_text(self.path, self.lines, place, reason, remedy)[1]
+
+    def node_error(self, node, key, reason, remedy):
+        return self.error(('node', node.number, key), reason, remedy)
+
 
 class Lines:
     """Lines of tables and keys, which tomllib does not tell.
 
-    A place is (table, number of the table, key); numbers count [[node]]."""
+    A place is (table, number of the table, key); numbers count [[node]].  The
+    table of a list in node 2 is "node[2].disk"."""
 
     def __init__(self, text):
         self.found = {}
         table, count, inside = None, {}, None
-        for line, words in enumerate(text.splitlines(), 1):
+        # No other character begins a line of TOML.
+        for line, words in enumerate(text.split('\n'), 1):
             if inside is None:
                 head, key = TABLE.match(words), KEY.match(words)
                 if head:
-                    table = head.group(2)
-                    count[table] = count.get(table, -1) + 1
-                    self.found[table, count[table], None] = line
+                    table = self.begin(count, *head.groups(), line)
                 elif key:
                     self.key(table, count, key, line)
-            for quote in re.findall(r'"""|\'\'\'', words):
-                inside = quote if inside is None else \
-                    None if quote == inside else inside
+            inside = self.inside(words, inside)
+
+    def begin(self, count, first, second, line):
+        """The table whose keys follow its heading."""
+        table = first
+        if second:
+            above = count.get(first, 0)
+            self.found.setdefault((first, above, second), line)
+            table = f'{first}[{above}].{second}'
+        count[table] = count.get(table, -1) + 1
+        self.found[table, count[table], None] = line
+        return table
+
+    @staticmethod
+    def inside(words, quote):
+        """The quote of a text over several lines, or None, at the end of a
+        line that begins in such a text or not."""
+        while words:
+            if quote is None:
+                at = OPENING.search(words)
+                if not at or at.group() == '#':
+                    return None
+                quote, words = at.group(), words[at.end():]
+            at = CLOSING[quote].match(words)
+            if not at:
+                # Only a text of three quotes goes on.
+                return quote if len(quote) == 3 else None
+            quote, words = None, words[at.end():]
+        return quote
 
     def key(self, table, count, match, line):
         first, second = match.groups()
@@ -155,8 +252,14 @@ class Lines:
             self.found.setdefault((table, count[table], first), line)
 
     def of(self, table, number=0, key=None):
-        return self.found.get((table, number, key)) or \
-            self.found.get((table, number, None), 1)
+        line = self.found.get((table, number, key)) or \
+            self.found.get((table, number, None))
+        nested = NESTED.fullmatch(table)
+        if not line and nested:
+            # A list of tables in one line.
+            above, index, inner = nested.groups()
+            return self.of(above, int(index), inner)
+        return line or 1
 
 
 def is_a(kind, value):
@@ -173,6 +276,17 @@ def nearest(key, keys):
         'there are ' + ', '.join(keys)
 
 
+def error_text(path, lines, place, reason, remedy):
+    """The number of a line, and the error there."""
+    table, number, key = place
+    line = lines.of(table, number, key)
+    numbered = table == 'node' and key or NESTED.fullmatch(table)
+    name = f'{table}[{number}]' if numbered else table
+    name = f'{name}.{key}' if key else name
+    words = f'{reason}, {remedy}' if remedy else reason
+    return line, f'{path}:{line}: key {name}: {words}'
+
+
 class Reader:
     def __init__(self, path):
         self.path = path
@@ -181,17 +295,13 @@ class Reader:
         self.lines = None
 
     def error(self, place, reason, remedy):
-        table, number, key = (*place, 0, None)[:3] if len(place) < 2 \
-            else place
-        line = self.lines.of(table, number, key)
+        place = (*place, 0, None)[:3] if len(place) < 2 else place
         # A later check of a wrong key would only repeat the first one.
-        if (table, number, key) in self.wrong:
+        if place in self.wrong:
             return
-        self.wrong.add((table, number, key))
-        name = f'node[{number}]' if table == 'node' and key else table
-        name = f'{name}.{key}' if key else name
-        self.errors.append(
-            (line, f'{self.path}:{line}: key {name}: {reason}, {remedy}'))
+        self.wrong.add(place)
+        self.errors.append(error_text(self.path, self.lines, place, reason,
+                                      remedy))
 
     def parse(self):
         try:
@@ -204,9 +314,10 @@ class Reader:
         except UnicodeDecodeError:
             raise FileErrors([f'{self.path}:1: is not UTF-8, save it as '
                               'UTF-8']) from None
-        except (tomllib.TOMLDecodeError, RecursionError) as e:
+        # A number of thousands of digits is a ValueError.
+        except (ValueError, RecursionError) as e:
             at = TOML_LINE.search(str(e))
-            line = at.group(1) if at else len(text.splitlines()) or 1
+            line = at.group(1) if at else text.count('\n') or 1
             reason = TOML_LINE.sub('', str(e)).split('\n')[0]
             raise FileErrors([f'{self.path}:{line}: is no TOML: {reason}, '
                               'see https://toml.io']) from None
@@ -216,30 +327,56 @@ class Reader:
     def table(self, name, number, values):
         """The keys of a table that are right."""
         good = {}
+        nested = NESTED.fullmatch(name)
+        schema = DEVICE_SCHEMA[nested.group(3)] if nested else SCHEMA[name]
         for key, value in values.items():
             place = (name, number, key)
-            if key not in SCHEMA[name]:
-                if name == 'node' and key in DEVICES:
-                    self.error(place, 'devices are those of node 0',
-                               'name them in [guest]')
-                else:
-                    self.error(place, 'is unknown',
-                               nearest(key, SCHEMA[name]))
+            if key not in schema:
+                self.unknown(place, schema)
                 continue
-            kind, check = SCHEMA[name][key]
+            kind, check = schema[key]
             if not is_a(kind, value):
                 self.error(place, f'is not {kind}', f'write {kind}')
-            elif kind == TEXT and ('\0' in value or not value):
-                self.error(place, 'is empty or has a zero byte',
+            elif kind == TEXT and (CONTROL.search(value) or not value):
+                self.error(place, 'is empty or has a control character',
                            'write a text or leave the key out')
-            elif kind == LIST and not all(v and '\0' not in v for v in value):
-                self.error(place, 'has an empty text or a zero byte',
-                           'leave the text out')
+            elif kind == LIST and not all(
+                    v and not CONTROL.search(v) for v in value):
+                self.error(place, 'has an empty text or a control character',
+                           'leave it out')
             elif check and check(value):
                 reason, remedy = check(value)
                 self.error(place, f'{value!r} {reason}', remedy)
             else:
                 good[key] = value
+        return good
+
+    def unknown(self, place, schema):
+        """A key that the schema of its table has not."""
+        table, _, key = place
+        if table == 'node' and key in OTHER_WORDS:
+            self.error(place, 'is unknown', 'write '
+                       f'[[node.{OTHER_WORDS[key]}]] for each')
+        elif table == 'node' and key in SCHEMA['guest']:
+            self.error(place, "is the guest's, and node 0's", 'write it in '
+                       '[guest]')
+        else:
+            lists = DEVICE_SCHEMA if table == 'node' else ()
+            self.error(place, 'is unknown', nearest(key, [*schema, *lists]))
+
+    def node(self, number, values):
+        """The keys of a node, and its lists."""
+        rest = {k: v for k, v in values.items() if k not in DEVICE_SCHEMA}
+        good = self.table('node', number, rest)
+        for kind in DEVICE_SCHEMA:
+            each = values.get(kind, [])
+            if not isinstance(each, list) or \
+                    not all(isinstance(d, dict) for d in each):
+                self.error(('node', number, kind), 'is not a list of tables',
+                           f'write [[node.{kind}]]')
+                each = []
+            good[kind] = [self.table(f'node[{number}].{kind}', n, v)
+                          for n, v in enumerate(each)]
         return good
 
     def tables(self, data):
@@ -261,7 +398,7 @@ class Reader:
         elif not 2 <= len(nodes) <= NODES_MAX:
             self.error(('node',), f'a cluster has 2 to {NODES_MAX} nodes, '
                        f'not {len(nodes)}', 'write [[node]] for each')
-        found['node'] = [self.table('node', n, v) for n, v in enumerate(nodes)]
+        found['node'] = [self.node(n, v) for n, v in enumerate(nodes)]
         return found
 
     # ------------------------------------------------- keys that must fit
@@ -310,7 +447,7 @@ class Reader:
         for number, node in enumerate(nodes):
             host = node.get('host', LOCAL)
             if 'address' in node:
-                if not 1 <= int(node['address'].rpartition(':')[2]) <= 65535:
+                if int(node['address'].rpartition(':')[2]) > 65535:
                     self.error(('node', number, 'address'),
                                'the port is out of range',
                                'write a port from 1 to 65535')
@@ -367,9 +504,15 @@ class Reader:
             self.error(('guest', 0, 'memory'), f'{guest["memory"]} is not '
                        'the sum of the nodes\' memory', 'change one of them')
         for word in guest.get('arguments', []):
-            if word in SHARED:
+            # QEMU takes options with one dash or two.
+            option = re.sub('^--', '-', word)
+            if option in SHARED:
                 self.error(('guest', 0, 'arguments'), f'"{word}" is common '
                            'to all nodes', 'use the other keys of the file')
+            elif option in LEAVING:
+                self.error(('guest', 0, 'arguments'), f'"{word}" takes QEMU '
+                           'away from the commands that end it',
+                           'leave it out, nodes go on by themselves')
         for key in ('initrd', 'append'):
             if key in guest and 'kernel' not in guest:
                 self.error(('guest', 0, key), 'there is no kernel',
@@ -383,6 +526,9 @@ class Reader:
                   ('kernel', 'initrd', 'firmware', 'disks') if key in guest]
         places += [(n, 'node', number, 'keys', n)
                    for number, n in enumerate(nodes) if n.get('keys')]
+        places += [(d, f'node[{number}].disk', n, 'file', node)
+                   for number, node in enumerate(nodes)
+                   for n, d in enumerate(node['disk']) if 'file' in d]
         for values, table, number, key, node in places:
             value = values[key]
             each = value if isinstance(value, list) else [value]
@@ -393,21 +539,38 @@ class Reader:
             each = [str(here / v) if local else v for v in each]
             values[key] = each if isinstance(value, list) else each[0]
 
+    def programs(self, cluster, nodes):
+        """Paths of this tool and of QEMU on each node's host."""
+        for number, node in enumerate(nodes):
+            node['number'] = number
+            for key in ('distkvm', 'qemu'):
+                node.setdefault(key, cluster.get(key))
+            node['distkvm'] = node['distkvm'] or \
+                str(TOOL)
+            node['qemu'] = node['qemu'] or qemu_beside(node['distkvm'])
+
     def read(self):
         found = self.tables(self.parse())
         cluster, guest, nodes = (found[k] for k in SCHEMA)
         self.ids(nodes)
         # Which addresses and keys are needed follows from them.
-        if not any(table not in SCHEMA or key in ('credentials', 'host')
+        if not any(table not in SCHEMA and not NESTED.fullmatch(table) or
+                   key in ('credentials', 'host')
                    for table, _, key in self.wrong):
             self.addresses(cluster, nodes)
             self.proofs(cluster, nodes)
         self.shares(guest, nodes)
         self.paths(guest, nodes)
+        self.programs(cluster, nodes)
+        cluster_devices.check(self, guest, nodes)
         if self.errors:
             raise FileErrors([e for _, e in sorted(self.errors)])
+        for node in nodes:
+            node['disks'] = [Disk(**d) for d in node.pop('disk')]
+            node['interfaces'] = [Interface(**i)
+                                  for i in node.pop('interface')]
         return ClusterFile(Path(self.path), cluster, guest, sorted(
-            (Node(**n) for n in nodes), key=lambda n: n.id))
+            (Node(**n) for n in nodes), key=lambda n: n.id), self.lines)
 
 
 def load(path):

@@ -1,21 +1,37 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Paths, messages and processes that all verbs use."""
 
+import contextlib
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent.parent
+# A tree that was installed has this file: the commit that it is of.
+COMMIT = TOP / '.installed-commit'
+INSTALLED = COMMIT.exists()
 BUILD = TOP / 'build'
 QEMU_TREE = BUILD / 'qemu'
 QEMU_BUILD = BUILD / 'qemu-build'
-QEMU = QEMU_BUILD / 'qemu-system-x86_64'
+# From the top of an installation, the parent of bin, on.
+PACKAGED = Path('lib', 'distkvm', 'qemu-system-x86_64')
+QEMU = TOP.parent.parent / PACKAGED if INSTALLED else \
+    QEMU_BUILD / 'qemu-system-x86_64'
+# The program that is this tool, here and on a host that has it at this path.
+TOOL = TOP.parent.parent / 'bin' / 'distkvm' if INSTALLED else \
+    TOP / 'scripts' / 'distkvm'
 QEMU_IMG = QEMU_BUILD / 'qemu-img'
 # A client of coherent memory that is not QEMU.
 EMULATOR = QEMU_BUILD / 'tests' / 'qtest' / 'distkvm' / 'distkvm-emulator'
 CORE_BUILD = BUILD / 'core'
 GUEST = BUILD / 'guest'
+# As a user calls this tool.
+CALL = 'distkvm' if INSTALLED else 'scripts/distkvm'
+# How a host gets QEMU and this tool.
+GET = 'install the package distkvm' if INSTALLED else \
+    f'run {CALL} build'
 
 
 class Problem(Exception):
@@ -23,8 +39,64 @@ class Problem(Exception):
 
 
 def say(text):
-    """The tool's own messages go to standard error."""
-    print(f'distkvm: {text}', file=sys.stderr, flush=True)
+    """The tool's own messages go to standard error.
+
+    One that has gone, as a terminal that was closed, changes nothing of the
+    work."""
+    with contextlib.suppress(OSError):
+        print(f'distkvm: {text}', file=sys.stderr, flush=True)
+
+
+class WholeFile:
+    """A file that gets a text whole, or stays as it was.
+
+    Links of one's own, and root's, are followed.  A pipe or a device is written
+    to.  A new file has this mode, or that of the umask."""
+
+    def __init__(self, path, mode=None):
+        self.path, self.mode, self.partial = path, mode, None
+        with self.problems():
+            # One in a directory of another user could name any file.
+            if path.is_symlink() and \
+                    path.lstat().st_uid not in (0, os.geteuid()):
+                raise Problem(f"{path} is another user's link: write the path "
+                              'of the file')
+            target = path
+            if path.is_file() or not path.exists():
+                self.target = Path(os.path.realpath(path))
+                # Nobody foresees this name, and "x" follows no link.
+                target = self.partial = self.target.with_name(
+                    f'.{secrets.token_hex(8)}.partial')
+            # pylint: disable-next=consider-using-with
+            self.file = open(target, 'x' if self.partial else 'w',
+                             encoding='utf-8')
+
+    @contextlib.contextmanager
+    def problems(self):
+        try:
+            yield
+        except OSError as error:
+            raise Problem(f'{self.path}: {error.strerror}') from None
+
+    def write(self, text):
+        """The whole text."""
+        with self.problems():
+            self.file.write(text)
+            self.file.flush()
+            if self.partial:
+                if self.mode is not None:
+                    os.fchmod(self.file.fileno(), self.mode)
+                self.partial.replace(self.target)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        # write() has said it of a disk that is full.
+        with contextlib.suppress(OSError):
+            self.file.close()
+        if self.partial:
+            self.partial.unlink(missing_ok=True)
 
 
 def call(args, **kwargs):

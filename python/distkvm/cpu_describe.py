@@ -17,7 +17,7 @@ from pathlib import Path
 
 from . import wire
 from .cluster import Cluster, Qmp, Shape
-from .common import QEMU, Problem, say
+from .common import GET, QEMU, Problem, say
 
 FORMAT = 'distkvm-cpu'
 # Raised by every change that a reader must know of.
@@ -48,7 +48,7 @@ KVM_PARAMETERS = ('npt', 'ept', 'eptad')
 
 def need_qemu():
     if not QEMU.exists():
-        raise Problem('QEMU is not built: scripts/distkvm build')
+        raise Problem(f'there is no QEMU at {QEMU}: {GET}')
 
 
 # ------------------------------------------------------------ a node

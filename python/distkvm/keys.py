@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Keys of a cluster: one shared secret, or a certificate for each node.
 
-They are made where they are used and die with their directory: a key that
-outlives its cluster would open the next one."""
+Those of tests are made where they are used and die with their directory: a key
+that outlives its cluster would open the next one."""
 
+import contextlib
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from .common import Problem, quiet
@@ -13,13 +15,19 @@ from .common import Problem, quiet
 # Name that QEMU takes for the key, unless told otherwise.
 PSK_USER = 'qemu'
 PSK_BYTES = 32
+OLD, NEW = 'keys.psk', 'keys.psk.new'
 RSA_BITS = '2048'
 
 
-def private(path, text):
-    """A file that only its owner may read, from its first moment."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def private(path, text, owner=None, dir_fd=None):
+    """A file that only its owner may read, from its first moment; `owner` is
+    a status of another file with the same one."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW,
+                 0o600, dir_fd=dir_fd)
     with open(fd, 'w', encoding='ascii') as file:
+        # The owner of the directory may have put another file at the path.
+        if owner:
+            os.fchown(fd, owner.st_uid, owner.st_gid)
         file.write(text)
 
 
@@ -34,6 +42,113 @@ def make_psk(directory, key=None):
     key = key or new_psk()
     private(directory / 'keys.psk', f'{PSK_USER}:{key}\n')
     return key
+
+
+@contextlib.contextmanager
+def key_directory(path):
+    """A descriptor of a directory of keys, and its status.
+
+    All steps go through the descriptor: an owner who renames the directory, or
+    makes a link of it, does not lead root elsewhere."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except NotADirectoryError:
+        raise Problem(f'{path} is no directory, or a link: name the '
+                      'directory itself') from None
+    try:
+        yield fd, os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+def check_owner(path, found):
+    if os.geteuid() not in (0, found.st_uid) or \
+            stat.S_IMODE(found.st_mode) & 0o077:
+        raise Problem(f'{path} is not for its user alone: chmod 700 {path}, '
+                      'and give it to the user of the nodes')
+
+
+def check_way(path, owner):
+    """Root goes to the directory of `owner` by a way that nobody else can
+    change meanwhile; who could, would choose where root writes."""
+    if os.geteuid():
+        return
+    for parent in {*path.absolute().parents, *path.resolve().parents}:
+        try:
+            found = parent.lstat()
+        except FileNotFoundError:
+            # Root makes it, once the way to it has been looked at.
+            continue
+        open_ = stat.S_IMODE(found.st_mode) & 0o022 and \
+            stat.S_ISDIR(found.st_mode) and not found.st_mode & stat.S_ISVTX
+        if found.st_uid not in (0, owner) or open_:
+            raise Problem(f'{parent} belongs neither to root nor to the owner '
+                          f'of {path}, or others may write to it: name a '
+                          'directory elsewhere, or make keys as its owner')
+
+
+def exists(name, fd):
+    try:
+        os.stat(name, dir_fd=fd, follow_symlinks=False)
+        return True
+    except FileNotFoundError:
+        return False
+
+
+def remove(name, fd):
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=fd)
+
+
+def read_key(name, fd):
+    """A key that is there; None if there is none."""
+    try:
+        found = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK,
+                        dir_fd=fd)
+    except FileNotFoundError:
+        return None
+    with open(found, encoding='ascii') as file:
+        return file.read()
+
+
+def put_psk(directory, step, key=None):
+    """A step in which a host gets a shared key: `look` whether it has one;
+    `put` a new one beside it; `use` the new one; `drop` the new one.
+
+    All hosts do one step before any does the next, so that no two hosts
+    have different keys if one of them refuses."""
+    try:
+        return put_step(Path(directory), step, f'{PSK_USER}:{key}\n')
+    except PermissionError as error:
+        closed = Path(directory, error.filename or '')
+        raise Problem(f'{closed} is closed to this user: make keys as the '
+                      'user of the nodes, or as root') from None
+
+
+def put_step(directory, step, text):
+    """The same, by the text of the file."""
+    if step == 'put':
+        if not directory.exists():
+            check_way(directory, os.geteuid())
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    elif not directory.exists():
+        return {'exists': False}
+    with key_directory(directory) as (fd, found):
+        if step == 'put':
+            check_owner(directory, found)
+            check_way(directory, found.st_uid)
+            remove(NEW, fd)
+            # Root makes keys for the user of the nodes, as libvirt's.
+            private(NEW, text, None if os.geteuid() else found, fd)
+        elif step == 'use' and read_key(OLD, fd) != text:
+            # Hosts may share the directory: the first one has used it.
+            if read_key(NEW, fd) != text:
+                raise Problem(f'{directory}/{NEW} is another key: somebody '
+                              'else makes keys')
+            os.replace(NEW, OLD, src_dir_fd=fd, dst_dir_fd=fd)
+        elif step == 'drop' and read_key(NEW, fd) in (None, text):
+            remove(NEW, fd)
+        return {'exists': exists(OLD, fd)}
 
 
 def certtool(*args):

@@ -23,11 +23,11 @@ MESSAGE_MAX = 1 << 20
 HEAD = struct.Struct('<2sBBBBHIIq')
 BUNCH_LENGTH = struct.Struct('<I')
 FRAME_MAGIC = b'DK'
-FRAME_VERSION = 10
+FRAME_VERSION = 15
 NODE_NONE = 0xffff
 (COH, IRQ, EOI, IO, IO_REPLY, TOKEN, PING, LATE, PIC, PIC_ACK,
  PIC_VECTOR, FLUSH, PCI_CONFIG, PCI_CHANGED, PCI_LINE,
- PCI_RESET) = range(1, 17)
+ PCI_RESET, PCI_MSI) = range(1, 18)
 # Bodies, by type: docs/wire-frames.rst.
 BODY = {
     COH: ('<QQHHhBx', 'page version more requester acks zero'),
@@ -41,10 +41,11 @@ BODY = {
     PIC_ACK: ('<Q', 'call'),
     PIC_VECTOR: ('<QIBB', 'call seq vector level'),
     FLUSH: ('<Q', 'count'),
-    PCI_CONFIG: ('<QIHBB', 'call data addr devfn size'),
+    PCI_CONFIG: ('<QQIHBB', 'call generation data addr devfn size'),
     PCI_CHANGED: ('<QI', 'call data'),
-    PCI_LINE: ('<BB', 'devfn level'),
-    PCI_RESET: ('<B', 'devfn'),
+    PCI_LINE: ('<QBB', 'generation devfn level'),
+    PCI_RESET: ('<QB', 'generation devfn'),
+    PCI_MSI: ('<QIIB', 'generation addr data devfn'),
 }
 PING_ASK, PING_ANSWER = 1, 2
 FLUSH_ASK, FLUSH_SERVED = 1, 2

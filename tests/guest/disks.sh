@@ -15,3 +15,4 @@ for disk in /dev/vd?; do
 	umount /mnt
 	echo "guest-disks: $name right on $right CPUs"
 done
+echo "guest-disks: block" /sys/block/* ", net" /sys/class/net/*

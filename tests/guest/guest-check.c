@@ -101,10 +101,20 @@ int main(int argc, char **argv)
         return check_compute(atol(arg));
     } else if (!strcmp(subject, "read")) {
         return check_read(atol(arg));
+    } else if (!strcmp(subject, "dma")) {
+        return check_dma(arg, argc > 3 ? atol(argv[3]) : 0);
+    } else if (!strcmp(subject, "dma-bench")) {
+        return check_dma_bench(arg, argc > 3 ? atol(argv[3]) : 0);
     } else if (!strcmp(subject, "wake")) {
         return check_wake(atol(arg));
+    } else if (!strcmp(subject, "disks")) {
+        return check_disks(argc - 2, argv + 2);
+    } else if (!strcmp(subject, "sequential") && argc > 3) {
+        return check_sequential(atol(arg), atol(argv[3]), argc - 4, argv + 4);
     }
     fprintf(stderr, "guest-check each-cpu NODES | sum | litmus N | code N |"
-            " sleep N | memory MIB | leak | compute N | read MIB | wake N\n");
+            " sleep N | memory MIB | leak | compute N | read MIB |"
+            " dma DISK MIB | dma-bench DISK ROUNDS | wake N |"
+            " disks DISK... | sequential ROUNDS MIB DISK...\n");
     return 2;
 }

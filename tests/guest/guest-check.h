@@ -26,6 +26,10 @@ int is_prime(int n);
 int check_compute(long limit);
 int check_read(long megabytes);
 int check_leak(void);
+int check_dma(const char *path, long megabytes);
+int check_dma_bench(const char *path, long rounds);
 int check_wake(long trips);
+int check_disks(int disks, char **paths);
+int check_sequential(long rounds, long megabytes, int disks, char **paths);
 
 #endif

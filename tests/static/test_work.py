@@ -14,8 +14,10 @@ import pytest
 
 from distkvm.cli import bench as cli
 from distkvm.common import Problem
-from distkvm.work import (bench, counters, guestmem, html, image, kallsyms,
-                          machine, pagename, results, text, traces, workloads)
+from distkvm.kernel import kallsyms
+from distkvm.kernel.image import IMAGE_MAP
+from distkvm.work import (bench, counters, guestmem, html, image, machine,
+                          pagename, results, text, traces, workloads)
 from naming import cases, named
 
 BASE = 0xffffffff81000000
@@ -74,7 +76,7 @@ SYMBOLS = {
     'tick': BASE + 0x2000, '__init_begin': BASE + 0x3000,
     '__init_end': BASE + 0x4000, '_end': BASE + 0x5000}
 # Physical addresses.
-IMAGE = BASE - guestmem.IMAGE_MAP
+IMAGE = BASE - IMAGE_MAP
 TABLES, UNITS, STRUCT_PAGE, CACHE = 0x10000, 0x40000, 0x20000, 0x30000
 PAGES = {0x300: 'slab task_struct', 0x301: 'page table',
          0x302: 'memory of a program', 0x303: 'free', 0x304: 'page cache',
@@ -94,7 +96,7 @@ def synthetic():
         ram[at:at + len(data)] = data
 
     def word(name, *values):
-        put(SYMBOLS[name] - guestmem.IMAGE_MAP, table(values, 'Q'))
+        put(SYMBOLS[name] - IMAGE_MAP, table(values, 'Q'))
 
     put(IMAGE, b'Linux version 6.1')
     word('page_offset_base', DIRECT)
@@ -354,7 +356,7 @@ def gone(kind, outcome):
 def test_run(ends, problems, ratio, monkeypatch):
     log = []
     run = bench.Run(SimpleNamespace(nodes=2, options=None, rounds=2,
-                                    only='threads'))
+                                    vcpu_percent=None, only='threads'))
     monkeypatch.setattr(run, 'machine',
                         lambda kind: FakeMachine(kind, ends, log))
     run.all()
@@ -391,7 +393,7 @@ def test_interrupted(monkeypatch, tmp_path, capsys):
     out = tmp_path / 'out.json'
     assert bench.main(SimpleNamespace(
         nodes=2, options=None, rounds=1, only='threads', untraced=False,
-        json=out, html=tmp_path / 'out.html')) == 130
+        vcpu_percent=None, json=out, html=tmp_path / 'out.html')) == 130
     assert [s['workload'] for s in json.loads(out.read_text())['samples']] == \
         ['boot', 'threads', 'boot']
     assert 'PROBLEM: the run was interrupted' in capsys.readouterr().out
@@ -494,7 +496,8 @@ def conversation(tmp_path, says, look=lambda: None):
         ['sh', '-c', says], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     guest.console = machine.Console(guest.process)
     try:
-        return guest.work(SimpleNamespace(request='fio - -'), look, look)
+        return guest.work(SimpleNamespace(request='fio - -', seconds=0), look,
+                          look)
     finally:
         guest.process.kill()
         guest.process.communicate()

@@ -17,7 +17,7 @@ FAULTS = ('faults-read', 'faults-write', 'faults-upgrade')
 TREATMENTS = (('no hold', 'hold-us=0'), ('as it is', ''),
               ('hold of 1 ms', 'hold-us=1000'),
               ('whole pages', 'delta-pages=0'), ('no readahead', 'readahead=0'),
-              ('companions', 'companions=on'))
+              ('no companions', 'companions=off'))
 
 
 def timed_guest(process):

@@ -9,12 +9,12 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..common import TOP, Problem, say
+from ..common import CALL, TOOL, Problem, say
 from ..cpu_describe import (ARRANGEMENT, FORMAT, MASKED, VERSION, describe,
                             flag_names, lone_node)
+from ..operate.remote import SSH
 
 RESULT_FORMAT = 'distkvm-cpu-baseline'
-SSH_SECONDS = 20
 WIDTH = 78
 INTEL = 'GenuineIntel'
 # As in accel/distkvm/vmi/tsc.c: closer frequencies are as good as equal.
@@ -87,7 +87,7 @@ class Baseline:
 
 def parse(text, name):
     """A description from elsewhere."""
-    remedy = ('write it anew on that host: scripts/distkvm cpu-baseline '
+    remedy = (f'write it anew on that host: {CALL} cpu-baseline '
               '--describe >FILE')
     try:
         about = json.loads(text)
@@ -109,15 +109,14 @@ def parse(text, name):
 def ask_by_ssh(spec):
     """ssh:[USER@]NAME[:PATH]; the path is ours if none is given."""
     target, _, path = spec.removeprefix('ssh:').partition(':')
-    path = path or str(TOP / 'scripts' / 'distkvm')
+    path = path or str(TOOL)
     if not target or target.startswith('-'):
         raise Problem(f"'{spec}': write ssh:[USER@]NAME[:PATH]")
-    otherwise = ('or run there: scripts/distkvm cpu-baseline --describe >FILE,'
-                 ' and give FILE')
+    otherwise = (f'or run there: {CALL} cpu-baseline --describe >FILE, and '
+                 'give FILE')
     try:
         result = subprocess.run(
-            ['ssh', '-T', '-o', f'ConnectTimeout={SSH_SECONDS}', '--', target,
-             f'{shlex.quote(path)} cpu-baseline --describe'],
+            [*SSH, target, f'{shlex.quote(path)} cpu-baseline --describe'],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
             check=False)
     except FileNotFoundError:
@@ -126,7 +125,8 @@ def ask_by_ssh(spec):
     if result.returncode:
         raise Problem(f"{spec}: '{path} cpu-baseline --describe' failed there"
                       f' with exit status {result.returncode}; see that '
-                      f"'ssh {target}' works and that {path} is there "
+                      f"'ssh -o BatchMode=yes {target} true' works (it asks "
+                      f'for no password) and that {path} is there '
                       f'(ssh:{target}:PATH names another), {otherwise}')
     return parse(result.stdout, spec)
 
@@ -387,7 +387,7 @@ def add_verb(verbs):
         'cpu-baseline', help='the best CPU that all hosts can give',
         epilog='A HOST is local (default; KVM if there is one), tcg, a file '
                'that --describe wrote on another host, or '
-               'ssh:[USER@]NAME[:PATH], which runs PATH (scripts/distkvm of '
+               'ssh:[USER@]NAME[:PATH], which runs PATH (this tool on '
                'that host) there.')
     verb.add_argument('--describe', nargs='?', const='local',
                       choices=['local', 'tcg'],

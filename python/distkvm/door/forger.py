@@ -15,8 +15,8 @@ FORGER = 2
 # Seconds for steps that take no time; a machine under load takes some.
 SOON = 20
 # Messages of coherence, by what they say; docs/wire-format.rst.
-(GETS, GETM, PUT, GETV, DONE, FWD_GETS, FWD_GETM, INV, DATA_S, DATA_M, ZERO,
- GRANT, ACK, DROP, FWD_GETV, VALUE, REFUSE) = range(6, 23)
+(GETS, GETM, GETO, PUT, GETV, DONE, FWD_GETS, FWD_GETM, INV, DATA_S, DATA_M,
+ ZERO, GRANT, ACK, DROP, FWD_GETV, VALUE, REFUSE) = range(7, 25)
 SECOND = 1_000_000_000
 # The first page of node 1's share of 64 MiB, as shares are whole stretches of
 # 2 MiB, of which the first nodes have one more.
@@ -24,7 +24,7 @@ SHARE = 11 * (2 << 20) // PAGE
 
 
 @contextlib.contextmanager
-def cluster_with_forger(name):
+def cluster_with_forger(name, slots=0, early=(), cold=()):
     """Two real nodes and this program, which has joined them."""
     with qtest_cluster(f'forged-{name}', NODES, net='insecure',
                        smp='3', options=',transport=tls') as cluster:
@@ -33,6 +33,9 @@ def cluster_with_forger(name):
         cluster.start(1)
         until('node 1 listens', lambda: listens(cluster, 1))
         member = Member(cluster.net, FORGER, hello)
+        member.slots = slots
+        member.early = early
+        member.cold = cold
         try:
             member.join()
             cluster.wait_formed(PATIENCE)

@@ -85,6 +85,14 @@ class Member:
         # Frames of peers that are no pings.
         self.heard = []
         self.clock = 0
+        # Root ports that it says to have; all take devices later.
+        self.slots = 0
+        # Messages to node 0 about devices of the start; and about devices that
+        # came since, said before it has heard of the other nodes' devices.
+        self.cold = []
+        self.early = []
+        # Numbers of changes that it has not acknowledged, or None: it does.
+        self.unacknowledged = None
 
     # ------------------------------------------------------------ joining
 
@@ -107,14 +115,26 @@ class Member:
             for lane in range(self.lane_count()):
                 self.open_lane(peer, lane, cookie)
             link.send(wire.message(type='ready'))
-        for step in ('ready', 'reached'):
-            for peer, link in self.control.items():
-                link.wait_for(f'node {peer}', step)
-                if step == 'ready':
-                    link.send(wire.message(type='reached'))
+        for peer, link in self.control.items():
+            link.wait_for(f'node {peer}', 'ready')
+        # The others tell of their devices when they have been reached.
+        self.be_reached(0)
+        for said in self.cold:
+            self.control[0].send(wire.message(**said))
+        self.control[0].send(wire.message(
+            type='pci-end', slots=self.slots,
+            hotplug=(2 << self.slots) - 2))
+        for said in self.early:
+            self.control[0].send(wire.message(**said))
+        for peer in self.control:
+            if peer:
+                self.be_reached(peer)
         # The guest starts when all nodes wish it.
-        self.control[0].send(wire.message(type='pci-end', slots=0))
         self.control[0].send(wire.message(type='want-start'))
+
+    def be_reached(self, peer):
+        self.control[peer].send(wire.message(type='reached'))
+        self.control[peer].wait_for(f'node {peer}', 'reached')
 
     def lane_count(self):
         return int(self.hello['facts']['lanes (lanes=)'])
@@ -139,6 +159,8 @@ class Member:
             link.send(wire.message(type='pong', sent=said.get('sent', 0),
                                    boot=said.get('boot', 0),
                                    clock=self.clock))
+        elif said.get('seq') and self.unacknowledged is not None:
+            self.unacknowledged.append((link, said['seq']))
         elif said.get('seq'):
             # Of state that all share: the sender waits until we have it.
             link.send(wire.message(type='mirrored', seq=said['seq']))
@@ -156,6 +178,12 @@ class Member:
                 link.send(wire.bunch(self.frame(
                     wire.PING, wire.PING_ANSWER, epoch=frame.epoch, woke=1,
                     payload=frame.payload)))
+
+    def acknowledge(self):
+        """What was held back, and all that comes."""
+        held, self.unacknowledged = self.unacknowledged, None
+        for link, seq in held:
+            link.send(wire.message(type='mirrored', seq=seq))
 
     # ------------------------------------------------------------- saying
 

@@ -3,9 +3,10 @@
 
 from ..common import GUEST
 from .disk import DISK_MODULES, disk_image
-from .initramfs import guest_program, initramfs, kernel_args, tiny_guest
+from .initramfs import (boot_sector, guest_program, initramfs, kernel_args,
+                        tiny_guest)
 from .kernel import COMPLAINTS, one_at_a_time, vmlinuz
 
-__all__ = ['COMPLAINTS', 'DISK_MODULES', 'GUEST', 'disk_image',
-           'guest_program', 'initramfs', 'kernel_args', 'one_at_a_time',
-           'tiny_guest', 'vmlinuz']
+__all__ = ['COMPLAINTS', 'DISK_MODULES', 'GUEST', 'boot_sector',
+           'disk_image', 'guest_program', 'initramfs', 'kernel_args',
+           'one_at_a_time', 'tiny_guest', 'vmlinuz']

@@ -4,12 +4,16 @@
 import hashlib
 import re
 import subprocess
+from array import array
 
 from ..cluster import Cluster
 from ..common import BUILD, Problem, quiet
 from . import COMPLAINTS, kernel_args
 
 TIMEOUT = 240
+# As tests/guest/check-disks.c has it: bytes that each CPU writes, and words.
+PART_BYTES = 512 << 10
+FACTOR, WORD_MASK = 0x9e3779b97f4a7c15, (1 << 64) - 1
 LITMUS = ['guest-litmus: memory is right', 'guest-litmus: code is right',
           'guest-litmus: time is right']
 
@@ -34,13 +38,14 @@ def check_transport(cluster, wanted):
 
 
 def boot(name, shape, script, expect, append='', modules=(), extra=(),
-         transport=None, timeout=TIMEOUT, kernel='stock', devices=()):
+         transport=None, timeout=TIMEOUT, kernel='stock', devices=(),
+         programs=()):
     """Boot, run the script to its end, power off; all must end well.
 
     `devices`: by node, more of a follower's command line."""
     with Cluster(shape, BUILD / 'log' / name) as cluster:
         console = cluster.boot(
-            *kernel_args(append, script, modules, kernel), *extra,
+            *kernel_args(append, script, modules, kernel, programs), *extra,
             devices=devices)
         console.until('guest-init: up', timeout)
         if transport:
@@ -73,3 +78,14 @@ def check_file(image, cpu):
     if len(data) != 1 << 20 or \
             hashlib.sha256(data).hexdigest() != sums.decode().split()[0]:
         raise Problem(f'the file of CPU {cpu} is not right in the image')
+
+
+def check_parts(image, cpus):
+    """What each CPU wrote by guest-check disks is at its place in the image, and
+    was meant for this disk."""
+    size, bytes_written = image.stat().st_size, cpus * PART_BYTES
+    wanted = array('Q', ((n * FACTOR + size) & WORD_MASK
+                         for n in range(1, bytes_written // 8 + 1)))
+    with image.open('rb') as file:
+        if file.read(bytes_written) != wanted.tobytes():
+            raise Problem(f'{image.name} has other bytes than the guest wrote')

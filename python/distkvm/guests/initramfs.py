@@ -6,10 +6,15 @@ import re
 import shutil
 from pathlib import Path
 
+from .. import apt
 from ..common import GUEST, TOP, Problem, call, quiet
-from .kernel import busybox, kernel, module_files, one_at_a_time, vmlinuz
+from .kernel import (busybox, kernel, module_files, one_at_a_time,
+                     unpack_package, vmlinuz)
 
 SOURCES = TOP / 'tests' / 'guest'
+# Programs of packages of the same name that this host need not have.  The host
+# has the libraries, since its own programs need them.
+PACKAGED = ('mdadm',)
 
 
 @one_at_a_time
@@ -41,16 +46,38 @@ def tiny_guest():
         '-Wl,--build-id=none', '-Wl,--no-warn-rwx-segments'])
 
 
-def copy_program(name, root):
-    """A program of this host, with the libraries that it needs."""
-    path = shutil.which(name)
-    if not path:
-        raise Problem(f'{name} is not installed: apt-get install {name}')
-    files = re.findall(r'(/\S+) \(0x', quiet(['ldd', path]))
-    for file in [path, *files]:
+def boot_sector():
+    """A disk's first sector: the smallest guest that has a console and a power
+    button."""
+    return compiled('sector', SOURCES / 'sector', [
+        '-m32', '-ffreestanding', '-nostdlib', '-no-pie',
+        '-Wl,-Ttext=0x7c00', '-Wl,--oformat=binary', '-Wl,--build-id=none'])
+
+
+def packaged(name):
+    root = unpack_package(f'package-{name}', apt.release(), name, None)
+    return next(p for p in root.glob(f'**/sbin/{name}') if p.is_file())
+
+
+def copy_libraries(program, root):
+    """The shared libraries of a program or library."""
+    needed = quiet(['ldd', program])
+    if 'not found' in needed:
+        raise Problem(f'{program} lacks libraries: {needed}')
+    for file in re.findall(r'(/\S+) \(0x', needed):
         target = root / file.lstrip('/')
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(Path(file).resolve(), target)
+        if not target.exists():
+            shutil.copy(Path(file).resolve(), target)
+
+
+def copy_program(name, root):
+    """A program, with the libraries that it needs."""
+    path = packaged(name) if name in PACKAGED else shutil.which(name)
+    if not path:
+        raise Problem(f'{name} is not installed: apt-get install {name}')
+    shutil.copy(path, root / 'bin' / name)
+    copy_libraries(path, root)
 
 
 @one_at_a_time
@@ -59,7 +86,7 @@ def initramfs(script='demo', modules=(), kernel_name='stock', programs=()):
     program = guest_program()
     parts = [SOURCES / 'init', SOURCES / f'{script}.sh', program]
     state = hashlib.sha256(b''.join(p.read_bytes() for p in parts) +
-                           ' '.join(['2', *modules, *programs]).encode() +
+                           ' '.join(['3', *modules, *programs]).encode() +
                            str(kernel(kernel_name)).encode())
     image = GUEST / f'initramfs-{script}-{state.hexdigest()[:12]}.gz'
     if image.exists():

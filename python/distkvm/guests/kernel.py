@@ -23,7 +23,8 @@ KERNELS = {
 # Complaints that the guest's kernel must not make.
 COMPLAINTS = re.compile(
     r'\bBUG:|WARNING:|Call Trace|Kernel panic|rcu.*stall|soft lockup|'
-    r'clocksource.*(unstable|skew(?! test skipped))|hung task|\bOops', re.I)
+    r'clocksource.*(unstable|skew(?! test skipped))|hung task|'
+    r'blocked for more than|\bOops', re.I)
 
 
 class Making:

@@ -24,7 +24,8 @@ MEMORY = '128M'
 
 # "run NAME COUNT SMP ARGUMENTS...": a guest of COUNT processes, its console
 # out behind the host's time.  "accel N" says how process N executes it;
-# "working" is called when the guest says that it works.
+# process 1 also gets $devices; "working" is called when the guest says that it
+# works.
 JOB = '''
 mkdir -p /tmp/stock
 [ ! -e /dev/vdc ] || mount -t ext4 -o ro /dev/vdc /tmp/stock
@@ -32,6 +33,7 @@ mkdir -p /tmp/stock
 cat /qemu /lib/x86_64-linux-gnu/*.so* /boot/* /tmp/stock/* >/dev/null 2>&1
 peers=unix:2:/tmp/nodes
 keys=
+devices=
 now() { read up rest </proc/uptime; echo "$up $*"; }
 qmp() {
     port=880$1; shift
@@ -71,7 +73,7 @@ run() {
     now "job: $name"
     follower=
     if [ $count = 2 ]; then
-        node 1 $smp >/tmp/node-1.log 2>&1 &
+        node 1 $smp $devices >/tmp/node-1.log 2>&1 &
         follower=$!
     else
         : >/tmp/node-1.log
@@ -96,7 +98,8 @@ keys='-object tls-creds-psk,id=KEYS,dir=/tmp/keys,endpoint=server'
 peers=10.7.7.1:7700/10.7.7.2:7700,tls-creds=KEYS
 '''.replace('USER', PSK_USER).replace('KEYS', KEYS)
 # Modules that a guest's script needs.
-MODULES = {'disk': ['virtio_pci', 'virtio_blk', 'crc32c_generic', 'ext4']}
+MODULES = {'disk': ['virtio_pci', 'virtio_blk', 'crc32c_generic', 'ext4'],
+           'plain': ['nvme']}
 STOCK = '-kernel /tmp/stock/vmlinuz -initrd /tmp/stock/{script} -append ' \
     '"console=ttyS0 panic=-1 {append}"'
 

@@ -5,7 +5,6 @@ kernel's kvm-amd runs in them, with nested paging, on any build machine."""
 import atexit
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +13,7 @@ from .. import guests
 from ..cluster import TIED
 from ..common import BUILD, GUEST, QEMU, Problem, call, quiet
 from ..console import Console
+from .initramfs import copy_libraries
 
 MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net', 'ext4',
            'crc32c_generic', 'ccp', 'irqbypass', 'kvm', 'kvm_amd']
@@ -40,15 +40,6 @@ def firmware_file(name):
 def library(name):
     return next(p for d in ('/lib', '/usr/lib')
                 for p in [Path(d) / 'x86_64-linux-gnu' / name] if p.exists())
-
-
-def copy_libraries(program, root):
-    """The shared libraries of a program or library."""
-    for file in re.findall(r'(/\S+) \(0x', quiet(['ldd', program])):
-        target = root / file.lstrip('/')
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.exists():
-            shutil.copy(Path(file).resolve(), target)
 
 
 def fill_root(root):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..cluster import check_nodes
 from ..common import BUILD, Problem, say
-from . import counters, html, image, results, text, where, workloads
+from . import counters, html, image, results, text, throttle, where, workloads
 from .machine import ClusterMachine, PlainMachine
 
 LOGS = BUILD / 'log' / 'bench-work'
@@ -24,6 +24,7 @@ class Run:
         self.nodes = args.nodes
         self.options = args.options or ''
         self.rounds = args.rounds
+        self.vcpu_percent = args.vcpu_percent
         self.workloads = workloads.chosen(args.only)
         self.samples, self.problems = [], []
         self.traced = where.Traced(self.nodes, self.options, LOGS / 'traced')
@@ -31,9 +32,10 @@ class Run:
 
     def machine(self, kind):
         log_dir = LOGS / kind
-        if kind == 'plain':
-            return PlainMachine(log_dir, self.nodes)
-        return ClusterMachine(log_dir, self.nodes, self.options)
+        machine = PlainMachine(log_dir, self.nodes) if kind == 'plain' \
+            else ClusterMachine(log_dir, self.nodes, self.options)
+        machine.vcpu_percent = self.vcpu_percent
+        return machine
 
     def sample(self, kind, number, workload, outcome, nodes=None):
         """Keep what a workload has shown; its values only if it ended well."""
@@ -128,7 +130,8 @@ class Run:
     def report(self):
         chosen = [BOOT, *self.workloads]
         return {'nodes': self.nodes, 'options': self.options,
-                'rounds': self.rounds, 'transport': self.transport,
+                'rounds': self.rounds, 'vcpu-percent': self.vcpu_percent,
+                'transport': self.transport,
                 'guest-numa-nodes': self.numa, 'when': time.time(),
                 'rows': results.rows(self.samples, chosen),
                 'distances': results.distances(self.samples, chosen),
@@ -139,6 +142,7 @@ class Run:
 
 def main(args):
     check_nodes(args.nodes)
+    throttle.check(args.vcpu_percent, args.nodes)
     run = Run(args)
     image.disk()
     interrupted = False

@@ -7,9 +7,8 @@ reader here bounds its loops and takes any bytes."""
 
 import struct
 
-PAGE = 4096
-# Where the kernel's image is mapped (Documentation/arch/x86/x86_64/mm.rst).
-IMAGE_MAP, IMAGE_MAP_END = 0xffffffff80000000, 0xffffffffc0000000
+from ..kernel.image import IMAGE_MAP, IMAGE_MAP_END, PAGE
+
 ENTRY = 0x000ffffffffff000
 PRESENT, LARGE = 1, 1 << 7
 LEVELS = (39, 30, 21, 12)

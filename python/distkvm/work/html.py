@@ -4,38 +4,16 @@ for each traced workload a timeline and the names of pages."""
 
 from html import escape
 
+from ..page import cells, document
 from . import counters
-from .text import number
+from .text import limited, number
 
 WIDTH, ROW, LEFT, GAP = 760, 44, 110, 12
 NAMES = 15
 STYLE = '''
-:root { color-scheme: light dark; --ink: #1b1b1b; --soft: #666; --rule: #ddd;
-  --bar: #2f6db3; --bad: #c2513a; --back: #fff; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --soft: #999;
-  --rule: #3a3a3a; --bar: #6fa8e0; --bad: #e58a75; --back: #181818; } }
-body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink);
-  background: var(--back); max-width: 60em; margin: 2em auto; padding: 0 1em; }
-table { border-collapse: collapse; width: 100%; margin: 1em 0; }
-th, td { text-align: left; padding: .25em .6em .25em 0;
-  border-bottom: 1px solid var(--rule); vertical-align: top; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-th, .soft { color: var(--soft); font-weight: normal; }
-.problem { color: var(--bad); }
-svg { width: 100%; height: auto; }
-svg text { fill: var(--soft); font-size: 12px; }
 svg .wait { fill: var(--bar); } svg .event { fill: var(--bad); }
 svg .frame { fill: none; stroke: var(--rule); }
 '''
-
-
-def cells(values, head=False):
-    """A row of a table; numbers, which come as a tuple of one, to the right."""
-    tag = 'th' if head else 'td'
-    return '<tr>' + ''.join(
-        f'<{tag} class="n">{escape(str(v[0]))}</{tag}>'
-        if isinstance(v, tuple) else f'<{tag}>{escape(str(v))}</{tag}>'
-        for v in values) + '</tr>'
 
 
 def ratios(report):
@@ -127,7 +105,8 @@ def page(report):
             f"<p class=soft>{report['nodes']} nodes of one vCPU over "
             f"{escape(str(report['transport']))}, against plain QEMU of the "
             f"same build; rounds: {report['rounds']}; NUMA nodes of the guest: "
-            f"{escape(str(report['guest-numa-nodes']))}</p>", *ratios(report)]
+            f"{escape(str(report['guest-numa-nodes']))}"
+            f'{escape(limited(report))}</p>', *ratios(report)]
     for problem in report['problems']:
         body.append(f'<p class=problem>{escape(problem)}</p>')
     if report['boot-pages']:
@@ -138,6 +117,4 @@ def page(report):
                     'pages.</p>')
     for entry in report['traced']:
         body += traced(entry)
-    return ('<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-            f'<title>bench work</title><style>{STYLE}</style></head><body>'
-            + '\n'.join(body) + '</body></html>\n')
+    return document('bench work', STYLE, body)

@@ -121,10 +121,14 @@ def fill(root):
     quiet(['chroot', root, '/bin/sh', '-c', SETTLE.format(version=version)])
 
 
+def image_path():
+    return GUEST / f'work-{state()}.img'
+
+
 @guests.one_at_a_time
 def disk():
     """The image; made once, and again when packages or units have changed."""
-    image = GUEST / f'work-{state()}.img'
+    image = image_path()
     if image.exists():
         return image
     check_host()
@@ -147,11 +151,11 @@ def disk():
     return image
 
 
-def fresh_disk(path):
-    """A copy of the image that a guest may write to."""
+def fresh_disk(path, source):
+    """A copy of an image that a guest may write to."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    call(['cp', '--reflink=auto', '--sparse=always', disk(), path])
+    call(['cp', '--reflink=auto', '--sparse=always', source, path])
     return path
 
 
@@ -173,6 +177,7 @@ def scripts_disk(path):
     return path
 
 
-def initramfs_args(append):
+def initramfs_args(append, modules=()):
     """Kernel, and an initramfs that goes on to the disk."""
-    return guests.kernel_args(append, 'root', tuple(guests.DISK_MODULES))
+    return guests.kernel_args(append, 'root',
+                              (*guests.DISK_MODULES, *modules))

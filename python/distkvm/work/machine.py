@@ -14,7 +14,7 @@ from pathlib import Path
 from ..cluster import TIED, Cluster, Shape
 from ..common import QEMU, Problem
 from ..console import Console
-from . import image
+from . import image, throttle
 
 MEMORY = '1G'
 BOOT_SECONDS = 900
@@ -24,6 +24,8 @@ APPEND = 'quiet nokaslr panic=-1'
 # Guest and host may disagree by the greater of both about how long a workload
 # took: orders and answers pass a console that is slow under load.
 CLOCK_SHARE, CLOCK_SECONDS = 0.05, 2.0
+# Threads have the names of what they do.
+NAMED = ('-name', 'work,debug-threads=on')
 LINE = re.compile(r'work: (.*)')
 UP = re.compile(r'work: up ([\d.]+) cpus (\S+) nodes ?(\S*)')
 
@@ -46,8 +48,13 @@ class Outcome:
 class Machine:
     """The conversation with the guest."""
 
+    append = APPEND
+    # Of a host CPU, for each vCPU; None: all of it.
+    vcpu_percent = None
+
     def __init__(self, log_dir):
         self.log_dir = Path(log_dir)
+        self.groups = None
         self.log_dir.mkdir(parents=True, exist_ok=True)
         self.process = self.console = None
         self.init_seconds = self.boot_seconds = self.guest_uptime = None
@@ -63,22 +70,28 @@ class Machine:
     def __exit__(self, *_):
         self.end()
 
+    def source(self):
+        """The image that the guest gets a copy of."""
+        return image.disk()
+
     def drives(self):
-        disk = image.fresh_disk(self.log_dir / 'disk.img')
+        disk = image.fresh_disk(self.log_dir / 'disk.img', self.source())
         scripts = image.scripts_disk(self.log_dir / 'scripts.img')
         return ['-drive', f'file={disk},format=raw,if=virtio',
                 '-drive', f'file={scripts},format=raw,if=virtio,readonly=on']
 
     def args(self):
         return ['-nodefaults', '-display', 'none', '-serial', 'stdio',
-                *self.drives(), *image.initramfs_args(APPEND)]
+                *NAMED, *self.drives(), *image.initramfs_args(self.append)]
 
     def boot(self):
         args = self.args()
         started = time.monotonic()
         self.process = self.start(args)
-        self.console = Console(self.process, out=self.console_log(),
-                               cluster=self.cluster())
+        if self.vcpu_percent:
+            self.groups = throttle.Groups(self.vcpu_percent)
+            self.groups.throttle(self.processes(), self.vcpus)
+        self.console = self.listen()
         self.console.until('guest-init: up', BOOT_SECONDS)
         self.init_seconds = time.monotonic() - started
         found = self.console.until(UP, BOOT_SECONDS)
@@ -86,6 +99,10 @@ class Machine:
         self.guest_uptime = float(found.group(1))
         self.numa = found.group(3) or '0'
         return self
+
+    def listen(self):
+        return Console(self.process, out=self.console_log(),
+                       cluster=self.cluster())
 
     def console_log(self):
         # Closed with the process that writes to it.
@@ -124,7 +141,8 @@ class Machine:
         log, values = [], {}
         started = finished = time.monotonic()
         while True:
-            word, _, rest = self.heard(WORK_SECONDS).partition(' ')
+            word, _, rest = self.heard(
+                WORK_SECONDS + workload.seconds).partition(' ')
             if word == 'ready':
                 ready()
                 started = time.monotonic()
@@ -143,6 +161,9 @@ class Machine:
                                log)
 
     def end(self):
+        if self.groups:
+            self.groups.end()
+            self.groups = None
         for file in ('disk.img', 'scripts.img'):
             (self.log_dir / file).unlink(missing_ok=True)
         if self.console:
@@ -158,6 +179,9 @@ class PlainMachine(Machine):
     def __init__(self, log_dir, vcpus):
         super().__init__(log_dir)
         self.vcpus = vcpus
+
+    def processes(self):
+        return [self.process]
 
     def start(self, args):
         command = [*TIED, str(QEMU), '-machine', 'q35', '-m', MEMORY, '-smp',
@@ -180,19 +204,24 @@ class ClusterMachine(Machine):
 
     kind = 'cluster'
 
-    def __init__(self, log_dir, nodes, options='', every=lambda node: ()):
+    def __init__(self, log_dir, nodes, options='', every=lambda node: (),
+                 machine='q35'):
         super().__init__(log_dir)
-        self.nodes = Cluster(Shape(nodes=nodes, memory=MEMORY,
+        self.nodes = Cluster(Shape(nodes=nodes, memory=MEMORY, machine=machine,
                                    options=f',{options}' if options else ''),
                              self.log_dir)
+        self.vcpus = nodes
         self.every = every
+
+    def processes(self):
+        return self.nodes.process
 
     def cluster(self):
         return self.nodes
 
     def start(self, args):
         for node in range(1, self.nodes.shape.nodes):
-            self.nodes.start(node, self.every(node))
+            self.nodes.start(node, [*NAMED, *self.every(node)])
         return self.nodes.start(0, [*self.every(0), *args],
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
@@ -200,5 +229,7 @@ class ClusterMachine(Machine):
         return [self.nodes.info(n) for n in range(self.nodes.shape.nodes)]
 
     def end(self):
-        self.nodes.end(grace=2)
-        super().end()
+        try:
+            self.nodes.end(grace=2)
+        finally:
+            super().end()

@@ -6,7 +6,7 @@ found by looking for a value that is known; the others are those of Linux 6.1.""
 
 import struct
 
-from .guestmem import IMAGE_MAP, PAGE
+from ..kernel.image import PAGE, in_image, symbols_in
 
 # Of struct page.
 SIZE = 64
@@ -18,17 +18,10 @@ TAIL, ANONYMOUS = 1, 1
 # Where struct slab has its cache, before and since Linux 6.2.
 CACHE_AT = (24, 8)
 CACHE_BYTES = 192
-SHOWN = 4
 # Of struct vmap_area and struct vm_struct.
 AREA_LIST, AREA_VM = 40, 56
 VM_PAGES, VM_COUNT, VM_CALLER = 32, 44, 56
 AREAS_MAX, AREA_PAGES_MAX = 20000, 4096
-
-
-def listed(names):
-    """The first of several names, and how many more there are."""
-    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
-    return ', '.join(names[:SHOWN]) + more
 
 
 class PageNames:
@@ -56,26 +49,9 @@ class PageNames:
     def name(self, page, changed=()):
         """Of a page, in which bytes at these offsets were seen to change."""
         address = page * PAGE
-        return self.in_image(address, changed) or \
+        return in_image(self.symbols, address, changed) or \
             self.per_cpu(address, changed) or self.structs(page) or \
             self.by_struct(page)
-
-    def symbols_in(self, start, changed):
-        """The symbols that change; all of the page if none was seen to."""
-        if changed:
-            names = dict.fromkeys(self.symbols.at(start + c) for c in changed)
-            return f'{listed(list(names))} (changing)'
-        return listed(self.symbols.within(start, start + PAGE))
-
-    def in_image(self, address, changed):
-        """Of the kernel's image, but for what it frees after it has started."""
-        at = address + IMAGE_MAP
-        get = self.symbols.by_name.get
-        if not get('_text', 0) <= at < get('_end', 0) or \
-                get('__init_begin', 0) <= at < get('__init_end', 0):
-            return None
-        kind = 'text' if at < get('_etext', 0) else 'data'
-        return f'kernel {kind}: {self.symbols_in(at, changed)}'
 
     def per_cpu(self, address, changed):
         for cpu, start in enumerate(self.units):
@@ -84,7 +60,7 @@ class PageNames:
                 if at >= self.symbols['__per_cpu_end']:
                     return f'per-CPU area of CPU {cpu}, allocated'
                 return (f'per-CPU area of CPU {cpu}: '
-                        + self.symbols_in(at, changed))
+                        + symbols_in(self.symbols, at, changed))
         return None
 
     def structs(self, page):

@@ -17,11 +17,19 @@ def number(value):
     return f'{value:.0f}' if abs(value) >= 100 else f'{value:.3g}'
 
 
+def limited(report):
+    """How the vCPUs were held back, if they were."""
+    percent = report.get('vcpu-percent')
+    return (f'; each vCPU runs for {percent} % of the time, but not in the '
+            'traced boot') if percent else ''
+
+
 def head(report):
     return [f"{report['nodes']} nodes x 1 vCPU over {report['transport']}, "
             f"against plain QEMU -smp {report['nodes']}, same build, same run; "
             f"{report['rounds']} rounds; NUMA nodes of the guest: "
-            f"{report['guest-numa-nodes']}"]
+            f"{report['guest-numa-nodes']}"
+            + limited(report)]
 
 
 def table(rows):

@@ -11,8 +11,10 @@ from collections import Counter
 
 from .. import guests
 from ..common import Problem, parse_size, say
-from . import counters, kallsyms, machine, traces
-from .guestmem import PAGE, Kernel, Memory, Qemu, changed_words
+from ..kernel import kallsyms
+from ..kernel.image import PAGE
+from . import counters, machine, traces
+from .guestmem import Kernel, Memory, Qemu, changed_words
 from .pagename import PageNames
 
 # Pages of a workload that are listed, and those that have names.

@@ -27,10 +27,15 @@ class Workload:
     # The values that count; "seconds" is the guest's time for all of it,
     # unless the script prints one itself.
     values: tuple = ('seconds',)
+    # For how long it goes on, of those that are told (verify.py), and a mistake
+    # that the guest makes on purpose.
+    seconds: int = 0
+    mistake: str = ''
 
     @property
     def request(self):
-        return ' '.join((self.script, *self.place))
+        told = (str(self.seconds), self.mistake) if self.seconds else ()
+        return ' '.join((self.script, *self.place, *told)).rstrip()
 
 
 def of(script, about, values, **places):

@@ -3,29 +3,36 @@
 what it did, and nobody else is blamed."""
 
 import re
+import signal
 import struct
+import threading
 import time
 
 import pytest
 
 from distkvm import wire
 from distkvm.common import Problem
-from distkvm.door.common import until, wait_said
+from distkvm.door.common import log_of, until, wait_said
 from distkvm.door.forger import (ACK, DATA_M, DATA_S, DONE, FORGER, FWD_GETM,
-                                 FWD_GETS, GETM, GETS, GETV, GRANT, INV,
-                                 SECOND, SHARE, SOON, VALUE, check_expelled,
+                                 FWD_GETS, GETM, GETO, GETS, GETV, GRANT,
+                                 INV, SECOND, SHARE, SOON, VALUE, ZERO,
+                                 check_expelled,
                                  cluster_with_forger, lost_nodes)
 from distkvm.wire import (COH, EOI, FLUSH, IO, IO_REPLY, IRQ, PAGE, PCI_CHANGED,
-                          PCI_CONFIG, PCI_LINE, PCI_RESET, PIC, PIC_ACK,
-                          PIC_VECTOR, PING, TOKEN)
+                          PCI_CONFIG, PCI_LINE, PCI_MSI, PCI_RESET, PIC,
+                          PIC_ACK, PIC_VECTOR, PING, TOKEN)
 from naming import cases, named
 
 pytestmark = pytest.mark.overlaps
 
 SETTLED_SECONDS = 1.5
 DATA = bytes(PAGE)
+# QEMU's monitor reads so many bytes at a time.
+READ_BYTES = 1024
 # One word is written.
 OP = struct.pack('<BBHIQQ', 2, 8, 0, 0, 1, 0)
+# Eight bytes are put.
+PUT_BYTES = struct.pack('<BBHIQQ', 7, 0, 4088, 8, 0, 0)
 
 
 def frame(why, kind, sub=0, /, **fields):
@@ -62,6 +69,12 @@ def access(why, addr, size=8, cpu=FORGER):
     return why, later
 
 
+def fill_again(member, to):
+    """A page that is this member's already is to be filled."""
+    member.send(to, *(member.frame(COH, sub, page=3)
+                      for sub in (GETO, DONE, GETO)))
+
+
 # Words that the message has for it.
 WRONG_LENGTH = 'a frame of a wrong length'
 UNKNOWN_KIND = 'a frame of an unknown kind'
@@ -74,6 +87,7 @@ NOT_ASKED = 'an answer comes only to a node that asked'
 NOT_PUT = 'cannot be put together'
 NOT_ITS_CPU = 'an interrupt for another node'
 TOO_LATE = 'a message after its time'
+NOT_ASKED_FOR = 'it answers an operation that nobody asked for'
 TO_RAM = 'it sent a device access to RAM'
 # Deeds of the forger, to node 0, and words that the message must have.
 FORGED = {
@@ -83,7 +97,7 @@ FORGED = {
     'an answer nobody asked for': frame(
         'it sent an answer nobody asked for', IO_REPLY, 0, call=12345),
     "an operation's answer nobody asked for": frame(
-        'it answers an operation that nobody asked for', COH, VALUE,
+        NOT_ASKED_FOR, COH, VALUE,
         page=SHARE + 10, version=12345, payload=OP),
     'a device access to RAM': access(TO_RAM, 2 << 20),
     'a device access to RAM below 1 MiB': access(TO_RAM, 0x10000),
@@ -145,17 +159,38 @@ FORGED = {
         'it sent an answer nobody asked for', PCI_CHANGED, 0, call=5),
     'a line of a PCI function that it has not': frame(
         'an interrupt of a PCI function that it has not', PCI_LINE, 0,
+        generation=1, devfn=8, level=1),
+    'a line of no generation': frame(
+        'an interrupt of a PCI function that it has not', PCI_LINE, 0,
         devfn=8, level=1),
     'half a level of a PCI function': frame(UNREADABLE, PCI_LINE, 0, devfn=8,
                                             level=2),
+    'a message of a PCI function that it has not': frame(
+        'an interrupt of a PCI function that it has not', PCI_MSI, 0,
+        generation=1, devfn=8, addr=0xfee00010),
+    'a message of a PCI function into RAM': frame(
+        'a malformed message of a PCI function', PCI_MSI, 0, generation=1,
+        devfn=8, addr=0x1000),
     'a PCI reset of a follower': frame(NOT_ITS, PCI_RESET, 0, devfn=8),
-    'a PCI function after the last': control(
-        'it told of PCI functions twice', type='pci-function', data='AAAA'),
-    'a part of a ROM after the last PCI function': control(
-        'it told of PCI functions twice', type='pci-rom', devfn=8, offset=0,
-        data='AAAA'),
+    'a PCI function that is none': control(
+        'a PCI function that cannot be', type='pci-function', data='AAAA'),
+    'a part of a ROM of no PCI function': control(
+        'a part of a ROM that no PCI function of it has', type='pci-rom',
+        devfn=8, offset=0, data='AAAA'),
     'the last PCI function twice': control(
-        'it told of PCI functions twice', type='pci-end', slots=0),
+        'it told of its PCI functions twice', type='pci-end', slots=0,
+        hotplug=0),
+    'a request to remove a PCI device that it has not': control(
+        'a request to remove a PCI device that cannot be', type='pci-unplug',
+        slot=1, generation=1, pulled=False),
+    'a request to remove a PCI device of no slot': control(
+        'a request to remove a PCI device that cannot be', type='pci-unplug',
+        slot=255, generation=1, pulled=False),
+    'a device that was pulled out, and never there': control(
+        'a request to remove a PCI device that cannot be', type='pci-unplug',
+        slot=1, generation=1, pulled=True),
+    'news of a PCI slot': control(NOT_ITS, type='pci-slot', slot=1,
+                                  generation=1, news='ejected'),
     'a page that nobody asked for': frame(NOT_ASKED, COH, DATA_M, page=3,
                                           payload=DATA),
     'half a page': frame(NOT_PUT, COH, DATA_S, page=3, payload=bytes(100)),
@@ -163,6 +198,15 @@ FORGED = {
         'a page that does not exist', COH, GETS, page=1 << 40),
     'a request to whom is not its home': frame(
         "not the page's home", COH, GETS, page=SHARE + 10),
+    'a page to be filled of whom is not its home': frame(
+        "not the page's home", COH, GETO, page=SHARE + 10),
+    'a page to be filled with bytes': frame(NOT_PUT, COH, GETO, page=3,
+                                            payload=DATA),
+    'a page to be filled that it has': (
+        'a holder asks for what it holds', fill_again),
+    'a list of pages to be filled': frame(
+        'a list of pages that cannot be read', COH, GETO, page=3, more=1,
+        payload=bytes(16)),
     'a request with a payload that is no list': frame(
         NOT_PUT, COH, GETS, page=3, payload=bytes(7)),
     'a list longer than it says': frame(
@@ -186,6 +230,13 @@ FORGED = {
                                      payload=b'\xff' + OP[1:]),
     'an operation over the end of a page': frame(
         NOT_PUT, COH, GETV, page=3, payload=OP[:2] + b'\xff\x0f' + OP[4:]),
+    'a put without its bytes': frame(
+        NOT_PUT, COH, GETV, page=3, payload=PUT_BYTES + bytes(7)),
+    'a put of bytes over the end of a page': frame(
+        NOT_PUT, COH, GETV, page=3,
+        payload=PUT_BYTES[:4] + b'\x09' + PUT_BYTES[5:] + bytes(9)),
+    'an operation of a word with bytes': frame(
+        NOT_PUT, COH, GETV, page=3, payload=OP + bytes(8)),
     'half an operation': frame(NOT_PUT, COH, GETV, page=3, payload=OP[:11]),
     'no such message of coherence': frame(UNKNOWN_KIND, COH, 99, page=3),
     'an event that is no message': frame(UNKNOWN_KIND, COH, 1, page=3),
@@ -300,6 +351,88 @@ def test_lane_again():
 
 def info_transport(cluster, node):
     return cluster.info(node)['nodes'][FORGER].get('transport')
+
+
+def reads(cluster, page):
+    """A thread in which node 0's monitor reads bytes of a page."""
+    thread = threading.Thread(target=cluster.qmp(0).execute, args=(
+        'pmemsave',), kwargs={
+            'val': page * PAGE, 'size': READ_BYTES,
+            'filename': str(cluster.run_dir / f'page-{page}')}, daemon=True)
+    thread.start()
+    return thread
+
+
+def answer_of(member, page, number):
+    """The bytes that a monitor reads, all of them wrong."""
+    op = struct.pack('<BBHIQQ', 6, 0, 0, READ_BYTES, 0, 0)
+    return member.frame(COH, VALUE, page=page, version=number,
+                        payload=op + b'\xee' * READ_BYTES)
+
+
+def asked(member, page, message):
+    """The version in the message that asks the member for a page."""
+    return until(f'it is asked for page {page}', lambda: [
+        (f.body['version'],) for f in list(member.heard) if f.type == COH and
+        f.sub == message and f.body['page'] == page], SOON)[0][0]
+
+
+@named('door: a member that answers no operation')
+def test_no_answer():
+    """The page comes instead.  One late answer is no crime."""
+    with cluster_with_forger('no-answer') as (cluster, member):
+        until('the guest runs', lambda: cluster.qmp(0).execute(
+            'query-status')['status'] == 'running', SOON)
+        own = 2 * SHARE
+        reader = reads(cluster, own)
+        number = asked(member, own, GETV)
+        asked(member, own, GETS)
+        member.send(0, member.frame(COH, ZERO, page=own))
+        reader.join(SOON)
+        found = (cluster.run_dir / f'page-{own}').read_bytes()
+        if reader.is_alive() or found != bytes(READ_BYTES):
+            raise Problem(f'the monitor has read {found[:8]}...')
+        member.send(0, answer_of(member, own, number))
+        # Frames come in the order in which they are sent.
+        reader = reads(cluster, own + 1)
+        member.send(0, answer_of(member, own + 1,
+                                 asked(member, own + 1, GETV)))
+        reader.join(SOON)
+        if reader.is_alive() or lost_nodes(cluster, 0):
+            raise Problem(f'a late answer is refused: {log_of(cluster, 0)}')
+        member.send(0, answer_of(member, own, number))
+        check_expelled(cluster, 0, NOT_ASKED_FOR)
+
+
+@named('door: a member answers for a node that was asked')
+def test_answers_for_another():
+    """It knows the number of an operation that it was asked for itself, and
+    answers the next one, which is for a page of node 1."""
+    with cluster_with_forger('for-another') as (cluster, member):
+        until('the guest runs', lambda: cluster.qmp(0).execute(
+            'query-status')['status'] == 'running', SOON)
+        cluster.qmp(0).execute('trace-event-set-state',
+                               name='distkvm_coh_step', enable=True)
+        own = 2 * SHARE
+        reader = reads(cluster, own)
+        number = asked(member, own, GETV)
+        member.send(0, answer_of(member, own, number))
+        reader.join(SOON)
+        if reader.is_alive() or lost_nodes(cluster, 0):
+            raise Problem(f'an honest answer is refused: {log_of(cluster, 0)}')
+        node_1 = cluster.process[1]
+        node_1.send_signal(signal.SIGSTOP)
+        try:
+            reader = reads(cluster, SHARE)
+            until('node 1 is asked', lambda: f'page 0x{SHARE:x} OPERATE'
+                  in log_of(cluster, 0), SOON)
+            member.send(0, answer_of(member, SHARE, number + 1))
+            until('node 0 names the forger', lambda: lost_nodes(cluster, 0) or
+                  not reader.is_alive(), SOON)
+        finally:
+            node_1.send_signal(signal.SIGCONT)
+        reader.join(SOON)
+        check_expelled(cluster, 0, NOT_ASKED_FOR)
 
 
 @named('door: a member that answers no ping')

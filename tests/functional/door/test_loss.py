@@ -28,6 +28,9 @@ TIMEOUT = 240
 # Loaded by node 0, and read by node 1.
 IMAGE_AT = 1 << 20
 IMAGE_BYTES = 32 << 10
+# Pages of every lane that no node has touched.
+ABSENT_AT = 4 << 20
+ABSENT_BYTES = 4 << 20
 LOSSES = {
     'lane': r'lane \d+ \(\w+\) has not answered for \d+ ms',
     'page': r'page 0x[0-9a-f]+ has been awaited for \d+ ms',
@@ -152,10 +155,10 @@ def named_after_a_cut(name, ways, lanes, which, passes, busy=False):
         return check_named(cluster, started, f"{wanted}|{LOSSES['page']}")
 
 
-def memory_of(cluster, node, name):
-    """What the monitor shows of the image that node 0 has loaded."""
+def memory_of(cluster, node, name, at=IMAGE_AT, size=IMAGE_BYTES):
+    """What the monitor shows, by default of the image that node 0 loaded."""
     copy = cluster.run_dir / f'memory-{name}'
-    cluster.qmp(node).execute('pmemsave', val=IMAGE_AT, size=IMAGE_BYTES,
+    cluster.qmp(node).execute('pmemsave', val=at, size=size,
                               filename=str(copy))
     return copy.read_bytes()
 
@@ -168,8 +171,9 @@ def memory_of(cluster, node, name):
     'door: an engine of two hangs': ('hangs-two', 'tls', 2, 1)})
 def test_hangs(name, transport, lanes, which, note):
     """One engine thread of node 1 does nothing any more."""
-    with qtest_cluster(f'loss-{name}', options=options(transport,
-                                                       lanes)) as cluster:
+    # Pages that the monitor reads come, and stay on the node.
+    with qtest_cluster(f'loss-{name}', options=options(transport, lanes) +
+                       ',dma-policy=move') as cluster:
         image = cluster.run_dir / 'image'
         image.write_bytes(os.urandom(IMAGE_BYTES))
         cluster.start(0, [*NAMED, *HEADLESS, '-device',
@@ -201,6 +205,9 @@ def test_hangs(name, transport, lanes, which, note):
                                   f'{loss_of(cluster, 1)}')
                 if memory_of(cluster, 1, 'after') != before:
                     raise Problem('node 1 shows other contents of its memory')
+                # Its engine cannot say that they will not come.
+                memory_of(cluster, 1, 'absent', ABSENT_AT, ABSENT_BYTES)
+                check_answers(cluster)
                 note(named_after)
         except Problem as problem:
             if 'ptrace needs' in str(problem):

@@ -3,6 +3,7 @@
 
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -10,15 +11,15 @@ from distkvm import guests
 from distkvm.accesses import record_accesses
 from distkvm.cluster import Cluster, Shape
 from distkvm.common import BUILD, CORE_BUILD, Problem
+from distkvm.door.forger import INV
 from naming import cases, named
 
 TIMEOUT = 600
 STEP = re.compile(r'distkvm_coh_step node \d+ page (0x[0-9a-f]+) (\w+) ')
 FRAME = re.compile(r'distkvm_(send|recv) (?:to|from) \d+ type 1 sub (\d+) '
                    r'addr (0x[0-9a-f]+) ')
-# COH_EV_INV
-INV = '13'
 PAGES_PER_MIB = 256
+MIB = 1 << 20
 # ENGINE_CAP_SLACK
 SLACK_PAGES = 256
 
@@ -58,6 +59,67 @@ def test_capped(name, nodes, memory, touched, options, note):
          f'{[m // PAGES_PER_MIB for m in most]}; evictions '
          f"{[i['evictions'] for i in infos]}; faults deferred "
          f"{[i['faults-deferred'] for i in infos]}")
+
+
+def await_memory(cluster, node, fits):
+    """Memory of a node, as soon as it fits."""
+    end = time.monotonic() + TIMEOUT
+    while not fits(info := cluster.info(node)['memory']):
+        if time.monotonic() > end:
+            raise Problem(f'node {node}: it stays at {info}')
+        time.sleep(0.05)
+    return info
+
+
+@named('guest: caps change under load')
+def test_resize(note):
+    """Both nodes get the least caps while a guest writes and verifies its memory,
+    and later none; the guest loses nothing, and waits for room not for ever.
+    Each node reads what the other one wrote: node 1 cannot hold all of it."""
+    shares, reserve = (152, 40), 8
+    with Cluster(Shape(nodes=2, memory=f'{sum(shares)}M', vcpus='1/1',
+                       mem='/'.join(f'{s}M' for s in shares),
+                       options=',cap=0'),
+                 BUILD / 'log' / 'resize') as cluster:
+        console = cluster.boot(*guests.kernel_args(
+            'quiet litmus.n=64 litmus.mb=64', 'litmus'))
+        console.until('guest-litmus: time is right', TIMEOUT)
+        # Most that is there, wherever it is.
+        before = memory_infos(cluster)
+        for node in (0, 1):
+            try:
+                cluster.qmp(node).execute('distkvm-set-cap',
+                                          cap=MIB * shares[node])
+                raise Problem('a cap of the share alone was taken')
+            except Problem as problem:
+                if 'is less than' not in str(problem):
+                    raise
+            cluster.qmp(node).execute('distkvm-set-cap',
+                                      cap=MIB * (shares[node] + reserve))
+        try:
+            console.until('guest-litmus: contents are right', TIMEOUT)
+        except Problem as problem:
+            raise Problem(f'{problem}: {console.text[-2000:]}') from None
+        after = [await_memory(cluster, n, lambda i: not i['cap-excess-pages'])
+                 for n in (0, 1)]
+        for info, share in zip(after, shares):
+            if info['resident-pages'] > (share + reserve) * PAGES_PER_MIB:
+                raise Problem(f'it holds too much: {info}')
+        if not after[1]['evictions']:
+            raise Problem('nothing had to go')
+        for node in (0, 1):
+            cluster.qmp(node).execute('distkvm-set-cap', cap=0)
+            if cluster.info(node)['memory']['cap-pages']:
+                raise Problem('there is a cap yet')
+        console.drain()
+        if any(cluster.wait(60)):
+            raise Problem('nodes did not end well')
+    note('held, MiB: ' + ', '.join(
+        f"{b['resident-pages'] // PAGES_PER_MIB} of "
+        f"{a['resident-pages-max'] // PAGES_PER_MIB} at most, then "
+        f"{a['resident-pages'] // PAGES_PER_MIB}"
+        for b, a in zip(before, after)) +
+        f"; evictions {[i['evictions'] for i in after]}")
 
 
 def core_tool(name, *args):
@@ -100,19 +162,19 @@ def tiny_args():
 
 
 def invalidations(log):
-    """How many left for each page that a node asked for, to write to it;
-    fails if anything came in between."""
+    """How many left for each page that a node asked for, to write to it, or over
+    all of it; fails if anything came in between."""
     sizes, page, n = [], None, 0
     for line in log.read_text(errors='replace').splitlines():
         found = STEP.search(line)
-        if found and found.group(2) == 'GETM':
+        if found and found.group(2) in ('GETM', 'GETO'):
             page, n = found.group(1), 0
         found = FRAME.search(line)
         if not found:
             continue
-        if found.groups() == ('send', INV, page):
+        if found.groups() == ('send', str(INV), page):
             n += 1
-        elif found.groups()[:2] == ('send', INV):
+        elif found.groups()[:2] == ('send', str(INV)):
             raise Problem(f'{log}: an invalidation on its own: {line}')
         elif found.group(1) == 'recv':
             sizes.append(n)

@@ -8,14 +8,15 @@ from distkvm import guests
 from distkvm.cluster import Cluster, Console, Shape
 from distkvm.common import BUILD, Problem
 from distkvm.guests.checks import TIMEOUT, boot, check_disk
+from distkvm.qtest import HEADLESS, qtest_cluster, wait_said
 from naming import cases, named
 
 IMAGE = ['-drive', 'file=IMAGE,format=raw,if=none,id=d,cache=none']
 VIRTIO = [*IMAGE, '-device', 'virtio-blk-pci,drive=d']
 AHCI = [*IMAGE, '-device', 'ahci,id=a', '-device', 'ide-hd,drive=d,bus=a.0']
-PORT = ['-device', 'pcie-root-port,id=port,bus=pcie.0,addr=3.1,'
+PORT = ['-device', 'pcie-root-port,id=slot3,bus=pcie.0,addr=3.1,'
         'multifunction=on', *IMAGE,
-        '-device', 'virtio-blk-pci,drive=d,bus=port']
+        '-device', 'virtio-blk-pci,drive=d,bus=slot3']
 NIC = ['-netdev', 'user,id=n', '-device', 'virtio-net-pci,netdev=n']
 
 SAYS = b'the boot sector of node 1\r\n'
@@ -51,6 +52,36 @@ def test_disk(name, machine, device, append, tmp_path, note):
         raise Problem('a file read on another CPU differs')
     check_disk(image, right)
     note(f'{right} files, image clean')
+
+
+@cases('name, script, device, modules, says', {
+    'pci: a disk of node 1, interrupts remapped': (
+        'pci-remapped', 'disk', VIRTIO, guests.DISK_MODULES,
+        ['file of CPU 0 is right on CPU 1', 'file of CPU 1 is right on CPU 0',
+         'guest-disk: end']),
+    'pci: a network interface of node 1, interrupts remapped': (
+        'pci-remapped-net', 'net', NIC, ['virtio_pci', 'virtio_net'],
+        [r'IR-PCI-MSI.* virtio\d+-input', 'guest-net: answered on CPU 0',
+         'guest-net: answered on CPU 1', 'guest-net: end'])})
+def test_remapped(name, script, device, modules, says, tmp_path):
+    """Node 0's IOMMU remaps interrupts of all nodes, and translates no DMA."""
+    image = guests.disk_image(tmp_path / 'disk.img')
+    boot(name, Shape(nodes=2, memory='256M', machine='q35'), script,
+         ['Enabled IRQ remapping', *says], modules=modules, extra=[
+             '-device', 'intel-iommu,intremap=on,eim=on,dma-translation=off'],
+         devices={1: with_image(device, image)})
+
+
+@cases('device', {
+    'pci: refused with an IOMMU that translates': 'intel-iommu',
+    'pci: refused with an IOMMU of virtio': 'virtio-iommu-pci',
+    'pci: refused with an IOMMU of AMD': 'amd-iommu'})
+def test_iommu(device):
+    with qtest_cluster('pci-iommu') as cluster:
+        cluster.start(1, [*HEADLESS, '-device', 'virtio-rng-pci'])
+        cluster.start(0, [*HEADLESS, '-device', device])
+        wait_said(cluster, 0, 'other nodes: an IOMMU would have to translate'
+                  '.*dma-translation=off')
 
 
 @cases('name, machine', {

@@ -66,6 +66,38 @@ REFUSED = [
       'virtio-mem-pci,memdev=v']),
 ]
 
+NULL = 'file=null-co://,format=raw'
+# On a follower: devices that need its chipset, or have no stand-in on node 0.
+REFUSED += [
+    (f'{name} on a follower', f'{wanted}.* node 1',
+     [*accel('node=1', machine=machine), *args])
+    for name, wanted, machine, args in (
+        ('if=ide', "drive 'ide0-hd0' .ide-hd. cannot work", 'q35',
+         ['-drive', f'{NULL},if=ide']),
+        ('if=ide, pc', "drive 'ide0-hd0' .ide-hd. cannot work", 'pc',
+         ['-drive', f'{NULL},if=ide']),
+        ('if=floppy', "drive 'floppy0' .floppy. cannot work", 'pc',
+         ['-drive', f'{NULL},if=floppy']),
+        ('-cdrom', "drive 'ide2-cd0' .ide-cd. cannot work", 'q35',
+         ['-cdrom', 'null-co://']),
+        ("a disk on the chipset's AHCI", "drive 'far' .ide-hd. cannot work",
+         'q35', ['-blockdev', 'null-co,node-name=d', '-device',
+                 'ide-hd,drive=d,bus=ide.0,id=far']),
+        ('failover_pair_id', "'e1000e' cannot work", 'q35',
+         ['-device', 'e1000e,id=p,failover_pair_id=n']),
+        ('failover=on', "'virtio-net-pci' cannot work", 'q35',
+         ['-device', 'virtio-net-pci,failover=on']),
+        ('a root port behind another one', "'pcie-root-port' cannot work",
+         'q35', ['-device', 'pcie-root-port,id=a,chassis=1', '-device',
+                 'pcie-root-port,bus=a,chassis=2']),
+        ('a root port of pc', "'pcie-root-port' cannot work", 'pc',
+         ['-device', 'pcie-root-port']),
+        ('a CXL port', "'cxl-rp' cannot work", 'q35', ['-device', 'cxl-rp']),
+        ('a switch', "'x3130-upstream' cannot work", 'q35',
+         ['-device', 'x3130-upstream']),
+        ('VGA of pc', "'VGA' cannot work", 'pc', ['-device', 'VGA']),
+    )]
+
 
 MISMATCHES = [
     ('RAM size', {}, {'memory': '128M'},
@@ -153,6 +185,8 @@ def test_twins():
         cluster.start(1)
         # Without this the twin may come first, and be right.
         await_listening(cluster, 1)
+        # The twin takes the path of its monitor away.
+        cluster.qmp(1)
         twin = subprocess.run(cluster.command(1),
                               capture_output=True, text=True, check=False,
                               timeout=PATIENCE)

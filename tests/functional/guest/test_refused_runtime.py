@@ -121,8 +121,10 @@ def test_refused_at_run_time(note):
             for cpu in cpus:
                 must_fail(connection, 'cannot be unplugged', 'device_del',
                           id=cpu['qom-path'])
+        must_fail(cluster.qmp(1), 'no free root port', 'device_add',
+                  driver='virtio-rng-pci')
         must_fail(cluster.qmp(1), f'on node 0 .{cluster.peers[0]}',
-                  'device_add', driver='virtio-rng-pci')
+                  'device_add', driver='isa-debug-exit')
         # A device that can work is taken.
         cluster.qmp(0).execute('object-add', **{'qom-type': 'iothread',
                                                 'id': 'i'})
@@ -286,7 +288,12 @@ def test_invisible():
     disk = ['-blockdev', 'null-co,node-name=d,size=1048576', '-device',
             'virtio-blk-pci,drive=d,id=disk', '-netdev',
             'hubport,id=n,hubid=0', '-device', 'e1000,netdev=n,id=nic']
-    quiet = ['-device', 'pcie-root-port,id=rp', '-device', 'qemu-xhci,id=x']
+    quiet = ['-device', 'pcie-root-port,id=rp', '-device', 'qemu-xhci,id=x',
+             '-blockdev', 'null-co,node-name=s,size=1048576', '-device',
+             'nvme-subsys,id=sub', '-device', 'nvme,subsys=sub,serial=1',
+             '-device', 'nvme-ns,drive=s', '-blockdev',
+             'null-co,node-name=u,size=1048576', '-device',
+             'usb-storage,drive=u,bus=x.0']
     serial = ['-chardev', 'null,id=c', '-device', 'isa-serial,chardev=c,id=s']
     with qtest_cluster('invisible', nodes=3) as cluster:
         cluster.start(0, [*HEADLESS, *disk])

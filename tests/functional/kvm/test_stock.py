@@ -12,7 +12,7 @@ from distkvm.guests.nested import (Run, distkvm, ended, host, host_job, stock,
                                    stock_drive)
 from distkvm.network import free_ports
 from distkvm.guests.outer import Outer, cable
-from distkvm.guests.checks import LITMUS, check_disk
+from distkvm.guests.checks import LITMUS, PART_BYTES, check_disk, check_parts
 from naming import cases, named
 
 # Emulation in emulation, on machines that do more besides.
@@ -23,6 +23,8 @@ pytestmark = pytest.mark.timeout(FULL_SECONDS + 600)
 # Placeholder for the disk of a guest, and the host's name of it.
 DISK = '-drive file=/dev/vdd,format=raw,if=none,id=d,cache=none ' \
     '-device virtio-blk-pci,drive=d'
+NVME = '-drive file=/dev/vdd,format=raw,if=none,id=d,cache=none ' \
+    '-device nvme,drive=d,serial=1'
 # The others name the lost node within this.
 NAMED_WITHIN = 5.0
 
@@ -59,9 +61,11 @@ def check_ends(run, *ends):
 
 
 def boot(name, vmis, smp=2, script='plain', append='',
-         says=('guest-plain: right on',), seconds=SECONDS, args='', extra=()):
-    """A stock kernel over two nodes of one host."""
-    outer = host(name, f"{distkvm(vmis)}run '{vmis}' 2 {smp} "
+         says=('guest-plain: right on',), seconds=SECONDS, args='', extra=(),
+         devices=''):
+    """A stock kernel over two nodes of one host; `devices` are node 1's."""
+    outer = host(name, f"{distkvm(vmis)}devices='{devices}'\n"
+                 f"run '{vmis}' 2 {smp} "
                  f"{stock(script, f'loglevel=7 {append}')} {args}\n",
                  (script,), extra)
     run = Run(ended([outer], seconds)[0], vmis)
@@ -139,8 +143,15 @@ def test_two_hosts(name, note):
 @pytest.mark.beside
 @named('kvm: stock kernel over two KVM nodes')
 def test_boot(note):
-    """The longest test of every run."""
-    note(boot('kvm-stock', 'kvm kvm'))
+    """The longest test of every run.  Node 1 has an NVMe disk, of which each CPU
+    writes a part that both read."""
+    image = guests.GUEST / 'disk-kvm-nvme.img'
+    image.write_bytes(bytes(2 * PART_BYTES))
+    said = boot('kvm-stock', 'kvm kvm', says=(
+        'guest-plain: right on', 'guest-plain: disk right on all CPUs'),
+        extra=('-drive', f'file={image},format=raw,if=virtio'), devices=NVME)
+    check_parts(image, 2)
+    note(f'{said}, image right')
 
 
 @pytest.mark.full

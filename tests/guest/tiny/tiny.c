@@ -40,7 +40,7 @@ void say_number(uint32_t number)
     outb(COM1, '0' + number % 10);
 }
 
-static void power_off(void)
+void power_off(void)
 {
     outw(ACPI_PM1_CONTROL, SLEEP_ENABLE);
     for (;;) {
@@ -199,6 +199,9 @@ void tiny_main(const uint32_t *multiboot)
     asm volatile("sti");
     if (is_asked_to(multiboot, " count")) {
         count_for_ever();
+    }
+    if (is_asked_to(multiboot, " io")) {
+        time_io();
     }
     test_counters();
     test_ipi();

@@ -60,6 +60,7 @@ extern volatile uint32_t ap_count;
 
 void say(const char *text);
 void say_number(uint32_t number);
+void power_off(void);
 /* The test has failed: say why and power off. */
 void fail(const char *why);
 
@@ -74,6 +75,8 @@ void join(uint32_t cpu);
 /* CPUs that have started, with this one. */
 uint32_t cpus(void);
 
+/* io.c: says how long accesses to devices take, and powers off. */
+void time_io(void);
 /* CPU 1 does nothing but count, in a page of its own. */
 void count_for_ever(void);
 void test_counters(void);

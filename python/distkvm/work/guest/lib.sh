@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Parts of workloads.  Each workload is called with prepare, work or finish, the
-# CPU of its server and the CPU of its client; - is any CPU.
+# CPU of its server and the CPU of its client; - is any CPU.  Those that verify also
+# get the seconds for which they go on, and may get a mistake that they must find.
 set -e
-PHASE=$1 SERVER=$2 CLIENT=$3
+PHASE=$1 SERVER=$2 CLIENT=$3 TIME=${4:-0} PLANT=$5
 CPUS=$(nproc --all)
 PG=/usr/lib/postgresql/15/bin
+
+seconds() { cut -d. -f1 /proc/uptime; }
 
 # A program that printed no figure has failed.
 value() {

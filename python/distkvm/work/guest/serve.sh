@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Runs workloads that the host asks for on the serial console, one at a time:
-#   host:  NAME SERVER CLIENT    numbers of CPUs, or - for any
+#   host:  NAME SERVER CLIENT [SECONDS [MISTAKE]]    numbers of CPUs, or - for any
+#   guest: work: alive CPU=N...  now and then, if there are SECONDS (alive.py)
 #   guest: work: ready           what NAME needs is there
 #   host:  go
 #   guest: work: ended
@@ -25,11 +26,17 @@ interrupts() {
 		print tolower(substr($1, 1, 3)), sum }' /proc/interrupts
 }
 
-step() { timeout -k 5 $LIMIT sh "./$1.sh" "$2" "$3" "$4" >"$5" 2>&1 </dev/null; }
+# step PHASE NAME SERVER CLIENT [SECONDS [MISTAKE]]
+step() {
+	phase=$1 name=$2
+	shift 2
+	timeout -k 5 $((LIMIT + ${3:-0})) sh "./$name.sh" "$phase" "$@" \
+		>"$phase.log" 2>&1 </dev/null
+}
 
 run() {
 	rm -f values
-	if ! step "$1" prepare "$2" "$3" prepare.log; then
+	if ! step prepare "$@"; then
 		show prepare.log
 		echo "work: done 1 0"
 		return
@@ -38,7 +45,7 @@ run() {
 	echo "work: ready"
 	read -r _
 	started=$(now)
-	step "$1" work "$2" "$3" work.log
+	step work "$@"
 	status=$?
 	ended=$(now)
 	echo "work: ended"
@@ -48,15 +55,28 @@ run() {
 	done
 	[ ! -e values ] || sed 's/^/work: value /' values
 	echo "work: done $status $(difference "$started" "$ended")"
-	step "$1" finish "$2" "$3" finish.log
+	step finish "$@"
+}
+
+# With a sign of life of each CPU.
+watched() {
+	python3 alive.py &
+	run "$@"
+	kill $!
 }
 
 echo "work: up $(uptime) cpus $(cat /sys/devices/system/cpu/online)" \
 	"nodes $(cat /sys/devices/system/node/online 2>/dev/null)"
-while read -r name server client; do
+while read -r name server client time mistake; do
 	case $name in
-	quit) systemctl poweroff ;;
+	quit) break ;;
 	'') ;;
-	*) run "$name" "$server" "$client" ;;
+	*) if [ "$time" ]; then
+		watched "$name" "$server" "$client" "$time" "$mistake"
+	else
+		run "$name" "$server" "$client"
+	fi ;;
 	esac
 done
+# Else the parent ends the guest when this ends.
+[ ! -d /run/systemd/system ] || systemctl poweroff

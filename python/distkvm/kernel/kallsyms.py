@@ -147,4 +147,7 @@ class Symbols:
 
 
 def of_kernel(path):
-    return Symbols(symbols(payload(path.read_bytes())))
+    try:
+        return Symbols(symbols(payload(path.read_bytes())))
+    except (struct.error, IndexError):
+        raise Problem(f'{path}: the kernel ends too early') from None

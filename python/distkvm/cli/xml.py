@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""distkvm xml: libvirt domains of a cluster file."""
+
+import os
+from pathlib import Path
+
+from .. import cluster_file, libvirt
+from ..common import Problem
+
+
+def main(args):
+    file = cluster_file.load(args.file)
+    nodes = file.nodes
+    if args.node is not None:
+        if not 0 <= args.node < len(nodes):
+            raise Problem(f'there is no node {args.node}: write 0 to '
+                          f'{len(nodes) - 1}')
+        nodes = [nodes[args.node]]
+    elif not args.dir:
+        raise Problem('write --node K for the domain of one node, or --dir D '
+                      'for a file of each')
+    for node in nodes:
+        # QEMU has another working directory.
+        sockets = args.socket_dir and os.path.abspath(args.socket_dir)
+        text = libvirt.domain(file, node, sockets)
+        if args.dir:
+            Path(args.dir).mkdir(parents=True, exist_ok=True)
+            path = Path(args.dir) / f'{libvirt.name_of(file)}-{node.id}.xml'
+            path.write_text(text, encoding='utf-8')
+            print(f'{path}, for {node.host}')
+        else:
+            print(text, end='')
+    return 0
+
+
+def add_verb(verbs):
+    verb = verbs.add_parser('xml', help='libvirt domains of a cluster file')
+    verb.add_argument('file', metavar='FILE', help='cluster file (TOML)')
+    verb.add_argument('--node', type=int, metavar='K',
+                      help='print the domain of this node')
+    verb.add_argument('--dir', metavar='D',
+                      help='write the domain of each node to a file here')
+    verb.add_argument('--socket-dir', metavar='D',
+                      help='directory of Unix sockets on one host without '
+                      f'addresses (default: {libvirt.SOCKETS}/distkvm-NAME)')
+    verb.set_defaults(function=main)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest's kernel compares its clocks, and trusts them to the end.
+
+The kernel reads one clock between two reads of another, on each CPU in turn.
+A follower's read of the HPET or of the ACPI timer goes to node 0: if that takes
+long, or the clocks of nodes differ, the kernel takes another clock."""
+
+import re
+
+from distkvm.cluster import COMMON_CPU, Shape
+from distkvm.guests.checks import boot
+from naming import cases
+
+# Linux believes such a TSC, and watches it.
+WATCHED = f'{COMMON_CPU},invtsc=off'
+# The kernel cannot calibrate by an HPET that there is not.
+PATIENCE = 300
+
+
+@cases('name, machine, cpu, clock, seconds', {
+    'guest: the kernel trusts its clocks for eight seconds': (
+        'clock-short', 'q35', WATCHED, 'tsc', 8),
+}, {
+    'guest: the kernel trusts its clocks for ten minutes': (
+        'clock-long', 'q35', WATCHED, 'tsc', 600),
+    'guest: the kernel trusts its clocks without an HPET': (
+        'clock-no-hpet', 'q35,hpet=off', WATCHED, 'tsc', 300),
+    'guest: the kernel trusts its clocks with an invariant TSC': (
+        'clock-invtsc', 'q35', None, 'tsc', 300),
+    'guest: the kernel trusts an invariant TSC without an HPET': (
+        'clock-invtsc-no-hpet', 'q35,hpet=off', None, 'tsc', 300)})
+def test_clock(name, machine, cpu, clock, seconds, note):
+    shape = Shape(nodes=2, memory='256M', machine=machine, cpu=cpu)
+    text = boot(name, shape, 'clock', [f'guest-clock: was {clock}, is {clock}'],
+                append=f'quiet clock.s={seconds}',
+                timeout=PATIENCE + 20 * seconds)
+    skipped = len(re.findall('test skipped', text))
+    note(f'{seconds} s, {skipped} comparisons skipped')

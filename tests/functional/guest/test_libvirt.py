@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The nodes of a cluster file as domains of a real libvirtd.
+
+The guest is a boot sector, on a disk that is node 1's: firmware finds it behind
+a port that libvirt made."""
+
+import contextlib
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import termios
+import time
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from commands import tool
+from distkvm import guests
+from distkvm.common import QEMU, Problem
+from libvirtd import SECONDS, libvirtd, missing
+from naming import cases, named
+from operating import read_until
+
+pytestmark = pytest.mark.root('namespaces, and a libvirtd of the system')
+
+DISK_BYTES = 1 << 20
+TEXT = '''[cluster]
+name = "NAME"
+[guest]
+memory = "128M"
+graphics = "vnc"
+[[node]]
+[[node]]
+[[node.disk]]
+file = "DISK"
+[[node.interface]]
+'''
+RUNNING = r'running \(.*\)'
+PAUSED = r'paused \(.*\)'
+
+
+@pytest.fixture(scope='module')
+def daemon():
+    if missing():
+        pytest.skip(missing())
+    with libvirtd() as found:
+        found.watch()
+        yield found
+
+
+class Pair:
+    """Two domains of one file, as the tool writes them."""
+
+    def __init__(self, daemon, name, edit=lambda text: text):
+        self.daemon, self.name = daemon, name
+        self.path = daemon.path / name
+        self.path.mkdir()
+        disk = self.path / 'disk.img'
+        disk.write_bytes(guests.boot_sector().read_bytes().ljust(DISK_BYTES,
+                                                                 b'\0'))
+        text = edit(TEXT).replace('NAME', name).replace('DISK', str(disk))
+        (self.path / 'c.toml').write_text(text)
+        done = tool('xml', str(self.path / 'c.toml'), '--dir', str(self.path))
+        assert done.returncode == 0, done.stderr
+        self.first, self.second = self.domains = f'{name}-0', f'{name}-1'
+
+    def xml(self, domain):
+        return self.path / f'{domain}.xml'
+
+    def define(self):
+        for domain in self.domains:
+            self.daemon.virsh('define', self.xml(domain))
+
+    def start(self, order=(0, 1)):
+        for number in order:
+            self.daemon.virsh('start', self.domains[number])
+        self.wait(RUNNING)
+
+    def wait(self, wanted):
+        for domain in self.domains:
+            self.daemon.wait_state(domain, wanted)
+
+    def virsh(self, verb, node=0, *args):
+        return self.daemon.virsh(verb, self.domains[node], *args).stdout
+
+
+@pytest.fixture
+def pair(daemon, test_name):
+    """A function that defines a pair; its nodes end with the test."""
+    made = []
+
+    def make(edit=lambda text: text):
+        name = re.sub(r'\W+', '-', test_name)[-24:].strip('-')
+        made.append(Pair(daemon, name, edit))
+        made[0].define()
+        return made[0]
+
+    yield make
+    for found in made:
+        for domain in found.domains:
+            daemon.virsh('destroy', domain, check=False)
+            daemon.virsh('undefine', domain, check=False)
+
+
+@contextlib.contextmanager
+def console(daemon, domain):
+    """virsh at the guest's console: a terminal that echoes nothing itself."""
+    ours, theirs = pty.openpty()
+    attributes = termios.tcgetattr(theirs)
+    attributes[3] &= ~(termios.ECHO | termios.ICANON)
+    termios.tcsetattr(theirs, termios.TCSANOW, attributes)
+    process = subprocess.Popen(daemon.command('console', domain, '--force'),
+                               stdin=theirs, stdout=theirs, stderr=theirs,
+                               start_new_session=True)
+    os.close(theirs)
+    try:
+        yield ours
+        # Its way to leave.
+        os.write(ours, b'\x1d')
+        process.wait(SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def answers(daemon, domain):
+    """The guest runs: it says each byte that it is told, once it listens."""
+    with console(daemon, domain) as terminal:
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            os.write(terminal, b'~')
+            if select.select([terminal], [], [], 0.5)[0] and \
+                    b'~' in os.read(terminal, 1000):
+                return
+    raise Problem(f'{domain}: the guest does not answer at its console')
+
+
+@cases('begin', {'libvirt: the boot node starts first': 0,
+                 'libvirt: a follower starts first': 1})
+def test_life(daemon, pair, begin):
+    found = pair()
+    first = found.domains[begin]
+    daemon.virsh('start', first)
+    assert daemon.state(first) == 'paused (starting up)'
+    found.start([1 - begin])
+    answers(daemon, found.first)
+    stats = found.virsh('domstats', 1)
+    assert 'state.state=1' in stats and 'block.0.name=vda' in stats
+    # The guest may be stopped on any node, and go on by any other.
+    for node in (0, 1):
+        found.virsh('suspend', node)
+        found.wait(PAUSED)
+        found.virsh('resume', 1 - node)
+        found.wait(RUNNING)
+    answers(daemon, found.first)
+    found.virsh('reset', 1)
+    answers(daemon, found.first)
+    # The power button of any node.
+    found.virsh('shutdown', begin)
+    found.wait(r'shut off \(shutdown\)')
+    for domain in found.domains:
+        daemon.wait_event(f"'{domain}': Shutdown Finished after guest request")
+
+
+@named('libvirt: definitions are stable, and have room for a viewer')
+def test_define(daemon, pair):
+    found = pair()
+    for domain in found.domains:
+        before = daemon.virsh('dumpxml', domain).stdout
+        again = found.path / 'again.xml'
+        again.write_text(before)
+        subprocess.run(['virt-xml-validate', again, 'domain'], check=True,
+                       capture_output=True)
+        for path in (found.xml(domain), again):
+            daemon.virsh('define', path)
+            assert daemon.virsh('dumpxml', domain).stdout == before
+    said = daemon.virsh('domcapabilities', '--emulatorbin', str(QEMU)).stdout
+    kinds = ET.fromstring(said).findall("devices/graphics/enum/value")
+    assert 'vnc' in [k.text for k in kinds]
+    found.start()
+    assert re.match(r'vnc://(localhost|127\.0\.0\.1):\d+',
+                    found.virsh('domdisplay', 0))
+    found.virsh('destroy', 1)
+
+
+@named('libvirt: any node is destroyed, and the other one ends')
+def test_destroy(daemon, pair):
+    found = pair()
+    for node in (0, 1):
+        found.start((1 - node, node))
+        found.virsh('destroy', node)
+        other = found.domains[1 - node]
+        daemon.wait_state(other, r'shut off \(shutdown\)')
+        daemon.wait_event(f"'{other}': Shutdown Finished after host request")
+        assert daemon.state(found.domains[node]) == 'shut off (destroyed)'
+
+
+@named('libvirt: a node is lost, and the other one says so')
+def test_loss(daemon, pair):
+    found = pair()
+    found.start()
+    os.kill(daemon.pid(found.second), signal.SIGKILL)
+    daemon.wait_state(found.second, r'shut off \(crashed\)')
+    daemon.wait_state(found.first, r'crashed \(panicked\)')
+    daemon.wait_event(f"'{found.second}': Stopped Failed")
+    daemon.wait_event(f"'{found.first}': Crashed Panicked")
+    # The reason is in its log, and its QMP answers.
+    assert 'node 1' in daemon.log(found.first)
+    said = found.virsh('qemu-monitor-command', 0, '--pretty',
+                       '{"execute": "query-distkvm"}')
+    assert '"lost-node": 1' in said
+    for verb in ('resume', 'reset'):
+        assert 'is lost' in daemon.refused(verb, found.first)
+    # Alone it does not come back, and says why.  libvirt may have called it
+    # started before that.
+    daemon.virsh('start', found.second, check=False)
+    daemon.wait_state(found.second, r'shut off \((crashed|failed)\)')
+    assert 'node 1 is lost, and with it this guest' in \
+        daemon.log(found.second)
+    found.virsh('destroy', 0)
+    # All of them start again.
+    found.start()
+
+
+@named('libvirt: a node that nobody joins')
+def test_join_timeout(daemon, pair):
+    found = pair(lambda text: text.replace('[guest]',
+                                           'join-timeout = 1\n[guest]'))
+    daemon.virsh('start', found.second)
+    daemon.wait_state(found.second, r'shut off \(crashed\)')
+    daemon.wait_event(f"'{found.second}': Stopped Failed")
+    assert 'join' in daemon.log(found.second)
+
+
+@named('libvirt: the daemon starts again, and starts domains by itself')
+def test_autostart(daemon, pair):
+    found = pair()
+    for node in (0, 1):
+        found.virsh('autostart', node)
+    found.start()
+    daemon.restart()
+    found.wait(RUNNING)
+    answers(daemon, found.first)
+    found.virsh('destroy', 0)
+    found.wait(r'shut off \(.*\)')
+    daemon.restart(booted=True)
+    found.wait(RUNNING)
+    for node in (0, 1):
+        found.virsh('autostart', node, '--disable')
+
+
+@named('libvirt: a follower gets a disk')
+def test_attach(daemon, pair):
+    """Behind the port that libvirt keeps free; node 0 shows it to the guest."""
+    found = pair()
+    found.start()
+    query = ('qemu-monitor-command', 0, '--pretty',
+             '{"execute": "query-distkvm-pci"}')
+    before = found.virsh(*query).count('"owner": 1')
+    other = found.path / 'other.img'
+    other.write_bytes(bytes(DISK_BYTES))
+    found.virsh('attach-disk', 1, other, 'vdb', '--targetbus', 'virtio')
+    assert before >= 2
+    # Node 0 hears of it a moment later.
+    end = time.monotonic() + SECONDS
+    while found.virsh(*query).count('"owner": 1') != before + 1:
+        if time.monotonic() > end:
+            raise Problem(found.virsh(*query))
+        time.sleep(0.1)
+    answers(daemon, found.first)
+
+
+@named('libvirt: refused: a guest is saved')
+def test_saved(daemon, pair):
+    found = pair()
+    found.start()
+    for node in (0, 1):
+        domain = found.domains[node]
+        for args in (('managedsave', domain),
+                     ('save', domain, found.path / 'saved')):
+            assert 'distkvm' in daemon.refused(*args), args
+        # libvirt looks at the disks first.
+        daemon.refused('snapshot-create-as', domain, 's')
+    for args in (('setvcpus', found.first, '3', '--live'),
+                 ('setmem', found.first, '64M', '--live')):
+        daemon.refused(*args)
+    answers(daemon, found.first)
+
+
+EFI = """<os firmware="efi">
+    <type arch="x86_64" machine="q35">hvm</type>
+    <firmware><feature enabled="no" name="secure-boot"/></firmware>
+  </os>"""
+
+
+@pytest.mark.full
+@named("libvirt: firmware='efi'")
+def test_efi(daemon, pair):
+    """As the documentation has it: OVMF looks for something to boot."""
+    found = pair()
+    path = found.xml(found.first)
+    text, count = re.subn('<os>.*</os>', EFI, path.read_text(), flags=re.S)
+    assert count == 1
+    path.write_text(text)
+    daemon.virsh('define', path)
+    found.start()
+    with console(daemon, found.first) as terminal:
+        read_until(terminal, b'BdsDxe')
+    # Alone it chooses secure boot.
+    found.virsh('destroy', 0)
+    path.write_text(re.sub('<firmware>.*</firmware>', '', text))
+    daemon.virsh('define', path)
+    assert 'smm=on cannot work' in daemon.refused('start', found.first)
+
+
+# An element of a follower that is replaced, by what, and what its start says.
+REFUSED = {
+    'a screen': ('<memballoon', "<graphics type='vnc'/><video><model "
+                 "type='none'/></video><memballoon", '-vnc cannot work on '
+                 'node 1'),
+    'VGA': ('<memballoon', "<video><model type='vga'/></video><memballoon",
+            "device 'VGA' cannot work on node 1"),
+    'a balloon': ('<memballoon model="none" />', "<memballoon "
+                  "model='virtio'/>", "<memballoon model='none'/>"),
+    'a TPM': ('<memballoon', "<tpm model='tpm-tis'><backend type='emulator'/>"
+              '</tpm><memballoon', 'not supported'),
+}
+
+
+@cases('old, new, wanted', {f'libvirt: refused: {name} of a follower': case
+                            for name, case in REFUSED.items()})
+def test_refused(daemon, pair, old, new, wanted):
+    found = pair()
+    path = found.xml(found.second)
+    text = path.read_text()
+    if text.count(old) != 1:
+        raise Problem(f'{old} is not in {text}')
+    path.write_text(text.replace(old, new))
+    # Of both, the definition or the start is refused.
+    done = daemon.virsh('define', path, check=False)
+    said = done.stderr or daemon.refused('start', found.second)
+    if wanted not in said:
+        raise Problem(f'it does not say "{wanted}": {said}')

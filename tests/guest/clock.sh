@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The kernel compares its clocks while the guest idles, then while it computes.
+s=$(sed -n 's/.*clock.s=\([0-9]*\).*/\1/p' /proc/cmdline)
+at=/sys/devices/system/clocksource/clocksource0/current_clocksource
+# The kernel has chosen once the TSC is calibrated.
+sleep 3
+was=$(cat $at)
+sleep $((s / 2))
+end=$(($(date +%s) + s - s / 2))
+while [ "$(date +%s)" -lt $end ]; do
+	guest-check each-cpu >/dev/null
+done
+dmesg | grep -i -e clocksource -e 'tsc:' -e watchdog | sed 's/^/guest-clock: /'
+echo "guest-clock: was $was, is $(cat $at)"
