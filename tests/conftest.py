@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from distkvm import network
-from distkvm.common import Problem
+from distkvm.common import GUEST, Problem
 
 MARKS = {'passed': 'ok  ', 'failed': 'FAIL', 'skipped': 'SKIP'}
 # Ports are chosen from a share of their own by each worker of xdist.
@@ -30,6 +30,8 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     # End like on Ctrl-C, so that every node is ended too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A clean checkout has no such folder, and any test may be its first user.
+    GUEST.mkdir(parents=True, exist_ok=True)
     worker = os.environ.get('PYTEST_XDIST_WORKER')
     if worker:
         count = len(network.PORTS) // WORKERS_MAX
@@ -68,14 +70,11 @@ def passed_earlier(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item):
-    """A test that has passed with the same tree passes again, at once."""
-    if name_of(item) not in passed_earlier(item.config):
-        return None
-    for when in ('setup', 'call', 'teardown'):
-        item.ihook.pytest_runtest_logreport(report=pytest.TestReport(
-            item.nodeid, item.location, {}, 'passed', None, when,
-            user_properties=[('note', 'earlier, with the same tree')]))
-    return True
+    """A test that has passed with the same tree passes again, at once: it goes
+    through all phases, or the next test would find fixtures of others."""
+    if name_of(item) in passed_earlier(item.config):
+        item.setup = item.runtest = lambda: None
+        item.user_properties.append(('note', 'earlier, with the same tree'))
 
 
 def pytest_runtest_setup(item):
