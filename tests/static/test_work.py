@@ -356,7 +356,8 @@ def gone(kind, outcome):
 def test_run(ends, problems, ratio, monkeypatch):
     log = []
     run = bench.Run(SimpleNamespace(nodes=2, options=None, rounds=2,
-                                    vcpu_percent=None, only='threads'))
+                                    vcpu_percent=None, append='nohz=off',
+                                    only='threads'))
     monkeypatch.setattr(run, 'machine',
                         lambda kind: FakeMachine(kind, ends, log))
     run.all()
@@ -368,6 +369,7 @@ def test_run(ends, problems, ratio, monkeypatch):
     assert row['ratio'] == ratio
     assert json.loads(json.dumps(made))['guest-numa-nodes'] == '0-1'
     assert ('PROBLEM' in text.show(made)) == bool(problems)
+    assert "the guest's kernel has also: nohz=off" in text.show(made)
 
 
 @cases('what', {
@@ -393,7 +395,8 @@ def test_interrupted(monkeypatch, tmp_path, capsys):
     out = tmp_path / 'out.json'
     assert bench.main(SimpleNamespace(
         nodes=2, options=None, rounds=1, only='threads', untraced=False,
-        vcpu_percent=None, json=out, html=tmp_path / 'out.html')) == 130
+        vcpu_percent=None, append='', json=out,
+        html=tmp_path / 'out.html')) == 130
     assert [s['workload'] for s in json.loads(out.read_text())['samples']] == \
         ['boot', 'threads', 'boot']
     assert 'PROBLEM: the run was interrupted' in capsys.readouterr().out

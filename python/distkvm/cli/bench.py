@@ -52,6 +52,9 @@ def add_verb(verbs):
                       help='of work: each vCPU, of both sides, runs for so much '
                            'of each 2 ms, so that engines find CPUs free; the '
                            'traced boot is not limited (needs root)')
+    verb.add_argument('--append', default='', metavar='WORDS',
+                      help="of work: parameters of the guest's kernel, on both "
+                           'sides')
     verb.add_argument('--json', metavar='FILE',
                       help='of work: where all figures go (default: '
                            'build/bench-work.json)')

@@ -25,9 +25,11 @@ class Run:
         self.options = args.options or ''
         self.rounds = args.rounds
         self.vcpu_percent = args.vcpu_percent
+        self.append = args.append
         self.workloads = workloads.chosen(args.only)
         self.samples, self.problems = [], []
-        self.traced = where.Traced(self.nodes, self.options, LOGS / 'traced')
+        self.traced = where.Traced(self.nodes, self.options, LOGS / 'traced',
+                                   self.append)
         self.transport = self.numa = None
 
     def machine(self, kind):
@@ -35,6 +37,7 @@ class Run:
         machine = PlainMachine(log_dir, self.nodes) if kind == 'plain' \
             else ClusterMachine(log_dir, self.nodes, self.options)
         machine.vcpu_percent = self.vcpu_percent
+        machine.parameters(self.append)
         return machine
 
     def sample(self, kind, number, workload, outcome, nodes=None):
@@ -131,7 +134,7 @@ class Run:
         chosen = [BOOT, *self.workloads]
         return {'nodes': self.nodes, 'options': self.options,
                 'rounds': self.rounds, 'vcpu-percent': self.vcpu_percent,
-                'transport': self.transport,
+                'append': self.append, 'transport': self.transport,
                 'guest-numa-nodes': self.numa, 'when': time.time(),
                 'rows': results.rows(self.samples, chosen),
                 'distances': results.distances(self.samples, chosen),

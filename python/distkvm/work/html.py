@@ -6,7 +6,7 @@ from html import escape
 
 from ..page import cells, document
 from . import counters
-from .text import limited, number
+from .text import limited, number, parameters
 
 WIDTH, ROW, LEFT, GAP = 760, 44, 110, 12
 NAMES = 15
@@ -106,7 +106,8 @@ def page(report):
             f"{escape(str(report['transport']))}, against plain QEMU of the "
             f"same build; rounds: {report['rounds']}; NUMA nodes of the guest: "
             f"{escape(str(report['guest-numa-nodes']))}"
-            f'{escape(limited(report))}</p>', *ratios(report)]
+            f'{escape(limited(report) + parameters(report))}</p>',
+            *ratios(report)]
     for problem in report['problems']:
         body.append(f'<p class=problem>{escape(problem)}</p>')
     if report['boot-pages']:

@@ -70,6 +70,10 @@ class Machine:
     def __exit__(self, *_):
         self.end()
 
+    def parameters(self, words):
+        """More of the guest's kernel."""
+        self.append = ' '.join([self.append, *words.split()])
+
     def source(self):
         """The image that the guest gets a copy of."""
         return image.disk()

@@ -24,12 +24,17 @@ def limited(report):
             'traced boot') if percent else ''
 
 
+def parameters(report):
+    words = report.get('append')
+    return f"; the guest's kernel has also: {words}" if words else ''
+
+
 def head(report):
     return [f"{report['nodes']} nodes x 1 vCPU over {report['transport']}, "
             f"against plain QEMU -smp {report['nodes']}, same build, same run; "
             f"{report['rounds']} rounds; NUMA nodes of the guest: "
             f"{report['guest-numa-nodes']}"
-            + limited(report)]
+            + limited(report) + parameters(report)]
 
 
 def table(rows):

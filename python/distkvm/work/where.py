@@ -179,8 +179,9 @@ def hottest_of_boot(infos, namer):
 class Traced:
     """Results of the traced boot, as far as it has come."""
 
-    def __init__(self, nodes, options, log_dir):
+    def __init__(self, nodes, options, log_dir, append=''):
         self.nodes, self.options, self.log_dir = nodes, options, log_dir
+        self.append = append
         self.boot_pages, self.workloads = [], []
 
     def run(self, chosen, expected):
@@ -188,8 +189,10 @@ class Traced:
         symbols = kallsyms.of_kernel(guests.vmlinuz())
         self.remove_files()
         say(f'booting {self.nodes} nodes once more, to be traced')
-        with machine.ClusterMachine(self.log_dir, self.nodes, self.options,
-                                    traced_args(self.log_dir)) as guest:
+        made = machine.ClusterMachine(self.log_dir, self.nodes, self.options,
+                                      traced_args(self.log_dir))
+        made.parameters(self.append)
+        with made as guest:
             tracer = Tracer(guest.nodes, self.log_dir)
             namer = Namer(guest.nodes, symbols, self.log_dir)
             self.boot_pages = hottest_of_boot(guest.infos(), namer)
