@@ -21,6 +21,8 @@ from distkvm.operate.remote import SSH, Hosts, There
 from naming import cases, named
 from operating import on_other_host, place, two_hosts
 
+pytestmark = pytest.mark.overlaps
+
 # The address of the second node.
 HERE = re.compile(r'host = "root@hostB"\naddress = .*')
 # A text that is replaced, its replacement, and the error that follows.

@@ -23,6 +23,8 @@ from naming import cases, named
 from operating import (SECONDS, alive, await_end, console_of, place,
                        read_until, two_hosts)
 
+pytestmark = pytest.mark.overlaps
+
 
 @named('static: operate: up, status, down of one machine')
 def test_one_machine():

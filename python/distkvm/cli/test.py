@@ -41,7 +41,7 @@ IN_PYTHON = {
 }
 # Suites with tests that run beside each other, and how many at a time: those
 # of kvm take one CPU each, the others mostly wait.
-OVERLAP = {'door': 3, 'guest': 3, 'kvm': os.cpu_count()}
+OVERLAP = {'static': 3, 'door': 3, 'guest': 3, 'kvm': os.cpu_count()}
 
 # Targets of QEMU's build that a suite needs besides QEMU.
 OURS = 'tests/qtest/distkvm/'
