@@ -228,8 +228,10 @@ def test_loss(daemon, pair):
 
 @named('libvirt: a node that nobody joins')
 def test_join_timeout(daemon, pair):
+    """libvirt takes seconds to start a domain: a node that ends by then is one
+    that could not be started."""
     found = pair(lambda text: text.replace('[guest]',
-                                           'join-timeout = 1\n[guest]'))
+                                           'join-timeout = 15\n[guest]'))
     daemon.virsh('start', found.second)
     daemon.wait_state(found.second, r'shut off \(crashed\)')
     daemon.wait_event(f"'{found.second}': Stopped Failed")
