@@ -518,7 +518,7 @@ def test_few_messages():
 def test_different_lanes():
     try:
         with MemoryCluster('memory-lanes', each=(
-                ('lanes=2', 'join-timeout=3'), ('join-timeout=3',))):
+                ('lanes=2', 'join-timeout=8'), ('join-timeout=8',))):
             raise Problem('nodes with different lanes joined')
     except Problem as problem:
         if 'did not join' not in str(problem) and \
