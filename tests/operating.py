@@ -116,8 +116,8 @@ def alive(pid):
     return False
 
 
-def await_end(pids):
-    end = time.monotonic() + SECONDS
+def await_end(pids, seconds=SECONDS):
+    end = time.monotonic() + seconds
     while any(map(alive, pids)):
         if time.monotonic() > end:
             raise Problem(f'processes live on: {pids}')

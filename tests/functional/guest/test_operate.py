@@ -10,6 +10,7 @@ import time
 from browser import Page
 from distkvm import guests
 from distkvm.common import BUILD, TOP, Problem, quiet
+from distkvm.guests.checks import TIMEOUT
 from exposition import of, parsed
 from naming import named
 from operating import (SECONDS, alive, await_end, console_of, place,
@@ -124,7 +125,7 @@ def test_devices():
         images = [guests.disk_image(found.path / f'{name}.img')
                   for name in 'abc']
         found.tool('up')
-        await_end(found.pids())
+        await_end(found.pids(), TIMEOUT)
         said = found.tool('logs', 'console').stdout
         for wanted in ('guest-disks: vda right on all CPUs',
                        'guest-disks: vdb right on all CPUs',
