@@ -545,6 +545,10 @@ void pci_tests_add(void)
                    test_pull_told_by_line);
     qtest_add_func("/distkvm/hotplug/pull-disk", test_pull_disk);
     qtest_add_func("/distkvm/hotplug/pull-refused", test_pull_refused);
+    qtest_add_func("/distkvm/hotplug/pull-replaced", test_pull_replaced);
+    qtest_add_func("/distkvm/hotplug/pull-left-on", test_pull_left_on);
+    qtest_add_func("/distkvm/hotplug/pull-and-reset", test_pull_and_reset);
+    qtest_add_func("/distkvm/hotplug/pull-untouched", test_pull_untouched);
     qtest_add_func("/distkvm/hotplug/acpi", test_acpi);
     qtest_add_func("/distkvm/hotplug/acpi-cold", test_acpi_cold);
     qtest_add_func("/distkvm/hotplug/acpi-kept", test_acpi_kept);
