@@ -81,11 +81,11 @@ static char *place_bridges(const VpciOptions *o, VpciPlan *plan)
     unsigned placed = 0, device = 0;
 
     if (bridges > free_devices * each) {
-        return g_strdup_printf("the bridges of %u nodes take %u device "
-                               "numbers of node 0's root bus, and %u are free: "
-                               "put devices of node 0 behind a bridge, or give "
-                               "some nodes no devices", bridges,
-                               (bridges + each - 1) / each, free_devices);
+        return g_strdup_printf("node 0's root bus has %u free device numbers, "
+                               "and bridges of other nodes need %u: put "
+                               "devices of node 0 behind a bridge, or give "
+                               "some nodes no devices", free_devices,
+                               (bridges + each - 1) / each);
     }
     for (unsigned n = 0; n < o->nodes; n++) {
         VpciBridge *bridge = &plan->bridge[n];

@@ -22,6 +22,10 @@
 
 /* Guest time for an answer to a request, as QEMU has it for its own ports. */
 #define ANSWER_MS 5000
+/* Guest time for switching off a slot whose device was pulled out. */
+#define SWITCH_OFF_MS 30000
+/* Guest time for a last look at a slot that the guest has switched off. */
+#define LAST_LOOK_MS 2000
 
 typedef enum HeldState {
     HELD_EMPTY,             /* no map names a BAR of a device               */
@@ -36,6 +40,7 @@ typedef struct Held {
     uint8_t functions;      /* that have a stand-in, a bit for each         */
     bool asked;             /* the owner waits: will the guest let go?      */
     QEMUTimer *timer;       /* for an answer; NULL: never needed            */
+    QEMUTimer *opens;       /* until then the slot is closed; NULL: never   */
 } Held;
 
 /* Of node 0 there are none, and of each node there is no slot 0. */
@@ -223,11 +228,55 @@ static void ask(Held *h)
     }
 }
 
+/* ------------------------------------------------------------ pulling out */
+
+/*
+ * A guest that finds its device gone switches the slot off.  QEMU's slots let
+ * go of any device then, and Linux takes a button that is pressed meanwhile as
+ * one that is pressed afterwards.  So the slot is closed: the next device waits
+ * until the guest has let go of the last one.
+ */
+static void opened(void *opaque)
+{
+    distkvm_pci_hear_rest(node_of(opaque));
+}
+
+static void close_for(Held *h, int64_t ms)
+{
+    if (!h->opens) {
+        h->opens = timer_new_ms(QEMU_CLOCK_VIRTUAL, opened, h);
+    }
+    timer_mod(h->opens, qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) + ms);
+}
+
+bool plug_is_closed(unsigned node, unsigned slot)
+{
+    const Held *h = held_at(node, slot);
+
+    return h && h->opens && timer_pending(h->opens);
+}
+
+/* The guest looks at the slot once more, and is not to find it filled. */
+static void off(PCIBus *bus)
+{
+    for (Held *h = held; h < held + HELD_ALL; h++) {
+        if (plug_is_closed(node_of(h), slot_of(h)) &&
+            tree_bus(node_of(h), slot_of(h)) == bus) {
+            close_for(h, LAST_LOOK_MS);
+        }
+    }
+}
+
 /* The guest finds nothing there from now on, and hears why. */
 static void pull(Held *h)
 {
+    PCIBus *bus = tree_bus(node_of(h), slot_of(h));
+
     remove_all(h, VPCI_EJECTED, NULL);
-    port_pulled(tree_bus(node_of(h), slot_of(h)));
+    if (!port_is_off(bus)) {
+        close_for(h, SWITCH_OFF_MS);
+    }
+    port_pulled(bus);
 }
 
 const char *vpci_hear_unplug(unsigned node, unsigned slot,
@@ -319,7 +368,7 @@ void plug_early(unsigned node, const VpciFunction *f)
 
 void plug_ready(void)
 {
-    static const PortListener listener = { gone, kept };
+    static const PortListener listener = { gone, kept, off };
 
     port_listen(&listener);
     bridge_listen(gone_by_acpi);
@@ -350,6 +399,9 @@ static void lose(Held *h)
     PCIBus *bus = tree_bus(node_of(h), slot_of(h));
 
     no_request(h);
+    if (h->opens) {
+        timer_del(h->opens);
+    }
     for (unsigned f = 0; bus && f < VPCI_FUNCTIONS_MAX; f++) {
         StandIn *s = stand_in_find(bus, VPCI_DEVFN(slot_of(h), f));
 

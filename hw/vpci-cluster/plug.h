@@ -19,6 +19,11 @@
 void plug_early(unsigned node, const VpciFunction *f);
 /* All of them were: tell their owners. */
 void plug_ready(void);
+/*
+ * Was a device pulled out of @slot of @node of which the guest has not let go?
+ * The next one is to wait, until distkvm_pci_hear_rest() is called.
+ */
+bool plug_is_closed(unsigned node, unsigned slot);
 /* Others would have no addresses, because of @why, which is static; or NULL. */
 void plug_refuse_late(const char *why);
 /*

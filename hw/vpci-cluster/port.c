@@ -33,6 +33,13 @@ static void say_kept(PCIDevice *port, const char *why)
     }
 }
 
+static void say_off(PCIDevice *port)
+{
+    if (listener) {
+        listener->off(pci_bridge_get_sec_bus(PCI_BRIDGE(port)));
+    }
+}
+
 /* -------------------------------------------------- the slot's registers */
 
 static uint16_t slot_control(const PCIDevice *port)
@@ -48,6 +55,18 @@ static bool blinks(uint16_t control)
 bool port_is_busy(PCIBus *bus)
 {
     return blinks(slot_control(bus->parent_dev));
+}
+
+/* As QEMU has it: then it removes what the slot has. */
+static bool is_off(uint16_t control)
+{
+    return control & PCI_EXP_SLTCTL_PCC &&
+           (control & PCI_EXP_SLTCTL_PIC) == PCI_EXP_SLTCTL_PWR_IND_OFF;
+}
+
+bool port_is_off(PCIBus *bus)
+{
+    return is_off(slot_control(bus->parent_dev));
 }
 
 /* ------------------------------------------------------- news of the link */
@@ -154,15 +173,18 @@ static void write_link(PCIDevice *port, bool told)
  */
 static void port_write(PCIDevice *dev, uint32_t addr, uint32_t val, int len)
 {
-    bool before = blinks(slot_control(dev)), told = link_is_told(dev);
-    uint16_t now;
+    uint16_t before = slot_control(dev), now;
+    bool told = link_is_told(dev);
 
     parent_write(dev, addr, val, len);
     write_link(dev, told);
     now = slot_control(dev);
-    if (before && (now & PCI_EXP_SLTCTL_PIC) == PCI_EXP_SLTCTL_PWR_IND_ON &&
-        !(now & PCI_EXP_SLTCTL_PCC)) {
+    if (blinks(before) && !(now & PCI_EXP_SLTCTL_PCC) &&
+        (now & PCI_EXP_SLTCTL_PIC) == PCI_EXP_SLTCTL_PWR_IND_ON) {
         say_kept(dev, "the guest goes on with it");
+    }
+    if (is_off(now) && !is_off(before)) {
+        say_off(dev);
     }
 }
 
@@ -178,6 +200,7 @@ static void port_reset_hold(Object *obj, ResetType type)
     pci_word_test_and_clear_mask(cap + PCI_EXP_SLTCTL, LINK_ENABLED);
     pci_word_test_and_clear_mask(cap + PCI_EXP_SLTSTA, LINK_CHANGED);
     say_kept(port, "the guest was reset before it had let go of it");
+    say_off(port);
 }
 
 /* ------------------------------------------------------------- plugging */

@@ -18,12 +18,16 @@ typedef struct PortListener {
     void (*gone)(StandIn *s);
     /* The guest, asked to let go of the device on @bus, does not; why. */
     void (*kept)(PCIBus *bus, const char *why);
+    /* The guest has switched the slot of @bus off, or was reset. */
+    void (*off)(PCIBus *bus);
 } PortListener;
 
 /* Once; @listener is static. */
 void port_listen(const PortListener *listener);
 /* Is the guest about to take the device on the port's @bus, or to let go? */
 bool port_is_busy(PCIBus *bus);
+/* Has the guest switched the port's slot off, with its indicator? */
+bool port_is_off(PCIBus *bus);
 /*
  * The device on the port's @bus, which was there for the guest, has gone
  * without the guest's doing: tell it.

@@ -3,7 +3,7 @@
  *
  * Descriptions are kept until all nodes have told theirs, since where the
  * bridges are depends on all of them.  Those that come later are kept until
- * their ROM has come, too.
+ * their ROM has come, too, and until their slot is open.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -62,12 +62,16 @@ static bool is_whole(const Told *t)
     return t->rom->len == t->function.rom_bytes;
 }
 
-/* A function that came late: when it is whole, and the bridges are there. */
+/*
+ * A function that came late: when it is whole, the bridges are there, and the
+ * slot is open.
+ */
 static const char *plug_if_whole(Told *t)
 {
     const char *why;
 
-    if (!is_built || !t->late || !is_whole(t)) {
+    if (!is_built || !t->late || !is_whole(t) ||
+        plug_is_closed(t->node, VPCI_SLOT(t->function.devfn))) {
         return NULL;
     }
     why = plug_late(t->node, &t->function, t->rom->data);

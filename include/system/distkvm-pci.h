@@ -84,6 +84,11 @@ void distkvm_pci_news(unsigned node, unsigned slot, uint64_t generation,
  */
 void distkvm_pci_say_rejected(unsigned node, const char *why);
 /*
+ * Node 0: call vpci_hear_rest(@node), since a slot there takes devices again.
+ * Main thread.
+ */
+void distkvm_pci_hear_rest(unsigned node);
+/*
  * Node 0: call @fn(@opaque) in the main loop when all nodes have acknowledged
  * the memory map as it is when the caller has dropped the BQL.  Any thread.
  */
@@ -166,7 +171,10 @@ void vpci_forget(unsigned node);
  * before it stay, and the guest must not run.
  */
 bool vpci_build(unsigned nodes, Error **errp);
-/* Then: take up what @node has told of meanwhile.  As vpci_hear_function(). */
+/*
+ * Then, and when a slot takes devices again: take up what @node has told of
+ * meanwhile.  As vpci_hear_function().
+ */
 const char *vpci_hear_rest(unsigned node);
 /*
  * @node is lost: its functions have no addresses any more, reads of them give

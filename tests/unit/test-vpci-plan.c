@@ -254,10 +254,11 @@ static const Refusal refusals[] = {
     { VPCI_PC, 64, 31, 192, 0, NULL },
     { VPCI_PC, 64, 31, 193, 0, "need 64 PCI buses" },
     { VPCI_PC, 64, 1, 1, 0xffffff00, NULL },
-    { VPCI_PC, 64, 1, 1, 0xffffff01, "the bridges of 64 nodes take 8 device "
-      "numbers of node 0's root bus, and 7 are free: put devices of node 0 "
+    { VPCI_PC, 64, 1, 1, 0xffffff01, "node 0's root bus has 7 free device "
+      "numbers, and bridges of other nodes need 8: put devices of node 0 "
       "behind a bridge" },
-    { VPCI_PC, 1, 1, 1, 0xffffffff, "the bridges of 1 nodes take 1 device" },
+    { VPCI_PC, 1, 1, 1, 0xffffffff, "has 0 free device numbers, and bridges "
+      "of other nodes need 1:" },
     { VPCI_PC, 1, 0, 1, 0xffffffff, NULL },
 };
 

@@ -324,6 +324,15 @@ static const char *serve_rom(CohNodeId from, const MemberMessage *message)
         vpci_hear_rom(from, rom->devfn, rom->offset, bytes, len));
 }
 
+void distkvm_pci_hear_rest(unsigned node)
+{
+    const char *why = pci_fault_in_words(vpci_hear_rest(node));
+
+    if (why) {
+        member_expel(node, why);
+    }
+}
+
 /* All nodes have told of theirs. */
 static void build(void)
 {
@@ -335,11 +344,7 @@ static void build(void)
         return;
     }
     for (CohNodeId n = 1; n < distkvm->nodes; n++) {
-        const char *why = pci_fault_in_words(vpci_hear_rest(n));
-
-        if (why) {
-            member_expel(n, why);
-        }
+        distkvm_pci_hear_rest(n);
     }
 }
 

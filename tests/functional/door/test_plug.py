@@ -220,6 +220,32 @@ def test_lie_after(name, is_released, why, said):
         check_expelled(cluster, 0, why)
 
 
+CLOSED_LIES = {
+    'the next device twice': (NOT_SO, function(2)),
+    'a line of the next device': (NO_LINE, line(2)),
+    'a request to remove the next device': (NOT_ITS, unplug(2)),
+}
+
+
+@cases('name, why, said', {
+    f'door: a member pulls a device out, and forges {name}': (name, *case)
+    for name, case in CLOSED_LIES.items()})
+def test_lie_closed(name, why, said):
+    """The guest has not let go of its device yet, so the next one waits."""
+    with cluster_with_forger('plug-closed-' + re.sub(r'\W+', '-', name), SLOT,
+                             cold=[function(1)]) as (cluster, member):
+        hear(member, 'accepted')
+        say(member, unplug(1, True))
+        hear(member, 'released')
+        say(member, function(2))
+        await_heard(cluster, member)
+        if (SLOT, 2, 'accepted') in heard(member):
+            raise Problem(f'the guest has two devices: {heard(member)}')
+        check_calm(cluster, (0, 1))
+        say(member, said)
+        check_expelled(cluster, 0, why)
+
+
 # ------------------------------------------------ rejections without end
 
 ROUNDS = 60

@@ -84,6 +84,18 @@ def test_iommu(device):
                   '.*dma-translation=off')
 
 
+@cases('machine', {'pci: refused: no room on the root bus, pc': 'pc'}, {
+    'pci: refused: no room on the root bus, q35': 'q35'})
+def test_root_bus(machine):
+    """Node 0's own devices have all device numbers."""
+    with qtest_cluster('pci-root-bus', machine=machine) as cluster:
+        cluster.start(1, [*HEADLESS, '-device', 'virtio-rng-pci'])
+        cluster.start(0, [*HEADLESS, *30 * ['-device', 'virtio-rng-pci']])
+        wait_said(cluster, 0, "PCI devices of other nodes: node 0's root bus"
+                  ' has 0 free device numbers.*need 1: put devices of node 0'
+                  ' behind a bridge')
+
+
 @cases('name, machine', {
     'pci: a network interface of node 1': ('pci-net', 'pc')}, {
     'pci: a network interface of node 1, q35': ('pci-net-q35', 'q35')})

@@ -28,10 +28,19 @@ def with_index(device, index):
     return [a.replace('%d', str(index)) for a in device]
 
 
+# A node without a disk may have a root port, or no device at all.
+PORT = ['-device', 'pcie-root-port,id=p,chassis=1']
+
+
+def node_args(file, device, index):
+    return device if device in ([], PORT) else \
+        disk(file, with_index(device, index))
+
+
 def boot_from_last(name, machine, devices, files, own=()):
     """The last node has the lowest index, and node 0 the highest."""
     nodes = len(devices)
-    args = [disk(file, with_index(device, nodes - n))
+    args = [node_args(file, device, nodes - n)
             for n, (file, device) in enumerate(zip(files, devices))]
     shape = Shape(nodes=nodes, memory='256M', machine=machine)
     with Cluster(shape, BUILD / 'log' / name) as cluster:
@@ -44,7 +53,9 @@ def boot_from_last(name, machine, devices, files, own=()):
     'pci: SeaBIOS boots from the node that bootindex= says, pc': (
         'pci-bootindex', 'pc', [BLK, SCSI])}, {
     'pci: SeaBIOS boots from the node that bootindex= says, q35': (
-        'pci-bootindex-q35', 'q35', [BLK, SCSI, NVME])})
+        'pci-bootindex-q35', 'q35', [BLK, SCSI, NVME]),
+    'pci: SeaBIOS boots from a node behind others without disks': (
+        'pci-bootindex-empty', 'q35', [BLK, [], PORT, NVME])})
 def test_seabios(name, machine, devices, tmp_path):
     boot_from_last(name, machine, devices,
                    [sector_image(tmp_path / f'{n}.img', n)

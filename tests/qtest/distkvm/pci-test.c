@@ -489,6 +489,8 @@ static void test_slow_owner(void)
 #include "pci-msi.c.inc"
 #include "pci-pull.c.inc"
 #include "pci-acpi.c.inc"
+#include "pci-reset.c.inc"
+#include "pci-rounds.c.inc"
 
 void pci_tests_add(void)
 {
@@ -543,8 +545,16 @@ void pci_tests_add(void)
     qtest_add_func("/distkvm/hotplug/pull-told", test_pull_told);
     qtest_add_func("/distkvm/hotplug/pull-told-by-line",
                    test_pull_told_by_line);
+    qtest_add_func("/distkvm/hotplug/pull-replaced", test_pull_replaced);
+    qtest_add_func("/distkvm/hotplug/pull-left-on", test_pull_left_on);
+    qtest_add_func("/distkvm/hotplug/pull-and-reset", test_pull_and_reset);
+    qtest_add_func("/distkvm/hotplug/pull-untouched", test_pull_untouched);
     qtest_add_func("/distkvm/hotplug/pull-disk", test_pull_disk);
     qtest_add_func("/distkvm/hotplug/pull-refused", test_pull_refused);
+    qtest_add_func("/distkvm/pci/reset-in-flight", test_reset_in_flight);
+    qtest_add_func("/distkvm/pci/sleep", test_sleep);
+    qtest_add_func("/distkvm/pci/names", test_names);
+    qtest_add_func("/distkvm/hotplug/rounds", test_rounds);
     qtest_add_func("/distkvm/hotplug/acpi", test_acpi);
     qtest_add_func("/distkvm/hotplug/acpi-cold", test_acpi_cold);
     qtest_add_func("/distkvm/hotplug/acpi-kept", test_acpi_kept);

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A QEMU that watches its memory, by AddressSanitizer, in those sources that have
+to do with devices of other nodes.
+
+It is linked of objects of the ordinary build, and of these sources, compiled
+once more: a build of all of QEMU takes half an hour.  Any source may free the
+memory; accesses to it are noticed in these sources, and in the C library."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from .build import compiler_cache
+from .common import QEMU_BUILD, Problem
+
+PLACE = QEMU_BUILD / 'sanitized'
+PROGRAM = PLACE / 'qemu-system-x86_64'
+SANITIZE = ['-fsanitize=address', '-fno-omit-frame-pointer']
+# A fault of these is an error; QEMU's own leaks at its end are none.
+OPTIONS = 'detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=1'
+WATCHED = re.compile(
+    r'(^|/)(accel/distkvm/machine/|hw/vpci-cluster/|hw/pci/|hw/pci-bridge/gen'
+    r'|hw/pci-bridge/pci|hw/core/(qdev|bus|hotplug|reset)|hw/acpi/pcihp'
+    r'|hw/misc/edu|hw/nvme/ctrl|hw/block/virtio-blk'
+    r'|hw/virtio/virtio(-pci|-bus)?\.c'
+    r'|qom/object\.c|system/(memory|physmem|bootdevice)\.c)')
+# Where QEMU looks for firmware: beside itself.
+BESIDE = ('qemu-bundle', 'pc-bios')
+
+
+def link_statement():
+    """What QEMU is linked of, and how, as ninja has it."""
+    text = (QEMU_BUILD / 'build.ninja').read_text()
+    found = re.search(r'^build qemu-system-x86_64: \S+ (.*?)( \|.*)?\n'
+                      r'((?: .*\n)*)', text, re.M)
+    options = dict(re.findall(r'^ (\w+) = ?(.*)$', found.group(3), re.M))
+    return (found.group(1).split(),
+            [re.sub(r'\$([$ :])', r'\1', options.get(name, ''))
+             for name in ('ARGS', 'LINK_ARGS')])
+
+
+def compile_watched(command, source, target):
+    """By the command of the ordinary object, whose cache this one shares."""
+    words = shlex.split(command)
+    for option in ('-o', '-MF', '-MQ'):
+        words[words.index(option) + 1] = str(target) + \
+            ('.d' if option == '-MF' else '')
+    result = subprocess.run([*words, *SANITIZE], cwd=QEMU_BUILD, check=False,
+                            capture_output=True, text=True,
+                            env=compiler_cache())
+    if result.returncode:
+        raise Problem(f'{source}: {result.stderr[-800:]}')
+
+
+def build():
+    """The program; its watched sources are compiled by way of the compiler's
+    cache, if there is one."""
+    PLACE.mkdir(exist_ok=True)
+    commands = {entry['output']: entry for entry in json.loads(
+        (QEMU_BUILD / 'compile_commands.json').read_text())}
+    objects, (args, link_args) = link_statement()
+    watched = {}
+    for name in objects:
+        if name in commands and WATCHED.search(commands[name]['file']):
+            watched[name] = PLACE / name.replace('/', '_')
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done in [pool.submit(compile_watched, commands[name]['command'],
+                                 commands[name]['file'], target)
+                     for name, target in watched.items()]:
+            done.result()
+    response = PLACE / 'link'
+    response.write_text(' '.join([
+        args, *SANITIZE, '-o', str(PROGRAM),
+        *[str(watched.get(name, name)) for name in objects], link_args]))
+    result = subprocess.run(['cc', '-m64', f'@{response}'], cwd=QEMU_BUILD,
+                            check=False, capture_output=True, text=True)
+    if result.returncode:
+        raise Problem(result.stderr[-800:])
+    for name in BESIDE:
+        link = PLACE / name
+        if not link.is_symlink():
+            link.symlink_to(Path('..') / name)
+    return len(watched)
