@@ -17,7 +17,7 @@ from distkvm import apt, guests, package
 from distkvm.common import TOP, Problem, call, quiet
 from distkvm.hosts import Hosts
 from distkvm.keys import make_psk
-from distkvm.work.image import KEYRING, MIRROR
+from distkvm.work.image import KEYRING
 from naming import named
 
 pytestmark = [pytest.mark.full,
@@ -104,7 +104,7 @@ def package_image():
     with tempfile.TemporaryDirectory(prefix='distkvm-root-') as name:
         root, directory = Path(name) / 'root', Path(name) / 'package'
         quiet(['debootstrap', '--variant=minbase', f'--keyring={KEYRING}',
-               apt.release(), root, MIRROR])
+               apt.release(), root, apt.MIRROR])
         shutil.copy('/etc/resolv.conf', root / 'etc' / 'resolv.conf')
         package.make(directory)
         build_image(root, directory)
