@@ -101,10 +101,11 @@ def watched(args):
 def bootstrap(root, suite=SUITE, packages=PACKAGES):
     debs = BUILD / 'download' / 'debs'
     debs.mkdir(parents=True, exist_ok=True)
+    more = [f"--include={','.join(packages)}"] if packages else []
     # Mounts of debootstrap end with its namespace, also if it is interrupted.
     watched(['unshare', '--mount', 'debootstrap', '--variant=minbase',
-             f'--keyring={KEYRING}', f'--cache-dir={debs}',
-             f"--include={','.join(packages)}", suite, root, apt.MIRROR])
+             f'--keyring={KEYRING}', f'--cache-dir={debs}', *more, suite, root,
+             apt.MIRROR])
 
 
 def fill(root):
