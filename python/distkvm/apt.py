@@ -19,6 +19,7 @@ from pathlib import Path
 from .common import say
 
 SANDBOX_USER = '_apt'
+MIRROR = 'http://deb.debian.org/debian'
 
 
 def release():
@@ -62,7 +63,7 @@ def archive(suite, kind='deb', arch=None):
         (state / 'lists' / 'partial').mkdir(parents=True)
         sources = state / 'distkvm.sources'
         sources.write_text(
-            f'Types: {kind}\nURIs: http://deb.debian.org/debian\n'
+            f'Types: {kind}\nURIs: {MIRROR}\n'
             f'Suites: {suite}\nComponents: main\n'
             'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n')
         options = ['-o', f'Dir::Etc::sourcelist={sources}',

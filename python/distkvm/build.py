@@ -26,10 +26,13 @@ PACKAGES = '''
     openssh-client
 '''.split()
 
-# Of tests alone: a user who runs guests gets no daemon.
-TEST_PACKAGES = ['libvirt-daemon']
+# Of tests alone: a user who runs guests gets no daemon.  That of Debian 13 only
+# recommends its driver of QEMU.
+TEST_PACKAGES = ['libvirt-daemon', 'libvirt-daemon-driver-qemu']
 
 MESON_MIN = (1, 5)
+# Of Debian 12, whose own meson is too old.
+OLD_MESON, BACKPORTS = 'bookworm', 'bookworm-backports'
 
 FIRMWARE_DIRS = ['/usr/share/qemu', '/usr/share/seabios',
                  '/usr/lib/ipxe/qemu']
@@ -69,12 +72,11 @@ def meson_of(directory):
 
 
 def install_meson():
-    """Debian 12's meson is too old; its backports have a newer one."""
     have = meson_version()
     if have and have >= MESON_MIN:
         return
     suite = apt.release()
-    suite = 'bookworm-backports' if suite == 'bookworm' else suite
+    suite = BACKPORTS if suite == OLD_MESON else suite
     say(f'getting meson from {suite}')
     apt_install([apt.download(BUILD / 'download' / 'meson', suite, 'meson')])
 
@@ -85,6 +87,23 @@ def apt_install(packages):
            *packages], env=environment)
 
 
+def by_hand(missing, old_meson):
+    """Commands to be typed, by a user who may become root; a fresh system has
+    no lists of packages."""
+    commands = ['apt-get update']
+    if old_meson and apt.release() == OLD_MESON:
+        commands = [
+            f"sh -c 'echo deb {apt.MIRROR} {BACKPORTS} main "
+            f">/etc/apt/sources.list.d/{BACKPORTS}.list'", *commands,
+            f'apt-get install -t {BACKPORTS} meson']
+    elif old_meson:
+        missing = [*missing, 'meson']
+    if missing:
+        commands.append('apt-get install --no-install-recommends '
+                        f"{' '.join(missing)}")
+    return ''.join(f'\n  sudo {command}' for command in commands)
+
+
 def install_packages(more=()):
     missing = [p for p in [*PACKAGES, *more] if not is_installed(p)]
     have = meson_version()
@@ -92,13 +111,8 @@ def install_packages(more=()):
     if not missing and not old_meson:
         return
     if os.geteuid() != 0:
-        lines = []
-        if missing:
-            lines.append(f"  sudo apt-get install {' '.join(missing)}")
-        if old_meson:
-            lines.append('  sudo apt-get install meson   # 1.5 or newer: on '
-                         'Debian 12 from bookworm-backports')
-        raise Problem('packages are missing; run\n' + '\n'.join(lines))
+        raise Problem('packages are missing; run' +
+                      by_hand(missing, old_meson))
     if missing:
         say(f"installing {len(missing)} packages: {' '.join(missing)}")
         quiet(['apt-get', '-qq', 'update'])
@@ -129,17 +143,22 @@ def configure():
 
 
 def ninja(directory, *targets):
-    """Build, showing how far it is at most every few seconds."""
+    """Build, showing how far it is at most every few seconds; all that was
+    said, warnings too, is in a log."""
+    logs = BUILD / 'log'
+    logs.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
         ['ninja', '-C', str(directory), *targets], stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, env=compiler_cache())
     tail, shown = [], time.monotonic()
-    for line in process.stdout:
-        tail = tail[-400:] + [line]
-        progress = re.match(r'\[(\d+/\d+)\]', line)
-        if progress and time.monotonic() - shown > 5:
-            shown = time.monotonic()
-            say(f'compiling {progress.group(1)}')
+    with open(logs / f'{directory.name}.log', 'w', encoding='utf-8') as log:
+        for line in process.stdout:
+            log.write(line)
+            tail = tail[-400:] + [line]
+            progress = re.match(r'\[(\d+/\d+)\]', line)
+            if progress and time.monotonic() - shown > 5:
+                shown = time.monotonic()
+                say(f'compiling {progress.group(1)}')
     if process.wait():
         sys.stderr.write(''.join(tail[-60:]))
         raise Problem('the build failed; its last lines are above')

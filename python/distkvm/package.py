@@ -20,6 +20,7 @@ NAME = 'distkvm'
 PACKAGING = TOP / 'packaging'
 LIB, SHARE, DOC = 'usr/lib/distkvm', 'usr/share/distkvm', \
     'usr/share/doc/distkvm'
+APPARMOR = 'etc/apparmor.d/abstractions'
 # Modules that only the tree has a use for.
 LEFT_OUT = ('bench', 'work', 'door', 'guests', '__pycache__')
 # Firmware and option ROMs are the distribution's.
@@ -109,10 +110,14 @@ def put_etc(stage):
     stage.directory('etc/distkvm')
     stage.copy(PACKAGING / 'distkvm@.service',
                'usr/lib/systemd/system/distkvm@.service')
-    stage.copy(PACKAGING / 'apparmor', 'etc/apparmor.d/abstractions/distkvm')
+    stage.copy(PACKAGING / 'apparmor', f'{APPARMOR}/distkvm')
+    # Read by libvirt's profiles since Debian 13.
+    stage.write(f'{APPARMOR}/libvirt-qemu.d/distkvm',
+                'include <abstractions/distkvm>\n')
     stage.copy(PACKAGING / '60-userfaultfd.rules',
                f'{DOC}/examples/60-userfaultfd.rules')
-    stage.write('DEBIAN/conffiles', '/etc/apparmor.d/abstractions/distkvm\n')
+    stage.write('DEBIAN/conffiles', f'/{APPARMOR}/distkvm\n'
+                f'/{APPARMOR}/libvirt-qemu.d/distkvm\n')
 
 
 def put_docs(stage, version):

@@ -16,7 +16,8 @@ from ..common import GUEST, Problem, call, quiet, say
 KERNELS = {
     'stock': (None, 'linux-image-amd64', None),
     '6.12': ('trixie', 'linux-image-6.12*-amd64', None),
-    '686-pae': (None, 'linux-image-6.*-686-pae', 'i386'),
+    # Debian 13 has no 32-bit kernels.
+    '686-pae': ('bookworm', 'linux-image-6.*-686-pae', 'i386'),
 }
 
 
@@ -96,8 +97,7 @@ def kernel(name='stock'):
         if not (GUEST / package).exists():
             return stock_kernel(package)
         return GUEST / package
-    return unpack_package(f'kernel-{name}', suite or apt.release(), package,
-                          arch)
+    return unpack_package(f'kernel-{name}', suite, package, arch)
 
 
 def stock_kernel(package):
@@ -120,11 +120,10 @@ def vmlinuz(name='stock'):
 @one_at_a_time
 def busybox(name):
     """A static busybox that the kernel can execute."""
-    arch = KERNELS[name][2]
+    suite, _, arch = KERNELS[name]
     if not arch:
         return Path('/bin/busybox')
-    root = unpack_package(f'busybox-{arch}', apt.release(), 'busybox-static',
-                          arch)
+    root = unpack_package(f'busybox-{arch}', suite, 'busybox-static', arch)
     return next(p for p in (root / 'bin' / 'busybox',
                             root / 'usr' / 'bin' / 'busybox') if p.exists())
 

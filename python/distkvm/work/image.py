@@ -15,13 +15,12 @@ import tarfile
 import time
 from pathlib import Path
 
-from .. import build, guests
+from .. import apt, build, guests
 from ..common import BUILD, GUEST, Problem, call, quiet, say
 from ..guests.kernel import kernel
 
 SCRIPTS = Path(__file__).resolve().parent / 'guest'
 SUITE = 'bookworm'
-MIRROR = 'http://deb.debian.org/debian'
 KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 PACKAGES = '''
     systemd systemd-sysv udev dbus kmod procps iproute2 util-linux
@@ -99,13 +98,14 @@ def watched(args):
         raise Problem(f'{args[0]} failed; its last lines:\n' + ''.join(tail))
 
 
-def bootstrap(root):
+def bootstrap(root, suite=SUITE, packages=PACKAGES):
     debs = BUILD / 'download' / 'debs'
     debs.mkdir(parents=True, exist_ok=True)
+    more = [f"--include={','.join(packages)}"] if packages else []
     # Mounts of debootstrap end with its namespace, also if it is interrupted.
     watched(['unshare', '--mount', 'debootstrap', '--variant=minbase',
-             f'--keyring={KEYRING}', f'--cache-dir={debs}',
-             f"--include={','.join(PACKAGES)}", SUITE, root, MIRROR])
+             f'--keyring={KEYRING}', f'--cache-dir={debs}', *more, suite, root,
+             apt.MIRROR])
 
 
 def fill(root):

@@ -25,6 +25,7 @@ FILES = '''
     usr/share/doc/distkvm/libvirt/README.rst
     usr/lib/systemd/system/distkvm@.service
     etc/apparmor.d/abstractions/distkvm
+    etc/apparmor.d/abstractions/libvirt-qemu.d/distkvm
 '''.split()
 # Of the tree, and of no use without it.
 VERBS_OF_TREE = ('build', 'demo', 'run', 'test', 'bench', 'package')

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The Debian package, installed with its dependencies in a fresh root file system
-of this host's release, where nothing of the tree is; the Dockerfile's steps, and
-nodes in namespaces there, as containers have them."""
+of its release, where nothing of the tree is; the Dockerfile's steps, and nodes in
+namespaces there, as containers have them."""
 
 import os
 import re
@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from distkvm import apt, guests, package
-from distkvm.common import TOP, Problem, call, quiet
+from distkvm import guests
+from distkvm.common import TOP, Problem, call
 from distkvm.hosts import Hosts
 from distkvm.keys import make_psk
-from distkvm.work.image import KEYRING, MIRROR
-from naming import named
+from distkvm.work.installed import RELEASES
+from release import BUILD_SECONDS
 
-pytestmark = [pytest.mark.full,
+pytestmark = [pytest.mark.full, pytest.mark.timeout(2 * BUILD_SECONDS),
               pytest.mark.root('debootstrap, and namespaces')]
 
 SECONDS = 300
@@ -48,6 +48,19 @@ distkvm resize $disk 1 any
 distkvm down $disk
 distkvm cpu-baseline tcg
 '''
+# The parser needs no kernel with AppArmor to read a profile.
+PROFILE = '''
+set -e
+apt-get -qq update
+apt-get -qq install --no-install-recommends apparmor
+echo 'include <tunables/global>
+profile node { include <abstractions/base>
+include <abstractions/libvirt-qemu.d> }' >/var/tmp/profile
+parser='apparmor_parser --skip-kernel-load --skip-cache --features-file
+/usr/share/apparmor-features/features'
+$parser /var/tmp/profile
+$parser --preprocess /var/tmp/profile
+'''
 # A container's mounts: few devices, and little shared memory.
 CONTAINER = '''
 set -e
@@ -67,18 +80,6 @@ exec chroot --userspec="$user:$user" --groups= "$root" "$@"
 '''
 
 
-def inside(root, script):
-    """In namespaces of its own, whose processes all end with it."""
-    return subprocess.run(
-        ['unshare', '--mount', '--pid', '--ipc', '--fork', '--kill-child',
-         'sh', '-c', 'mount --rbind /dev "$0/dev" && '
-         'mount -t proc proc "$0/proc" && exec chroot "$0" sh -c "$1"',
-         str(root), script], capture_output=True, text=True, timeout=SECONDS,
-        check=False, stdin=subprocess.DEVNULL,
-        env={'PATH': '/usr/sbin:/usr/bin:/sbin:/bin',
-             'DEBIAN_FRONTEND': 'noninteractive'})
-
-
 def docker_steps():
     """Names and words of the Dockerfile's instructions."""
     text = (TOP / 'packaging' / 'Dockerfile').read_text()
@@ -92,33 +93,37 @@ def build_image(root, directory):
         if name == 'COPY':
             source, target = words.split()
             for path in directory.glob(source):
-                shutil.copy(path, root / target.lstrip('/'))
+                shutil.copy(path, root.path / target.lstrip('/'))
         elif name == 'RUN':
-            said = inside(root, words)
-            if said.returncode:
-                raise Problem(said.stdout[-2000:] + said.stderr[-2000:])
+            root.must(words)
 
 
 @pytest.fixture(scope='module', name='image')
-def package_image():
-    with tempfile.TemporaryDirectory(prefix='distkvm-root-') as name:
-        root, directory = Path(name) / 'root', Path(name) / 'package'
-        quiet(['debootstrap', '--variant=minbase', f'--keyring={KEYRING}',
-               apt.release(), root, MIRROR])
-        shutil.copy('/etc/resolv.conf', root / 'etc' / 'resolv.conf')
-        package.make(directory)
-        build_image(root, directory)
-        call(['cp', guests.tiny_guest(), root / 'var' / 'lib' / 'tiny'])
-        (root / 'var' / 'lib' / 'tiny').chmod(0o644)
-        yield root
+def package_image(request, roots):
+    """Of the release that is the test's parameter."""
+    root = roots.fresh(request.param)
+    with tempfile.TemporaryDirectory(prefix='distkvm-package-') as name:
+        roots.package(request.param, name)
+        build_image(root, Path(name))
+    call(['cp', guests.tiny_guest(), root.path / 'var' / 'lib' / 'tiny'])
+    (root.path / 'var' / 'lib' / 'tiny').chmod(0o644)
+    return root
+
+
+def releases(name):
+    """A test for each release that the README names."""
+    return pytest.mark.parametrize(
+        'image', RELEASES, indirect=True,
+        ids=[f'door: {name}, Debian {release}' for release in RELEASES])
 
 
 def steps_named(name):
     return [words for step, words in docker_steps() if step == name]
 
 
-@named('door: container: two nodes as process 1')
+@releases('container: two nodes as process 1')
 def test_container(image, note):
+    image = image.path
     rdev = os.stat('/dev/userfaultfd').st_rdev
     make_psk(image / 'keys')
     for path in [image / 'keys', *(image / 'keys').iterdir()]:
@@ -159,27 +164,27 @@ def test_container(image, note):
     note('over TLS')
 
 
-@named('door: package: in a fresh root file system')
+@releases('package: in a fresh root file system')
 def test_fresh_root(image, note):
     started = time.monotonic()
-    etc = image / 'etc' / 'distkvm'
-    (image / 'var' / 'lib' / 'disk.img').write_bytes(
+    etc = image.path / 'etc' / 'distkvm'
+    (image.path / 'var' / 'lib' / 'disk.img').write_bytes(
         guests.boot_sector().read_bytes().ljust(1 << 20, b'\0'))
     (etc / 'tiny.toml').write_text(FILE.format(
         what='kernel = "/var/lib/tiny"'))
     (etc / 'disk.toml').write_text(FILE.format(
         what='disks = ["/var/lib/disk.img"]'))
-    said = inside(image, SCRIPT)
-    if said.returncode:
-        raise Problem(said.stdout + said.stderr)
+    said = image.must(SCRIPT)
     for words in (PASSED, '2 of 2', 'a tcg node starts with it'):
         if words not in said.stdout:
             raise Problem(f"it does not say '{words}': {said}")
-    wants = image / 'etc/systemd/system/multi-user.target.wants'
+    if '/dev/userfaultfd rw,' not in image.must(PROFILE).stdout:
+        raise Problem('the profile does not let QEMU open /dev/userfaultfd')
+    wants = image.path / 'etc/systemd/system/multi-user.target.wants'
     wants.mkdir(parents=True, exist_ok=True)
     (wants / 'distkvm@tiny.service').symlink_to(
         '/usr/lib/systemd/system/distkvm@.service')
-    gone = inside(image, 'dpkg --purge distkvm && ls /usr/share/distkvm')
+    gone = image.run('dpkg --purge distkvm && ls /usr/share/distkvm')
     if os.path.lexists(wants / 'distkvm@tiny.service'):
         raise Problem('a service stays enabled')
     if 'No such file' not in gone.stderr:

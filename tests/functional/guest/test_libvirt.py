@@ -14,12 +14,16 @@ import subprocess
 import termios
 import time
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
 from commands import tool
 from distkvm import guests
 from distkvm.common import QEMU, Problem
+from distkvm.work import installed
+from distkvm.work.image import fresh_disk
+from distkvm.work.shell import Shell
 from libvirtd import SECONDS, libvirtd, missing
 from naming import cases, named
 from operating import read_until
@@ -38,6 +42,8 @@ graphics = "vnc"
 file = "DISK"
 [[node.interface]]
 '''
+OVMF = 'firmware = "/usr/share/OVMF/OVMF_CODE_4M.fd"'
+BOOT_SECONDS = 600
 RUNNING = r'running \(.*\)'
 PAUSED = r'paused \(.*\)'
 
@@ -148,6 +154,10 @@ def test_life(daemon, pair, begin):
     assert daemon.state(first) == 'paused (starting up)'
     found.start([1 - begin])
     answers(daemon, found.first)
+    for domain in found.domains:
+        # 2: libvirt asks for the sandbox by itself.
+        assert 'Seccomp:\t2' in Path(
+            f'/proc/{daemon.pid(domain)}/status').read_text()
     stats = found.virsh('domstats', 1)
     assert 'state.state=1' in stats and 'block.0.name=vda' in stats
     # The guest may be stopped on any node, and go on by any other.
@@ -291,6 +301,34 @@ def test_saved(daemon, pair):
                  ('setmem', found.first, '64M', '--live')):
         daemon.refused(*args)
     answers(daemon, found.first)
+
+
+@pytest.mark.full
+@cases('release, firmware', {
+    f'libvirt: Debian {release} installed, on a disk of a follower{words}': (
+        release, firmware)
+    for release, firmware, words in (
+        ('12', '', ''), ('12', OVMF, ', OVMF'), ('13', '', ''))})
+def test_debian(daemon, pair, release, firmware):
+    """To the login prompt; libvirt's reboot and shutdown are the guest's."""
+    found = pair(lambda text: text.replace('128M"', f'1G"\n{firmware}'))
+    disk = fresh_disk(found.path / 'disk.img',
+                      installed.disk(installed.RELEASES[release]))
+    found.start()
+    with open(found.path / 'console.log', 'wb') as log:
+        for verb, node in (('reboot', 0), ('shutdown', 1)):
+            with console(daemon, found.first) as terminal:
+                shell = Shell(terminal, terminal, log)
+                shell.login(BOOT_SECONDS)
+                assert shell.run('nproc', SECONDS) == '2'
+                assert shell.run('systemctl is-system-running --wait',
+                                 BOOT_SECONDS) == 'running'
+                found.virsh(verb, node)
+                shell.until(b'reboot: Power down', BOOT_SECONDS)
+    for domain in found.domains:
+        daemon.wait_state(domain, r'shut off \(shutdown\)')
+    installed.check(disk)
+    disk.unlink()
 
 
 EFI = """<os firmware="efi">
