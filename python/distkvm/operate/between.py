@@ -52,3 +52,22 @@ def clocks(check, hosts):
             f'least {apart:.0f} s {"ahead of" if ahead > 0 else "behind"} '
             f'that of {reference[2]}: {why}logs cannot be compared',
             'run there: timedatectl set-ntp true'))
+
+
+def keys(check, hosts):
+    """Keys that are fit each, and do not let their nodes in at each other."""
+    first = None
+    for key, facts in check.facts.items():
+        of_directories = {n.keys: n for n in reversed(hosts.nodes[key])}
+        for directory, node in of_directories.items():
+            marks = (facts['proofs'] or {}).get(directory, {}).get('marks')
+            if not marks:
+                continue
+            first = first or (set(marks), facts['host'], node)
+            if not first[0] & set(marks):
+                kind = 'no key in common' if check.file.credentials == 'psk' else \
+                    'no authority in common'
+                check.node(node, 'keys', (
+                    f'{node.keys} on {facts["host"]} has {kind} with '
+                    f'{first[2].keys} on {first[1]}',
+                    f'run distkvm keys --renew {check.file.path}'))

@@ -4,6 +4,7 @@
 import contextlib
 import ipaddress
 import os
+import secrets
 import select
 import subprocess
 import tempfile
@@ -12,8 +13,9 @@ from pathlib import Path
 
 from ..cluster_file import error_text
 from ..common import parse_size
+from ..keys import PSK, X509
 from . import between
-from .facts import MISSING, asking
+from .facts import MISSING, asking, host_port
 from .reach import LISTENING
 from .remote import ANSWER_SECONDS, HostProblem
 from .view import size
@@ -22,9 +24,9 @@ READ_BYTES = 1 << 12
 # A process whose standard input has ended gets this long.
 END_SECONDS = 10
 # Files that QEMU reads in a directory of keys.
-KEY_FILES = {'psk': ['keys.psk'],
-             'x509': ['ca-cert.pem', 'server-cert.pem', 'server-key.pem',
-                      'client-cert.pem', 'client-key.pem']}
+KEY_FILES = {'psk': [PSK], 'x509': X509}
+# Certificates that hold for less are worth a warning.
+DAYS_LEFT = 14
 
 
 def key_files(file, node):
@@ -49,10 +51,23 @@ def over_tcp(file):
     return file.credentials != 'unix'
 
 
-def request_of(file, nodes):
+def proofs_of(file, nodes, nonce):
+    """Which keys of these nodes, all of one host, are to be looked at."""
+    if file.credentials not in KEY_FILES:
+        return None
+    directories = {}
+    for node in nodes:
+        directories.setdefault(node.keys, []).append(
+            host_port(node.address)[0])
+    return {'kind': file.credentials, 'nonce': nonce,
+            'directories': directories}
+
+
+def request_of(file, nodes, nonce):
     """The question to the host of these nodes."""
     boot = any(n.id == 0 for n in nodes)
     return asking(
+        proofs=proofs_of(file, nodes, nonce),
         qemu=sorted({n.qemu for n in nodes}),
         ucx=between.needs_ucx(file),
         listen=[n.address for n in nodes] if over_tcp(file) else [],
@@ -152,8 +167,9 @@ class HostCheck:
         self.file = file
         self.found = []
         self.warnings = []
+        nonce = secrets.token_hex()
         self.facts, unreachable = hosts.each(
-            lambda nodes: request_of(file, nodes))
+            lambda nodes: request_of(file, nodes, nonce))
         for key, error in unreachable.items():
             line = file.lines.of('node', hosts.nodes[key][0].number, 'host')
             self.found.append((line, error))
@@ -162,12 +178,14 @@ class HostCheck:
             self.user(nodes, facts)
             self.qemu(nodes, facts)
             self.addresses(nodes, facts)
+            self.keys(nodes, facts)
             self.files(nodes, facts)
             self.devices(nodes, facts)
             between.transport(self, facts)
         self.memory(hosts)
         self.loopback(hosts)
         between.clocks(self, hosts)
+        between.keys(self, hosts)
         self.versions([(hosts.nodes[key], facts)
                        for key, facts in self.facts.items()])
         if not self.found and over_tcp(file) and len(hosts.hosts) > 1:
@@ -284,16 +302,37 @@ class HostCheck:
                     self.node(node, 'address',
                               answer['dialed'][node.address])
 
-    def files(self, nodes, facts):
+    def keys(self, nodes, facts):
+        """Of each directory once."""
+        first = {}
         for node in nodes:
-            for path in key_files(self.file, node):
-                if facts['read'][path]:
-                    reason, remedy = facts['read'][path]
-                    if self.file.credentials == 'psk' and \
-                            reason.endswith(MISSING):
-                        remedy = f'run distkvm keys {self.file.path}'
-                    self.node(node, 'keys', (f'on {facts["host"]}: {reason}',
-                                             remedy))
+            first.setdefault(node.keys, node)
+        for directory, node in first.items():
+            if directory is None or self.file.credentials not in KEY_FILES:
+                continue
+            bad = next(filter(None, (facts['read'][path] for path in
+                                     key_files(self.file, node))), None)
+            found = facts['proofs'][directory]
+            if bad:
+                reason, remedy = bad
+                if reason.endswith(MISSING):
+                    remedy = f'run distkvm keys {self.file.path}'
+            elif 'reason' in found:
+                reason = found['reason']
+                remedy = f'run distkvm keys --renew {self.file.path}'
+            else:
+                self.expiring(node, found, facts)
+                continue
+            self.node(node, 'keys', (f'on {facts["host"]}: {reason}', remedy))
+
+    def expiring(self, node, found, facts):
+        if found.get('days', DAYS_LEFT) < DAYS_LEFT:
+            self.warnings.append(self.file.node_error(
+                node, 'keys', f'on {facts["host"]}: certificates in '
+                f'{node.keys} expire in {found["days"]:.0f} days',
+                f'run distkvm keys --renew {self.file.path}'))
+
+    def files(self, nodes, facts):
         if all(n.id for n in nodes):
             return
         for key, path in guest_files(self.file):

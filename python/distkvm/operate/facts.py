@@ -251,7 +251,7 @@ def tap(name):
 def asking(**wanted):
     """A request for facts, of which only these are wanted."""
     return {'verb': 'facts', 'qemu': [], 'listen': [], 'resolve': [],
-            'read': [], 'write': [], 'taps': [], **wanted}
+            'read': [], 'write': [], 'taps': [], 'proofs': None, **wanted}
 
 
 def facts(state, request):

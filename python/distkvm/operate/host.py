@@ -16,14 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from ..cluster import Qmp, last_words
 from ..common import Problem
 from ..cpu_describe import describe
-from ..keys import put_psk
-from . import facts, reach
+from ..keys import put_files
+from . import facts, proofs, reach
 from .outlet import Outlet
 from .state import State, hold
 
 # Of requests and answers between hosts.  Another one whenever a tool of before
 # would take one of them wrongly.
-FORMAT = 2
+FORMAT = 3
 # For an answer of a node that may be stopped, or stuck.
 QMP_SECONDS = 5
 THREADS = 16
@@ -54,6 +54,12 @@ def start(state, request):
         for node in request['nodes']:
             state.start(node['id'], node['command'], request.get('cwd'), run)
     return {}
+
+
+def facts_of(state, request):
+    wanted = request['proofs']
+    return {'proofs': wanted and proofs.proofs(wanted),
+            **facts.facts(state, request)}
 
 
 def runs(state, _):
@@ -175,13 +181,13 @@ def cpu(_, request):
     return {'cpus': {each: describe(each) for each in request['which']}}
 
 
-def psk(_, request):
-    return put_psk(request['directory'], request['step'], request.get('key'))
+def keys(_, request):
+    return put_files(request['directory'], request['step'], request['files'])
 
 
-ANSWERS = {'facts': facts.facts, 'dial': reach.dial, 'start': start,
+ANSWERS = {'facts': facts_of, 'dial': reach.dial, 'start': start,
            'status': status_of, 'queries': queries, 'command': command,
-           'runs': runs, 'end': end, 'forget': forget, 'cpu': cpu, 'psk': psk}
+           'runs': runs, 'end': end, 'forget': forget, 'cpu': cpu, 'keys': keys}
 
 
 def answer(request):
