@@ -119,7 +119,7 @@ DEVICE_SCHEMA = {
         'cache': (TEXT, among(cluster_devices.CACHES)),
         'readonly': (SWITCH, None),
         'cdrom': (SWITCH, None),
-        'boot': (WHOLE, between(1, 999)),
+        'boot': (WHOLE, between(1, cluster_devices.ORDERS - 1)),
     },
     'interface': {
         'model': (TEXT, among(cluster_devices.MODELS)),

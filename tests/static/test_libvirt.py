@@ -125,14 +125,14 @@ def test_large(tmp_path):
                                           'cmdline')] == \
         ['/f.fd', '/k', '/i', 'a <b> & c']
     assert disks(first) == [
-        ('disk', 'raw', '/a.raw', 'vda', 'virtio', '2', False),
-        ('disk', 'qcow2', '/b,c.qcow2', 'vdb', 'virtio', '3', False),
-        ('cdrom', 'raw', '/d.iso', 'hdc', 'ide', '5', True),
-        ('disk', 'raw', '/e.raw', 'sda', 'scsi', '4', False)]
+        ('disk', 'raw', '/a.raw', 'vda', 'virtio', '1000', False),
+        ('disk', 'qcow2', '/b,c.qcow2', 'vdb', 'virtio', '1001', False),
+        ('cdrom', 'raw', '/d.iso', 'hdc', 'ide', '1003', True),
+        ('disk', 'raw', '/e.raw', 'sda', 'scsi', '1002', False)]
     # No order is that of two disks, on all nodes.
     assert disks(second) == [
-        ('disk', 'raw', '/dev/vg/f', 'vda', 'virtio', '1', False),
-        ('cdrom', 'raw', '/g.iso', 'sda', 'scsi', '6', True)]
+        ('disk', 'raw', '/dev/vg/f', 'vda', 'virtio', '7', False),
+        ('cdrom', 'raw', '/g.iso', 'sda', 'scsi', '2001', True)]
     assert second.find('devices/disk/driver').get('cache') == 'none'
     assert devices.find('interface/model').get('type') == 'virtio'
     # vhost, which libvirt prefers, cannot work.
@@ -162,6 +162,27 @@ def test_large(tmp_path):
          ('memballoon', 'none')]
 
 
+@cases('old, new, changed', {
+    'static: xml: a disk of one node changes no other domain':
+        ('disks = ["/a.raw", ', 'disks = ["/z", "/a.raw", ', [0]),
+    'static: xml: a disk of node 0 that comes first':
+        ('bus = "scsi"', 'boot = 1', [0]),
+    'static: xml: a disk of a follower that comes first':
+        ('file = "/g.iso"', 'file = "/g.iso"\nboot = 1', [1])})
+def test_orders(tmp_path, old, new, changed):
+    """The command says which domains are to be defined again."""
+    path = tmp_path / 'c.toml'
+    for text, wanted in ((LARGE, []), (LARGE, []),
+                         (LARGE.replace(old, new), changed)):
+        path.write_text(text)
+        done = tool('xml', str(path), '--dir', str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ''.join(
+            f'distkvm: large-{n}.xml changed: define this domain again\n'
+            for n in wanted)
+    assert text != LARGE
+
+
 @named('static: xml: block devices')
 def test_block(tmp_path):
     first, _ = parsed(tmp_path, SMALL.replace(
@@ -179,8 +200,8 @@ def test_cdrom(tmp_path):
             '[[node]]', f'arguments = ["-cdrom", "{path}"]\n'
             'disks = ["/a.raw"]\n[[node]]', 1))
         assert disks(first) == [
-            ('disk', 'raw', '/a.raw', 'vda', 'virtio', '1', False),
-            ('cdrom', 'raw', wanted, 'sda', 'sata', '2', True)]
+            ('disk', 'raw', '/a.raw', 'vda', 'virtio', '1000', False),
+            ('cdrom', 'raw', wanted, 'sda', 'sata', '1001', True)]
         assert not disks(second)
 
 

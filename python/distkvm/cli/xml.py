@@ -5,7 +5,14 @@ import os
 from pathlib import Path
 
 from .. import cluster_file, libvirt
-from ..common import Problem
+from ..common import Problem, say
+
+
+def write(path, text):
+    """Whether a file with another text was there."""
+    before = path.read_text(encoding='utf-8') if path.exists() else text
+    path.write_text(text, encoding='utf-8')
+    return before != text
 
 
 def main(args):
@@ -19,6 +26,7 @@ def main(args):
     elif not args.dir:
         raise Problem('write --node K for the domain of one node, or --dir D '
                       'for a file of each')
+    changed = []
     for node in nodes:
         # QEMU has another working directory.
         sockets = args.socket_dir and os.path.abspath(args.socket_dir)
@@ -26,10 +34,14 @@ def main(args):
         if args.dir:
             Path(args.dir).mkdir(parents=True, exist_ok=True)
             path = Path(args.dir) / f'{libvirt.name_of(file)}-{node.id}.xml'
-            path.write_text(text, encoding='utf-8')
+            if write(path, text):
+                changed.append(path.name)
             print(f'{path}, for {node.host}')
         else:
             print(text, end='')
+    if changed:
+        say(f'{", ".join(changed)} changed: define '
+            f'{"these domains" if len(changed) > 1 else "this domain"} again')
     return 0
 
 
