@@ -230,7 +230,7 @@ def test_same_name(tmp_path):
 
 @cases('old, new, wanted', {
     'static: xml: refused: a part of a MiB': (
-        '"1G"', '"1000001K"', ':2: key guest.memory: libvirt gives whole MiB'),
+        '"1G"', '"1000008K"', ':2: key guest.memory: libvirt gives whole MiB'),
     'static: xml: refused: more vCPUs than IDs': (
         'vcpus = 2', 'vcpus = 255', ':1: key guest: libvirt asks for an '
         'element <iommu> for 256 vCPUs')})
