@@ -13,7 +13,7 @@ from pathlib import Path
 from . import cluster_devices, cluster_shares
 from .cluster import NODES_MAX, SHARED
 from .cluster_devices import Disk, Interface
-from .common import PACKAGED, TOOL, TOP, Problem, parse_size
+from .common import PACKAGED, TOOL, Problem
 
 LOCAL = 'local'
 # Node K of a remote host without `address` listens at PORT + K.

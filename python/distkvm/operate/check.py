@@ -4,6 +4,7 @@
 import contextlib
 import ipaddress
 import os
+import re
 import secrets
 import select
 import subprocess
@@ -11,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from ..cluster_devices import format_of
 from ..cluster_file import error_text
 from ..common import parse_size
 from ..keys import PSK, X509
@@ -25,6 +27,8 @@ READ_BYTES = 1 << 12
 END_SECONDS = 10
 # Files that QEMU reads in a directory of keys.
 KEY_FILES = {'psk': [PSK], 'x509': X509}
+# Values of -cpu that only KVM takes.
+KVM_ONLY = re.compile(r'^host\b|\benforce\b')
 # Certificates that hold for less are worth a warning.
 DAYS_LEFT = 14
 
@@ -63,11 +67,38 @@ def proofs_of(file, nodes, nonce):
             'directories': directories}
 
 
+def images_of(file, nodes):
+    """Triples of a path, its format, and whether it is written."""
+    found = [(disk.file, disk.format, not disk.readonly)
+             for node in nodes for disk in node.disks]
+    if any(n.id == 0 for n in nodes):
+        found += [(path, format_of(path), True)
+                  for path in file.guest.get('disks', ())]
+        if 'firmware' in file.guest:
+            found.append((file.guest['firmware'], 'firmware', False))
+    return found
+
+
+def trial_of(file):
+    """What node 0's QEMU is asked."""
+    guest, boot = file.guest, file.nodes[0]
+    options = [('machine', ['-machine', guest.get('machine', 'q35')])]
+    cpu = guest.get('cpu', '')
+    # It is tried by TCG, which has other features than KVM.
+    if cpu and (boot.vmi == 'tcg' or not KVM_ONLY.search(cpu)):
+        options.append(('cpu', ['-cpu', cpu]))
+    options.append(('vcpus', ['-smp', str(sum(n.vcpus for n in file.nodes))]))
+    return {'qemu': boot.qemu, 'options': options,
+            'arguments': guest.get('arguments', [])}
+
+
 def request_of(file, nodes, nonce):
     """The question to the host of these nodes."""
     boot = any(n.id == 0 for n in nodes)
     return asking(
         proofs=proofs_of(file, nodes, nonce),
+        images=images_of(file, nodes),
+        trial=trial_of(file) if boot else None,
         qemu=sorted({n.qemu for n in nodes}),
         ucx=between.needs_ucx(file),
         listen=[n.address for n in nodes] if over_tcp(file) else [],
@@ -207,6 +238,8 @@ class HostCheck:
         """Rights of the user who starts nodes."""
         if facts['userfaultfd']:
             self.node(nodes[0], 'host', facts['userfaultfd'])
+        if facts['unwritable']:
+            self.node(nodes[0], 'host', facts['unwritable'])
         for node in nodes:
             if node.vmi == 'kvm' and facts['kvm']:
                 self.node(node, 'vmi', facts['kvm'])
@@ -228,6 +261,13 @@ class HostCheck:
             reason = facts['qemu'][node.qemu][1]
             if reason:
                 self.node(node, 'qemu', reason)
+        if facts['trial']:
+            key, words = facts['trial']
+            reason = f'QEMU says: {words}', f'see {nodes[0].qemu} -help'
+            if key in ('machine', 'cpu', 'arguments'):
+                self.add(('guest', 0, key), *reason)
+            else:
+                self.node(self.file.nodes[0], key, reason)
 
     def memory(self, hosts):
         """One machine may be several hosts of the file, by its names."""
@@ -336,26 +376,41 @@ class HostCheck:
         if all(n.id for n in nodes):
             return
         for key, path in guest_files(self.file):
-            if facts['read'][path]:
-                self.add(('guest', 0, key), *facts['read'][path])
+            reason = facts['read'][path] or facts['images'].get(path)
+            if reason:
+                self.add(('guest', 0, key), *reason)
         for path in self.file.guest.get('disks', ()):
-            if facts['write'][path]:
-                self.add(('guest', 0, 'disks'), *facts['write'][path])
+            reason = self.disk(self.file.nodes[0], path, 'write', facts)
+            if reason:
+                self.add(('guest', 0, 'disks'), *reason)
+
+    @staticmethod
+    def disk(node, path, kind, facts):
+        """A reason why a node cannot open a disk, or None."""
+        if facts[kind][path]:
+            return facts[kind][path]
+        # One that runs has it open.
+        return None if node.id in facts['running'] else facts['images'][path]
 
     def devices(self, nodes, facts):
         """Of each node."""
         for readonly, kind in ((True, 'read'), (False, 'write')):
             for node, number, path in disk_files(nodes, readonly):
-                if facts[kind][path]:
-                    reason, remedy = facts[kind][path]
+                reason = self.disk(node, path, kind, facts)
+                if reason:
                     self.add((f'node[{node.number}].disk', number, 'file'),
-                             f'on {facts["host"]}: {reason}', remedy)
+                             f'on {facts["host"]}: {reason[0]}', reason[1])
         for node in nodes:
             for number, each in enumerate(node.interfaces):
-                reason = each.tap and facts['taps'][each.tap]
-                if reason and node.id not in facts['running']:
-                    self.add((f'node[{node.number}].interface', number,
-                              'tap'), *reason)
+                if each.tap and node.id not in facts['running']:
+                    self.tap((f'node[{node.number}].interface', number,
+                              'tap'), each.tap, facts)
+
+    def tap(self, place, name, facts):
+        if facts['taps'][name]:
+            self.add(place, *facts['taps'][name])
+        elif facts['down'][name]:
+            self.warnings.append(self.file.error(place, *facts['down'][name]))
 
     def versions(self, hosts):
         """Nodes of other builds than the first one's would be refused."""

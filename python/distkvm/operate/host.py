@@ -17,7 +17,7 @@ from ..cluster import Qmp, last_words
 from ..common import Problem
 from ..cpu_describe import describe
 from ..keys import put_files
-from . import facts, proofs, reach
+from . import facts, images, proofs, reach, trial
 from .outlet import Outlet
 from .state import State, hold
 
@@ -57,9 +57,13 @@ def start(state, request):
 
 
 def facts_of(state, request):
-    wanted = request['proofs']
-    return {'proofs': wanted and proofs.proofs(wanted),
-            **facts.facts(state, request)}
+    keys_, tried = request['proofs'], request['trial']
+    found = {'proofs': keys_ and proofs.proofs(keys_),
+             'images': images.images(request['images'])}
+    found.update(facts.facts(state, request))
+    # One that is not there is an error already.
+    right = tried and not found['qemu'][tried['qemu']][1]
+    return {**found, 'trial': trial.trial(tried) if right else None}
 
 
 def runs(state, _):

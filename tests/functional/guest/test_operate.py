@@ -163,7 +163,12 @@ def test_failing():
     text = example().replace('memory = "2G"', 'memory = "2G"\ncpu = "none"')
     with place(text, fake=False) as found:
         disk(found)
-        said = found.tool('up', status=1).stderr
+        for verb in ('check', 'up'):
+            said = found.tool(verb, status=2).stderr
+            assert re.fullmatch(rf'{found.file}:3: key guest.cpu: QEMU says: '
+                                r'.*none.*, see .*\n', said), said
+        assert not found.pids()
+        said = found.tool('up', '--no-check', status=1).stderr
         if not re.search(r'node \d ended with exit status 1:\n.*none', said):
             raise Problem(f'it does not say why: {said}')
         assert not any(map(alive, found.pids()))
