@@ -13,7 +13,7 @@ from pathlib import Path
 from . import cluster_devices, cluster_shares
 from .cluster import NODES_MAX, SHARED
 from .cluster_devices import Disk, Interface
-from .common import PACKAGED, TOOL, Problem
+from .common import PACKAGED, TOOL, FileErrors
 
 LOCAL = 'local'
 # Node K of a remote host without `address` listens at PORT + K.
@@ -146,14 +146,6 @@ LEAVING = {'-daemonize', '-chroot', '-runas', '-run-with'}
 OTHER_WORDS = {'disks': 'disk', 'drive': 'disk', 'drives': 'disk',
                'interfaces': 'interface', 'nic': 'interface',
                'net': 'interface', 'network': 'interface'}
-
-
-class FileErrors(Problem):
-    """All errors of a file, a line each."""
-
-    def __init__(self, errors):
-        self.errors = errors
-        super().__init__('\n'.join(errors))
 
 
 @dataclass

@@ -17,7 +17,7 @@ from ..cluster import Qmp, last_words
 from ..common import Problem
 from ..cpu_describe import describe
 from ..keys import put_files
-from . import facts, images, proofs, reach, trial
+from . import facts, images, reach, trial
 from .outlet import Outlet
 from .state import State, hold
 
@@ -56,11 +56,20 @@ def start(state, request):
     return {}
 
 
+def proofs_of(request):
+    if not request:
+        return None
+    # It loads ssl, which takes its time, and which no other answer needs.
+    # pylint: disable-next=import-outside-toplevel
+    from . import proofs
+    return proofs.proofs(request)
+
+
 def facts_of(state, request):
-    keys_, tried = request['proofs'], request['trial']
-    found = {'proofs': keys_ and proofs.proofs(keys_),
-             'images': images.images(request['images'])}
-    found.update(facts.facts(state, request))
+    tried = request['trial']
+    found = {'proofs': proofs_of(request['proofs']),
+             'images': images.images(request['images']),
+             **facts.facts(state, request)}
     # One that is not there is an error already.
     right = tried and not found['qemu'][tried['qemu']][1]
     return {**found, 'trial': trial.trial(tried) if right else None}
