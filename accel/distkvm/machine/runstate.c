@@ -198,7 +198,16 @@ bool distkvm_may_go_on(Error **errp)
     const char *why;
     CohNodeId node;
 
-    if (!distkvm || !qatomic_read(&distkvm->failed)) {
+    if (!distkvm) {
+        return true;
+    }
+    if (ctl.leaving) {
+        /* libvirt ends a domain that cannot be reset, or it would stay. */
+        error_setg(errp, "distkvm: node 0 ends, and with it this guest, which"
+                   " neither goes on nor resets: start all nodes again");
+        return false;
+    }
+    if (!qatomic_read(&distkvm->failed)) {
         return true;
     }
     if (failure_first_lost(&node, &why)) {
@@ -330,6 +339,10 @@ bool distkvm_reset(ShutdownCause cause)
         reset_phase(RESET_PAUSING, MESSAGE_RESET_PAUSE);
         pause_all_vcpus();
         reset_reached(distkvm->id);
+    }
+    if (runstate_check(RUN_STATE_SHUTDOWN)) {
+        /* A "cont" may come before other nodes are through; it is kept. */
+        runstate_set(RUN_STATE_PRELAUNCH);
     }
     return true;
 }
