@@ -23,6 +23,7 @@
 #include "accel/distkvm/cluster/member.h"
 #include "accel/distkvm/failure.h"
 #include "accel/distkvm/node.h"
+#include "accel/distkvm/say.h"
 #include "pci.h"
 #include "replica.h"
 #include "runstate.h"
@@ -46,6 +47,7 @@ static struct {
     bool started;               /* once */
     bool running;
     bool start_pending;
+    bool reset_asked;           /* by a follower, and not done yet */
     int64_t clock_ns;           /* latest of all stopped clocks */
     ResetPhase reset;
     ShutdownCause reset_cause;
@@ -83,7 +85,8 @@ static void start_here(int64_t clock_ns)
 static bool may_start(void)
 {
     return !ctl.running && !qatomic_read(&distkvm->failed) &&
-           ctl.reset == RESET_IDLE && !coh_set_is_empty(&ctl.wants) &&
+           ctl.reset == RESET_IDLE && !runstate_needs_reset() &&
+           !coh_set_is_empty(&ctl.wants) &&
            has_all_nodes(ctl.started ? &ctl.stopped : &ctl.wants);
 }
 
@@ -153,6 +156,11 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
 /* Node 0: the user of @from says "cont". */
 static void node_wants_start(CohNodeId from)
 {
+    if (runstate_needs_reset() && !ctl.reset_asked) {
+        say_refusal("distkvm: node %d cannot let a guest go on that has powered"
+                    " off: reset it first", from);
+        return;
+    }
     /* "cont" of a running guest is a no-op. */
     if (!ctl.running) {
         coh_set_add(&ctl.wants, from);
@@ -279,6 +287,7 @@ static void reset_resume_all(void *unused)
         return;
     }
     reset_phase(RESET_IDLE, MESSAGE_RESET_RESUME);
+    ctl.reset_asked = false;
     reset_resume_here();
     try_start();
 }
@@ -449,6 +458,7 @@ static const char *serve_stopped(CohNodeId from,
 
 static const char *serve_reset(CohNodeId from, const MemberMessage *message)
 {
+    ctl.reset_asked = true;
     qemu_system_reset_request(cause_of(&message->u.reset));
     return NULL;
 }

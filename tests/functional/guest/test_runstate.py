@@ -145,6 +145,37 @@ def test_skewed_clocks(note):
         note(f'offset at the end {offset / 1000:.0f} us')
 
 
+@named('guest: a guest that has powered off goes on by a reset only')
+def test_powered_off():
+    """-no-shutdown keeps it; "cont" alone, on any node, changes nothing."""
+    with Cluster(Shape(nodes=2, memory='64M'),
+                 BUILD / 'log' / 'powered-off') as cluster:
+        console = cluster.boot('-no-shutdown', '-kernel',
+                               str(guests.tiny_guest()))
+        for node, at_once in ((1, False), (0, True), (1, True)):
+            console.until('tiny: passed', TIMEOUT)
+            wait_state(cluster, 0, 'shutdown')
+            if node == 0:
+                with pytest.raises(Problem, match='Resetting'):
+                    cluster.qmp(0).execute('cont')
+            else:
+                cluster.qmp(1).execute('cont')
+                until('node 0 says so', lambda: 'reset it first' in
+                      cluster.log(0).read_text(), 10)
+            wait_state(cluster, 0, 'shutdown')
+            cluster.qmp(node).execute('system_reset')
+            if not at_once:
+                # The "cont" of before is forgotten.
+                wait_state(cluster, 0, 'prelaunch')
+                time.sleep(0.5)
+                wait_state(cluster, 0, 'prelaunch')
+            cluster.qmp(node).execute('cont')
+        console.until('tiny: passed', TIMEOUT)
+        cluster.qmp(1).execute('quit')
+        if cluster.wait(15) != [0, 0]:
+            raise Problem('nodes did not end well')
+
+
 @named('guest: both nodes are ended at once')
 def test_ended_at_once():
     """Both are told to end at the same moment; neither is forgotten."""
