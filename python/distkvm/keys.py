@@ -122,7 +122,8 @@ def read_key(name, fd):
                         dir_fd=fd)
     except FileNotFoundError:
         return None
-    with open(found, encoding='ascii') as file:
+    # Certificates of another authority may have comments in any language.
+    with open(found, encoding='ascii', errors='surrogateescape') as file:
         return file.read()
 
 
