@@ -5,6 +5,7 @@ import re
 import shutil
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +13,7 @@ from distkvm import cluster_file, keys
 from distkvm.cli import keys as verb
 from distkvm.common import Problem
 from distkvm.keys import PSK, X509, Authority, put_files
-from distkvm.operate import proofs
+from distkvm.operate import between, proofs
 from distkvm.operate.remote import Hosts
 from naming import cases, named
 from operating import place, two_hosts
@@ -22,6 +23,7 @@ EXPIRED = 'activation_date = "2001-01-01 00:00:00"\n' \
 FUTURE = 'activation_date = "2051-01-01 00:00:00"\n' \
     'expiration_date = "2051-02-01 00:00:00"\n'
 AGAIN = 'run distkvm keys --renew '
+CA = X509[0]
 
 
 def with_certificates(found):
@@ -78,7 +80,8 @@ def test_made(tmp_path):
         for name, dates, wanted in (
                 ('old', EXPIRED, 'server-cert.pem, or ca-cert.pem: '
                  f'certificate has expired, {AGAIN}'),
-                ('new', keys.lasting(30), 'has no authority in common with ')):
+                ('new', keys.lasting(30), 'has no authority that signed the '
+                 f'certificates in {the["a"]} on ')):
             Authority(tmp_path / f'{name}-ca').issue(
                 tmp_path / name, 'localhost', dates)
             found.file.write_text(text.replace(str(the['b']),
@@ -86,11 +89,15 @@ def test_made(tmp_path):
             the_error(found, wanted)
 
 
+@pytest.fixture(scope='module', name='authority')
+def one_authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp('keys') / 'ca')
+
+
 @pytest.fixture(scope='module')
-def right(tmp_path_factory):
+def right(authority):
     """A directory without mistakes."""
-    path = tmp_path_factory.mktemp('keys')
-    return Authority(path / 'ca').issue(path / 'right', 'localhost')
+    return authority.issue(authority.directory.parent / 'right', 'localhost')
 
 
 def another(host='localhost', **more):
@@ -139,6 +146,128 @@ def test_mistake(right, tmp_path, change, wanted):
     change(directory)
     found = proofs.proof('x509', '', directory, ['localhost'])
     assert found['reason'].startswith(f'{directory}/{wanted}'), found
+
+
+def signed(authority, by, dates=''):
+    """The certificate of an authority, made anew by another one or itself."""
+    template = authority.template('again', (
+        authority.directory / 'ca.template').read_text() + dates)
+    path = authority.directory / 'again.pem'
+    keys.certtool('--generate-certificate', '--no-text', '--load-privkey',
+                  authority.key, '--load-ca-certificate', by.certificate,
+                  '--load-ca-privkey', by.key, '--template', template,
+                  '--outfile', path)
+    return path.read_text()
+
+
+def proof_of(directory):
+    found = proofs.proof('x509', '', directory, ['localhost'])
+    assert 'reason' not in found, found
+    return found
+
+
+@named('static: check: an intermediate authority, trusted without the root')
+def test_intermediate(authority, tmp_path):
+    """Nodes let each other in; so they do if one of them trusts the root, and
+    the other one shows the intermediate's certificate with its own."""
+    below = Authority(tmp_path / 'below', 'below')
+    root = authority.certificate.read_text()
+    below.certificate.write_text(signed(below, authority))
+    directory = below.issue(tmp_path / 'leaf', 'localhost')
+    found = proof_of(directory)
+    assert found['own'] == [found['marks']] * 2 and len(found['marks']) == 1
+    above = {'marks': [proofs.mark_of(root)], 'own': []}
+    assert not between.trusts(above, found)
+    with (directory / 'server-cert.pem').open('a') as file:
+        file.write(below.certificate.read_text())
+    assert between.trusts(found, proof_of(directory))
+    (directory / CA).unlink()
+    (directory / CA).write_text(root)
+    assert between.trusts(found, proof_of(directory))
+    assert between.trusts(above, proof_of(directory))
+
+
+@named('static: check: an authority whose certificate was made anew')
+def test_made_anew(authority, right, tmp_path):
+    """By the same key: it trusts what the old one signed."""
+    directory = tmp_path / 'keys'
+    shutil.copytree(right, directory)
+    text = signed(authority, authority, keys.lasting(700))
+    assert text != (right / CA).read_text()
+    (directory / CA).write_text(text)
+    assert proof_of(directory)['marks'] == proof_of(right)['marks']
+
+
+@named('static: check: authorities that are trusted, and do not sign')
+def test_own(right, tmp_path):
+    """A new authority has come in beside the old one, which signs yet."""
+    directory = tmp_path / 'keys'
+    shutil.copytree(right, directory)
+    new = Authority(tmp_path / 'new').certificate.read_text()
+    with (directory / CA).open('a') as file:
+        file.write(new)
+    mark, = proof_of(right)['marks']
+    assert proof_of(directory)['own'] == [[mark]] * 2
+    assert proof_of(directory)['marks'] == sorted((mark, proofs.mark_of(new)))
+
+
+def keys_of(trusted, shown):
+    return {'marks': list(trusted), 'own': [list(shown)] * 2}
+
+
+@cases('found, wrong', {
+    'static: check: one authority for all':
+        ([('1', '1'), ('1', '1'), ('1', '1')], []),
+    'static: check: a change of authorities, half done':
+        ([('01', '0'), ('01', '0'), ('01', '1')], []),
+    'static: check: an authority in common that signs neither':
+        ([('01', '0'), ('12', '2')], [1]),
+    'static: check: the second host is not let in':
+        ([('0', '0'), ('01', '1')], [1]),
+    'static: check: the second host lets nobody in':
+        ([('01', '0'), ('1', '1')], [1]),
+    'static: check: two of three do not let each other in':
+        ([('012', '0'), ('01', '1'), ('02', '2')], [2])})
+def test_pairs(found, wrong):
+    """Each two of the hosts let each other in, not only with the first one."""
+    nodes = [SimpleNamespace(keys=f'k{n}') for n in range(len(found))]
+    said = []
+    check = SimpleNamespace(
+        file=SimpleNamespace(credentials='x509', path='f'),
+        facts={n: {'host': f'h{n}', 'proofs': {f'k{n}': keys_of(*each)}}
+               for n, each in enumerate(found)},
+        node=lambda node, key, reason: said.append((nodes.index(node), reason)))
+    between.keys(check, SimpleNamespace(
+        nodes={n: [node] for n, node in enumerate(nodes)}))
+    assert [number for number, _ in said] == wrong, said
+    # A company's certificates are not to be thrown away.
+    assert all('with your own authority' in remedy for _, (_, remedy) in said)
+
+
+@named('static: keys: replaces certificates with comments of any language')
+def test_comment(tmp_path):
+    path = tmp_path / CA
+    path.write_text('# Autorit\u00e4t\n', encoding='utf-8')
+    for step in ('put', 'hold', 'use'):
+        put_files(tmp_path, step, {CA: 'new'})
+    assert path.read_text() == 'new'
+
+
+@named('static: check: certificates whose file cannot be read')
+def test_unreadable(monkeypatch, right):
+    """The file is named, and not all is said to be the authority."""
+    def closed(*_):
+        raise PermissionError(13, 'Permission denied', 'the-file')
+
+    def wrong(*_):
+        raise ValueError('a date')
+
+    for function, wanted in (
+            (closed, 'the-file: Permission denied'),
+            (wrong, f'{right} has a certificate that cannot be read (a date)')):
+        monkeypatch.setattr(proofs, 'certificates', function)
+        found = proofs.proof('x509', '', right, [])
+        assert found == {'reason': wanted}
 
 
 @named('static: keys: hosts that share a directory of certificates')

@@ -263,7 +263,8 @@ class HostCheck:
                 self.node(node, 'qemu', reason)
         if facts['trial']:
             key, words = facts['trial']
-            reason = f'QEMU says: {words}', f'see {nodes[0].qemu} -help'
+            option = f'-{key} help' if key in ('machine', 'cpu') else '-help'
+            reason = f'QEMU says: {words}', f'see {nodes[0].qemu} {option}'
             if key in ('machine', 'cpu', 'arguments'):
                 self.add(('guest', 0, key), *reason)
             else:
@@ -358,8 +359,7 @@ class HostCheck:
                 if reason.endswith(MISSING):
                     remedy = f'run distkvm keys {self.file.path}'
             elif 'reason' in found:
-                reason = found['reason']
-                remedy = f'run distkvm keys --renew {self.file.path}'
+                reason, remedy = found['reason'], between.renewing(self.file)
             else:
                 self.expiring(node, found, facts)
                 continue
@@ -370,7 +370,7 @@ class HostCheck:
             self.warnings.append(self.file.node_error(
                 node, 'keys', f'on {facts["host"]}: certificates in '
                 f'{node.keys} expire in {found["days"]:.0f} days',
-                f'run distkvm keys --renew {self.file.path}'))
+                between.renewing(self.file)))
 
     def files(self, nodes, facts):
         if all(n.id for n in nodes):

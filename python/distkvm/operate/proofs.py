@@ -34,17 +34,21 @@ class Unfit(Exception):
     """Keys with which a node would not start, or be refused."""
 
 
-def context(directory, role):
+def context(directory, role, authority=None):
     """As a node has it at one end; what GnuTLS takes is not refused for its
-    strength here."""
+    strength here.  `authority` is the text of one that is trusted in place of
+    those of the directory."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if role == 'server' else
                           ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname = False
     made.verify_mode = ssl.CERT_REQUIRED
+    # GnuTLS trusts an intermediate authority without the one above it.
+    made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     made.set_ciphers('DEFAULT:@SECLEVEL=0')
     certificate, key = ENDS[role]
     try:
-        made.load_verify_locations(directory / CA)
+        made.load_verify_locations(None if authority else directory / CA,
+                                   cadata=authority)
     except (ssl.SSLError, ValueError):
         raise Unfit(f'{CA} has no certificate') from None
     try:
@@ -57,12 +61,12 @@ def context(directory, role):
     return made
 
 
-def shown(directory):
+def shake_hands(contexts):
     """The certificates that each end has shown to the other, by role."""
     ours, theirs = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ends = {'client': context(directory, 'client').wrap_bio(ours, theirs),
-            'server': context(directory, 'server').wrap_bio(
-                theirs, ours, server_side=True)}
+    ends = {'client': contexts['client'].wrap_bio(ours, theirs),
+            'server': contexts['server'].wrap_bio(theirs, ours,
+                                                  server_side=True)}
     for _ in range(FLIGHTS):
         for role, end in ends.items():
             other = 'server' if role == 'client' else 'client'
@@ -73,10 +77,51 @@ def shown(directory):
                 raise Unfit(f'{ENDS[other][0]}, or {CA}: '
                             f'{error.verify_message}') from None
             except ssl.SSLError as error:
-                raise Unfit(f'no TLS: {error.reason}') from None
+                raise Unfit(f'{CERT}, or {CLIENT_CERT}: no TLS with it '
+                            f'({error.reason})') from None
     # Each end has the other's.
     return {'server': ends['client'].getpeercert(),
             'client': ends['server'].getpeercert()}
+
+
+def trusted_by(directory, shown, authority):
+    """Whether a node that trusts this authority alone takes the certificate
+    that the directory has for the role `shown`."""
+    contexts = {role: context(directory, role, authority) for role in ENDS}
+    contexts[shown].verify_mode = ssl.CERT_NONE
+    try:
+        shake_hands(contexts)
+        return True
+    except Unfit:
+        return False
+
+
+def parts(der):
+    """The elements of a sequence of DER, each with its head."""
+    at, end = content(der, 0)
+    while at < end:
+        _, after = content(der, at)
+        yield der[at:after]
+        at = after
+
+
+def content(der, at):
+    """Where the content of an element begins and ends."""
+    size, begin = der[at + 1], at + 2
+    if size & 0x80:
+        begin += size & 0x7f
+        size = int.from_bytes(der[at + 2:begin], 'big')
+    return begin, begin + size
+
+
+def mark_of(pem):
+    """Of an authority: its name and key, which stay when its certificate is
+    made anew, and by which GnuTLS finds the one that has signed another."""
+    certificate = list(parts(next(parts(ssl.PEM_cert_to_DER_cert(pem)))))
+    # The version is there in all but the oldest ones.
+    name, key = certificate[5:7] if certificate[0][0] == 0xa0 else \
+        certificate[4:6]
+    return hashlib.sha256(name + key).hexdigest()
 
 
 def address(text):
@@ -109,31 +154,47 @@ def names_of(certificate):
                      ) or 'no host'
 
 
+def texts_of(directory, name):
+    """Of all certificates in a file."""
+    return PEM.findall((directory / name).read_text(encoding='ascii',
+                                                    errors='replace'))
+
+
+def signers(directory, role):
+    """Marks of the authorities by which another node may trust what the
+    directory shows in a role; some of them may be shown with it."""
+    known = {text: mark_of(text) for text in
+             texts_of(directory, CA) + texts_of(directory, ENDS[role][0])[1:]}
+    return sorted({mark for text, mark in known.items()
+                   if trusted_by(directory, role, text)})
+
+
 def certificates(directory, hosts):
-    """The marks of authorities that a directory of certificates trusts, and
-    when its own expire; Unfit unless nodes at all of these hosts may show
-    those."""
-    pair = shown(directory)
+    """The facts of a directory of certificates, see proofs(); Unfit unless
+    nodes at all of these hosts may show those."""
+    pair = shake_hands({role: context(directory, role) for role in ENDS})
     for role, certificate in pair.items():
         for host in hosts:
             if not is_for(certificate, host):
                 raise Unfit(f'{ENDS[role][0]} is for '
                             f'{names_of(certificate)}, and not for {host}')
-    text = (directory / CA).read_text(encoding='ascii', errors='replace')
-    marks = [hashlib.sha256(ssl.PEM_cert_to_DER_cert(each)).hexdigest()
-             for each in PEM.findall(text)]
-    return marks, min(ssl.cert_time_to_seconds(each['notAfter'])
-                      for each in pair.values())
+    until = min(ssl.cert_time_to_seconds(each['notAfter'])
+                for each in pair.values())
+    return {'marks': sorted(set(map(mark_of, texts_of(directory, CA)))),
+            'own': [signers(directory, role) for role in ENDS],
+            'days': (until - time.time()) / DAY_SECONDS}
 
 
 def shared_key(directory, nonce):
-    """A mark of a shared key that tells nothing of it; Unfit if there is none."""
+    """A mark of a shared key, which does not tell the key; Unfit if there is
+    none."""
     text = (directory / PSK).read_text(encoding='ascii', errors='replace')
     found = PSK_LINE.search(text)
     if not found:
         raise Unfit(f'{PSK} has no key of the user "{PSK_USER}"')
-    return [hmac.digest(nonce.encode(), bytes.fromhex(found.group(1)),
-                        'sha256').hex()]
+    marks = [hmac.digest(nonce.encode(), bytes.fromhex(found.group(1)),
+                         'sha256').hex()]
+    return {'marks': marks, 'own': [marks]}
 
 
 def proof(kind, nonce, path, hosts):
@@ -144,20 +205,23 @@ def proof(kind, nonce, path, hosts):
     if any(readable(directory / name) for name in names):
         return {}
     try:
-        if kind == 'psk':
-            return {'marks': shared_key(directory, nonce)}
-        marks, until = certificates(directory, hosts)
-        return {'marks': marks, 'days': (until - time.time()) / DAY_SECONDS}
-    except (Unfit, OSError) as error:
+        return shared_key(directory, nonce) if kind == 'psk' else \
+            certificates(directory, hosts)
+    except Unfit as error:
         return {'reason': f'{path}/{error}'}
-    except ValueError:
-        return {'reason': f'{path}/{CA} is no certificate'}
+    except OSError as error:
+        return {'reason': f'{error.filename or path}: '
+                          f'{error.strerror or error}'}
+    except (ValueError, IndexError, StopIteration) as error:
+        return {'reason': f'{path} has a certificate that cannot be read '
+                          f'({error})'}
 
 
 def proofs(request):
-    """By directory: the `reason` why its keys are not fit; or `marks`, of which
-    nodes that let each other in have one in common, and the `days` for which
-    its certificates hold.
+    """By directory: the `reason` why its keys are not fit; or `marks`, of what
+    its nodes trust; `own`, lists of marks: another node trusts these keys if it
+    trusts one mark of each list; and for certificates the `days` for which they
+    hold.
 
     `request`: the kind of credentials, a nonce, and by directory the hosts of
     its nodes' addresses."""
