@@ -79,7 +79,8 @@ def test_firmware(tmp_path):
 
 # -------------------------------------------------------------------- tap
 
-# In a network of its own: taps, what is said of them, and whether they are up.
+# In a network of its own: taps, their errors, and whether they are up; then
+# those after the last user's remedies.
 TAPS = '''
 import json, os, subprocess, sys
 from distkvm.operate import facts
@@ -96,21 +97,28 @@ ip('link', 'set', 'tap0', 'up')
 fd = os.open(facts.TUN, os.O_RDWR)
 facts.fcntl.ioctl(fd, facts.TUNSETIFF, facts.IFREQ.pack(b'busy',
                                                         facts.TUN_AS_QEMU))
-said = {}
 os.chmod(facts.TUN, 0o666)
-for user in (0, 7, 8):
+read, write = os.pipe()
+for user in (0, 7, 8, 8):
     if os.fork() == 0:
         os.setresuid(user, user, user)
         print(json.dumps([user, {
             name: [facts.tap(name), facts.down(name)] for name in
             ('tap0', 'many', 'tun0', 'busy', 'mine', 'none')}]), flush=True)
+        os.write(write, json.dumps([facts.tap(name)[1] for name in
+                                    ('many', 'mine', 'none')
+                                    if facts.tap(name)]).encode())
         os._exit(0)
     os.wait()
+    remedies = json.loads(os.read(read, 4096))
+    for remedy in remedies if user == 8 else ():
+        command = remedy.removeprefix('run there: ').partition(', ')[0]
+        subprocess.run(['sh', '-ec', command], check=True)
 '''
 
 
 @pytest.mark.root('network namespaces')
-@named('static: check: tap devices, by who has them and may have them')
+@named('static: check: tap devices, of which user, and in use')
 def test_taps():
     """Nobody is at the other end afterwards, and no device comes about."""
     # The node of the device is in a file system of its own, too.
@@ -121,8 +129,11 @@ def test_taps():
          sys.executable, '-c', TAPS], text=True, capture_output=True,
         check=False, env={**os.environ, 'PYTHONPATH': str(TOP / 'python')})
     assert done.returncode == 0, done.stderr
-    said = dict(map(json.loads, done.stdout.splitlines()))
-    for user, found in said.items():
+    *said, (_, last) = map(json.loads, done.stdout.splitlines())
+    assert [user for user, _ in said] == [0, 7, 8], done.stderr
+    assert all(last[name] == [None, None] for name in
+               ('many', 'mine', 'none')), last
+    for user, found in said:
         wanted = {'tap0': None, 'many': 'has several queues',
                   'tun0': 'is no tap device', 'busy': 'is in use by another',
                   'none': 'is no tap device',
@@ -224,6 +235,29 @@ def test_lines(monkeypatch, fact, wanted):
         number, _, rest = wanted.partition(':')
         assert len(errors) == 1 and errors[0].startswith(
             f'{found.file}:{int(number) + 1}:{rest}'), errors
+        # The help that names those that there are.
+        key = fact.get('trial', [None])[0]
+        assert key not in ('machine', 'cpu') or \
+            errors[0].endswith(f' -{key} help'), errors
+
+
+@named('static: check: a clock is told by times around all that takes time')
+def test_time(monkeypatch):
+    """Else clocks that differ by seconds hide behind a slow QEMU."""
+    now = iter(range(100))
+    monkeypatch.setattr(host.time, 'time', lambda: next(now))
+    took = []
+
+    def takes(result):
+        return lambda *_: took.append(host.time.time()) or result
+
+    monkeypatch.setattr(host.trial, 'trial', takes(None))
+    monkeypatch.setattr(host.images, 'images', takes({}))
+    monkeypatch.setattr(host, 'proofs_of', takes(None))
+    monkeypatch.setattr(host.facts, 'facts', takes({'qemu': {'q': ('', None)}}))
+    found = host.facts_of(None, {'trial': {'qemu': 'q'}, 'images': [],
+                                 'proofs': None})
+    assert found['time'] == (0, 5) and sorted(took) == [1, 2, 3, 4]
 
 
 @cases('cpu, kind, tried', {

@@ -13,7 +13,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from ..common import COMMIT, GET, INSTALLED, TOP
@@ -246,24 +245,31 @@ def attach(name):
         fcntl.ioctl(file, TUNSETIFF, IFREQ.pack(name.encode(), TUN_AS_QEMU))
 
 
+def again(name, kind):
+    """A remedy for a tap device of this kind: what it is cannot be changed."""
+    return (f'run there: ip tuntap del {name} {kind} && ip tuntap add {name} '
+            f'mode tap user {os.geteuid()} && ip link set {name} up, and put '
+            'it into its bridge again')
+
+
 def tap(name):
     """Whether a node may be at the other end of an interface of the host."""
     flags = NET / name / 'tun_flags'
     if not flags.exists() or not int(flags.read_text(), 16) & TUN_IS_TAP:
-        return (f'{name} is no tap device of {platform.node()}', 'run there: '
-                f'ip tuntap add {name} mode tap user USER, and ip link set '
-                f'{name} up')
+        return (f'{name} is no tap device of {platform.node()}',
+                'write the name of one' if (NET / name).exists() else
+                f'run there: ip tuntap add {name} mode tap user '
+                f'{os.geteuid()} && ip link set {name} up')
     try:
         attach(name)
     except OSError as error:
         return {
-            errno.EPERM: (f'{name} is not for this user', 'make it there by: '
-                          f'ip tuntap add {name} mode tap user '
-                          f'{os.geteuid()}'),
+            errno.EPERM: (f'{name} is not for this user',
+                          again(name, 'mode tap')),
             errno.EBUSY: (f'{name} is in use by another process',
                           'write another, or end that one'),
-            errno.EINVAL: (f'{name} has several queues', 'make it there '
-                           'without multi_queue')
+            errno.EINVAL: (f'{name} has several queues',
+                           again(name, 'mode tap multi_queue'))
         }.get(error.errno, (f'{name} cannot be opened by {TUN}: '
                             f'{error.strerror}', f'give this user access to '
                             f'{TUN} there'))
@@ -289,7 +295,6 @@ def asking(**wanted):
 def facts(state, request):
     """`request`: lists `qemu`, `listen`, `resolve`, `read`, `write` and `taps`,
     and whether `ucx` is needed."""
-    began = time.time()
     running = state.running()
     return {
         'host': platform.node(), 'machine': host_name(),
@@ -307,6 +312,4 @@ def facts(state, request):
         'taps': {name: tap(name) for name in request['taps']},
         'down': {name: down(name) for name in request['taps']},
         'unwritable': state.unwritable(),
-        # The last fact: see between.clocks().
-        'time': (began, time.time()),
     }
