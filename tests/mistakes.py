@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Cluster files without a mistake, and what makes one of them."""
+"""Cluster files without a mistake, and changes that make one of them."""
 
 SMALLEST = '''[guest]
 memory = "2G"

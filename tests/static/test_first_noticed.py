@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""check: what nodes were the first to notice, once some of them ran."""
+"""check: errors that nodes were the first to notice, once some of them ran."""
 
 import fcntl
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -65,6 +66,26 @@ def test_kinds(tmp_path):
     # As QEMU does; and of one that is not there something else says it.
     for path in ('/dev/null', str(tmp_path / 'none')):
         assert images.image(path, 'raw', True) is None
+
+
+@named('static: check: a qcow2 image that the guest would get as it is')
+def test_raw(monkeypatch):
+    """A warning, in the line of each: it may be meant so."""
+    with place(FILE + 'disk = [{file = "/tmp/x"}]\n') as found:
+        monkeypatch.setenv('XDG_STATE_HOME', found.env['XDG_STATE_HOME'])
+        for name, data in (('d', QCOW2), ('x', QCOW2), ('f', bytes(4096))):
+            (found.path / name).write_bytes(data)
+        found.file.write_text(found.file.read_text().replace(
+            '/tmp/x', str(found.path / 'x')))
+        monkeypatch.setattr(host.trial, 'trial', lambda _: None)
+        file = cluster_file.load(found.file)
+        checked = check.HostCheck(file, Hosts(file))
+        warnings = [text for text in checked.warnings if 'qcow2' in text]
+        assert not checked.errors and len(warnings) == 2, checked.errors
+        for text, line, key in zip(sorted(warnings), (12, 6), (
+                r'node\[1\].disk\[0\].file: on \S+', 'guest.disks')):
+            assert re.match(rf'{found.file}:{line}: key {key}: \S+ is a qcow2 '
+                            'image, and the guest gets', text), text
 
 
 @named('static: check: firmware that is no flash memory')

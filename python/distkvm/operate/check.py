@@ -80,7 +80,7 @@ def images_of(file, nodes):
 
 
 def trial_of(file):
-    """What node 0's QEMU is asked."""
+    """The options of which node 0's QEMU is asked."""
     guest, boot = file.guest, file.nodes[0]
     options = [('machine', ['-machine', guest.get('machine', 'q35')])]
     cpu = guest.get('cpu', '')
@@ -383,6 +383,9 @@ class HostCheck:
             reason = self.disk(self.file.nodes[0], path, 'write', facts)
             if reason:
                 self.add(('guest', 0, 'disks'), *reason)
+            elif facts['doubts'][path]:
+                self.warnings.append(self.file.error(
+                    ('guest', 0, 'disks'), *facts['doubts'][path]))
 
     @staticmethod
     def disk(node, path, kind, facts):
@@ -397,9 +400,14 @@ class HostCheck:
         for readonly, kind in ((True, 'read'), (False, 'write')):
             for node, number, path in disk_files(nodes, readonly):
                 reason = self.disk(node, path, kind, facts)
+                doubt = facts['doubts'][path]
+                place = f'node[{node.number}].disk', number, 'file'
                 if reason:
-                    self.add((f'node[{node.number}].disk', number, 'file'),
-                             f'on {facts["host"]}: {reason[0]}', reason[1])
+                    self.add(place, f'on {facts["host"]}: {reason[0]}',
+                             reason[1])
+                elif doubt:
+                    self.warnings.append(self.file.error(
+                        place, f'on {facts["host"]}: {doubt[0]}', doubt[1]))
         for node in nodes:
             for number, each in enumerate(node.interfaces):
                 if each.tap and node.id not in facts['running']:

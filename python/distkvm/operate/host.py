@@ -72,6 +72,7 @@ def facts_of(state, request):
     tried = request['trial']
     found = {'proofs': proofs_of(request['proofs']),
              'images': images.images(request['images']),
+             'doubts': images.doubts(request['images']),
              **facts.facts(state, request)}
     # One that is not there is an error already.
     right = tried and not found['qemu'][tried['qemu']][1]

@@ -38,6 +38,18 @@ def opened(path, kind, writes):
     return None
 
 
+def doubt(path, kind):
+    """A reason to look at a disk again with which a node would start."""
+    with contextlib.suppress(OSError):
+        if kind == 'raw' and stat.S_ISREG(os.stat(path).st_mode):
+            with open(path, 'rb') as file:
+                if file.read(len(QCOW2)) == QCOW2:
+                    return (f'{path} is a qcow2 image, and the guest gets its '
+                            'bytes as they are', 'name it .qcow2, or write '
+                            'format = "qcow2" for a disk of [[node.disk]]')
+    return None
+
+
 def image(path, kind, writes):
     """Whether a node could open a disk; facts.readable() says whether it is
     there."""
@@ -58,6 +70,11 @@ def firmware(path):
             return (f'{path} has {size} bytes, and is no image of a flash '
                     'memory', 'name one like OVMF_CODE_4M.fd')
     return None
+
+
+def doubts(request):
+    """By path: a reason that stops no node, or None."""
+    return {path: doubt(path, kind) for path, kind, _ in request}
 
 
 def images(request):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What only QEMU knows: machines, CPUs, its options.
+"""Errors that only QEMU knows: of machines, CPUs, and its options.
 
 It starts without a disk, a network or a guest that runs, and is told to quit.
-What it says is an error of the file; see facts.py for reasons."""
+The words with which it refuses are an error of the file; see facts.py for
+reasons."""
 
 import json
 import re
@@ -36,7 +37,7 @@ def says(qemu, args):
 
 
 def trial(request):
-    """A key of the file and what QEMU says of it, or None.
+    """A key of the file and QEMU's error of it, or None.
 
     `request`: the path `qemu`; pairs of a key and its option, in `options`; and
     node 0's `arguments`."""
