@@ -181,6 +181,9 @@ def test_orders(tmp_path, old, new, changed):
             f'distkvm: large-{n}.xml changed: define this domain again\n'
             for n in wanted)
     assert text != LARGE
+    (tmp_path / 'large-1.xml').unlink()
+    assert tool('xml', str(path), '--dir', str(tmp_path)).stderr == \
+        'distkvm: large-1.xml is new: define this domain\n'
 
 
 @named('static: xml: block devices')

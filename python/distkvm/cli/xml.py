@@ -9,10 +9,20 @@ from ..common import Problem, say
 
 
 def write(path, text):
-    """Whether a file with another text was there."""
-    before = path.read_text(encoding='utf-8') if path.exists() else text
+    """The text of the file that was there, or None."""
+    before = path.read_text(encoding='utf-8') if path.exists() else None
     path.write_text(text, encoding='utf-8')
-    return before != text
+    return before
+
+
+def say_changes(changed, new):
+    """Names of files whose domains libvirt does not have yet."""
+    for names, are, again in ((changed, ('changed', 'changed'), ' again'),
+                              (new, ('is new', 'are new'), '')):
+        if names:
+            many = len(names) > 1
+            say(f'{", ".join(names)} {are[many]}: define '
+                f'{"these domains" if many else "this domain"}{again}')
 
 
 def main(args):
@@ -26,7 +36,7 @@ def main(args):
     elif not args.dir:
         raise Problem('write --node K for the domain of one node, or --dir D '
                       'for a file of each')
-    changed = []
+    changed, new = [], []
     for node in nodes:
         # QEMU has another working directory.
         sockets = args.socket_dir and os.path.abspath(args.socket_dir)
@@ -34,14 +44,16 @@ def main(args):
         if args.dir:
             Path(args.dir).mkdir(parents=True, exist_ok=True)
             path = Path(args.dir) / f'{libvirt.name_of(file)}-{node.id}.xml'
-            if write(path, text):
+            before = write(path, text)
+            if before is None:
+                new.append(path.name)
+            elif before != text:
                 changed.append(path.name)
             print(f'{path}, for {node.host}')
         else:
             print(text, end='')
-    if changed:
-        say(f'{", ".join(changed)} changed: define '
-            f'{"these domains" if len(changed) > 1 else "this domain"} again')
+    # The first time all of them are.
+    say_changes(changed, new if len(new) < len(nodes) else ())
     return 0
 
 
