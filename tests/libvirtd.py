@@ -163,7 +163,8 @@ class Libvirtd:
         """The error of a call that must fail."""
         done = self.virsh(*args, check=False)
         if not done.returncode:
-            raise Problem(f'virsh {shlex.join(map(str, args))} succeeds: {done.stdout}')
+            raise Problem(f'virsh {shlex.join(map(str, args))} succeeds: '
+                          f'{done.stdout}')
         return done.stderr
 
     def state(self, domain):
