@@ -181,6 +181,7 @@ def test_reboot(daemon, pair):
     answers(daemon, found.first)
 
 
+@pytest.mark.full
 @named('libvirt: a follower is rebooted, and all domains end')
 def test_reboot_follower(daemon, pair):
     """Node 0's libvirt hears of a power-off alone; no domain stays as if the guest
