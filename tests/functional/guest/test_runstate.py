@@ -153,6 +153,7 @@ def wait_refused(cluster, times, node=0):
         'reset it first') == times, 10)
 
 
+@pytest.mark.full
 @named('guest: a guest that has powered off goes on by a reset only')
 def test_powered_off():
     """-no-shutdown keeps it; "cont" alone, on any node, changes nothing."""
