@@ -156,14 +156,15 @@ class Libvirtd:
                               capture_output=True, stdin=subprocess.DEVNULL,
                               timeout=SECONDS)
         if check and done.returncode:
-            raise Problem(f'virsh {shlex.join(args)}: {done.stderr}')
+            raise Problem(f'virsh {shlex.join(map(str, args))}: {done.stderr}')
         return done
 
     def refused(self, *args):
         """The error of a call that must fail."""
         done = self.virsh(*args, check=False)
         if not done.returncode:
-            raise Problem(f'virsh {shlex.join(args)} succeeds: {done.stdout}')
+            raise Problem(f'virsh {shlex.join(map(str, args))} succeeds: '
+                          f'{done.stdout}')
         return done.stderr
 
     def state(self, domain):

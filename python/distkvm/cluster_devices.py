@@ -6,6 +6,7 @@ arguments() makes QEMU's arguments of them, and libvirt_devices.py libvirt's
 elements.  Both give an interface the same address."""
 
 import hashlib
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -20,6 +21,9 @@ MAC = re.compile(r'[\da-f][02468ace](:[\da-f]{2}){5}', re.A | re.I)
 TAP = re.compile(r'[A-Za-z0-9][\w.-]{0,14}', re.A)
 # As hw/vpci-cluster has it.
 SLOTS_MAX = 31
+# Places in the order in which firmware tries disks, for disks with `boot`, and
+# for the others of each node.
+ORDERS = 1000
 # Options of QEMU for a CD of node 0.
 CDROM = {'-cdrom', '--cdrom'}
 
@@ -168,19 +172,19 @@ def boot_orders(file):
     and (id of a node, number of its disk).
 
     Disks with `boot` come first, then all others: node 0's, and of each node
-    as the file has them."""
-    others = [('guest', n) for n in range(len(file.guest.get('disks', ())))]
-    first = []
+    as the file has them.  Numbers of one node's disks do not follow from
+    another's: its domain would have to be defined again with the other's."""
+    found = {}
     for node in file.nodes:
-        for n, disk in enumerate(node.disks):
-            if disk.boot:
-                first.append((disk.boot, (node.id, n)))
-            else:
-                others.append((node.id, n))
+        keys = [(node.id, n) for n in range(len(node.disks))]
         if node.id == 0:
-            others += [('cdrom', text) for text in cdroms(file)]
-    keys = [key for _, key in sorted(first)] + others
-    return {key: order for order, key in enumerate(keys, 1)}
+            keys = [*(('guest', n) for n in
+                      range(len(file.guest.get('disks', ())))), *keys,
+                    *(('cdrom', text) for text in cdroms(file))]
+        found.update(zip(keys, itertools.count((node.id + 1) * ORDERS)))
+        found.update(((node.id, n), disk.boot)
+                     for n, disk in enumerate(node.disks) if disk.boot)
+    return found
 
 
 # ---------------------------------------------------------------- arguments

@@ -10,10 +10,10 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import cluster_devices
+from . import cluster_devices, cluster_shares
 from .cluster import NODES_MAX, SHARED
 from .cluster_devices import Disk, Interface
-from .common import PACKAGED, TOOL, TOP, Problem, parse_size
+from .common import PACKAGED, TOOL, FileErrors
 
 LOCAL = 'local'
 # Node K of a remote host without `address` listens at PORT + K.
@@ -119,7 +119,7 @@ DEVICE_SCHEMA = {
         'cache': (TEXT, among(cluster_devices.CACHES)),
         'readonly': (SWITCH, None),
         'cdrom': (SWITCH, None),
-        'boot': (WHOLE, between(1, 999)),
+        'boot': (WHOLE, between(1, cluster_devices.ORDERS - 1)),
     },
     'interface': {
         'model': (TEXT, among(cluster_devices.MODELS)),
@@ -146,14 +146,6 @@ LEAVING = {'-daemonize', '-chroot', '-runas', '-run-with'}
 OTHER_WORDS = {'disks': 'disk', 'drive': 'disk', 'drives': 'disk',
                'interfaces': 'interface', 'nic': 'interface',
                'net': 'interface', 'network': 'interface'}
-
-
-class FileErrors(Problem):
-    """All errors of a file, a line each."""
-
-    def __init__(self, errors):
-        self.errors = errors
-        super().__init__('\n'.join(errors))
 
 
 @dataclass
@@ -493,16 +485,7 @@ class Reader:
                 self.error(('guest', 0, 'memory'), 'is missing',
                            'write the RAM of the guest, as "2G"')
             return
-        named = [n for n in nodes if 'memory' in n]
-        if named and len(named) < len(nodes):
-            for number, node in enumerate(nodes):
-                if 'memory' not in node:
-                    self.error(('node', number, 'memory'), 'is missing, as '
-                               'others have it', 'give it to all or none')
-        elif named and sum(parse_size(n['memory']) for n in nodes) != \
-                parse_size(guest['memory']):
-            self.error(('guest', 0, 'memory'), f'{guest["memory"]} is not '
-                       'the sum of the nodes\' memory', 'change one of them')
+        cluster_shares.check(self, guest, nodes)
         for word in guest.get('arguments', []):
             # QEMU takes options with one dash or two.
             option = re.sub('^--', '-', word)

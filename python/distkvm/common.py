@@ -38,6 +38,14 @@ class Problem(Exception):
     """Something the user should read, without a traceback."""
 
 
+class FileErrors(Problem):
+    """All errors of a cluster file, a line each."""
+
+    def __init__(self, errors):
+        self.errors = errors
+        super().__init__('\n'.join(errors))
+
+
 def say(text):
     """The tool's own messages go to standard error.
 

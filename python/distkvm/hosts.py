@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Hosts that are network namespaces of this one."""
+"""Hosts that are namespaces of this one."""
 
 import os
 import subprocess
+import time
+from pathlib import Path
 
-from .common import quiet
+from .cluster import TIED
+from .common import Problem, quiet
+
+HOLD_SECONDS = 10
 
 
 class Hosts:
@@ -41,3 +46,72 @@ class Hosts:
     def __exit__(self, *unused):
         for name in self.names:
             subprocess.run(['ip', 'netns', 'del', name], check=False)
+
+
+class Bridged:
+    """Hosts with networks, mounts, process ids and IPC of their own, joined by
+    a bridge; each may have several nodes."""
+
+    def __init__(self, count):
+        self.addresses = [f'10.231.8.{n + 1}' for n in range(count)]
+        self.holders = []
+        self.pids = []
+
+    def __enter__(self):
+        try:
+            for _ in self.addresses:
+                self.hold()
+            self.join()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def hold(self):
+        """Namespaces, held by a process that does nothing."""
+        # pylint: disable-next=consider-using-with
+        holder = subprocess.Popen(
+            [*TIED, 'unshare', '--net', '--mount', '--pid', '--ipc', '--fork',
+             '--kill-child', '--mount-proc', 'sleep', 'infinity'],
+            stdin=subprocess.DEVNULL)
+        self.holders.append(holder)
+        children = Path(f'/proc/{holder.pid}/task/{holder.pid}/children')
+        end = time.monotonic() + HOLD_SECONDS
+        while time.monotonic() < end:
+            found = children.read_text().split()
+            # Until then it is a copy of its parent, in other namespaces.
+            if found and Path(f'/proc/{found[0]}/comm').read_text() == \
+                    'sleep\n':
+                self.pids.append(int(found[0]))
+                return
+            time.sleep(0.01)
+        raise Problem('no namespaces come about')
+
+    def ip(self, host, *args):
+        quiet(['nsenter', f'--net=/proc/{self.pids[host]}/ns/net', 'ip',
+               *args])
+
+    def join(self):
+        """The first host has the bridge, and is on it."""
+        self.ip(0, 'link', 'add', 'bridge', 'type', 'bridge')
+        for host, address in enumerate(self.addresses):
+            self.ip(host, 'link', 'set', 'lo', 'up')
+            link = 'bridge' if host == 0 else 'uplink'
+            if host:
+                self.ip(0, 'link', 'add', f'port{host}', 'type', 'veth',
+                        'peer', 'name', link, 'netns', self.pids[host])
+                self.ip(0, 'link', 'set', f'port{host}', 'master', 'bridge',
+                        'up')
+            self.ip(host, 'address', 'add', f'{address}/24', 'dev', link)
+            self.ip(host, 'link', 'set', link, 'up')
+
+    def prefix(self, host, cpu):
+        """A command before that of a node, which runs on one CPU; a node that
+        is killed ends with it."""
+        return ['nsenter', '-t', str(self.pids[host]), '--net', '--mount',
+                '--pid', '--ipc', '--', 'taskset', '-c', str(cpu), *TIED]
+
+    def __exit__(self, *unused):
+        for holder in self.holders:
+            holder.kill()
+            holder.wait()

@@ -5,9 +5,12 @@ Those of tests are made where they are used and die with their directory: a key
 that outlives its cluster would open the next one."""
 
 import contextlib
+import ipaddress
 import os
 import secrets
 import stat
+import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from .common import Problem, quiet
@@ -15,8 +18,20 @@ from .common import Problem, quiet
 # Name that QEMU takes for the key, unless told otherwise.
 PSK_USER = 'qemu'
 PSK_BYTES = 32
-OLD, NEW = 'keys.psk', 'keys.psk.new'
-RSA_BITS = '2048'
+PSK = 'keys.psk'
+# Files that QEMU reads in a directory of certificates.
+X509 = ('ca-cert.pem', 'server-cert.pem', 'server-key.pem', 'client-cert.pem',
+        'client-key.pem')
+# A file that is to replace another one has its name and this.
+NEW = '.new'
+# Of tests, whose keys live for seconds.
+RSA_BITS = 2048
+# Of others, which live for a year.
+RSA_BITS_LASTING = 3072
+# Of a common name, in letters.
+CN_MAX = 64
+# A host whose clock is behind takes a new certificate all the same.
+BACKDATED = timedelta(days=1)
 
 
 def private(path, text, owner=None, dir_fd=None):
@@ -107,26 +122,27 @@ def read_key(name, fd):
                         dir_fd=fd)
     except FileNotFoundError:
         return None
-    with open(found, encoding='ascii') as file:
+    # Certificates of another authority may have comments in any language.
+    with open(found, encoding='ascii', errors='surrogateescape') as file:
         return file.read()
 
 
-def put_psk(directory, step, key=None):
-    """A step in which a host gets a shared key: `look` whether it has one;
-    `put` a new one beside it; `use` the new one; `drop` the new one.
+def put_files(directory, step, files):
+    """A step in which a host gets keys, by their files' names: `look` whether
+    it has any; `put` new ones beside them; `hold` whether those are there;
+    `use` the new ones; `drop` the new ones.
 
     All hosts do one step before any does the next, so that no two hosts
     have different keys if one of them refuses."""
     try:
-        return put_step(Path(directory), step, f'{PSK_USER}:{key}\n')
+        return put_step(Path(directory), step, files)
     except PermissionError as error:
         closed = Path(directory, error.filename or '')
         raise Problem(f'{closed} is closed to this user: make keys as the '
                       'user of the nodes, or as root') from None
 
 
-def put_step(directory, step, text):
-    """The same, by the text of the file."""
+def put_step(directory, step, files):
     if step == 'put':
         if not directory.exists():
             check_way(directory, os.geteuid())
@@ -137,18 +153,28 @@ def put_step(directory, step, text):
         if step == 'put':
             check_owner(directory, found)
             check_way(directory, found.st_uid)
-            remove(NEW, fd)
-            # Root makes keys for the user of the nodes, as libvirt's.
-            private(NEW, text, None if os.geteuid() else found, fd)
-        elif step == 'use' and read_key(OLD, fd) != text:
-            # Hosts may share the directory: the first one has used it.
-            if read_key(NEW, fd) != text:
-                raise Problem(f'{directory}/{NEW} is another key: somebody '
-                              'else makes keys')
-            os.replace(NEW, OLD, src_dir_fd=fd, dst_dir_fd=fd)
-        elif step == 'drop' and read_key(NEW, fd) in (None, text):
-            remove(NEW, fd)
-        return {'exists': exists(OLD, fd)}
+        for name, text in files.items():
+            file_step(directory, fd, step, name, text, found)
+        return {'exists': any(exists(name, fd) for name in files)}
+
+
+def file_step(directory, fd, step, name, text, found):
+    """The same for one file; `found` is the status of its directory."""
+    new = name + NEW
+    if step == 'put':
+        remove(new, fd)
+        # Root makes keys for the user of the nodes, as libvirt's.
+        private(new, text, None if os.geteuid() else found, fd)
+    elif step == 'hold' or step == 'use' and read_key(name, fd) != text:
+        # Hosts may share the directory: the first one has used it.
+        if read_key(new, fd) != text:
+            raise Problem(f'{directory}/{new} is another key: somebody else '
+                          'makes keys, or two hosts with certificates of '
+                          'their own share that directory')
+        if step == 'use':
+            os.replace(new, name, src_dir_fd=fd, dst_dir_fd=fd)
+    elif step == 'drop' and read_key(new, fd) in (None, text):
+        remove(new, fd)
 
 
 def certtool(*args):
@@ -159,26 +185,44 @@ def certtool(*args):
             from None
 
 
+def san(host):
+    """A line of certtool's template for a host, by its name or address."""
+    try:
+        return f'ip_address = "{ipaddress.ip_address(host)}"\n'
+    except ValueError:
+        return f'dns_name = "{host}"\n'
+
+
+def lasting(days):
+    """Lines of certtool's template for a certificate that holds from now on."""
+    now = datetime.now(UTC)
+    dates = (('activation', now - BACKDATED),
+             ('expiration', now + timedelta(days=days)))
+    return ''.join(f'{name}_date = "{at:%Y-%m-%d %H:%M:%S} UTC"\n'
+                   for name, at in dates)
+
+
 class Authority:
     """Who signs the certificates of a cluster."""
 
-    def __init__(self, directory, name='distkvm'):
+    def __init__(self, directory, name='distkvm', bits=RSA_BITS, dates=''):
         self.directory = Path(directory)
         self.directory.mkdir(mode=0o700)
+        self.bits = bits
         self.key = self.directory / 'ca-key.pem'
         self.certificate = self.directory / 'ca-cert.pem'
         self.new_key(self.key)
         template = self.template(
-            'ca', f'cn = "{name}"\nca\ncert_signing_key\n')
-        certtool('--generate-self-signed', '--load-privkey', self.key,
-                 '--template', template, '--outfile', self.certificate)
+            'ca', f'cn = "{name[:CN_MAX]}"\n{dates}ca\ncert_signing_key\n')
+        certtool('--generate-self-signed', '--no-text', '--load-privkey',
+                 self.key, '--template', template, '--outfile',
+                 self.certificate)
 
-    @staticmethod
-    def new_key(path):
+    def new_key(self, path):
         # QEMU takes no certificate whose key cannot encrypt: so no ECDSA.
         private(path, '')
-        certtool('--generate-privkey', '--key-type', 'rsa', '--bits',
-                 RSA_BITS, '--outfile', path)
+        certtool('--generate-privkey', '--no-text', '--key-type', 'rsa',
+                 '--bits', self.bits, '--outfile', path)
 
     def template(self, name, text):
         path = self.directory / f'{name}.template'
@@ -186,21 +230,21 @@ class Authority:
         return path
 
     def issue(self, directory, host, dates='expiration_days = 2\n',
-              trusts=None):
-        """A directory for tls-creds-x509, for a node at this address.
+              trusts=None, also=()):
+        """A directory for tls-creds-x509, for a node at this address, or
+        several nodes of a host that has other addresses, too.
 
         `dates` are lines of certtool's template; `trusts` is the authority
         that the node itself trusts, if not this one."""
         directory.mkdir(mode=0o700)
-        name = 'ip_address' if host.replace('.', '').isdigit() or \
-            ':' in host else 'dns_name'
+        names = ''.join(map(san, dict.fromkeys([host, *also])))
         template = self.template(directory.name, (
-            f'cn = "{host}"\n{name} = "{host}"\n{dates}tls_www_server\n'
+            f'cn = "{host[:CN_MAX]}"\n{names}{dates}tls_www_server\n'
             'tls_www_client\nsigning_key\nencryption_key\n'))
         key, certificate = (directory / f'server-{part}.pem'
                             for part in ('key', 'cert'))
         self.new_key(key)
-        certtool('--generate-certificate', '--load-privkey', key,
+        certtool('--generate-certificate', '--no-text', '--load-privkey', key,
                  '--load-ca-certificate', self.certificate,
                  '--load-ca-privkey', self.key, '--template', template,
                  '--outfile', certificate)
@@ -210,3 +254,19 @@ class Authority:
         (directory / 'ca-cert.pem').symlink_to(
             (trusts or self).certificate)
         return directory
+
+
+def new_certificates(name, places, days):
+    """For each list of hosts the files of a certificate that names them all,
+    signed by an authority whose key nobody has afterwards.
+
+    Members do not come to a cluster that runs, so nothing is to be signed
+    later; a key that is nowhere cannot be stolen."""
+    with tempfile.TemporaryDirectory(prefix='distkvm-keys-') as path:
+        dates = lasting(days)
+        authority = Authority(Path(path) / 'ca', name, RSA_BITS_LASTING, dates)
+        made = [authority.issue(Path(path) / str(number), hosts[0], dates,
+                                also=hosts[1:])
+                for number, hosts in enumerate(places)]
+        return [{name: (each / name).read_text(encoding='ascii')
+                 for name in X509} for each in made]

@@ -15,7 +15,7 @@ import pytest
 from distkvm import cluster_file
 from distkvm.cli import cpu_baseline, keys
 from distkvm.common import Problem
-from distkvm.keys import put_psk
+from distkvm.keys import PSK, put_files
 from distkvm.operate import check, facts, host
 from distkvm.operate.remote import SSH, Hosts, There
 from naming import cases, named
@@ -193,7 +193,7 @@ def test_closed(monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(os, 'open', closed)
         with pytest.raises(Problem, match=f'^{tmp_path} is closed to this'):
-            put_psk(tmp_path, 'look')
+            put_files(tmp_path, 'look', {PSK: ''})
 
 
 # In place of ssh for the process that listens: a command, and an error.
@@ -335,7 +335,7 @@ def test_keys_interrupted(monkeypatch):
 
         monkeypatch.setattr(host, 'answer', interrupted)
         with pytest.raises(KeyboardInterrupt):
-            keys.put(file, hosts, 'k')
+            keys.put(file, hosts, [{PSK: 'k'}])
         assert [p.name for p in directory.iterdir()] == ['keys.psk']
 
 
@@ -361,12 +361,12 @@ def test_exchanged(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'geteuid', lambda: 0)
     monkeypatch.setattr(os, 'fchown', fchown)
     monkeypatch.setattr(os, 'chown', chown)
-    put_psk(directory, 'put', 'k')
+    put_files(directory, 'put', {PSK: 'k'})
     assert owners == [True] and other.read_text() == 'root\'s own'
     link = tmp_path / 'link'
     link.symlink_to(directory)
     with pytest.raises(Problem, match='or a link'):
-        put_psk(link, 'put', 'k')
+        put_files(link, 'put', {PSK: 'k'})
 
 
 NOBODY = 65534
@@ -388,7 +388,7 @@ def of_nobody():
 @named('static: keys: root makes them for the owner of the directory')
 def test_root(of_nobody):
     for step in ('put', 'use'):
-        put_psk(of_nobody, step, 'k')
+        put_files(of_nobody, step, {PSK: 'k'})
     found = (of_nobody / 'keys.psk').stat()
     assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == \
         (NOBODY, NOBODY, 0o600)
@@ -403,7 +403,7 @@ def test_way(of_nobody, change):
     """Its owner could put another directory in the way."""
     change(of_nobody.parent)
     with pytest.raises(Problem, match='name a directory elsewhere'):
-        put_psk(of_nobody, 'put', 'k')
+        put_files(of_nobody, 'put', {PSK: 'k'})
     assert not list(of_nobody.iterdir())
 
 
@@ -412,10 +412,10 @@ def test_no_parents(of_nobody):
     """Not even the first of those that are missing."""
     for missing in ('one', 'one/two/three'):
         with pytest.raises(Problem, match='name a directory elsewhere'):
-            put_psk(of_nobody / missing, 'put', 'k')
+            put_files(of_nobody / missing, 'put', {PSK: 'k'})
         assert not list(of_nobody.iterdir())
     # By a way of its own it makes all.
-    put_psk(of_nobody.parent / 'one' / 'two', 'put', 'k')
+    put_files(of_nobody.parent / 'one' / 'two', 'put', {PSK: 'k'})
     assert (of_nobody.parent / 'one' / 'two' / 'keys.psk.new').exists()
 
 

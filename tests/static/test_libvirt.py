@@ -125,14 +125,14 @@ def test_large(tmp_path):
                                           'cmdline')] == \
         ['/f.fd', '/k', '/i', 'a <b> & c']
     assert disks(first) == [
-        ('disk', 'raw', '/a.raw', 'vda', 'virtio', '2', False),
-        ('disk', 'qcow2', '/b,c.qcow2', 'vdb', 'virtio', '3', False),
-        ('cdrom', 'raw', '/d.iso', 'hdc', 'ide', '5', True),
-        ('disk', 'raw', '/e.raw', 'sda', 'scsi', '4', False)]
+        ('disk', 'raw', '/a.raw', 'vda', 'virtio', '1000', False),
+        ('disk', 'qcow2', '/b,c.qcow2', 'vdb', 'virtio', '1001', False),
+        ('cdrom', 'raw', '/d.iso', 'hdc', 'ide', '1003', True),
+        ('disk', 'raw', '/e.raw', 'sda', 'scsi', '1002', False)]
     # No order is that of two disks, on all nodes.
     assert disks(second) == [
-        ('disk', 'raw', '/dev/vg/f', 'vda', 'virtio', '1', False),
-        ('cdrom', 'raw', '/g.iso', 'sda', 'scsi', '6', True)]
+        ('disk', 'raw', '/dev/vg/f', 'vda', 'virtio', '7', False),
+        ('cdrom', 'raw', '/g.iso', 'sda', 'scsi', '2001', True)]
     assert second.find('devices/disk/driver').get('cache') == 'none'
     assert devices.find('interface/model').get('type') == 'virtio'
     # vhost, which libvirt prefers, cannot work.
@@ -162,6 +162,30 @@ def test_large(tmp_path):
          ('memballoon', 'none')]
 
 
+@cases('old, new, changed', {
+    'static: xml: a disk of one node changes no other domain':
+        ('disks = ["/a.raw", ', 'disks = ["/z", "/a.raw", ', [0]),
+    'static: xml: a disk of node 0 that comes first':
+        ('bus = "scsi"', 'boot = 1', [0]),
+    'static: xml: a disk of a follower that comes first':
+        ('file = "/g.iso"', 'file = "/g.iso"\nboot = 1', [1])})
+def test_orders(tmp_path, old, new, changed):
+    """The command says which domains are to be defined again."""
+    path = tmp_path / 'c.toml'
+    for text, wanted in ((LARGE, []), (LARGE, []),
+                         (LARGE.replace(old, new), changed)):
+        path.write_text(text)
+        done = tool('xml', str(path), '--dir', str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ''.join(
+            f'distkvm: large-{n}.xml changed: define this domain again\n'
+            for n in wanted)
+    assert text != LARGE
+    (tmp_path / 'large-1.xml').unlink()
+    assert tool('xml', str(path), '--dir', str(tmp_path)).stderr == \
+        'distkvm: large-1.xml is new: define this domain\n'
+
+
 @named('static: xml: block devices')
 def test_block(tmp_path):
     first, _ = parsed(tmp_path, SMALL.replace(
@@ -179,8 +203,8 @@ def test_cdrom(tmp_path):
             '[[node]]', f'arguments = ["-cdrom", "{path}"]\n'
             'disks = ["/a.raw"]\n[[node]]', 1))
         assert disks(first) == [
-            ('disk', 'raw', '/a.raw', 'vda', 'virtio', '1', False),
-            ('cdrom', 'raw', wanted, 'sda', 'sata', '2', True)]
+            ('disk', 'raw', '/a.raw', 'vda', 'virtio', '1000', False),
+            ('cdrom', 'raw', wanted, 'sda', 'sata', '1001', True)]
         assert not disks(second)
 
 
@@ -209,7 +233,7 @@ def test_same_name(tmp_path):
 
 @cases('old, new, wanted', {
     'static: xml: refused: a part of a MiB': (
-        '"1G"', '"1000001K"', ':2: key guest.memory: libvirt gives whole MiB'),
+        '"1G"', '"1000008K"', ':2: key guest.memory: libvirt gives whole MiB'),
     'static: xml: refused: more vCPUs than IDs': (
         'vcpus = 2', 'vcpus = 255', ':1: key guest: libvirt asks for an '
         'element <iommu> for 256 vCPUs')})

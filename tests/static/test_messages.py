@@ -17,7 +17,7 @@ LITERAL = re.compile(r'``(.+?)``')
 # Calls of C whose first text is a message.  A hint follows its error.
 REPORTS = re.compile(
     r'\b(?:error_setg|error_setg_errno|error_report|warn_report|info_report|'
-    r'say_error|say_warning|say_info|error_prepend|lane_break)\s*\(')
+    r'say_error|say_warning|say_info|say_refusal|error_prepend|lane_break)\s*\(')
 # Reasons for which a node is refused, or lost, are texts of these files.
 REASONS = re.compile(r'(?:\breturn|\bg_strdup_printf\()\s*(?=")')
 REASON_FILES = ('accel/distkvm/cluster', 'accel/distkvm/machine/runstate.c')

@@ -21,8 +21,8 @@
 #include "system/system.h"
 #include "accel/distkvm/clock.h"
 #include "accel/distkvm/cluster/member.h"
-#include "accel/distkvm/failure.h"
 #include "accel/distkvm/node.h"
+#include "accel/distkvm/say.h"
 #include "pci.h"
 #include "replica.h"
 #include "runstate.h"
@@ -46,6 +46,7 @@ static struct {
     bool started;               /* once */
     bool running;
     bool start_pending;
+    bool reset_asked;           /* by a follower, and not done yet */
     int64_t clock_ns;           /* latest of all stopped clocks */
     ResetPhase reset;
     ShutdownCause reset_cause;
@@ -83,7 +84,8 @@ static void start_here(int64_t clock_ns)
 static bool may_start(void)
 {
     return !ctl.running && !qatomic_read(&distkvm->failed) &&
-           ctl.reset == RESET_IDLE && !coh_set_is_empty(&ctl.wants) &&
+           ctl.reset == RESET_IDLE && !runstate_needs_reset() &&
+           !coh_set_is_empty(&ctl.wants) &&
            has_all_nodes(ctl.started ? &ctl.stopped : &ctl.wants);
 }
 
@@ -130,9 +132,18 @@ static void node_stopped(CohNodeId from, int64_t clock_ns)
     try_start();
 }
 
+/* At followers. */
+static void say_stopped(int64_t clock_ns)
+{
+    const MemberMessage message = {
+        .type = MESSAGE_STOPPED, .u.stopped.clock = clock_ns,
+    };
+
+    member_send(0, &message);
+}
+
 static void vm_state_changed(void *opaque, bool running, RunState state)
 {
-    MemberMessage message = { .type = MESSAGE_STOPPED };
     int64_t clock_ns;
 
     if (running) {
@@ -145,14 +156,18 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
     if (distkvm_is_boot_node()) {
         node_stopped(0, clock_ns);
     } else {
-        message.u.stopped.clock = clock_ns;
-        member_send(0, &message);
+        say_stopped(clock_ns);
     }
 }
 
 /* Node 0: the user of @from says "cont". */
 static void node_wants_start(CohNodeId from)
 {
+    if (runstate_needs_reset() && !ctl.reset_asked) {
+        say_refusal("distkvm: node %d cannot let a guest go on that has to be"
+                    " reset: reset it first", from);
+        return;
+    }
     /* "cont" of a running guest is a no-op. */
     if (!ctl.running) {
         coh_set_add(&ctl.wants, from);
@@ -191,25 +206,6 @@ static void ask_stop(void)
     } else {
         member_say(0, MESSAGE_WANT_STOP);
     }
-}
-
-bool distkvm_may_go_on(Error **errp)
-{
-    const char *why;
-    CohNodeId node;
-
-    if (!distkvm || !qatomic_read(&distkvm->failed)) {
-        return true;
-    }
-    if (failure_first_lost(&node, &why)) {
-        error_setg(errp, "distkvm: node %d (%s) is lost: %s. Its memory is gone,"
-                   " so this guest neither goes on nor resets: quit, and start"
-                   " all nodes again", node, distkvm->address[node], why);
-    } else {
-        error_setg(errp, "distkvm: this node has stopped the guest for good,"
-                   " as its messages say: quit, and start all nodes again");
-    }
-    return false;
 }
 
 bool distkvm_vm_start(void)
@@ -270,6 +266,7 @@ static void reset_resume_all(void *unused)
         return;
     }
     reset_phase(RESET_IDLE, MESSAGE_RESET_RESUME);
+    ctl.reset_asked = false;
     reset_resume_here();
     try_start();
 }
@@ -331,6 +328,10 @@ bool distkvm_reset(ShutdownCause cause)
         pause_all_vcpus();
         reset_reached(distkvm->id);
     }
+    if (runstate_needs_reset()) {
+        /* A "cont" may come before other nodes are through; it is kept. */
+        runstate_set(RUN_STATE_PRELAUNCH);
+    }
     return true;
 }
 
@@ -366,6 +367,8 @@ bool distkvm_shutdown(ShutdownCause cause)
     }
     if (shutdown_action == SHUTDOWN_ACTION_PAUSE) {
         ctl.paused_cause = cause;
+        /* -no-reboot: the reset that a follower asked for has become this. */
+        ctl.reset_asked = false;
         return false;
     }
     /* Followers serve pages until this process is gone. */
@@ -436,6 +439,7 @@ static const char *serve_stopped(CohNodeId from,
 
 static const char *serve_reset(CohNodeId from, const MemberMessage *message)
 {
+    ctl.reset_asked = true;
     qemu_system_reset_request(cause_of(&message->u.reset));
     return NULL;
 }
@@ -476,6 +480,13 @@ static const char *serve_start(CohNodeId from, const MemberMessage *message)
 {
     /* Node 0 went on: an earlier shutdown request is settled. */
     ctl.shutdown_asked = false;
+    if (runstate_needs_reset()) {
+        /* As after an error of KVM here, of which node 0 only knows a stop. */
+        say_refusal("distkvm: node %d cannot start this node, whose guest has"
+                    " to be reset: reset it first", from);
+        say_stopped(cluster_clock_freeze());
+        return NULL;
+    }
     start_here(message->u.start.clock);
     return NULL;
 }

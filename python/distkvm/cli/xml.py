@@ -5,7 +5,24 @@ import os
 from pathlib import Path
 
 from .. import cluster_file, libvirt
-from ..common import Problem
+from ..common import Problem, say
+
+
+def write(path, text):
+    """The text of the file that was there, or None."""
+    before = path.read_text(encoding='utf-8') if path.exists() else None
+    path.write_text(text, encoding='utf-8')
+    return before
+
+
+def say_changes(changed, new):
+    """Names of files whose domains libvirt does not have yet."""
+    for names, are, again in ((changed, ('changed', 'changed'), ' again'),
+                              (new, ('is new', 'are new'), '')):
+        if names:
+            many = len(names) > 1
+            say(f'{", ".join(names)} {are[many]}: define '
+                f'{"these domains" if many else "this domain"}{again}')
 
 
 def main(args):
@@ -19,6 +36,7 @@ def main(args):
     elif not args.dir:
         raise Problem('write --node K for the domain of one node, or --dir D '
                       'for a file of each')
+    changed, new = [], []
     for node in nodes:
         # QEMU has another working directory.
         sockets = args.socket_dir and os.path.abspath(args.socket_dir)
@@ -26,10 +44,16 @@ def main(args):
         if args.dir:
             Path(args.dir).mkdir(parents=True, exist_ok=True)
             path = Path(args.dir) / f'{libvirt.name_of(file)}-{node.id}.xml'
-            path.write_text(text, encoding='utf-8')
+            before = write(path, text)
+            if before is None:
+                new.append(path.name)
+            elif before != text:
+                changed.append(path.name)
             print(f'{path}, for {node.host}')
         else:
             print(text, end='')
+    # The first time all of them are.
+    say_changes(changed, new if len(new) < len(nodes) else ())
     return 0
 
 

@@ -52,3 +52,46 @@ def clocks(check, hosts):
             f'least {apart:.0f} s {"ahead of" if ahead > 0 else "behind"} '
             f'that of {reference[2]}: {why}logs cannot be compared',
             'run there: timedatectl set-ntp true'))
+
+
+def renewing(file):
+    """A remedy for keys."""
+    own = ', or sign certificates with your own authority (docs/security.rst)' \
+        if file.credentials == 'x509' else ''
+    return f'run distkvm keys --renew {file.path}{own}'
+
+
+def trusts(one, other):
+    """Whether nodes with some keys let in nodes with others."""
+    return all(set(each) & set(one['marks']) for each in other['own'])
+
+
+def distrust(file, here, there):
+    """Of two places with keys that are fit each: why nodes of one do not let in
+    those of the other, or None."""
+    (found, _, _), (others, host, node) = here, there
+    place = f'{node.keys} on {host}'
+    if not trusts(found, others):
+        return f'has no key in common with {place}' \
+            if file.credentials == 'psk' else \
+            f'has no authority that signed the certificates in {place}'
+    return None if trusts(others, found) else \
+        f'has certificates of no authority that is in {place}'
+
+
+def keys(check, hosts):
+    """Keys that are fit each, and do not let their nodes in at each other."""
+    places = []
+    for key, facts in check.facts.items():
+        of_directories = {n.keys: n for n in reversed(hosts.nodes[key])}
+        for directory, node in of_directories.items():
+            found = (facts['proofs'] or {}).get(directory, {})
+            if 'marks' in found:
+                places.append((found, facts['host'], node))
+    for number, here in enumerate(places):
+        _, host, node = here
+        why = next(filter(None, (distrust(check.file, here, there)
+                                 for there in places[:number])), None)
+        if why:
+            check.node(node, 'keys', (f'{node.keys} on {host} {why}',
+                                      renewing(check.file)))

@@ -4,16 +4,20 @@
 import contextlib
 import ipaddress
 import os
+import re
+import secrets
 import select
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
+from ..cluster_devices import format_of
 from ..cluster_file import error_text
 from ..common import parse_size
+from ..keys import PSK, X509
 from . import between
-from .facts import MISSING, asking
+from .facts import MISSING, asking, host_port
 from .reach import LISTENING
 from .remote import ANSWER_SECONDS, HostProblem
 from .view import size
@@ -22,9 +26,11 @@ READ_BYTES = 1 << 12
 # A process whose standard input has ended gets this long.
 END_SECONDS = 10
 # Files that QEMU reads in a directory of keys.
-KEY_FILES = {'psk': ['keys.psk'],
-             'x509': ['ca-cert.pem', 'server-cert.pem', 'server-key.pem',
-                      'client-cert.pem', 'client-key.pem']}
+KEY_FILES = {'psk': [PSK], 'x509': X509}
+# Values of -cpu that only KVM takes.
+KVM_ONLY = re.compile(r'^host\b|\benforce\b')
+# Certificates that hold for less are worth a warning.
+DAYS_LEFT = 14
 
 
 def key_files(file, node):
@@ -49,10 +55,50 @@ def over_tcp(file):
     return file.credentials != 'unix'
 
 
-def request_of(file, nodes):
+def proofs_of(file, nodes, nonce):
+    """Which keys of these nodes, all of one host, are to be looked at."""
+    if file.credentials not in KEY_FILES:
+        return None
+    directories = {}
+    for node in nodes:
+        directories.setdefault(node.keys, []).append(
+            host_port(node.address)[0])
+    return {'kind': file.credentials, 'nonce': nonce,
+            'directories': directories}
+
+
+def images_of(file, nodes):
+    """Triples of a path, its format, and whether it is written."""
+    found = [(disk.file, disk.format, not disk.readonly)
+             for node in nodes for disk in node.disks]
+    if any(n.id == 0 for n in nodes):
+        found += [(path, format_of(path), True)
+                  for path in file.guest.get('disks', ())]
+        if 'firmware' in file.guest:
+            found.append((file.guest['firmware'], 'firmware', False))
+    return found
+
+
+def trial_of(file):
+    """The options of which node 0's QEMU is asked."""
+    guest, boot = file.guest, file.nodes[0]
+    options = [('machine', ['-machine', guest.get('machine', 'q35')])]
+    cpu = guest.get('cpu', '')
+    # It is tried by TCG, which has other features than KVM.
+    if cpu and (boot.vmi == 'tcg' or not KVM_ONLY.search(cpu)):
+        options.append(('cpu', ['-cpu', cpu]))
+    options.append(('vcpus', ['-smp', str(sum(n.vcpus for n in file.nodes))]))
+    return {'qemu': boot.qemu, 'options': options,
+            'arguments': guest.get('arguments', [])}
+
+
+def request_of(file, nodes, nonce):
     """The question to the host of these nodes."""
     boot = any(n.id == 0 for n in nodes)
     return asking(
+        proofs=proofs_of(file, nodes, nonce),
+        images=images_of(file, nodes),
+        trial=trial_of(file) if boot else None,
         qemu=sorted({n.qemu for n in nodes}),
         ucx=between.needs_ucx(file),
         listen=[n.address for n in nodes] if over_tcp(file) else [],
@@ -152,8 +198,9 @@ class HostCheck:
         self.file = file
         self.found = []
         self.warnings = []
+        nonce = secrets.token_hex()
         self.facts, unreachable = hosts.each(
-            lambda nodes: request_of(file, nodes))
+            lambda nodes: request_of(file, nodes, nonce))
         for key, error in unreachable.items():
             line = file.lines.of('node', hosts.nodes[key][0].number, 'host')
             self.found.append((line, error))
@@ -162,12 +209,14 @@ class HostCheck:
             self.user(nodes, facts)
             self.qemu(nodes, facts)
             self.addresses(nodes, facts)
+            self.keys(nodes, facts)
             self.files(nodes, facts)
             self.devices(nodes, facts)
             between.transport(self, facts)
         self.memory(hosts)
         self.loopback(hosts)
         between.clocks(self, hosts)
+        between.keys(self, hosts)
         self.versions([(hosts.nodes[key], facts)
                        for key, facts in self.facts.items()])
         if not self.found and over_tcp(file) and len(hosts.hosts) > 1:
@@ -189,6 +238,8 @@ class HostCheck:
         """Rights of the user who starts nodes."""
         if facts['userfaultfd']:
             self.node(nodes[0], 'host', facts['userfaultfd'])
+        if facts['unwritable']:
+            self.node(nodes[0], 'host', facts['unwritable'])
         for node in nodes:
             if node.vmi == 'kvm' and facts['kvm']:
                 self.node(node, 'vmi', facts['kvm'])
@@ -210,6 +261,14 @@ class HostCheck:
             reason = facts['qemu'][node.qemu][1]
             if reason:
                 self.node(node, 'qemu', reason)
+        if facts['trial']:
+            key, words = facts['trial']
+            option = f'-{key} help' if key in ('machine', 'cpu') else '-help'
+            reason = f'QEMU says: {words}', f'see {nodes[0].qemu} {option}'
+            if key in ('machine', 'cpu', 'arguments'):
+                self.add(('guest', 0, key), *reason)
+            else:
+                self.node(self.file.nodes[0], key, reason)
 
     def memory(self, hosts):
         """One machine may be several hosts of the file, by its names."""
@@ -284,39 +343,82 @@ class HostCheck:
                     self.node(node, 'address',
                               answer['dialed'][node.address])
 
-    def files(self, nodes, facts):
+    def keys(self, nodes, facts):
+        """Of each directory once."""
+        first = {}
         for node in nodes:
-            for path in key_files(self.file, node):
-                if facts['read'][path]:
-                    reason, remedy = facts['read'][path]
-                    if self.file.credentials == 'psk' and \
-                            reason.endswith(MISSING):
-                        remedy = f'run distkvm keys {self.file.path}'
-                    self.node(node, 'keys', (f'on {facts["host"]}: {reason}',
-                                             remedy))
+            first.setdefault(node.keys, node)
+        for directory, node in first.items():
+            if directory is None or self.file.credentials not in KEY_FILES:
+                continue
+            bad = next(filter(None, (facts['read'][path] for path in
+                                     key_files(self.file, node))), None)
+            found = facts['proofs'][directory]
+            if bad:
+                reason, remedy = bad
+                if reason.endswith(MISSING):
+                    remedy = f'run distkvm keys {self.file.path}'
+            elif 'reason' in found:
+                reason, remedy = found['reason'], between.renewing(self.file)
+            else:
+                self.expiring(node, found, facts)
+                continue
+            self.node(node, 'keys', (f'on {facts["host"]}: {reason}', remedy))
+
+    def expiring(self, node, found, facts):
+        if found.get('days', DAYS_LEFT) < DAYS_LEFT:
+            self.warnings.append(self.file.node_error(
+                node, 'keys', f'on {facts["host"]}: certificates in '
+                f'{node.keys} expire in {found["days"]:.0f} days',
+                between.renewing(self.file)))
+
+    def files(self, nodes, facts):
         if all(n.id for n in nodes):
             return
         for key, path in guest_files(self.file):
-            if facts['read'][path]:
-                self.add(('guest', 0, key), *facts['read'][path])
+            reason = facts['read'][path] or facts['images'].get(path)
+            if reason:
+                self.add(('guest', 0, key), *reason)
         for path in self.file.guest.get('disks', ()):
-            if facts['write'][path]:
-                self.add(('guest', 0, 'disks'), *facts['write'][path])
+            reason = self.disk(self.file.nodes[0], path, 'write', facts)
+            if reason:
+                self.add(('guest', 0, 'disks'), *reason)
+            elif facts['doubts'][path]:
+                self.warnings.append(self.file.error(
+                    ('guest', 0, 'disks'), *facts['doubts'][path]))
+
+    @staticmethod
+    def disk(node, path, kind, facts):
+        """A reason why a node cannot open a disk, or None."""
+        if facts[kind][path]:
+            return facts[kind][path]
+        # One that runs has it open.
+        return None if node.id in facts['running'] else facts['images'][path]
 
     def devices(self, nodes, facts):
         """Of each node."""
         for readonly, kind in ((True, 'read'), (False, 'write')):
             for node, number, path in disk_files(nodes, readonly):
-                if facts[kind][path]:
-                    reason, remedy = facts[kind][path]
-                    self.add((f'node[{node.number}].disk', number, 'file'),
-                             f'on {facts["host"]}: {reason}', remedy)
+                reason = self.disk(node, path, kind, facts)
+                doubt = facts['doubts'][path]
+                place = f'node[{node.number}].disk', number, 'file'
+                if reason:
+                    self.add(place, f'on {facts["host"]}: {reason[0]}',
+                             reason[1])
+                elif doubt:
+                    self.warnings.append(self.file.error(
+                        place, f'on {facts["host"]}: {doubt[0]}', doubt[1]))
         for node in nodes:
             for number, each in enumerate(node.interfaces):
-                reason = each.tap and facts['taps'][each.tap]
-                if reason and node.id not in facts['running']:
-                    self.add((f'node[{node.number}].interface', number,
-                              'tap'), *reason)
+                if each.tap and node.id not in facts['running']:
+                    self.tap((f'node[{node.number}].interface', number,
+                              'tap'), each.tap, facts)
+
+    def tap(self, place, name, facts):
+        if facts['taps'][name]:
+            self.add(place, *facts['taps'][name])
+        elif facts['down'][name]:
+            self.warnings.append(self.file.error(place, *facts['down'][name]))
 
     def versions(self, hosts):
         """Nodes of other builds than the first one's would be refused."""

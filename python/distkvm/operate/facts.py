@@ -5,16 +5,17 @@ Each reason is None, or a pair of texts: a reason and a remedy."""
 
 import contextlib
 import errno
+import fcntl
 import os
 import platform
 import re
 import socket
+import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-from ..common import COMMIT, GET, INSTALLED, TOP, Problem
+from ..common import COMMIT, GET, INSTALLED, TOP
 from .state import host_name
 
 KVM = Path('/dev/kvm')
@@ -36,8 +37,12 @@ sys.exit(2 if segment < 0 else 0)
 '''
 NO_SEGMENT = 2
 NET = Path('/sys/class/net')
-# IFF_TAP of Linux.
-TUN_IS_TAP = 2
+TUN = '/dev/net/tun'
+# <linux/if_tun.h>: IFF_TAP; and IFF_NO_PI, IFF_VNET_HDR, as QEMU asks for it.
+TUN_IS_TAP, TUN_AS_QEMU = 2, 0x5002
+TUNSETIFF, IFREQ = 0x400454ca, struct.Struct('16sH22x')
+# IFF_UP of an interface.
+IS_UP = 1
 VERSION_SECONDS = 30
 GIT_SECONDS = 10
 MISSING = 'is not there'
@@ -233,31 +238,63 @@ def writable(path):
         f'{path} cannot be written', 'give the user of the nodes access'))
 
 
+def attach(name):
+    """Be at the other end of a tap device for a moment; an OSError says why
+    not."""
+    with open(os.open(TUN, os.O_RDWR | os.O_CLOEXEC), 'rb') as file:
+        fcntl.ioctl(file, TUNSETIFF, IFREQ.pack(name.encode(), TUN_AS_QEMU))
+
+
+def again(name, kind):
+    """A remedy for a tap device of this kind: what it is cannot be changed."""
+    return (f'run there: ip tuntap del {name} {kind} && ip tuntap add {name} '
+            f'mode tap user {os.geteuid()} && ip link set {name} up, and put '
+            'it into its bridge again')
+
+
 def tap(name):
     """Whether a node may be at the other end of an interface of the host."""
     flags = NET / name / 'tun_flags'
     if not flags.exists() or not int(flags.read_text(), 16) & TUN_IS_TAP:
-        return (f'{name} is no tap device of {platform.node()}', 'run there: '
-                f'ip tuntap add {name} mode tap user USER, and ip link set '
-                f'{name} up')
-    # Its user opens it alone; another one needs more rights.
-    owner = int((NET / name / 'owner').read_text())
-    if os.geteuid() not in (0, owner):
-        return (f'{name} is not for this user', 'make it there by: ip tuntap '
-                f'add {name} mode tap user {os.geteuid()}')
+        return (f'{name} is no tap device of {platform.node()}',
+                'write the name of one' if (NET / name).exists() else
+                f'run there: ip tuntap add {name} mode tap user '
+                f'{os.geteuid()} && ip link set {name} up')
+    try:
+        attach(name)
+    except OSError as error:
+        return {
+            errno.EPERM: (f'{name} is not for this user',
+                          again(name, 'mode tap')),
+            errno.EBUSY: (f'{name} is in use by another process',
+                          'write another, or end that one'),
+            errno.EINVAL: (f'{name} has several queues',
+                           again(name, 'mode tap multi_queue'))
+        }.get(error.errno, (f'{name} cannot be opened by {TUN}: '
+                            f'{error.strerror}', f'give this user access to '
+                            f'{TUN} there'))
+    return None
+
+
+def down(name):
+    """A reason why nothing passes a tap device that is there."""
+    with contextlib.suppress(OSError):
+        if not int((NET / name / 'flags').read_text(), 16) & IS_UP:
+            return (f'{name} is down, and nothing passes it',
+                    f'run there: ip link set {name} up')
     return None
 
 
 def asking(**wanted):
     """A request for facts, of which only these are wanted."""
     return {'verb': 'facts', 'qemu': [], 'listen': [], 'resolve': [],
-            'read': [], 'write': [], 'taps': [], **wanted}
+            'read': [], 'write': [], 'taps': [], 'images': [],
+            'proofs': None, 'trial': None, **wanted}
 
 
 def facts(state, request):
     """`request`: lists `qemu`, `listen`, `resolve`, `read`, `write` and `taps`,
     and whether `ucx` is needed."""
-    began = time.time()
     running = state.running()
     return {
         'host': platform.node(), 'machine': host_name(),
@@ -273,6 +310,6 @@ def facts(state, request):
         'read': {p: readable(p) for p in request['read']},
         'write': {p: writable(p) for p in request['write']},
         'taps': {name: tap(name) for name in request['taps']},
-        # The last fact: see between.clocks().
-        'time': (began, time.time()),
+        'down': {name: down(name) for name in request['taps']},
+        'unwritable': state.unwritable(),
     }

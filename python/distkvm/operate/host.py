@@ -16,14 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from ..cluster import Qmp, last_words
 from ..common import Problem
 from ..cpu_describe import describe
-from ..keys import put_psk
-from . import facts, reach
+from ..keys import put_files
+from . import facts, images, reach, trial
 from .outlet import Outlet
 from .state import State, hold
 
 # Of requests and answers between hosts.  Another one whenever a tool of before
 # would take one of them wrongly.
-FORMAT = 2
+FORMAT = 3
 # For an answer of a node that may be stopped, or stuck.
 QMP_SECONDS = 5
 THREADS = 16
@@ -54,6 +54,30 @@ def start(state, request):
         for node in request['nodes']:
             state.start(node['id'], node['command'], request.get('cwd'), run)
     return {}
+
+
+def proofs_of(request):
+    if not request:
+        return None
+    # It loads ssl, which takes its time, and which no other answer needs.
+    # pylint: disable-next=import-outside-toplevel
+    from . import proofs
+    return proofs.proofs(request)
+
+
+def facts_of(state, request):
+    # First and last of all, however long the rest takes: between.clocks() knows
+    # the clock by these.
+    began = time.time()
+    tried = request['trial']
+    found = {'proofs': proofs_of(request['proofs']),
+             'images': images.images(request['images']),
+             'doubts': images.doubts(request['images']),
+             **facts.facts(state, request)}
+    # One that is not there is an error already.
+    right = tried and not found['qemu'][tried['qemu']][1]
+    found['trial'] = trial.trial(tried) if right else None
+    return {**found, 'time': (began, time.time())}
 
 
 def runs(state, _):
@@ -175,13 +199,13 @@ def cpu(_, request):
     return {'cpus': {each: describe(each) for each in request['which']}}
 
 
-def psk(_, request):
-    return put_psk(request['directory'], request['step'], request.get('key'))
+def keys(_, request):
+    return put_files(request['directory'], request['step'], request['files'])
 
 
-ANSWERS = {'facts': facts.facts, 'dial': reach.dial, 'start': start,
+ANSWERS = {'facts': facts_of, 'dial': reach.dial, 'start': start,
            'status': status_of, 'queries': queries, 'command': command,
-           'runs': runs, 'end': end, 'forget': forget, 'cpu': cpu, 'psk': psk}
+           'runs': runs, 'end': end, 'forget': forget, 'cpu': cpu, 'keys': keys}
 
 
 def answer(request):

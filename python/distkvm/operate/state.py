@@ -144,6 +144,17 @@ class State:
             raise Problem(f'{self.path} is no directory that you alone may '
                           f'enter: remove it, or chmod 700 {self.path}')
 
+    def unwritable(self):
+        """Why the directory cannot be made or written to, as facts.py has
+        reasons."""
+        path = self.path
+        while not path.exists() and path != path.parent:
+            path = path.parent
+        if os.access(path, os.W_OK | os.X_OK):
+            return None
+        return (f'{path} cannot be written, where logs of nodes are kept',
+                'set XDG_STATE_HOME there to another directory')
+
     @contextlib.contextmanager
     def locked(self):
         """One start or end at a time, also of other tools."""

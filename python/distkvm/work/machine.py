@@ -204,17 +204,17 @@ class PlainMachine(Machine):
 
 
 class ClusterMachine(Machine):
-    """Nodes of one vCPU each."""
+    """Nodes of one vCPU each, unless `shape` has others."""
 
     kind = 'cluster'
 
     def __init__(self, log_dir, nodes, options='', every=lambda node: (),
-                 machine='q35'):
+                 prefix=None, **shape):
         super().__init__(log_dir)
-        self.nodes = Cluster(Shape(nodes=nodes, memory=MEMORY, machine=machine,
-                                   options=f',{options}' if options else ''),
-                             self.log_dir)
-        self.vcpus = nodes
+        self.nodes = Cluster(Shape(nodes=nodes, memory=MEMORY,
+                                   options=f',{options}' if options else '',
+                                   **shape), self.log_dir, prefix)
+        self.vcpus = int(self.nodes.shape.smp or nodes)
         self.every = every
 
     def processes(self):

@@ -46,6 +46,7 @@ OVMF = 'firmware = "/usr/share/OVMF/OVMF_CODE_4M.fd"'
 BOOT_SECONDS = 600
 RUNNING = r'running \(.*\)'
 PAUSED = r'paused \(.*\)'
+REBOOTS = 3
 
 
 @pytest.fixture(scope='module')
@@ -174,6 +175,74 @@ def test_life(daemon, pair, begin):
     found.wait(r'shut off \(shutdown\)')
     for domain in found.domains:
         daemon.wait_event(f"'{domain}': Shutdown Finished after guest request")
+
+
+@named('libvirt: node 0 is rebooted, again and again')
+def test_reboot(daemon, pair):
+    """By its power button: libvirt then starts it anew."""
+    found = pair()
+    found.start()
+    answers(daemon, found.first)
+    with console(daemon, found.first) as terminal:
+        for _ in range(REBOOTS):
+            found.virsh('reboot', 0)
+            read_until(terminal, b'sector: up')
+    found.wait(RUNNING)
+    answers(daemon, found.first)
+
+
+@pytest.mark.full
+@named('libvirt: a follower is rebooted, and all domains end')
+def test_reboot_follower(daemon, pair):
+    """Node 0's libvirt hears of a power-off alone; no domain stays as if the guest
+    could go on."""
+    found = pair()
+    found.start()
+    answers(daemon, found.first)
+    found.virsh('reboot', 1)
+    daemon.wait_event(f"'{found.first}': Shutdown Finished after guest request")
+    found.wait(r'shut off \(.*\)')
+    found.start()
+    answers(daemon, found.first)
+
+
+@pytest.mark.full
+@named('libvirt: verbs about memory, CPUs and interrupts')
+def test_other_verbs(daemon, pair):
+    found = pair()
+    found.start()
+    answers(daemon, found.first)
+    for node in (0, 1):
+        found.virsh('inject-nmi', node)
+        found.virsh('vcpupin', node, '--live', '0', '0')
+        assert 'vcpu.current=2' in found.virsh('domstats', node)
+    dump = found.path / 'dump'
+    daemon.virsh('dump', found.first, dump, '--memory-only', '--live')
+    assert dump.stat().st_size > 1 << 20
+    answers(daemon, found.first)
+
+
+@pytest.mark.full
+@cases('node', {}, {f'libvirt: verbs about a disk of node {node}': node
+                    for node in (0, 1)})
+def test_disk_verbs(daemon, pair, node):
+    """It comes, grows, gets a snapshot, which is merged, and goes."""
+    found = pair()
+    found.start()
+    answers(daemon, found.first)
+    disk, snapshot = (found.path / name for name in ('a.img', 'b.qcow2'))
+    disk.write_bytes(bytes(DISK_BYTES))
+    found.virsh('attach-disk', node, disk, 'vdb', '--targetbus', 'virtio')
+    found.virsh('blockresize', node, 'vdb', '2M')
+    assert disk.stat().st_size == 2 << 20
+    found.virsh('snapshot-create-as', node, 's', '--disk-only',
+                '--no-metadata', '--diskspec', f'vdb,file={snapshot}',
+                *(('--diskspec', 'vda,snapshot=no') if node else ()))
+    assert snapshot.exists()
+    found.virsh('blockcommit', node, 'vdb', '--active', '--pivot', '--wait')
+    daemon.refused('detach-disk', found.domains[node], 'vdy')
+    found.virsh('detach-disk', node, 'vdb')
+    answers(daemon, found.first)
 
 
 @named('libvirt: definitions are stable, and have room for a viewer')
@@ -371,17 +440,70 @@ REFUSED = {
 }
 
 
-@cases('old, new, wanted', {f'libvirt: refused: {name} of a follower': case
-                            for name, case in REFUSED.items()})
-def test_refused(daemon, pair, old, new, wanted):
+# The same of node 0, where these elements are right without distkvm.
+REFUSED_FIRST = {
+    'memory of a file': ('<features>', "<memoryBacking><source type='file'/>"
+                         '</memoryBacking><features>', 'distkvm'),
+    'memory of a memfd': ('<features>', "<memoryBacking><source type='memfd'/>"
+                          '</memoryBacking><features>', 'distkvm'),
+    'memory that is allocated': (
+        '<features>', "<memoryBacking><allocation mode='immediate'/>"
+        '</memoryBacking><features>', 'prealloc'),
+    'vCPUs for later': ('<vcpu>2', '<vcpu current="1">2', 'hot-plug of CPUs'),
+    'an id of its generation': ('<memory unit', '<genid/><memory unit',
+                                'vmgenid'),
+    'a balloon': ('<memballoon model="none" />', "<memballoon "
+                  "model='virtio'/>", "<memballoon model='none'/>"),
+}
+
+
+@cases('node, old, new, wanted', {
+    **{f'libvirt: refused: {name} of a follower': (1, *case)
+       for name, case in REFUSED.items()}}, {
+    f'libvirt: refused: {name} of node 0': (0, *case)
+    for name, case in REFUSED_FIRST.items()})
+def test_refused(daemon, pair, node, old, new, wanted):
     found = pair()
-    path = found.xml(found.second)
+    path = found.xml(found.domains[node])
     text = path.read_text()
     if text.count(old) != 1:
         raise Problem(f'{old} is not in {text}')
     path.write_text(text.replace(old, new))
     # Of both, the definition or the start is refused.
     done = daemon.virsh('define', path, check=False)
-    said = done.stderr or daemon.refused('start', found.second)
+    said = done.stderr or daemon.refused('start', found.domains[node])
+    if wanted not in said:
+        raise Problem(f'it does not say "{wanted}": {said}')
+
+
+# An element of node 0 that the other domain has otherwise, and what its node
+# says, whichever comes last.
+DIFFERENT = {
+    'memory': ('131072</memory>', '262144</memory>', 'differs'),
+    'vCPUs': ('<vcpu>2', '<vcpu>3', 'vcpus='),
+    'NUMA': ('<features>', "<cpu><numa><cell id='0' cpus='0-1' memory='131072'"
+             "/></numa></cpu><features>", 'differs'),
+}
+
+
+@pytest.mark.full
+@cases('old, new, wanted', {
+    f'libvirt: refused: {name} that differs': case
+    for name, case in DIFFERENT.items()})
+def test_different(daemon, pair, old, new, wanted):
+    found = pair()
+    path = found.xml(found.first)
+    text = path.read_text()
+    if text.count(old) != 1:
+        raise Problem(f'{old} is not in {text}')
+    path.write_text(text.replace(old, new))
+    daemon.virsh('define', path)
+    said = ''
+    for domain in found.domains:
+        said += daemon.virsh('start', domain, check=False).stderr
+    end = time.monotonic() + SECONDS
+    while wanted not in said and time.monotonic() < end:
+        time.sleep(0.2)
+        said += ''.join(map(daemon.log, found.domains))
     if wanted not in said:
         raise Problem(f'it does not say "{wanted}": {said}')

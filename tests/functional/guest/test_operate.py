@@ -7,6 +7,8 @@ import re
 import signal
 import time
 
+import pytest
+
 from browser import Page
 from distkvm import guests
 from distkvm.common import BUILD, TOP, Problem, quiet
@@ -14,7 +16,7 @@ from distkvm.guests.checks import TIMEOUT
 from exposition import of, parsed
 from naming import named
 from operating import (SECONDS, alive, await_end, console_of, place,
-                       read_until)
+                       read_until, two_hosts)
 
 DISK_BYTES = 1 << 20
 
@@ -159,12 +161,50 @@ def test_dies():
         assert not alive(rows[0]['pid'])
 
 
+@pytest.mark.full
+@named('guest: operate: certificates that the tool makes let nodes in')
+def test_certificates():
+    """Two hosts, as far as ssh goes, and names and addresses of one."""
+    with place(fake=False) as found:
+        two_hosts(found)
+        text = found.file.read_text().replace(
+            '[cluster]', '[cluster]\ncredentials = "x509"').replace(
+            'memory = "64M"', 'memory = "2G"\ndisks = ["disk.img"]')
+        # A host has a directory, and a certificate for its own address.
+        for name, key, address in (('a', 'address = "localhost', 'localhost'),
+                                   ('b', 'host = "root@hostB"\naddress = "'
+                                    'localhost', '127.0.0.2')):
+            text = text.replace(f'[[node]]\n{key}', f'[[node]]\nkeys = "'
+                                f'{found.path}/{name}"\n' + key.replace(
+                                    'localhost', address))
+        found.file.write_text(text)
+        disk(found)
+        found.tool('keys')
+        found.tool('up')
+        assert [r['joined'] for r in found.status()] == [2, 2]
+        found.tool('down')
+        # Each has the other's: the first connection says so.
+        for name, other in (('a', 'c'), ('b', 'a'), ('c', 'b')):
+            (found.path / name).rename(found.path / other)
+        said = found.tool('check', status=2).stderr
+        assert said.count('and not for') == 2, said
+        found.file.write_text(text.replace('[cluster]', '[cluster]\n'
+                                           'join-timeout = 3'))
+        found.tool('up', '--no-check', status=1)
+        assert 'does not match the hostname' in found.tool('logs').stdout
+
+
 @named('guest: operate: up shows the words of a node that does not start')
 def test_failing():
     text = example().replace('memory = "2G"', 'memory = "2G"\ncpu = "none"')
     with place(text, fake=False) as found:
         disk(found)
-        said = found.tool('up', status=1).stderr
+        for verb in ('check', 'up'):
+            said = found.tool(verb, status=2).stderr
+            assert re.fullmatch(rf'{found.file}:3: key guest.cpu: QEMU says: '
+                                r'.*none.*, see .*\n', said), said
+        assert not found.pids()
+        said = found.tool('up', '--no-check', status=1).stderr
         if not re.search(r'node \d ended with exit status 1:\n.*none', said):
             raise Problem(f'it does not say why: {said}')
         assert not any(map(alive, found.pids()))

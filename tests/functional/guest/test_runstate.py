@@ -2,14 +2,16 @@
 """Stop, continue, reset, power-off and quit act on the whole cluster."""
 
 import re
+import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from distkvm import guests
 from distkvm.cluster import Cluster, Shape
-from distkvm.common import BUILD, Problem
+from distkvm.common import BUILD, QEMU, Problem
 from distkvm.console import Console
 from distkvm.door.common import until
 from distkvm.qtest import qtest_cluster
@@ -143,6 +145,106 @@ def test_skewed_clocks(note):
         offset = cluster.info(1)['clock-offset-ns']
         console.drain()
         note(f'offset at the end {offset / 1000:.0f} us')
+
+
+def wait_refused(cluster, times, node=0):
+    """Until the node has said so often that the guest has to be reset."""
+    until(f'node {node} says so', lambda: cluster.log(node).read_text().count(
+        'reset it first') == times, 10)
+
+
+@pytest.mark.full
+@named('guest: a guest that has powered off goes on by a reset only')
+def test_powered_off():
+    """-no-shutdown keeps it; "cont" alone, on any node, changes nothing."""
+    with Cluster(Shape(nodes=2, memory='64M'),
+                 BUILD / 'log' / 'powered-off') as cluster:
+        console = cluster.boot('-no-shutdown', '-kernel',
+                               str(guests.tiny_guest()))
+        refused = 0
+        for node, at_once in ((1, False), (0, True), (1, True)):
+            console.until('tiny: passed', TIMEOUT)
+            wait_state(cluster, 0, 'shutdown')
+            if node == 0:
+                with pytest.raises(Problem, match='Resetting'):
+                    cluster.qmp(0).execute('cont')
+            else:
+                refused += 1
+                cluster.qmp(1).execute('cont')
+                wait_refused(cluster, refused)
+            wait_state(cluster, 0, 'shutdown')
+            cluster.qmp(node).execute('system_reset')
+            if not at_once:
+                # The "cont" of before is forgotten.
+                wait_state(cluster, 0, 'prelaunch')
+                time.sleep(0.5)
+                wait_state(cluster, 0, 'prelaunch')
+            cluster.qmp(node).execute('cont')
+        console.until('tiny: passed', TIMEOUT)
+        cluster.qmp(1).execute('quit')
+        if cluster.wait(15) != [0, 0]:
+            raise Problem('nodes did not end well')
+
+
+@named('guest: -no-reboot -no-shutdown: a follower\'s reset is forgotten')
+def test_reset_ends():
+    """It has become the end of the guest: "cont" does not wait for it."""
+    with qtest_cluster('reset-ends') as cluster:
+        cluster.start(1)
+        cluster.start(0, [*HEADLESS, '-no-reboot', '-no-shutdown'])
+        wait_state(cluster, 1, 'running', 60)
+        cluster.qmp(1).execute('system_reset')
+        wait_state(cluster, 0, 'shutdown')
+        wait_state(cluster, 1, 'paused')
+        cluster.qmp(1).execute('cont')
+        wait_refused(cluster, 1)
+
+
+# Of RunState: internal-error.
+INTERNAL_ERROR = 2
+
+
+def stopped_by_kvm(process):
+    """A node that is paused is then as KVM leaves it after an error, which
+    needs KVM; its RunState is written to its memory."""
+    symbols = subprocess.run(['nm', QEMU], text=True, check=True,
+                             capture_output=True).stdout
+    at = int(re.search(r'^(\w+) [a-z] current_run_state$', symbols, re.M)[1],
+             16)
+    maps = Path(f'/proc/{process.pid}/maps').read_text()
+    base = int(re.search(rf'^(\w+)-.* 0+ .*{QEMU.name}$', maps, re.M)[1], 16)
+    with open(f'/proc/{process.pid}/mem', 'r+b', buffering=0) as memory:
+        memory.seek(base + at)
+        memory.write(INTERNAL_ERROR.to_bytes(4, 'little'))
+
+
+@named('guest: a node that KVM has stopped goes on by a reset only')
+def test_error():
+    """The other node only knows that it has stopped: its "cont" aborts nobody,
+    and the reset of that node lets all go on."""
+    with qtest_cluster('stopped-by-kvm') as cluster:
+        cluster.start(1)
+        cluster.start(0, HEADLESS)
+        for node in (0, 1):
+            wait_state(cluster, node, 'running', 60)
+        cluster.qmp(1).execute('stop')
+        for node in (0, 1):
+            wait_state(cluster, node, 'paused')
+        stopped_by_kvm(cluster.process[1])
+        wait_state(cluster, 1, 'internal-error')
+        for times in (1, 2):
+            cluster.qmp(0).execute('cont')
+            wait_refused(cluster, times, 1)
+            wait_state(cluster, 0, 'paused')
+            wait_state(cluster, 1, 'internal-error')
+        # "cont" is taken before node 0 has heard of the reset.
+        cluster.process[0].send_signal(signal.SIGSTOP)
+        cluster.qmp(1).execute('system_reset')
+        wait_state(cluster, 1, 'prelaunch')
+        cluster.qmp(1).execute('cont')
+        cluster.process[0].send_signal(signal.SIGCONT)
+        for node in (0, 1):
+            wait_state(cluster, node, 'running')
 
 
 @named('guest: both nodes are ended at once')

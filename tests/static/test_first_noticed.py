@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""check: errors that nodes were the first to notice, once some of them ran."""
+
+import fcntl
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from distkvm import cluster_file
+from distkvm.common import TOP
+from distkvm.operate import check, host, images, trial
+from distkvm.operate.remote import Hosts
+from distkvm.operate.state import State
+from naming import cases, named
+from operating import place
+
+# <fcntl.h>
+OFD_SETLK = 37
+QCOW2 = b'QFI\xfb\0\0\0\3'
+
+
+# ------------------------------------------------------------------ disks
+
+def lock(file, byte):
+    """As a QEMU does that has the image."""
+    fcntl.fcntl(file, OFD_SETLK, struct.pack(
+        'hh4xqqi4x', fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
+
+
+@cases('byte, writes, wanted', {
+    'static: check: a disk that nobody has': (None, True, False),
+    'static: check: a disk that another one writes': (101, True, True),
+    'static: check: a disk that another one reads': (201, True, True),
+    'static: check: a disk to read, which another one writes':
+        (101, False, True),
+    'static: check: a disk to read, which others read': (201, False, False)})
+def test_in_use(tmp_path, byte, writes, wanted):
+    path = tmp_path / 'disk'
+    path.write_bytes(bytes(512))
+    with path.open('rb') as file:
+        if byte:
+            lock(file, byte)
+        found = images.image(str(path), 'raw', writes)
+    assert (found is not None) == wanted
+    assert not found or found[0] == f'{path} is in use by another process'
+    assert images.image(str(path), 'raw', writes) is None
+
+
+@named('static: check: disks that are none')
+def test_kinds(tmp_path):
+    disk, pipe = tmp_path / 'disk', tmp_path / 'pipe'
+    os.mkfifo(pipe)
+    for data, wanted in ((QCOW2, None), (b'', 'is no qcow2 image'),
+                         (bytes(512), 'is no qcow2 image')):
+        disk.write_bytes(data)
+        found = images.image(str(disk), 'qcow2', True)
+        assert found is wanted or wanted in found[0]
+        assert images.image(str(disk), 'raw', True) is None
+    for path in (tmp_path, pipe):
+        assert 'neither a file nor' in images.image(str(path), 'raw', True)[0]
+    # As QEMU does; and of one that is not there something else says it.
+    for path in ('/dev/null', str(tmp_path / 'none')):
+        assert images.image(path, 'raw', True) is None
+
+
+@named('static: check: a qcow2 image that the guest would get as it is')
+def test_raw(monkeypatch):
+    """A warning, in the line of each: it may be meant so."""
+    with place(FILE + 'disk = [{file = "/tmp/x"}]\n') as found:
+        monkeypatch.setenv('XDG_STATE_HOME', found.env['XDG_STATE_HOME'])
+        for name, data in (('d', QCOW2), ('x', QCOW2), ('f', bytes(4096))):
+            (found.path / name).write_bytes(data)
+        found.file.write_text(found.file.read_text().replace(
+            '/tmp/x', str(found.path / 'x')))
+        monkeypatch.setattr(host.trial, 'trial', lambda _: None)
+        file = cluster_file.load(found.file)
+        checked = check.HostCheck(file, Hosts(file))
+        warnings = [text for text in checked.warnings if 'qcow2' in text]
+        assert not checked.errors and len(warnings) == 2, checked.errors
+        for text, line, key in zip(sorted(warnings), (12, 6), (
+                r'node\[1\].disk\[0\].file: on \S+', 'guest.disks')):
+            assert re.match(rf'{found.file}:{line}: key {key}: \S+ is a qcow2 '
+                            'image, and the guest gets', text), text
+
+
+@named('static: check: firmware that is no flash memory')
+def test_firmware(tmp_path):
+    path = tmp_path / 'code.fd'
+    for size, right in ((4096, True), (8 << 20, True), (0, False),
+                        (4097, False), ((8 << 20) + 4096, False)):
+        path.touch()
+        os.truncate(path, size)
+        assert (images.firmware(str(path)) is None) == right, size
+
+
+# -------------------------------------------------------------------- tap
+
+# In a network of its own: taps, their errors, and whether they are up; then
+# those after the last user's remedies.
+TAPS = '''
+import json, os, subprocess, sys
+from distkvm.operate import facts
+
+def ip(*args):
+    subprocess.run(['ip', *args], check=True)
+
+ip('tuntap', 'add', 'tap0', 'mode', 'tap')
+ip('tuntap', 'add', 'many', 'mode', 'tap', 'multi_queue')
+ip('tuntap', 'add', 'tun0', 'mode', 'tun')
+ip('tuntap', 'add', 'busy', 'mode', 'tap')
+ip('tuntap', 'add', 'mine', 'mode', 'tap', 'user', '7')
+ip('link', 'set', 'tap0', 'up')
+fd = os.open(facts.TUN, os.O_RDWR)
+facts.fcntl.ioctl(fd, facts.TUNSETIFF, facts.IFREQ.pack(b'busy',
+                                                        facts.TUN_AS_QEMU))
+os.chmod(facts.TUN, 0o666)
+read, write = os.pipe()
+for user in (0, 7, 8, 8):
+    if os.fork() == 0:
+        os.setresuid(user, user, user)
+        print(json.dumps([user, {
+            name: [facts.tap(name), facts.down(name)] for name in
+            ('tap0', 'many', 'tun0', 'busy', 'mine', 'none')}]), flush=True)
+        os.write(write, json.dumps([facts.tap(name)[1] for name in
+                                    ('many', 'mine', 'none')
+                                    if facts.tap(name)]).encode())
+        os._exit(0)
+    os.wait()
+    remedies = json.loads(os.read(read, 4096))
+    for remedy in remedies if user == 8 else ():
+        command = remedy.removeprefix('run there: ').partition(', ')[0]
+        subprocess.run(['sh', '-ec', command], check=True)
+'''
+
+
+@pytest.mark.root('network namespaces')
+@named('static: check: tap devices, of which user, and in use')
+def test_taps():
+    """Nobody is at the other end afterwards, and no device comes about."""
+    # The node of the device is in a file system of its own, too.
+    place_of = ('mount -t sysfs sysfs /sys && mount -t tmpfs tmpfs /dev/net &&'
+                ' mknod /dev/net/tun c 10 200 && exec "$@"')
+    done = subprocess.run(
+        ['unshare', '--net', '--mount', 'sh', '-c', place_of, 'sh',
+         sys.executable, '-c', TAPS], text=True, capture_output=True,
+        check=False, env={**os.environ, 'PYTHONPATH': str(TOP / 'python')})
+    assert done.returncode == 0, done.stderr
+    *said, (_, last) = map(json.loads, done.stdout.splitlines())
+    assert [user for user, _ in said] == [0, 7, 8], done.stderr
+    assert all(last[name] == [None, None] for name in
+               ('many', 'mine', 'none')), last
+    for user, found in said:
+        wanted = {'tap0': None, 'many': 'has several queues',
+                  'tun0': 'is no tap device', 'busy': 'is in use by another',
+                  'none': 'is no tap device',
+                  'mine': 'is not for this user' if user == 8 else None}
+        for name, words in wanted.items():
+            reason = found[name][0]
+            assert (reason is None) == (words is None) and \
+                (not words or words in reason[0]), (user, name, reason)
+        assert found['tap0'][1] is None
+        assert 'is down' in found['mine'][1][0]
+
+
+# ------------------------------------------------------------------- QEMU
+
+# Takes the options of which the environment has no letter.
+PROGRAM = '''#!/bin/sh
+echo "$*" >>SAID
+for word; do
+    case $word in
+    -version) case $* in *-bad*) echo "qemu-system-x86_64: -bad: no" >&2
+        exit 1;; esac; exit 0;;
+    WRONG) echo "qemu-system-x86_64: warning: slow" >&2
+        echo "qemu-system-x86_64: $word is wrong" >&2; echo hint >&2; exit 1;;
+    esac
+done
+'''
+
+
+@cases('wrong, arguments, wanted', {
+    'static: check: QEMU takes all': ('nothing', [], None),
+    'static: check: QEMU does not know the machine':
+        ('pc', [], ['machine', 'pc is wrong']),
+    'static: check: QEMU does not know the CPU':
+        ('486', [], ['cpu', '486 is wrong']),
+    'static: check: QEMU has no sandbox': ('-sandbox', [],
+                                           ['qemu', '-sandbox is wrong']),
+    'static: check: QEMU does not know an option':
+        ('nothing', ['-nic', 'x', '-bad'], ['arguments', '-bad: no'])})
+def test_trial(tmp_path, wrong, arguments, wanted):
+    path = tmp_path / 'qemu'
+    path.write_text(PROGRAM.replace('WRONG', wrong).replace(
+        'SAID', str(tmp_path / 'said')))
+    path.chmod(0o755)
+    found = trial.trial({
+        'qemu': str(path), 'arguments': arguments,
+        'options': [('machine', ['-machine', 'pc']), ('cpu', ['-cpu', '486']),
+                    ('vcpus', ['-smp', '3'])]})
+    assert (found and list(found)) == wanted
+    said = (tmp_path / 'said').read_text().splitlines()
+    assert len(said) <= 6 and all('-S ' in line or '-version' in line
+                                  for line in said)
+    # Options of node 0 are named, and not done.
+    assert all('-nic' not in line for line in said if '-S ' in line)
+
+
+# ---------------------------------------------------------- in the file's words
+
+FILE = '''[guest]
+memory = "64M"
+cpu = "x"
+disks = ["d"]
+firmware = "f"
+arguments = ["-x"]
+[[node]]
+vcpus = 2
+[[node]]
+'''
+
+
+@cases('fact, wanted', {
+    'static: check: the CPU has a line':
+        ({'trial': ('cpu', 'no')}, '4: key guest.cpu: QEMU says: no, see '),
+    'static: check: the machine has a line':
+        ({'trial': ('machine', 'no')}, '2: key guest.machine: QEMU says: no'),
+    'static: check: the arguments have a line':
+        ({'trial': ('arguments', 'no')}, '7: key guest.arguments: QEMU says'),
+    'static: check: vCPUs have a line':
+        ({'trial': ('vcpus', 'no')}, '9: key node[0].vcpus: QEMU says: no'),
+    'static: check: a disk has a line':
+        ({'d': ('no disk', 'get one')}, '5: key guest.disks: no disk, get'),
+    'static: check: firmware has a line':
+        ({'f': ('no flash', 'get one')}, '6: key guest.firmware: no flash'),
+    'static: check: a state that cannot be written has a line':
+        ({'unwritable': ('no room', 'get some')}, '8: key node[0].host: no ')})
+def test_lines(monkeypatch, fact, wanted):
+    with place(FILE) as found:
+        monkeypatch.setenv('XDG_STATE_HOME', found.env['XDG_STATE_HOME'])
+        for name in 'df':
+            (found.path / name).touch()
+        monkeypatch.setattr(host.trial, 'trial',
+                            lambda _: fact.get('trial'))
+        monkeypatch.setattr(host.images, 'images', lambda request: {
+            path: fact.get(os.path.basename(path)) for path, *_ in request})
+        monkeypatch.setattr(State, 'unwritable',
+                            lambda _: fact.get('unwritable'))
+        file = cluster_file.load(found.file)
+        errors = check.HostCheck(file, Hosts(file)).errors
+        # The fake nodes' own line is ahead of all.
+        number, _, rest = wanted.partition(':')
+        assert len(errors) == 1 and errors[0].startswith(
+            f'{found.file}:{int(number) + 1}:{rest}'), errors
+        # The help that names those that there are.
+        key = fact.get('trial', [None])[0]
+        assert key not in ('machine', 'cpu') or \
+            errors[0].endswith(f' -{key} help'), errors
+
+
+@named('static: check: a clock is told by times around all that takes time')
+def test_time(monkeypatch):
+    """Else clocks that differ by seconds hide behind a slow QEMU."""
+    now = iter(range(100))
+    monkeypatch.setattr(host.time, 'time', lambda: next(now))
+    took = []
+
+    def takes(result):
+        return lambda *_: took.append(host.time.time()) or result
+
+    monkeypatch.setattr(host.trial, 'trial', takes(None))
+    monkeypatch.setattr(host.images, 'images', takes({}))
+    monkeypatch.setattr(host, 'proofs_of', takes(None))
+    monkeypatch.setattr(host.facts, 'facts', takes({'qemu': {'q': ('', None)}}))
+    found = host.facts_of(None, {'trial': {'qemu': 'q'}, 'images': [],
+                                 'proofs': None})
+    assert found['time'] == (0, 5) and sorted(took) == [1, 2, 3, 4]
+
+
+@cases('cpu, kind, tried', {
+    'static: check: a CPU of KVM alone is not tried by TCG':
+        ('host,-svm', 'kvm', False),
+    'static: check: a CPU that must be whole is not tried by TCG':
+        ('EPYC,enforce', 'auto', False),
+    'static: check: a CPU of KVM that TCG has is tried':
+        ('EPYC', 'kvm', True),
+    'static: check: a CPU that TCG lacks': ('host', 'tcg', True)})
+def test_cpu_tried(tmp_path, cpu, kind, tried):
+    path = tmp_path / 'c.toml'
+    path.write_text(f'[guest]\nmemory = "1G"\ncpu = "{cpu}"\n[[node]]\nvmi = '
+                    f'"{kind}"\n[[node]]\n')
+    request = check.trial_of(cluster_file.load(path))
+    assert (('cpu', ['-cpu', cpu]) in request['options']) == tried
+    assert request['options'][-1] == ('vcpus', ['-smp', '2'])
+
+
+@named('static: check: a directory for logs that cannot be written')
+def test_unwritable(monkeypatch, tmp_path):
+    monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path))
+    state = State('x')
+    assert state.unwritable() is None
+    monkeypatch.setattr(os, 'access', lambda *_: False)
+    assert state.unwritable()[0].startswith(f'{tmp_path} cannot be written')

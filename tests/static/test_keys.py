@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""keys and check: certificates for the hosts of a cluster file."""
+
+import re
+import shutil
+import stat
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from distkvm import cluster_file, keys
+from distkvm.cli import keys as verb
+from distkvm.common import Problem
+from distkvm.keys import PSK, X509, Authority, put_files
+from distkvm.operate import between, proofs
+from distkvm.operate.remote import Hosts
+from naming import cases, named
+from operating import place, two_hosts
+
+EXPIRED = 'activation_date = "2001-01-01 00:00:00"\n' \
+    'expiration_date = "2001-02-01 00:00:00"\n'
+FUTURE = 'activation_date = "2051-01-01 00:00:00"\n' \
+    'expiration_date = "2051-02-01 00:00:00"\n'
+AGAIN = 'run distkvm keys --renew '
+CA = X509[0]
+
+
+def with_certificates(found):
+    """The file of two hosts; each has a directory of its own."""
+    text = found.file.read_text().replace(
+        '[cluster]', '[cluster]\ncredentials = "x509"')
+    for name, key in (('a', 'address = "localhost'), ('b', 'host = "root')):
+        text = text.replace(f'[[node]]\n{key}',
+                            f'[[node]]\nkeys = "{found.path}/{name}"\n{key}')
+    found.file.write_text(text)
+    return text
+
+
+def the_error(found, *wanted):
+    """The one error of check, which is in the line of a key."""
+    errors = found.tool('check', status=2).stderr.splitlines()
+    errors = [line for line in errors if 'warning: ' not in line]
+    assert len(errors) == 1, errors
+    line = re.match(rf'{re.escape(str(found.file))}:(\d+): key '
+                    r'node\[1\]\.keys: ', errors[0])
+    assert line and all(words in errors[0] for words in wanted), errors
+    text = found.file.read_text().splitlines()[int(line.group(1)) - 1]
+    assert text.startswith('keys = ')
+
+
+@named('static: keys: certificates are made, checked, and not overwritten')
+def test_made(tmp_path):
+    with place() as found:
+        two_hosts(found)
+        text = with_certificates(found)
+        the = {n: found.path / n for n in 'ab'}
+        said = found.tool('keys', '--days', '10').stderr
+        for name, host in (('a', 'local'), ('b', 'root@hostB')):
+            assert re.search(rf'a new certificate is in {the[name]} on {host},'
+                             r' for localhost:\d+ and 10 days\n', said)
+            assert stat.S_IMODE(the[name].stat().st_mode) == 0o700
+            assert sorted(p.name for p in the[name].iterdir()) == sorted(X509)
+            assert {stat.S_IMODE(p.stat().st_mode)
+                    for p in the[name].iterdir()} == {0o600}
+        # Each has a key of its own, and nobody has the authority's.
+        own = {(d / 'server-key.pem').read_text() for d in the.values()}
+        assert len(own) == 2 and "authority's key is kept nowhere" in said
+        assert not list(found.path.rglob('ca-key.pem'))
+        said = found.tool('check').stderr
+        assert re.search(rf'warning: {found.file}:\d+: key node\[0\]\.keys: on'
+                         rf' \S+: certificates in {the["a"]} expire in 10 days'
+                         f', {AGAIN}', said), said
+        said = found.tool('keys', status=2).stderr.splitlines()
+        assert len(said) == 2 and all(
+            'has certificates already, write --renew' in s for s in said)
+        assert own == {(d / 'server-key.pem').read_text()
+                       for d in the.values()}
+        # The second host has others.
+        for name, dates, wanted in (
+                ('old', EXPIRED, 'server-cert.pem, or ca-cert.pem: '
+                 f'certificate has expired, {AGAIN}'),
+                ('new', keys.lasting(30), 'has no authority that signed the '
+                 f'certificates in {the["a"]} on ')):
+            Authority(tmp_path / f'{name}-ca').issue(
+                tmp_path / name, 'localhost', dates)
+            found.file.write_text(text.replace(str(the['b']),
+                                               str(tmp_path / name)))
+            the_error(found, wanted)
+
+
+@pytest.fixture(scope='module', name='authority')
+def one_authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp('keys') / 'ca')
+
+
+@pytest.fixture(scope='module')
+def right(authority):
+    """A directory without mistakes."""
+    return authority.issue(authority.directory.parent / 'right', 'localhost')
+
+
+def another(host='localhost', **more):
+    """Certificates of another authority."""
+    return lambda directory: Authority(
+        directory.with_name('ca')).issue(directory, host, **more)
+
+
+def stranger(directory):
+    ours, other = (Authority(directory.with_name(n)) for n in ('ca', 'x'))
+    ours.issue(directory, 'localhost', trusts=other)
+
+
+def changed(name, text):
+    def change(directory):
+        shutil.copytree(change.right, directory)
+        (directory / name).write_text(text or (
+            directory / 'ca-cert.pem').read_text())
+    return change
+
+
+# Changes of a directory, and why it is not fit then.
+MISTAKES = {
+    'a certificate of the future': (another(dates=FUTURE), 'server-cert.pem, '
+                                    'or ca-cert.pem: certificate is not yet'),
+    'a certificate of another host': (another('hostC'), 'server-cert.pem is '
+                                      'for hostC, and not for localhost'),
+    'a certificate of no authority that it trusts':
+        (stranger, 'server-cert.pem, or ca-cert.pem: '),
+    "another one's key": (changed('server-key.pem', keys.X509[0]),
+                          'server-key.pem is no key of server-cert.pem'),
+    'no authority': (changed('ca-cert.pem', '\n'),
+                     'ca-cert.pem has no certificate'),
+    'the certificate of the authority': (
+        changed('client-cert.pem', None),
+        'client-key.pem is another key of client-cert.pem'),
+}
+
+
+@cases('change, wanted', {f'static: check: {name}': mistake
+                          for name, mistake in MISTAKES.items()})
+def test_mistake(right, tmp_path, change, wanted):
+    assert 'marks' in proofs.proof('x509', '', right, ['localhost'])
+    change.__dict__['right'] = right
+    directory = tmp_path / 'keys'
+    change(directory)
+    found = proofs.proof('x509', '', directory, ['localhost'])
+    assert found['reason'].startswith(f'{directory}/{wanted}'), found
+
+
+def signed(authority, by, dates=''):
+    """The certificate of an authority, made anew by another one or itself."""
+    template = authority.template('again', (
+        authority.directory / 'ca.template').read_text() + dates)
+    path = authority.directory / 'again.pem'
+    keys.certtool('--generate-certificate', '--no-text', '--load-privkey',
+                  authority.key, '--load-ca-certificate', by.certificate,
+                  '--load-ca-privkey', by.key, '--template', template,
+                  '--outfile', path)
+    return path.read_text()
+
+
+def proof_of(directory):
+    found = proofs.proof('x509', '', directory, ['localhost'])
+    assert 'reason' not in found, found
+    return found
+
+
+@named('static: check: an intermediate authority, trusted without the root')
+def test_intermediate(authority, tmp_path):
+    """Nodes let each other in; so they do if one of them trusts the root, and
+    the other one shows the intermediate's certificate with its own."""
+    below = Authority(tmp_path / 'below', 'below')
+    root = authority.certificate.read_text()
+    below.certificate.write_text(signed(below, authority))
+    directory = below.issue(tmp_path / 'leaf', 'localhost')
+    found = proof_of(directory)
+    assert found['own'] == [found['marks']] * 2 and len(found['marks']) == 1
+    above = {'marks': [proofs.mark_of(root)], 'own': []}
+    assert not between.trusts(above, found)
+    with (directory / 'server-cert.pem').open('a') as file:
+        file.write(below.certificate.read_text())
+    assert between.trusts(found, proof_of(directory))
+    (directory / CA).unlink()
+    (directory / CA).write_text(root)
+    assert between.trusts(found, proof_of(directory))
+    assert between.trusts(above, proof_of(directory))
+
+
+@named('static: check: an authority whose certificate was made anew')
+def test_made_anew(authority, right, tmp_path):
+    """By the same key: it trusts what the old one signed."""
+    directory = tmp_path / 'keys'
+    shutil.copytree(right, directory)
+    text = signed(authority, authority, keys.lasting(700))
+    assert text != (right / CA).read_text()
+    (directory / CA).write_text(text)
+    assert proof_of(directory)['marks'] == proof_of(right)['marks']
+
+
+@named('static: check: authorities that are trusted, and do not sign')
+def test_own(right, tmp_path):
+    """A new authority has come in beside the old one, which signs yet."""
+    directory = tmp_path / 'keys'
+    shutil.copytree(right, directory)
+    new = Authority(tmp_path / 'new').certificate.read_text()
+    with (directory / CA).open('a') as file:
+        file.write(new)
+    mark, = proof_of(right)['marks']
+    assert proof_of(directory)['own'] == [[mark]] * 2
+    assert proof_of(directory)['marks'] == sorted((mark, proofs.mark_of(new)))
+
+
+def keys_of(trusted, shown):
+    return {'marks': list(trusted), 'own': [list(shown)] * 2}
+
+
+@cases('found, wrong', {
+    'static: check: one authority for all':
+        ([('1', '1'), ('1', '1'), ('1', '1')], []),
+    'static: check: a change of authorities, half done':
+        ([('01', '0'), ('01', '0'), ('01', '1')], []),
+    'static: check: an authority in common that signs neither':
+        ([('01', '0'), ('12', '2')], [1]),
+    'static: check: the second host is not let in':
+        ([('0', '0'), ('01', '1')], [1]),
+    'static: check: the second host lets nobody in':
+        ([('01', '0'), ('1', '1')], [1]),
+    'static: check: two of three do not let each other in':
+        ([('012', '0'), ('01', '1'), ('02', '2')], [2])})
+def test_pairs(found, wrong):
+    """Each two of the hosts let each other in, not only with the first one."""
+    nodes = [SimpleNamespace(keys=f'k{n}') for n in range(len(found))]
+    said = []
+    check = SimpleNamespace(
+        file=SimpleNamespace(credentials='x509', path='f'),
+        facts={n: {'host': f'h{n}', 'proofs': {f'k{n}': keys_of(*each)}}
+               for n, each in enumerate(found)},
+        node=lambda node, key, reason: said.append((nodes.index(node), reason)))
+    between.keys(check, SimpleNamespace(
+        nodes={n: [node] for n, node in enumerate(nodes)}))
+    assert [number for number, _ in said] == wrong, said
+    # A company's certificates are not to be thrown away.
+    assert all('with your own authority' in remedy for _, (_, remedy) in said)
+
+
+@named('static: keys: replaces certificates with comments of any language')
+def test_comment(tmp_path):
+    path = tmp_path / CA
+    path.write_text('# Autorit\u00e4t\n', encoding='utf-8')
+    for step in ('put', 'hold', 'use'):
+        put_files(tmp_path, step, {CA: 'new'})
+    assert path.read_text() == 'new'
+
+
+@named('static: check: certificates whose file cannot be read')
+def test_unreadable(monkeypatch, right):
+    """The file is named, and not all is said to be the authority."""
+    def closed(*_):
+        raise PermissionError(13, 'Permission denied', 'the-file')
+
+    def wrong(*_):
+        raise ValueError('a date')
+
+    for function, wanted in (
+            (closed, 'the-file: Permission denied'),
+            (wrong, f'{right} has a certificate that cannot be read (a date)')):
+        monkeypatch.setattr(proofs, 'certificates', function)
+        found = proofs.proof('x509', '', right, [])
+        assert found == {'reason': wanted}
+
+
+@named('static: keys: hosts that share a directory of certificates')
+def test_shared(tmp_path):
+    """One of them would have the other's; a shared key may be shared."""
+    for name, same in ((X509[1], False), (PSK, True)):
+        texts = ['one', 'one' if same else 'other']
+        for text in texts:
+            put_files(tmp_path, 'put', {name: text})
+        if same:
+            for step in ('hold', 'use'):
+                for text in texts:
+                    put_files(tmp_path, step, {name: text})
+        else:
+            with pytest.raises(Problem, match='two hosts with certificates'):
+                put_files(tmp_path, 'hold', {name: texts[0]})
+            for text in texts:
+                put_files(tmp_path, 'drop', {name: text})
+    assert [p.name for p in tmp_path.iterdir()] == [PSK]
+
+
+@named('static: keys: nodes of one host have one certificate for all')
+def test_one_host(monkeypatch):
+    monkeypatch.setattr(keys, 'RSA_BITS_LASTING', keys.RSA_BITS)
+    with place() as found:
+        two_hosts(found)
+        found.file.write_text(re.sub(
+            r'host = "root@hostB"\naddress = "localhost', 'address = '
+            '"127.0.0.2', found.file.read_text()).replace(
+                '[cluster]', '[cluster]\ncredentials = "x509"'))
+        file = cluster_file.load(found.file)
+        files, = verb.make(file, Hosts(file), 30)
+        directory = Path(file.nodes[0].keys)
+        for name, text in files.items():
+            (directory / name).write_text(text)
+        found = proofs.proof('x509', '', directory, ['localhost', '127.0.0.2'])
+        assert len(found['marks']) == 1 and 29.9 < found['days'] <= 30
+        found = proofs.proof('x509', '', directory, ['127.0.0.3'])
+        assert found['reason'].endswith('server-cert.pem is for localhost, '
+                                        '127.0.0.2, and not for 127.0.0.3')
+
+
+@cases('names, host, wanted', {
+    'static: proofs: a name': ([('DNS', 'hostA')], 'HOSTa', True),
+    'static: proofs: another name': ([('DNS', 'hostA')], 'hostB', False),
+    'static: proofs: any name of a domain':
+        ([('DNS', '*.a.b')], 'x.a.b', True),
+    'static: proofs: no name of a domain below':
+        ([('DNS', '*.a.b')], 'x.y.a.b', False),
+    'static: proofs: a star alone': ([('DNS', '*')], 'x', False),
+    'static: proofs: an address':
+        ([('IP Address', '0:0:0:0:0:0:0:1')], '::1', True),
+    'static: proofs: an address in place of a name':
+        ([('IP Address', '192.0.2.1')], 'hostA', False),
+    'static: proofs: a common name': ([], 'cn', True),
+    'static: proofs: a common name besides an address':
+        ([('IP Address', '192.0.2.1')], 'cn', True),
+    'static: proofs: a common name besides others':
+        ([('DNS', 'hostA')], 'cn', False)})
+def test_names(names, host, wanted):
+    """As GnuTLS compares them."""
+    certificate = {'subject': ((('commonName', 'cn'),),),
+                   'subjectAltName': tuple(names)}
+    assert proofs.is_for(certificate, host) == wanted
+
+
+@named('static: check: a shared key that is none, or another')
+def test_psk(tmp_path):
+    path = tmp_path / PSK
+    for text in ('root:00ff\n', 'qemu:none\n', '', 'qemu:\n'):
+        path.write_text(text)
+        assert proofs.proof('psk', 'n', tmp_path, [])['reason'] == \
+            f'{path} has no key of the user "qemu"'
+    with place() as found:
+        two_hosts(found)
+        found.file.write_text(found.file.read_text() + f'keys = "{tmp_path}"\n')
+        path.write_text('qemu:00ff\n')
+        the_error(found, f'{tmp_path} on ', 'has no key in common with '
+                  f'{found.path}/keys on ', AGAIN)
