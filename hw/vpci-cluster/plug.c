@@ -273,7 +273,7 @@ static void pull(Held *h)
     PCIBus *bus = tree_bus(node_of(h), slot_of(h));
 
     remove_all(h, VPCI_EJECTED, NULL);
-    if (!port_is_off(bus)) {
+    if (!port_is_unheeded(bus)) {
         close_for(h, SWITCH_OFF_MS);
     }
     port_pulled(bus);

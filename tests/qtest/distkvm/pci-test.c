@@ -549,6 +549,7 @@ void pci_tests_add(void)
     qtest_add_func("/distkvm/hotplug/pull-left-on", test_pull_left_on);
     qtest_add_func("/distkvm/hotplug/pull-and-reset", test_pull_and_reset);
     qtest_add_func("/distkvm/hotplug/pull-untouched", test_pull_untouched);
+    qtest_add_func("/distkvm/hotplug/pull-heeded", test_pull_heeded);
     qtest_add_func("/distkvm/hotplug/pull-disk", test_pull_disk);
     qtest_add_func("/distkvm/hotplug/pull-refused", test_pull_refused);
     qtest_add_func("/distkvm/pci/reset-in-flight", test_reset_in_flight);
