@@ -267,6 +267,17 @@ static void off(PCIBus *bus)
     }
 }
 
+/* What the guest was about to do to a slot is forgotten in a reset. */
+void vpci_before_reset(void)
+{
+    for (Held *h = held; h < held + HELD_ALL; h++) {
+        if (plug_is_closed(node_of(h), slot_of(h))) {
+            timer_del(h->opens);
+            opened(h);
+        }
+    }
+}
+
 /* The guest finds nothing there from now on, and hears why. */
 static void pull(Held *h)
 {

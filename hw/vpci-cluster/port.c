@@ -206,7 +206,6 @@ static void port_reset_hold(Object *obj, ResetType type)
     pci_word_test_and_clear_mask(cap + PCI_EXP_SLTCTL, LINK_ENABLED);
     pci_word_test_and_clear_mask(cap + PCI_EXP_SLTSTA, LINK_CHANGED);
     say_kept(port, "the guest was reset before it had let go of it");
-    say_off(port);
 }
 
 /* ------------------------------------------------------------- plugging */

@@ -18,7 +18,7 @@ typedef struct PortListener {
     void (*gone)(StandIn *s);
     /* The guest, asked to let go of the device on @bus, does not; why. */
     void (*kept)(PCIBus *bus, const char *why);
-    /* The guest has switched the slot of @bus off, or was reset. */
+    /* The guest has switched the slot of @bus off. */
     void (*off)(PCIBus *bus);
 } PortListener;
 

@@ -177,6 +177,12 @@ bool vpci_build(unsigned nodes, Error **errp);
  */
 const char *vpci_hear_rest(unsigned node);
 /*
+ * Node 0 is about to reset all devices, while no CPU executes: slots that are
+ * closed open, so that firmware finds the next device there.  Other nodes have
+ * no such slots.  Main thread.
+ */
+void vpci_before_reset(void);
+/*
  * @node is lost: its functions have no addresses any more, reads of them give
  * ones, and all other nodes are told the map.  Never waits.
  */
