@@ -41,6 +41,7 @@ typedef struct Held {
     bool asked;             /* the owner waits: will the guest let go?      */
     QEMUTimer *timer;       /* for an answer; NULL: never needed            */
     QEMUTimer *opens;       /* until then the slot is closed; NULL: never   */
+    int64_t opens_by_ms;    /* guest time; whatever the guest does          */
 } Held;
 
 /* Of node 0 there are none, and of each node there is no slot 0. */
@@ -241,12 +242,13 @@ static void opened(void *opaque)
     distkvm_pci_hear_rest(node_of(opaque));
 }
 
-static void close_for(Held *h, int64_t ms)
+static void close_slot(Held *h)
 {
     if (!h->opens) {
         h->opens = timer_new_ms(QEMU_CLOCK_VIRTUAL, opened, h);
     }
-    timer_mod(h->opens, qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) + ms);
+    h->opens_by_ms = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) + SWITCH_OFF_MS;
+    timer_mod(h->opens, h->opens_by_ms);
 }
 
 bool plug_is_closed(unsigned node, unsigned slot)
@@ -259,10 +261,12 @@ bool plug_is_closed(unsigned node, unsigned slot)
 /* The guest looks at the slot once more, and is not to find it filled. */
 static void off(PCIBus *bus)
 {
+    int64_t looked_ms = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) + LAST_LOOK_MS;
+
     for (Held *h = held; h < held + HELD_ALL; h++) {
         if (plug_is_closed(node_of(h), slot_of(h)) &&
             tree_bus(node_of(h), slot_of(h)) == bus) {
-            close_for(h, LAST_LOOK_MS);
+            timer_mod(h->opens, MIN(looked_ms, h->opens_by_ms));
         }
     }
 }
@@ -285,7 +289,7 @@ static void pull(Held *h)
 
     remove_all(h, VPCI_EJECTED, NULL);
     if (!port_is_unheeded(bus)) {
-        close_for(h, SWITCH_OFF_MS);
+        close_slot(h);
     }
     port_pulled(bus);
 }

@@ -547,6 +547,7 @@ void pci_tests_add(void)
                    test_pull_told_by_line);
     qtest_add_func("/distkvm/hotplug/pull-replaced", test_pull_replaced);
     qtest_add_func("/distkvm/hotplug/pull-left-on", test_pull_left_on);
+    qtest_add_func("/distkvm/hotplug/pull-toggled", test_pull_toggled);
     qtest_add_func("/distkvm/hotplug/pull-and-reset", test_pull_and_reset);
     qtest_add_func("/distkvm/hotplug/pull-untouched", test_pull_untouched);
     qtest_add_func("/distkvm/hotplug/pull-heeded", test_pull_heeded);
