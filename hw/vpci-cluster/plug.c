@@ -321,8 +321,10 @@ void plug_refuse_late(const char *why)
     no_addresses = why;
 }
 
-static const char *check_late(const Held *h, const VpciFunction *f)
+const char *plug_check_late(unsigned node, const VpciFunction *f)
 {
+    const Held *h = held_at(node, VPCI_SLOT(f->devfn));
+
     if (h->functions & 1 << VPCI_FUNCTION(f->devfn)) {
         return "a PCI function twice";
     }
@@ -345,7 +347,8 @@ const char *plug_late(unsigned node, const VpciFunction *f,
 {
     Held *h = held_at(node, VPCI_SLOT(f->devfn));
     PCIBus *bus = tree_bus(node, VPCI_SLOT(f->devfn));
-    const char *why = has_crossed(h, f) ? NULL : check_late(h, f);
+    const char *why = has_crossed(h, f) ? NULL
+                                          : plug_check_late(node, f);
     Error *err = NULL;
 
     if (why || has_crossed(h, f)) {
