@@ -19,9 +19,6 @@
 #include "stand-in.h"
 #include "tree.h"
 
-/* Of all functions of a node. */
-#define ROM_BYTES_MAX (64u << 20)
-
 /* A function that a node has told of, until its stand-in is made. */
 typedef struct Told {
     unsigned node;
@@ -161,7 +158,7 @@ const char *vpci_hear_rom(unsigned node, uint8_t devfn, uint32_t at,
         len > t->function.rom_bytes - t->rom->len) {
         return "a part of a ROM that no PCI function of it has";
     }
-    if (rom_bytes_of(node) + len > ROM_BYTES_MAX) {
+    if (rom_bytes_of(node) + len > VPCI_ROMS_BYTES_MAX) {
         return "more ROMs than a node can have";
     }
     g_byte_array_append(t->rom, bytes, len);
