@@ -331,7 +331,8 @@ void qmp_distkvm_device_pull(const char *id, Error **errp)
                    " device_del, or -machine q35", id);
     } else if (host->slots.slot[slot].state == VPCI_SLOT_PLUGGING) {
         error_setg(errp, "distkvm: device '%s' is being plugged: try again"
-                   " when node 0 has it", id);
+                   " when the guest has it, which is after it has let go of the"
+                   " slot's last device", id);
     } else if (may_go(host, dev, VPCI_SLOT_REMOVE, errp)) {
         pull(host, slot);
     }

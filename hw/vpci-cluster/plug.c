@@ -41,7 +41,7 @@ typedef struct Held {
     bool asked;             /* the owner waits: will the guest let go?      */
     QEMUTimer *timer;       /* for an answer; NULL: never needed            */
     QEMUTimer *opens;       /* until then the slot is closed; NULL: never   */
-    int64_t opens_by_ms;    /* guest time; whatever the guest does          */
+    int64_t opens_by_ms;    /* guest time, at the latest                   */
 } Held;
 
 /* Of node 0 there are none, and of each node there is no slot 0. */
@@ -239,7 +239,16 @@ static void ask(Held *h)
  */
 static void opened(void *opaque)
 {
-    distkvm_pci_hear_rest(node_of(opaque));
+    distkvm_pci_slot_opened(node_of(opaque), slot_of(opaque));
+}
+
+/* For @ms of guest time from now on, but no longer than until @opens_by_ms. */
+static void close_for(Held *h, int64_t ms)
+{
+    int64_t opens_ms = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) + ms;
+
+    distkvm_pci_slot_closed(node_of(h), slot_of(h), ms);
+    timer_mod(h->opens, MIN(opens_ms, h->opens_by_ms));
 }
 
 static void close_slot(Held *h)
@@ -248,7 +257,7 @@ static void close_slot(Held *h)
         h->opens = timer_new_ms(QEMU_CLOCK_VIRTUAL, opened, h);
     }
     h->opens_by_ms = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) + SWITCH_OFF_MS;
-    timer_mod(h->opens, h->opens_by_ms);
+    close_for(h, SWITCH_OFF_MS);
 }
 
 bool plug_is_closed(unsigned node, unsigned slot)
@@ -261,17 +270,15 @@ bool plug_is_closed(unsigned node, unsigned slot)
 /* The guest looks at the slot once more, and is not to find it filled. */
 static void off(PCIBus *bus)
 {
-    int64_t looked_ms = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) + LAST_LOOK_MS;
-
     for (Held *h = held; h < held + HELD_ALL; h++) {
         if (plug_is_closed(node_of(h), slot_of(h)) &&
             tree_bus(node_of(h), slot_of(h)) == bus) {
-            timer_mod(h->opens, MIN(looked_ms, h->opens_by_ms));
+            close_for(h, LAST_LOOK_MS);
         }
     }
 }
 
-/* What the guest was about to do to a slot is forgotten in a reset. */
+/* The guest forgets its slots in a reset. */
 void vpci_before_reset(void)
 {
     for (Held *h = held; h < held + HELD_ALL; h++) {

@@ -21,7 +21,7 @@ void plug_early(unsigned node, const VpciFunction *f);
 void plug_ready(void);
 /*
  * Was a device pulled out of @slot of @node of which the guest has not let go?
- * The next one is to wait, until distkvm_pci_hear_rest() is called.
+ * The next one is to wait, until distkvm_pci_slot_opened() is called.
  */
 bool plug_is_closed(unsigned node, unsigned slot);
 /*

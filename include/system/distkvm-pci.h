@@ -84,10 +84,12 @@ void distkvm_pci_news(unsigned node, unsigned slot, uint64_t generation,
  */
 void distkvm_pci_say_rejected(unsigned node, const char *why);
 /*
- * Node 0: call vpci_hear_rest(@node), since a slot there takes devices again.
- * Main thread.
+ * Node 0: @slot of @node takes no devices until it is opened, which is in @ms
+ * milliseconds of guest time, or before.
  */
-void distkvm_pci_hear_rest(unsigned node);
+void distkvm_pci_slot_closed(unsigned node, unsigned slot, int64_t ms);
+/* Node 0: it does again: call vpci_hear_rest(@node).  Main thread. */
+void distkvm_pci_slot_opened(unsigned node, unsigned slot);
 /*
  * Node 0: call @fn(@opaque) in the main loop when all nodes have acknowledged
  * the memory map as it is when the caller has dropped the BQL.  Any thread.
