@@ -29,6 +29,8 @@
 #define VPCI_BARS 6
 #define VPCI_ROM_BYTES_MIN 2048
 #define VPCI_ROM_BYTES_MAX (16 << 20)
+/* Of all functions of a node that node 0 was told of, and does not show yet. */
+#define VPCI_ROMS_BYTES_MAX (64u << 20)
 /* Without the NUL that ends it. */
 #define VPCI_ID_MAX 63
 #define VPCI_BOOTS_MAX 8

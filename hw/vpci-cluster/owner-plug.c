@@ -16,6 +16,7 @@
 #include "qapi/qapi-events-qdev.h"
 #include "qemu/error-report.h"
 #include "qemu/timer.h"
+#include "function.h"
 #include "owner.h"
 
 /* QEMU refuses a second device_del meanwhile, as it does for its own ports. */
@@ -156,14 +157,39 @@ static void pre_plug(OwnerHost *host, PCIDevice *dev, Error **errp)
     }
 }
 
+/*
+ * The greatest part of the ROMs of this node that node 0 may have to keep until
+ * it shows the functions, with that of @dev, in bytes.
+ */
+static uint64_t waiting_rom_bytes(const OwnerHost *host, PCIDevice *dev)
+{
+    uint64_t bytes = dev->has_rom ? memory_region_size(&dev->rom) : 0;
+
+    for (unsigned devfn = 0; devfn <= UINT8_MAX; devfn++) {
+        PCIDevice *other = owner_function(host, devfn);
+
+        if (other && other != dev && other->has_rom &&
+            host->slots.slot[VPCI_SLOT(devfn)].state == VPCI_SLOT_PLUGGING) {
+            bytes += memory_region_size(&other->rom);
+        }
+    }
+    return bytes;
+}
+
 static void plug(OwnerHost *host, PCIDevice *dev, Error **errp)
 {
     uint8_t devfn = owner_devfn(host, dev);
     const char *why =
-        vpci_slots_plug(&host->slots, devfn,
-                        dev->cap_present & QEMU_PCI_CAP_MULTIFUNCTION, true);
+        waiting_rom_bytes(host, dev) > VPCI_ROMS_BYTES_MAX
+        ? "takes no such ROM while node 0 keeps 64 MiB of them for devices that"
+          " are being plugged; try again later, or leave it out with romfile="
+        : vpci_slots_plug(&host->slots, devfn,
+                          dev->cap_present & QEMU_PCI_CAP_MULTIFUNCTION, true);
 
-    /* As pre_plug() found it: no news of node 0 is heard within a command. */
+    /*
+     * But for the ROM as pre_plug() found it: no news of node 0 is heard within
+     * a command.
+     */
     if (why) {
         not_there(host, dev, VPCI_SLOT(devfn), why, errp);
         return;
@@ -305,7 +331,8 @@ void qmp_distkvm_device_pull(const char *id, Error **errp)
                    " device_del, or -machine q35", id);
     } else if (host->slots.slot[slot].state == VPCI_SLOT_PLUGGING) {
         error_setg(errp, "distkvm: device '%s' is being plugged: try again"
-                   " when node 0 has it", id);
+                   " when the guest has it, which is after it has let go of the"
+                   " slot's last device", id);
     } else if (may_go(host, dev, VPCI_SLOT_REMOVE, errp)) {
         pull(host, slot);
     }

@@ -41,6 +41,7 @@ typedef struct Held {
     bool asked;             /* the owner waits: will the guest let go?      */
     QEMUTimer *timer;       /* for an answer; NULL: never needed            */
     QEMUTimer *opens;       /* until then the slot is closed; NULL: never   */
+    int64_t opens_by_ms;    /* guest time, at the latest                   */
 } Held;
 
 /* Of node 0 there are none, and of each node there is no slot 0. */
@@ -238,15 +239,25 @@ static void ask(Held *h)
  */
 static void opened(void *opaque)
 {
-    distkvm_pci_hear_rest(node_of(opaque));
+    distkvm_pci_slot_opened(node_of(opaque), slot_of(opaque));
 }
 
+/* For @ms of guest time from now on, but no longer than until @opens_by_ms. */
 static void close_for(Held *h, int64_t ms)
+{
+    int64_t opens_ms = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) + ms;
+
+    distkvm_pci_slot_closed(node_of(h), slot_of(h), ms);
+    timer_mod(h->opens, MIN(opens_ms, h->opens_by_ms));
+}
+
+static void close_slot(Held *h)
 {
     if (!h->opens) {
         h->opens = timer_new_ms(QEMU_CLOCK_VIRTUAL, opened, h);
     }
-    timer_mod(h->opens, qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) + ms);
+    h->opens_by_ms = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) + SWITCH_OFF_MS;
+    close_for(h, SWITCH_OFF_MS);
 }
 
 bool plug_is_closed(unsigned node, unsigned slot)
@@ -267,14 +278,25 @@ static void off(PCIBus *bus)
     }
 }
 
+/* The guest forgets its slots in a reset. */
+void vpci_before_reset(void)
+{
+    for (Held *h = held; h < held + HELD_ALL; h++) {
+        if (plug_is_closed(node_of(h), slot_of(h))) {
+            timer_del(h->opens);
+            opened(h);
+        }
+    }
+}
+
 /* The guest finds nothing there from now on, and hears why. */
 static void pull(Held *h)
 {
     PCIBus *bus = tree_bus(node_of(h), slot_of(h));
 
     remove_all(h, VPCI_EJECTED, NULL);
-    if (!port_is_off(bus)) {
-        close_for(h, SWITCH_OFF_MS);
+    if (!port_is_unheeded(bus)) {
+        close_slot(h);
     }
     port_pulled(bus);
 }
@@ -306,8 +328,10 @@ void plug_refuse_late(const char *why)
     no_addresses = why;
 }
 
-static const char *check_late(const Held *h, const VpciFunction *f)
+const char *plug_check_late(unsigned node, const VpciFunction *f)
 {
+    const Held *h = held_at(node, VPCI_SLOT(f->devfn));
+
     if (h->functions & 1 << VPCI_FUNCTION(f->devfn)) {
         return "a PCI function twice";
     }
@@ -330,7 +354,8 @@ const char *plug_late(unsigned node, const VpciFunction *f,
 {
     Held *h = held_at(node, VPCI_SLOT(f->devfn));
     PCIBus *bus = tree_bus(node, VPCI_SLOT(f->devfn));
-    const char *why = has_crossed(h, f) ? NULL : check_late(h, f);
+    const char *why = has_crossed(h, f) ? NULL
+                                          : plug_check_late(node, f);
     Error *err = NULL;
 
     if (why || has_crossed(h, f)) {

@@ -21,9 +21,14 @@ void plug_early(unsigned node, const VpciFunction *f);
 void plug_ready(void);
 /*
  * Was a device pulled out of @slot of @node of which the guest has not let go?
- * The next one is to wait, until distkvm_pci_hear_rest() is called.
+ * The next one is to wait, until distkvm_pci_slot_opened() is called.
  */
 bool plug_is_closed(unsigned node, unsigned slot);
+/*
+ * NULL, or the fault in @f of @node, if its slot has taken all functions that
+ * came before.  As plug_late().
+ */
+const char *plug_check_late(unsigned node, const VpciFunction *f);
 /* Others would have no addresses, because of @why, which is static; or NULL. */
 void plug_refuse_late(const char *why);
 /*

@@ -64,9 +64,15 @@ static bool is_off(uint16_t control)
            (control & PCI_EXP_SLTCTL_PIC) == PCI_EXP_SLTCTL_PWR_IND_OFF;
 }
 
-bool port_is_off(PCIBus *bus)
+/*
+ * A guest that takes events may be about to hear of the device: it would switch
+ * the slot off later, when there is another one.
+ */
+bool port_is_unheeded(PCIBus *bus)
 {
-    return is_off(slot_control(bus->parent_dev));
+    uint16_t control = slot_control(bus->parent_dev);
+
+    return is_off(control) && !(control & PCI_EXP_SLTCTL_HPIE);
 }
 
 /* ------------------------------------------------------- news of the link */
@@ -200,7 +206,6 @@ static void port_reset_hold(Object *obj, ResetType type)
     pci_word_test_and_clear_mask(cap + PCI_EXP_SLTCTL, LINK_ENABLED);
     pci_word_test_and_clear_mask(cap + PCI_EXP_SLTSTA, LINK_CHANGED);
     say_kept(port, "the guest was reset before it had let go of it");
-    say_off(port);
 }
 
 /* ------------------------------------------------------------- plugging */

@@ -18,7 +18,7 @@ typedef struct PortListener {
     void (*gone)(StandIn *s);
     /* The guest, asked to let go of the device on @bus, does not; why. */
     void (*kept)(PCIBus *bus, const char *why);
-    /* The guest has switched the slot of @bus off, or was reset. */
+    /* The guest has switched the slot of @bus off. */
     void (*off)(PCIBus *bus);
 } PortListener;
 
@@ -26,8 +26,11 @@ typedef struct PortListener {
 void port_listen(const PortListener *listener);
 /* Is the guest about to take the device on the port's @bus, or to let go? */
 bool port_is_busy(PCIBus *bus);
-/* Has the guest switched the port's slot off, with its indicator? */
-bool port_is_off(PCIBus *bus);
+/*
+ * Is the port's slot off, and does it tell the guest of no event?  Then the
+ * guest has not taken its device, and is not about to.
+ */
+bool port_is_unheeded(PCIBus *bus);
 /*
  * The device on the port's @bus, which was there for the guest, has gone
  * without the guest's doing: tell it.

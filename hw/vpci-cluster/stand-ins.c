@@ -19,9 +19,6 @@
 #include "stand-in.h"
 #include "tree.h"
 
-/* Of all functions of a node. */
-#define ROM_BYTES_MAX (64u << 20)
-
 /* A function that a node has told of, until its stand-in is made. */
 typedef struct Told {
     unsigned node;
@@ -92,6 +89,24 @@ static bool has_half(unsigned node)
     return false;
 }
 
+/*
+ * A function whose slot is closed waits, but a lie is no better later.  The
+ * owner plugs when it has heard that no map has the last device, so no words
+ * have crossed.
+ */
+static const char *check_closed(const Told *t)
+{
+    unsigned slot = VPCI_SLOT(t->function.devfn);
+
+    if (!t->late || !plug_is_closed(t->node, slot)) {
+        return NULL;
+    }
+    /* The guest would be told of that one, and nothing more is to come. */
+    return told_find(t->node, VPCI_DEVFN(slot, 0))
+           ? "a PCI function that its slot does not take"
+           : plug_check_late(t->node, &t->function);
+}
+
 const char *vpci_hear_function(unsigned node, bool late, const uint8_t *bytes,
                                size_t len)
 {
@@ -110,8 +125,13 @@ const char *vpci_hear_function(unsigned node, bool late, const uint8_t *bytes,
     }
     if (why || told_find(node, t->function.devfn) || has_half(node) ||
         (!late && t->function.generation != 1)) {
+        why = "a PCI function that cannot be";
+    } else {
+        why = check_closed(t);
+    }
+    if (why) {
         told_free(t);
-        return "a PCI function that cannot be";
+        return why;
     }
     g_ptr_array_add(told, t);
     return plug_if_whole(t);
@@ -138,7 +158,7 @@ const char *vpci_hear_rom(unsigned node, uint8_t devfn, uint32_t at,
         len > t->function.rom_bytes - t->rom->len) {
         return "a part of a ROM that no PCI function of it has";
     }
-    if (rom_bytes_of(node) + len > ROM_BYTES_MAX) {
+    if (rom_bytes_of(node) + len > VPCI_ROMS_BYTES_MAX) {
         return "more ROMs than a node can have";
     }
     g_byte_array_append(t->rom, bytes, len);

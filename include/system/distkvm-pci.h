@@ -84,10 +84,12 @@ void distkvm_pci_news(unsigned node, unsigned slot, uint64_t generation,
  */
 void distkvm_pci_say_rejected(unsigned node, const char *why);
 /*
- * Node 0: call vpci_hear_rest(@node), since a slot there takes devices again.
- * Main thread.
+ * Node 0: @slot of @node takes no devices until it is opened, which is in @ms
+ * milliseconds of guest time, or before.
  */
-void distkvm_pci_hear_rest(unsigned node);
+void distkvm_pci_slot_closed(unsigned node, unsigned slot, int64_t ms);
+/* Node 0: it does again: call vpci_hear_rest(@node).  Main thread. */
+void distkvm_pci_slot_opened(unsigned node, unsigned slot);
 /*
  * Node 0: call @fn(@opaque) in the main loop when all nodes have acknowledged
  * the memory map as it is when the caller has dropped the BQL.  Any thread.
@@ -176,6 +178,12 @@ bool vpci_build(unsigned nodes, Error **errp);
  * meanwhile.  As vpci_hear_function().
  */
 const char *vpci_hear_rest(unsigned node);
+/*
+ * Node 0 is about to reset all devices, while no CPU executes: slots that are
+ * closed open, so that firmware finds the next device there.  Other nodes have
+ * no such slots.  Main thread.
+ */
+void vpci_before_reset(void);
 /*
  * @node is lost: its functions have no addresses any more, reads of them give
  * ones, and all other nodes are told the map.  Never waits.

@@ -20,6 +20,7 @@
 #include "accel/distkvm/cluster/member.h"
 #include "accel/distkvm/failure.h"
 #include "accel/distkvm/node.h"
+#include "accel/distkvm/trace.h"
 #include "accel/distkvm/wire/dispatch.h"
 #include "io.h"
 #include "may-wait.h"
@@ -324,13 +325,24 @@ static const char *serve_rom(CohNodeId from, const MemberMessage *message)
         vpci_hear_rom(from, rom->devfn, rom->offset, bytes, len));
 }
 
-void distkvm_pci_hear_rest(unsigned node)
+static void hear_rest(CohNodeId node)
 {
     const char *why = pci_fault_in_words(vpci_hear_rest(node));
 
     if (why) {
         member_expel(node, why);
     }
+}
+
+void distkvm_pci_slot_closed(unsigned node, unsigned slot, int64_t ms)
+{
+    trace_distkvm_pci_slot_closed(node, slot, ms);
+}
+
+void distkvm_pci_slot_opened(unsigned node, unsigned slot)
+{
+    trace_distkvm_pci_slot_opened(node, slot);
+    hear_rest(node);
 }
 
 /* All nodes have told of theirs. */
@@ -344,7 +356,7 @@ static void build(void)
         return;
     }
     for (CohNodeId n = 1; n < distkvm->nodes; n++) {
-        distkvm_pci_hear_rest(n);
+        hear_rest(n);
     }
 }
 

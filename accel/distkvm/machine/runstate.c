@@ -15,6 +15,7 @@
 #include "qemu/main-loop.h"
 #include "system/cpus.h"
 #include "system/distkvm.h"
+#include "system/distkvm-pci.h"
 #include "system/reset.h"
 #include "system/runstate.h"
 #include "system/runstate-action.h"
@@ -278,6 +279,7 @@ static void reset_settled(void *unused)
 
 static void reset_here(ShutdownCause cause)
 {
+    vpci_before_reset();
     /*
      * Interrupts sent before this are stale from now on.  So are those of the
      * reset itself, as when a disk ends its requests: on one machine the local

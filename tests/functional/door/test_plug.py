@@ -221,23 +221,31 @@ def test_lie_after(name, is_released, why, said):
 
 
 CLOSED_LIES = {
-    'the next device twice': (NOT_SO, function(2)),
-    'a line of the next device': (NO_LINE, line(2)),
-    'a request to remove the next device': (NOT_ITS, unplug(2)),
+    'a function behind the next device': (TAKES_NOT, function(2),
+                                          function(2, 1)),
+    'the next but one': (TAKES_NOT, function(2, 1), function(3)),
+}
+CLOSED_LIES_FULL = {
+    'the next device twice': (NOT_SO, function(2), function(2)),
+    'a line of the next device': (NO_LINE, function(2), line(2)),
+    'a request to remove the next device': (NOT_ITS, function(2), unplug(2)),
 }
 
 
-@cases('name, why, said', {
-    f'door: a member pulls a device out, and forges {name}': (name, *case)
-    for name, case in CLOSED_LIES.items()})
-def test_lie_closed(name, why, said):
+def closed(lies):
+    return {f'door: a member pulls a device out, and forges {name}':
+            (name, *case) for name, case in lies.items()}
+
+
+@cases('name, why, waits, said', closed(CLOSED_LIES), closed(CLOSED_LIES_FULL))
+def test_lie_closed(name, why, waits, said):
     """The guest has not let go of its device yet, so the next one waits."""
     with cluster_with_forger('plug-closed-' + re.sub(r'\W+', '-', name), SLOT,
                              cold=[function(1)]) as (cluster, member):
         hear(member, 'accepted')
         say(member, unplug(1, True))
         hear(member, 'released')
-        say(member, function(2))
+        say(member, waits)
         await_heard(cluster, member)
         if (SLOT, 2, 'accepted') in heard(member):
             raise Problem(f'the guest has two devices: {heard(member)}')

@@ -492,24 +492,8 @@ static void test_slow_owner(void)
 #include "pci-reset.c.inc"
 #include "pci-rounds.c.inc"
 
-void pci_tests_add(void)
+static void hotplug_tests_add(void)
 {
-    qtest_add_func("/distkvm/pci/config", test_config);
-    qtest_add_func("/distkvm/pci/bar", test_bar);
-    qtest_add_func("/distkvm/pci/follower", test_follower_configures);
-    qtest_add_func("/distkvm/pci/reset", test_reset);
-    qtest_add_func("/distkvm/pci/bus-reset", test_bus_reset);
-    qtest_add_func("/distkvm/pci/ecam", test_ecam);
-    qtest_add_func("/distkvm/pci/ecam-dma", test_ecam_dma);
-    qtest_add_func("/distkvm/pci/line", test_line);
-    qtest_add_func("/distkvm/pci/line-disabled", test_line_disabled);
-    qtest_add_func("/distkvm/pci/dma", test_dma);
-    qtest_add_func("/distkvm/pci/owner-lost", test_owner_lost);
-    qtest_add_func("/distkvm/pci/owner-stops", test_owner_stops);
-    qtest_add_func("/distkvm/pci/slow-owner", test_slow_owner);
-    qtest_add_func("/distkvm/pci/msi-to-ram", test_msi_to_ram);
-    qtest_add_func("/distkvm/pci/msi-by-turns", test_msi_by_turns);
-    qtest_add_func("/distkvm/pci/msi-of-reset", test_msi_of_reset);
     qtest_add_func("/distkvm/hotplug/plug", test_plug);
     qtest_add_func("/distkvm/hotplug/unplug-elsewhere", test_unplug_elsewhere);
     qtest_add_func("/distkvm/hotplug/unplug-cold", test_unplug_cold);
@@ -522,12 +506,6 @@ void pci_tests_add(void)
     qtest_add_func("/distkvm/hotplug/rom", test_rom);
     qtest_add_func("/distkvm/hotplug/lost", test_hotplug_lost);
     qtest_add_func("/distkvm/hotplug/lost-slots", test_lost_slots);
-    qtest_add_func("/distkvm/pci/query", test_query);
-    qtest_add_func("/distkvm/pci/query-alone", test_query_alone);
-    qtest_add_func("/distkvm/pci/query-numa", test_query_numa);
-    qtest_add_func("/distkvm/pci/boot-order", test_boot_order);
-    qtest_add_func("/distkvm/pci/boot-order-q35", test_boot_order_q35);
-    qtest_add_func("/distkvm/pci/boot-order-ejected", test_boot_order_ejected);
     qtest_add_func("/distkvm/hotplug/leave-in-cycle", test_leave_in_cycle);
     qtest_add_func("/distkvm/hotplug/leave-quiet", test_leave_quiet);
     qtest_add_func("/distkvm/hotplug/leave-line", test_leave_line);
@@ -547,13 +525,13 @@ void pci_tests_add(void)
                    test_pull_told_by_line);
     qtest_add_func("/distkvm/hotplug/pull-replaced", test_pull_replaced);
     qtest_add_func("/distkvm/hotplug/pull-left-on", test_pull_left_on);
+    qtest_add_func("/distkvm/hotplug/pull-toggled", test_pull_toggled);
     qtest_add_func("/distkvm/hotplug/pull-and-reset", test_pull_and_reset);
     qtest_add_func("/distkvm/hotplug/pull-untouched", test_pull_untouched);
+    qtest_add_func("/distkvm/hotplug/pull-heeded", test_pull_heeded);
+    qtest_add_func("/distkvm/hotplug/pull-roms", test_pull_roms);
     qtest_add_func("/distkvm/hotplug/pull-disk", test_pull_disk);
     qtest_add_func("/distkvm/hotplug/pull-refused", test_pull_refused);
-    qtest_add_func("/distkvm/pci/reset-in-flight", test_reset_in_flight);
-    qtest_add_func("/distkvm/pci/sleep", test_sleep);
-    qtest_add_func("/distkvm/pci/names", test_names);
     qtest_add_func("/distkvm/hotplug/rounds", test_rounds);
     qtest_add_func("/distkvm/hotplug/acpi", test_acpi);
     qtest_add_func("/distkvm/hotplug/acpi-cold", test_acpi_cold);
@@ -564,4 +542,34 @@ void pci_tests_add(void)
     qtest_add_func("/distkvm/hotplug/acpi-refused", test_acpi_refused);
     qtest_add_func("/distkvm/hotplug/acpi-no-bridge", test_acpi_no_bridge);
     qtest_add_func("/distkvm/hotplug/acpi-off", test_acpi_off);
+}
+
+void pci_tests_add(void)
+{
+    qtest_add_func("/distkvm/pci/config", test_config);
+    qtest_add_func("/distkvm/pci/bar", test_bar);
+    qtest_add_func("/distkvm/pci/follower", test_follower_configures);
+    qtest_add_func("/distkvm/pci/reset", test_reset);
+    qtest_add_func("/distkvm/pci/bus-reset", test_bus_reset);
+    qtest_add_func("/distkvm/pci/ecam", test_ecam);
+    qtest_add_func("/distkvm/pci/ecam-dma", test_ecam_dma);
+    qtest_add_func("/distkvm/pci/line", test_line);
+    qtest_add_func("/distkvm/pci/line-disabled", test_line_disabled);
+    qtest_add_func("/distkvm/pci/dma", test_dma);
+    qtest_add_func("/distkvm/pci/owner-lost", test_owner_lost);
+    qtest_add_func("/distkvm/pci/owner-stops", test_owner_stops);
+    qtest_add_func("/distkvm/pci/slow-owner", test_slow_owner);
+    qtest_add_func("/distkvm/pci/msi-to-ram", test_msi_to_ram);
+    qtest_add_func("/distkvm/pci/msi-by-turns", test_msi_by_turns);
+    qtest_add_func("/distkvm/pci/msi-of-reset", test_msi_of_reset);
+    qtest_add_func("/distkvm/pci/query", test_query);
+    qtest_add_func("/distkvm/pci/query-alone", test_query_alone);
+    qtest_add_func("/distkvm/pci/query-numa", test_query_numa);
+    qtest_add_func("/distkvm/pci/boot-order", test_boot_order);
+    qtest_add_func("/distkvm/pci/boot-order-q35", test_boot_order_q35);
+    qtest_add_func("/distkvm/pci/boot-order-ejected", test_boot_order_ejected);
+    qtest_add_func("/distkvm/pci/reset-in-flight", test_reset_in_flight);
+    qtest_add_func("/distkvm/pci/sleep", test_sleep);
+    qtest_add_func("/distkvm/pci/names", test_names);
+    hotplug_tests_add();
 }
