@@ -134,16 +134,20 @@ def console(daemon, domain):
         os.close(ours)
 
 
-def answers(daemon, domain):
+def answers_at(terminal, domain):
     """The guest runs: it says each byte that it is told, once it listens."""
-    with console(daemon, domain) as terminal:
-        end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
-            os.write(terminal, b'~')
-            if select.select([terminal], [], [], 0.5)[0] and \
-                    b'~' in os.read(terminal, 1000):
-                return
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        os.write(terminal, b'~')
+        if select.select([terminal], [], [], 0.5)[0] and \
+                b'~' in os.read(terminal, 1000):
+            return
     raise Problem(f'{domain}: the guest does not answer at its console')
+
+
+def answers(daemon, domain):
+    with console(daemon, domain) as terminal:
+        answers_at(terminal, domain)
 
 
 @cases('begin', {'libvirt: the boot node starts first': 0,
@@ -167,10 +171,10 @@ def test_life(daemon, pair, begin):
         found.wait(PAUSED)
         found.virsh('resume', 1 - node)
         found.wait(RUNNING)
-    answers(daemon, found.first)
-    # A power button that is pressed before the reset is forgotten by it.
     with console(daemon, found.first) as terminal:
+        answers_at(terminal, found.first)
         found.virsh('reset', 1)
+        # A power button that is pressed before the reset is forgotten by it.
         read_until(terminal, b'sector: up')
     # The power button of any node.
     found.virsh('shutdown', begin)
