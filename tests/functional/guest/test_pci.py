@@ -2,10 +2,9 @@
 """PCI devices of other nodes than node 0."""
 
 import re
-import subprocess
 
 from distkvm import guests
-from distkvm.cluster import Cluster, Console, Shape
+from distkvm.cluster import Cluster, Shape
 from distkvm.common import BUILD, Problem
 from distkvm.guests.checks import TIMEOUT, boot, check_disk
 from distkvm.qtest import HEADLESS, qtest_cluster, wait_said

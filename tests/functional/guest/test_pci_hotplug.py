@@ -9,7 +9,7 @@ from distkvm import guests
 from distkvm.cluster import Cluster, Shape
 from distkvm.common import BUILD, Problem, quiet
 from distkvm.guests.checks import TIMEOUT, check_console
-from naming import cases, named
+from naming import cases
 
 # More than a guest takes to let go of a device, after it was asked.
 PATIENCE = 60
