@@ -245,10 +245,11 @@ static void opened(void *opaque)
 /* For @ms of guest time from now on, but no longer than until @opens_by_ms. */
 static void close_for(Held *h, int64_t ms)
 {
-    int64_t opens_ms = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) + ms;
+    int64_t now_ms = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL);
 
+    ms = MIN(ms, h->opens_by_ms - now_ms);
     distkvm_pci_slot_closed(node_of(h), slot_of(h), ms);
-    timer_mod(h->opens, MIN(opens_ms, h->opens_by_ms));
+    timer_mod(h->opens, now_ms + ms);
 }
 
 static void close_slot(Held *h)
