@@ -72,6 +72,10 @@ bool distkvm_shutdown(ShutdownCause cause)
     return false;
 }
 
+void distkvm_ends(ShutdownCause cause)
+{
+}
+
 bool distkvm_powerdown(void)
 {
     return false;

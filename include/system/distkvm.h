@@ -45,6 +45,11 @@ bool distkvm_reset(ShutdownCause cause);
 bool distkvm_shutdown(ShutdownCause cause);
 bool distkvm_powerdown(void);
 /*
+ * This process ends now, for @cause.  distkvm_shutdown() may have taken it for a
+ * pause: a signal changes shutdown_action at any time.  Main loop.
+ */
+void distkvm_ends(ShutdownCause cause);
+/*
  * True, with an exit status in *@status: this node could not join, and ends at
  * once.  No machine has run that could be shut down.  Main loop.
  */

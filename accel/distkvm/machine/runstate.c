@@ -12,14 +12,12 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
-#include "qemu/main-loop.h"
 #include "system/cpus.h"
 #include "system/distkvm.h"
 #include "system/distkvm-pci.h"
 #include "system/reset.h"
 #include "system/runstate.h"
 #include "system/runstate-action.h"
-#include "system/system.h"
 #include "accel/distkvm/clock.h"
 #include "accel/distkvm/cluster/member.h"
 #include "accel/distkvm/node.h"
@@ -349,10 +347,23 @@ bool distkvm_powerdown(void)
     return true;
 }
 
+/* At node 0; followers serve pages until this process is gone. */
+static void leave(ShutdownCause cause)
+{
+    MemberMessage message = { .type = MESSAGE_LEAVING };
+
+    ctl.leaving = true;
+    member_leaving();
+    /* A signal ends the process of a guest that has ended itself before. */
+    message.u.leaving.cause = runstate_check(RUN_STATE_SHUTDOWN)
+                              ? ctl.paused_cause : cause;
+    member_broadcast(&message);
+}
+
 bool distkvm_shutdown(ShutdownCause cause)
 {
     MemberMessage message = { .type = MESSAGE_SHUTDOWN };
-    bool asked;
+    bool asked = ctl.shutdown_asked;
 
     if (!distkvm || !node_is_formed() || ctl.leaving ||
         qatomic_read(&distkvm->failed)) {
@@ -362,7 +373,6 @@ bool distkvm_shutdown(ShutdownCause cause)
         message.u.shutdown.cause = cause;
         member_send(0, &message);
         /* Asked twice: node 0 does not answer, so end alone. */
-        asked = ctl.shutdown_asked;
         ctl.shutdown_asked = true;
         ctl.leaving_cause = cause;
         return !asked;
@@ -373,15 +383,16 @@ bool distkvm_shutdown(ShutdownCause cause)
         ctl.reset_asked = false;
         return false;
     }
-    /* Followers serve pages until this process is gone. */
-    ctl.leaving = true;
-    member_leaving();
-    message.type = MESSAGE_LEAVING;
-    /* A signal ends the process of a guest that has ended itself before. */
-    message.u.leaving.cause = runstate_check(RUN_STATE_SHUTDOWN)
-                              ? ctl.paused_cause : cause;
-    member_broadcast(&message);
+    leave(cause);
     return false;
+}
+
+void distkvm_ends(ShutdownCause cause)
+{
+    if (distkvm && distkvm_is_boot_node() && node_is_formed() &&
+        !ctl.leaving && !qatomic_read(&distkvm->failed)) {
+        leave(cause);
+    }
 }
 
 void cluster_runstate_failed(void)

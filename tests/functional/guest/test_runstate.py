@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Stop, continue, reset, power-off and quit act on the whole cluster."""
 
+import os
 import re
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from naming import cases, named
 TIMEOUT = 240
 ENDS = 12
 END_SECONDS = 4
+# A machine under load is this much slower.
+PATIENCE = 5
 HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
 
 
@@ -260,3 +263,38 @@ def test_ended_at_once():
             cluster.wait(END_SECONDS)
             if cluster.alive():
                 raise Problem(f'nodes {cluster.alive()} stay')
+
+
+def yields_to_us(process):
+    """From now on the node's main loop has our CPU only when we wait."""
+    cpu = {min(os.sched_getaffinity(0))}
+    os.sched_setaffinity(0, cpu)
+    os.sched_setaffinity(process.pid, cpu)
+    os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+
+
+@pytest.fixture
+def our_cpus():
+    """Of this thread, as they were before the test."""
+    cpus = os.sched_getaffinity(0)
+    yield
+    os.sched_setaffinity(0, cpus)
+
+
+@named('guest: -no-shutdown: a signal at once after the end')
+def test_ended_by_signal(our_cpus):
+    """As libvirt does it: node 0 has said that the guest is over, has not paused
+    yet, and is told to end.  That is no loss."""
+    with qtest_cluster('ended-by-signal') as cluster:
+        cluster.start(1)
+        cluster.start(0, [*HEADLESS, '-no-reboot', '-no-shutdown'])
+        wait_state(cluster, 1, 'running', 60)
+        qmp = cluster.qmp(0)
+        yields_to_us(cluster.process[0])
+        cluster.qmp(1).send('system_reset')
+        while 'SHUTDOWN' not in qmp.events:
+            qmp.receive()
+        cluster.process[0].terminate()
+        statuses = cluster.wait(END_SECONDS * PATIENCE)
+        if statuses != [0, 0]:
+            raise Problem(f'nodes ended with {statuses}')
