@@ -7,7 +7,8 @@ import struct
 VERSION = b'RFB 003.008\n'
 NO_PASSWORD = 1
 SHARED = b'\1'
-KEY, POINTER = 4, 5
+ENCODINGS, KEY, POINTER = 2, 4, 5
+RAW = 0
 
 
 class Vnc:
@@ -29,6 +30,9 @@ class Vnc:
         # Format of pixels, and the name.
         self.file.read(16)
         self.name = self.file.read(struct.unpack('>I', self.file.read(4))[0])
+        # QEMU looks now whether the guest has a tablet, and after this only when that
+        # changes.
+        self.socket.sendall(struct.pack('>BxHi', ENCODINGS, 1, RAW))
 
     def key(self, symbol):
         """Press and release a key, by its X11 keysym."""
