@@ -4,12 +4,14 @@ runs."""
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from distkvm import network
 from distkvm.common import GUEST, Problem
+from distkvm.junit import NO_TIME
 
 MARKS = {'passed': 'ok  ', 'failed': 'FAIL', 'skipped': 'SKIP'}
 # Ports are chosen from a share of their own by each worker of xdist.
@@ -25,6 +27,9 @@ def pytest_addoption(parser):
     group.addoption('--passed', metavar='FILE', type=Path,
                     help='names of tests that have passed and need not run '
                          'again; those that pass are added')
+    group.addoption('--until', metavar='TIME', type=float,
+                    help='a time of the clock, in seconds since the epoch, from '
+                         'which on no test begins')
 
 
 def pytest_configure(config):
@@ -81,6 +86,10 @@ def pytest_runtest_protocol(item):
 
 
 def pytest_runtest_setup(item):
+    until = item.config.getoption('--until')
+    if until and time.time() > until and \
+            name_of(item) not in passed_earlier(item.config):
+        pytest.skip(NO_TIME)
     root = item.get_closest_marker('root')
     if root and os.geteuid():
         pytest.skip(f'needs root, for {root.args[0]}')

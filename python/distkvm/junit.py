@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 # The target, which qtests have in front of a path.
 TARGET = re.compile(r'^/x86_64/', re.M)
+# Why a test of a run with a limit was skipped.
+NO_TIME = 'needs more time than --minutes gives'
 
 
 @dataclass

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A full run that goes on where it was."""
+"""A full run that goes on where it was, and a run that has a limit of time."""
 
 import shutil
 import subprocess
+import time
 
 from distkvm.common import Problem, TOP
-from naming import named
+from distkvm.junit import NO_TIME
+from naming import cases, named
 
 MODULE = '''
 import pytest
@@ -26,19 +28,24 @@ def test_second(told):
 '''
 
 
+def suite(path, letters, *args):
+    """A run of a suite with such modules."""
+    for name in ('conftest.py', 'naming.py', 'pytest.ini'):
+        shutil.copy(TOP / 'tests' / name, path)
+    for letter in letters:
+        (path / f'test_{letter}.py').write_text(MODULE.format(letter))
+    return subprocess.run(
+        ['/usr/bin/python3', '-m', 'pytest', '-qq', *args,
+         f'--override-ini=pythonpath={TOP}/python .',
+         *(f'test_{letter}.py' for letter in letters)],
+        cwd=path, capture_output=True, text=True, check=False)
+
+
 @named('static: tests that passed earlier stand between others')
 def test_resume(tmp_path):
-    for name in ('conftest.py', 'naming.py', 'pytest.ini'):
-        shutil.copy(TOP / 'tests' / name, tmp_path)
-    for letter in 'abc':
-        (tmp_path / f'test_{letter}.py').write_text(MODULE.format(letter))
     passed = tmp_path / 'passed'
     passed.write_text('a second\nb first\nb second\n')
-    run = subprocess.run(
-        ['/usr/bin/python3', '-m', 'pytest', '-qq', '--passed=passed',
-         f'--override-ini=pythonpath={TOP}/python .', *'test_a.py test_b.py '
-         'test_c.py'.split()],
-        cwd=tmp_path, capture_output=True, text=True, check=False)
+    run = suite(tmp_path, 'abc', '--passed=passed')
     if run.returncode or run.stdout.count('ok  ') != 6:
         raise Problem(run.stdout + run.stderr)
     told = (tmp_path / 'told').read_text().splitlines()
@@ -48,3 +55,14 @@ def test_resume(tmp_path):
             f'{letter} {which}' for letter in 'abc'
             for which in ('first', 'second')]:
         raise Problem(passed.read_text())
+
+
+@cases('seconds, mark', {
+    'static: a test for which there is no time is skipped': (-1, 'SKIP'),
+    'static: a test for which there is time runs': (600, 'ok  ')})
+def test_until(tmp_path, seconds, mark):
+    run = suite(tmp_path, 'a', f'--until={time.time() + seconds}')
+    if run.returncode or run.stdout.count(f'{mark} a ') != 2:
+        raise Problem(run.stdout + run.stderr)
+    if (NO_TIME in run.stdout) != (seconds < 0):
+        raise Problem(run.stdout)

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 
 from .. import build, junit
@@ -118,10 +119,11 @@ def programs(directory, wanted):
 class Run:
     """One run of suites, and the counts of its outcomes."""
 
-    def __init__(self, suites, only, full):
+    def __init__(self, args, suites, until):
         self.suites = suites
-        self.only = only
-        self.record = record_of_full_runs() if full else None
+        self.only = args.only
+        self.until = until
+        self.record = record_of_full_runs() if args.full else None
         self.counts = Counter()
         LOGS.mkdir(parents=True, exist_ok=True)
 
@@ -141,6 +143,9 @@ class Run:
         tests = [name for name, cases in programs(directory, wanted)
                  if any(self.wants(f'{suite}: {case}') for case in cases)]
         if not tests:
+            return
+        if self.until and time.time() > self.until:
+            self.add(f'{suite}: its programs in C', 'skipped', junit.NO_TIME)
             return
         mark = f'{suite}: all programs in C'
         stem, setup = f'distkvm-{suite}', ()
@@ -182,6 +187,8 @@ class Run:
                    '--tb=short', *args]
         if self.only:
             command.append(f'--only={self.only}')
+        if self.until:
+            command.append(f'--until={self.until}')
         if self.record:
             command += ['--full', f'--passed={self.record}']
         command += [str(TOP / path) for path in paths.split()]
@@ -246,8 +253,9 @@ def main(args):
         raise Problem(f"no suite '{' '.join(sorted(unknown))}'; there are "
                       f"{' '.join(SUITES)}")
     suites = args.suites or SUITES
+    until = args.minutes and time.time() + args.minutes * 60
     prepare(suites)
-    run = Run(suites, args.only, args.full)
+    run = Run(args, suites, until)
     run.all()
     passed, failed, skipped = (run.counts[outcome] for outcome in MARKS)
     print(f'{passed} passed, {failed} failed, {skipped} skipped', flush=True)
@@ -262,6 +270,9 @@ def add_verb(verbs):
                            ' started again, it goes on where it was')
     verb.add_argument('--only', metavar='TEXT',
                       help='only tests whose name contains TEXT')
+    verb.add_argument('--minutes', type=float, metavar='N',
+                      help='after N minutes begin no more tests: those that are'
+                           ' left are skipped, and say so')
     verb.add_argument('suites', nargs='*', metavar='SUITE',
                       help=f"of {' '.join(SUITES)} (default: all)")
     verb.set_defaults(function=main)

@@ -6,7 +6,7 @@
 groups() {
 	cat <<-END
 		cpu vm vm-rw mremap shm
-		cacheline dekker peterson mutex lockbus futex
+		cacheline dekker peterson mutex lockbus
 		pipe sock mq sem switch
 		fork pthread mmap tlb-shootdown
 		qsort zlib hash matrix
