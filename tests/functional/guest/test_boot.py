@@ -75,6 +75,7 @@ def test_aggregation(note):
         note(f'256 MiB guest, resident MiB of the nodes: {resident}')
 
 
+@pytest.mark.full
 @named('guest: an invariant TSC')
 def test_trusted_tsc(note):
     """Linux takes its time from the TSC, and it is the same on all nodes."""
@@ -154,6 +155,7 @@ def test_uefi():
         console.until('UEFI Interactive Shell', TIMEOUT)
 
 
+@pytest.mark.full
 @named('guest: who waits is woken near its engine')
 def test_kept():
     """A vCPU that waits is woken near its engine, on every node."""

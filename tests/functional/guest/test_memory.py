@@ -28,9 +28,9 @@ def memory_infos(cluster):
     return [cluster.info(n)['memory'] for n in range(cluster.shape.nodes)]
 
 
-@cases('name, nodes, memory, touched, options', {
+@cases('name, nodes, memory, touched, options', {}, {
     'guest: RAM three times what any node may hold':
-        ('capped', 4, 256, 150, '')}, {
+        ('capped', 4, 256, 150, ''),
     'guest: RAM three times what any node may hold, two lanes':
         ('capped-lanes', 4, 256, 150, ',lanes=2')})
 def test_capped(name, nodes, memory, touched, options, note):

@@ -112,9 +112,6 @@ def check_cpus(cluster, text, distance=DISTANCE):
 
 @cases('name, shape, nodes', {
     'guest: NUMA, 2x1': ('2x1', Shape(nodes=2, memory='256M'), {0, 1}),
-    'guest: NUMA, pc, vCPUs 1/2/1, shares 128/64/64': (
-        'pc', Shape(nodes=3, smp='4', vcpus='1/2/1', machine='pc',
-                    memory='256M', mem='128M/64M/64M'), {0, 1, 2}),
     'guest: NUMA, sockets of several cores': (
         'cores', Shape(nodes=2, smp='6,cores=3,threads=2', vcpus='4/2',
                        memory='256M'), {0, 1}),
@@ -123,6 +120,9 @@ def check_cpus(cluster, text, distance=DISTANCE):
                      mem='128M/64M/0/64M', options=',distance=60'),
         {0, 1, 2, 3}),
 }, {
+    'guest: NUMA, pc, vCPUs 1/2/1, shares 128/64/64': (
+        'pc', Shape(nodes=3, smp='4', vcpus='1/2/1', machine='pc',
+                    memory='256M', mem='128M/64M/64M'), {0, 1, 2}),
     'guest: NUMA, RAM on both sides of 4 GiB': (
         '6G', Shape(nodes=3, memory='6G', mem='1G/4G/1G'), {0, 1, 2}),
 })

@@ -3,6 +3,8 @@
 
 import re
 
+import pytest
+
 from distkvm import guests
 from distkvm.cluster import Cluster, Shape
 from distkvm.common import BUILD, Problem
@@ -29,11 +31,11 @@ def with_image(args, image):
 
 
 @cases('name, machine, device, append', {
-    'pci: a disk of node 1, pc': ('pci-pc', 'pc', VIRTIO, ''),
-    'pci: a disk of node 1, q35': ('pci-q35', 'q35', VIRTIO, ''),
     'pci: a disk of node 1, without MSI': (
         'pci-intx', 'pc', VIRTIO, 'pci=nomsi'),
 }, {
+    'pci: a disk of node 1, pc': ('pci-pc', 'pc', VIRTIO, ''),
+    'pci: a disk of node 1, q35': ('pci-q35', 'q35', VIRTIO, ''),
     'pci: a disk of node 1 behind its own root port': (
         'pci-port', 'q35', PORT, ''),
     'pci: an AHCI controller of node 1, q35': (
@@ -57,7 +59,7 @@ def test_disk(name, machine, device, append, tmp_path, note):
     'pci: a disk of node 1, interrupts remapped': (
         'pci-remapped', 'disk', VIRTIO, guests.DISK_MODULES,
         ['file of CPU 0 is right on CPU 1', 'file of CPU 1 is right on CPU 0',
-         'guest-disk: end']),
+         'guest-disk: end'])}, {
     'pci: a network interface of node 1, interrupts remapped': (
         'pci-remapped-net', 'net', NIC, ['virtio_pci', 'virtio_net'],
         [r'IR-PCI-MSI.* virtio\d+-input', 'guest-net: answered on CPU 0',
@@ -122,6 +124,7 @@ def test_firmware(name, machine, device, tmp_path):
         console.until(SAYS.decode().strip(), 60)
 
 
+@pytest.mark.full
 @named('pci: two nodes have a disk, of three')
 def test_two(tmp_path):
     images = [guests.disk_image(tmp_path / f'{n}.img') for n in (1, 2)]

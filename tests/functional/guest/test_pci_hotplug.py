@@ -51,10 +51,10 @@ def plug_and_remove(cluster, console, number, place):
 
 # On pc a node without any device at the start has no bridge for more.
 @cases('name, machine, slot, place', {
-    'pci: a disk of node 1 comes and goes while the guest runs': (
-        'pci-hotplug', 'q35', 'pcie-root-port,id=slot1', {'bus': 'slot1'}),
     'pci: a disk of node 1 comes and goes on pc': (
-        'pci-hotplug-pc', 'pc', 'virtio-rng-pci,disable-legacy=on', {})})
+        'pci-hotplug-pc', 'pc', 'virtio-rng-pci,disable-legacy=on', {})}, {
+    'pci: a disk of node 1 comes and goes while the guest runs': (
+        'pci-hotplug', 'q35', 'pcie-root-port,id=slot1', {'bus': 'slot1'})})
 def test_disk(name, machine, slot, place, tmp_path, note):
     image = guests.disk_image(tmp_path / 'disk.img')
     shape = Shape(nodes=2, memory='256M', machine=machine)
@@ -159,3 +159,45 @@ def test_under_io(name, device, turns, tmp_path, full, note):
         if any(statuses):
             raise Problem(f'nodes ended with {statuses}')
         note(check_rounds(console.text, rounds))
+
+
+def file_node(path, number):
+    """Words for a backend of a node, d1 and so on, which says its number."""
+    path.write_bytes(f'disk-{number}'.encode().ljust(1 << 20, b'\0'))
+    return ['-blockdev', f'driver=file,filename={path},node-name=f{number}',
+            '-blockdev', f'driver=raw,file=f{number},node-name=d{number}']
+
+
+@cases('name, device', {}, {
+    'pci: a disk comes right after one that was pulled out': (
+        'pci-next', {'driver': 'virtio-blk-pci'}),
+    'pci: an NVMe disk comes right after one that was pulled out': (
+        'pci-next-nvme', {'driver': 'nvme', 'serial': '1'})})
+def test_next(name, device, tmp_path, note):
+    """The guest still removes the one of before: it gets the next, and keeps it."""
+    shape = Shape(nodes=2, memory='256M', machine='q35')
+    rounds = (1, 2, 3)
+    backends = [word for n in rounds
+                for word in file_node(tmp_path / f'disk-{n}', n)]
+    with Cluster(shape, BUILD / 'log' / name) as cluster:
+        console = cluster.boot(*guests.kernel_args(
+            'quiet', 'hotplug-next', ['virtio_pci', 'virtio_blk', 'nvme']),
+            devices={1: ['-device', 'pcie-root-port,id=slot1', *backends]})
+        owner = cluster.qmp(1)
+        console.until('guest-next: waits for disk 1', TIMEOUT)
+        for number in rounds:
+            owner.execute('device_add', id=f'v{number}', drive=f'd{number}',
+                          bus='slot1', **device)
+            console.until(f'guest-next: disk {number} says '
+                          + 2 * f'disk-{number}', TIMEOUT)
+            console.until(f'guest-next: disk {number} may go', TIMEOUT)
+            if number != rounds[-1]:
+                owner.execute('distkvm-device-pull', id=f'v{number}')
+        console.until('guest-next: end', TIMEOUT)
+        console.drain()
+        (cluster.log_dir / 'console.log').write_text(console.text)
+        statuses = cluster.wait(20)
+        check_console(console.text, shape)
+        if any(statuses) or 'WRONG' in console.text:
+            raise Problem(f'nodes ended with {statuses}: {console.text[-500:]}')
+        note('two were pulled out, and the next ones stay')
