@@ -139,6 +139,7 @@ def test_without_sandbox():
                 raise Problem(f'node {node}: {log_of(cluster, node)}')
 
 
+@pytest.mark.full
 @named('door: a node that forks')
 def test_forks():
     """A node forks for a helper of its network, a hundred times: each answers,

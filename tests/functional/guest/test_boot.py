@@ -59,6 +59,7 @@ def test_litmus(name, shape, iterations, transport, note):
     note(f'{done} iterations, init after {up} s of guest time')
 
 
+@pytest.mark.full
 @named('guest: no node holds all of RAM')
 def test_aggregation(note):
     """All of RAM is touched; no node holds all of it."""

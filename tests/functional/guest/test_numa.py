@@ -112,14 +112,14 @@ def check_cpus(cluster, text, distance=DISTANCE):
 
 @cases('name, shape, nodes', {
     'guest: NUMA, 2x1': ('2x1', Shape(nodes=2, memory='256M'), {0, 1}),
-    'guest: NUMA, sockets of several cores': (
-        'cores', Shape(nodes=2, smp='6,cores=3,threads=2', vcpus='4/2',
-                       memory='256M'), {0, 1}),
     'guest: NUMA, nodes without vCPUs or without RAM': (
         'odd', Shape(nodes=4, smp='3', vcpus='2/0/1/0', memory='256M',
                      mem='128M/64M/0/64M', options=',distance=60'),
         {0, 1, 2, 3}),
 }, {
+    'guest: NUMA, sockets of several cores': (
+        'cores', Shape(nodes=2, smp='6,cores=3,threads=2', vcpus='4/2',
+                       memory='256M'), {0, 1}),
     'guest: NUMA, pc, vCPUs 1/2/1, shares 128/64/64': (
         'pc', Shape(nodes=3, smp='4', vcpus='1/2/1', machine='pc',
                     memory='256M', mem='128M/64M/64M'), {0, 1, 2}),

@@ -55,11 +55,11 @@ def test_disk(name, machine, device, append, tmp_path, note):
     note(f'{right} files, image clean')
 
 
-@cases('name, script, device, modules, says', {
+@cases('name, script, device, modules, says', {}, {
     'pci: a disk of node 1, interrupts remapped': (
         'pci-remapped', 'disk', VIRTIO, guests.DISK_MODULES,
         ['file of CPU 0 is right on CPU 1', 'file of CPU 1 is right on CPU 0',
-         'guest-disk: end'])}, {
+         'guest-disk: end']),
     'pci: a network interface of node 1, interrupts remapped': (
         'pci-remapped-net', 'net', NIC, ['virtio_pci', 'virtio_net'],
         [r'IR-PCI-MSI.* virtio\d+-input', 'guest-net: answered on CPU 0',
@@ -136,6 +136,7 @@ def test_two(tmp_path):
                   for n, image in zip((1, 2), images)})
 
 
+@pytest.mark.full
 @named('pci: the guest is reset, and has node 1\'s disk again')
 def test_reset(tmp_path):
     image = guests.disk_image(tmp_path / 'disk.img')

@@ -19,7 +19,7 @@ PATIENCE = 60
 ASKERS = ('owner', 'guest', 'node 0')
 # Nobody: it is pulled out.
 PULLED = 'pulled'
-ROUNDS = 2
+ROUNDS = 1
 ROUNDS_FULL = 9
 
 

@@ -4,6 +4,8 @@
 import hashlib
 import re
 
+import pytest
+
 from distkvm.bench import raid
 from distkvm.cluster import Cluster, Shape
 from distkvm.common import BUILD, Problem
@@ -21,6 +23,7 @@ def content(images, size):
                     for number in range(size // CHUNK))
 
 
+@pytest.mark.full
 @named('pci: a RAID-0 of disks of three nodes')
 def test_raid(tmp_path, note):
     """Each CPU writes it, each reads all, and each image has its third."""
