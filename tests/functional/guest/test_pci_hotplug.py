@@ -8,6 +8,7 @@ import time
 from distkvm import guests
 from distkvm.cluster import Cluster, Shape
 from distkvm.common import BUILD, Problem, quiet
+from distkvm.door.common import until
 from distkvm.guests.checks import TIMEOUT, check_console
 from naming import cases
 
@@ -168,6 +169,20 @@ def file_node(path, number):
             '-blockdev', f'driver=raw,file=f{number},node-name=d{number}']
 
 
+def add_soon(owner, **device):
+    """At first the owner may say that the slot is not free yet: "try again"."""
+    def added():
+        try:
+            owner.execute('device_add', **device)
+        except Problem as problem:
+            if 'try again' not in str(problem):
+                raise
+            return False
+        return True
+
+    until(f'{device["id"]} is added', added, PATIENCE)
+
+
 @cases('name, device', {}, {
     'pci: a disk comes right after one that was pulled out': (
         'pci-next', {'driver': 'virtio-blk-pci'}),
@@ -186,8 +201,8 @@ def test_next(name, device, tmp_path, note):
         owner = cluster.qmp(1)
         console.until('guest-next: waits for disk 1', TIMEOUT)
         for number in rounds:
-            owner.execute('device_add', id=f'v{number}', drive=f'd{number}',
-                          bus='slot1', **device)
+            add_soon(owner, id=f'v{number}', drive=f'd{number}', bus='slot1',
+                     **device)
             console.until(f'guest-next: disk {number} says '
                           + 2 * f'disk-{number}', TIMEOUT)
             console.until(f'guest-next: disk {number} may go', TIMEOUT)
