@@ -106,6 +106,19 @@ uint32_t owner_hotplug_slots(const OwnerHost *host)
     return slots;
 }
 
+uint64_t owner_rom_bytes(const OwnerHost *host, uint32_t slots)
+{
+    uint64_t bytes = 0;
+
+    for (unsigned devfn = 0; devfn <= UINT8_MAX; devfn++) {
+        PCIDevice *dev = slots >> VPCI_SLOT(devfn) & 1
+            ? owner_function(host, devfn) : NULL;
+
+        bytes += dev && dev->has_rom ? memory_region_size(&dev->rom) : 0;
+    }
+    return bytes;
+}
+
 /* ------------------------------------------------------------ interrupts */
 
 /*
@@ -343,6 +356,12 @@ static void owner_plug(HotplugHandler *handler, DeviceState *dev, Error **errp)
     }
     describe_function(f, PCI_DEVICE(dev), owner_devfn(host, PCI_DEVICE(dev)));
     why = vpci_function_check(f, VPCI_SLOTS_MAX);
+    /* Node 0 keeps those of the start until all nodes have told of theirs. */
+    if (!why && !host->plugging &&
+        owner_rom_bytes(host, UINT32_MAX) > VPCI_ROMS_BYTES_MAX) {
+        why = "has a ROM with which this node's have more than 64 MiB; leave it"
+              " out with romfile= or rombar=0";
+    }
     if (why) {
         error_setg(errp, "distkvm: device '%s' cannot work on node %d: it %s",
                    object_get_typename(OBJECT(dev)), host->node, why);

@@ -69,6 +69,8 @@ PCIDevice *owner_function(const OwnerHost *host, uint8_t devfn);
 PCIBus *owner_bus(const OwnerHost *host, unsigned slot);
 /* Slots whose devices may come and go while the guest runs, a bit for each. */
 uint32_t owner_hotplug_slots(const OwnerHost *host);
+/* The ROMs of all functions in @slots, a bit for each: their bytes. */
+uint64_t owner_rom_bytes(const OwnerHost *host, uint32_t slots);
 /* The interrupt line of the function at @devfn has @level now. */
 void owner_line(const OwnerHost *host, uint8_t devfn, bool level);
 

@@ -159,28 +159,25 @@ static void pre_plug(OwnerHost *host, PCIDevice *dev, Error **errp)
 
 /*
  * The greatest part of the ROMs of this node that node 0 may have to keep until
- * it shows the functions, with that of @dev, in bytes.
+ * it shows the functions, with that of the one at @devfn, in bytes.
  */
-static uint64_t waiting_rom_bytes(const OwnerHost *host, PCIDevice *dev)
+static uint64_t waiting_rom_bytes(const OwnerHost *host, uint8_t devfn)
 {
-    uint64_t bytes = dev->has_rom ? memory_region_size(&dev->rom) : 0;
+    uint32_t slots = 1u << VPCI_SLOT(devfn);
 
-    for (unsigned devfn = 0; devfn <= UINT8_MAX; devfn++) {
-        PCIDevice *other = owner_function(host, devfn);
-
-        if (other && other != dev && other->has_rom &&
-            host->slots.slot[VPCI_SLOT(devfn)].state == VPCI_SLOT_PLUGGING) {
-            bytes += memory_region_size(&other->rom);
+    for (unsigned slot = 1; slot <= host->slots.n; slot++) {
+        if (host->slots.slot[slot].state == VPCI_SLOT_PLUGGING) {
+            slots |= 1u << slot;
         }
     }
-    return bytes;
+    return owner_rom_bytes(host, slots);
 }
 
 static void plug(OwnerHost *host, PCIDevice *dev, Error **errp)
 {
     uint8_t devfn = owner_devfn(host, dev);
     const char *why =
-        waiting_rom_bytes(host, dev) > VPCI_ROMS_BYTES_MAX
+        waiting_rom_bytes(host, devfn) > VPCI_ROMS_BYTES_MAX
         ? "takes no such ROM while node 0 keeps 64 MiB of them for devices that"
           " are being plugged; try again later, or leave it out with romfile="
         : vpci_slots_plug(&host->slots, devfn,

@@ -437,7 +437,7 @@ static void lose(Held *h)
     }
 }
 
-void vpci_lost(unsigned node)
+void plug_lost(unsigned node)
 {
     memory_region_transaction_begin();
     for (unsigned slot = 1; slot <= VPCI_SLOTS_MAX; slot++) {

@@ -37,6 +37,8 @@ void plug_refuse_late(const char *why);
  */
 const char *plug_late(unsigned node, const VpciFunction *f,
                       const uint8_t *rom);
+/* As vpci_lost(): those that there are live no more, and no slot opens. */
+void plug_lost(unsigned node);
 /* The state of @s, which is on its bus, for management. */
 DistKVMPciState plug_state(const StandIn *s);
 

@@ -183,7 +183,7 @@ const char *vpci_hear_end(unsigned node, unsigned slots, uint32_t hotplug)
     return NULL;
 }
 
-void vpci_forget(unsigned node)
+static void drop_told(unsigned node)
 {
     for (guint i = told ? told->len : 0; i-- > 0; ) {
         const Told *t = g_ptr_array_index(told, i);
@@ -192,8 +192,20 @@ void vpci_forget(unsigned node)
             g_ptr_array_remove_index(told, i);
         }
     }
+}
+
+void vpci_forget(unsigned node)
+{
+    drop_told(node);
     slots_of[node] = 0;
     hotplug_of[node] = 0;
+}
+
+/* The slots stay: other nodes' buses do not move. */
+void vpci_lost(unsigned node)
+{
+    drop_told(node);
+    plug_lost(node);
 }
 
 /* -------------------------------------------------------------- building */

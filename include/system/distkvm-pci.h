@@ -85,7 +85,7 @@ void distkvm_pci_news(unsigned node, unsigned slot, uint64_t generation,
 void distkvm_pci_say_rejected(unsigned node, const char *why);
 /*
  * Node 0: @slot of @node takes no devices until it is opened, which is in @ms
- * milliseconds of guest time, or before.
+ * milliseconds of guest time, or before, unless this is called again.
  */
 void distkvm_pci_slot_closed(unsigned node, unsigned slot, int64_t ms);
 /* Node 0: it does again: call vpci_hear_rest(@node).  Main thread. */

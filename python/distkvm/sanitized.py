@@ -22,21 +22,26 @@ PROGRAM = PLACE / 'qemu-system-x86_64'
 SANITIZE = ['-fsanitize=address', '-fno-omit-frame-pointer']
 # A fault of these is an error; QEMU's own leaks at its end are none.
 OPTIONS = 'detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=1'
-WATCHED = re.compile(
-    r'(^|/)(accel/distkvm/machine/|hw/vpci-cluster/|hw/pci/|hw/pci-bridge/gen'
-    r'|hw/pci-bridge/pci|hw/core/(qdev|bus|hotplug|reset)|hw/acpi/pcihp'
-    r'|hw/misc/edu|hw/nvme/ctrl|hw/block/virtio-blk'
-    r'|hw/virtio/virtio(-pci|-bus)?\.c'
-    r'|qom/object\.c|system/(memory|physmem|bootdevice)\.c)')
+# Beginnings of the watched sources' names in QEMU's tree.
+WATCHED = [
+    'accel/distkvm/machine/', 'hw/vpci-cluster/', 'hw/pci/',
+    'hw/pci-bridge/gen', 'hw/pci-bridge/pci', 'hw/core/qdev', 'hw/core/bus',
+    'hw/core/hotplug', 'hw/core/reset', 'hw/acpi/pcihp', 'hw/misc/edu',
+    'hw/nvme/ctrl', 'hw/block/virtio-blk', 'hw/net/virtio-net',
+    'hw/usb/hcd-xhci', 'hw/virtio/virtio.c', 'hw/virtio/virtio-pci.c',
+    'hw/virtio/virtio-bus.c', 'qom/object.c', 'system/memory.c',
+    'system/physmem.c', 'system/bootdevice.c']
 # Where QEMU looks for firmware: beside itself.
 BESIDE = ('qemu-bundle', 'pc-bios')
 
 
-def link_statement():
-    """What QEMU is linked of, and how, as ninja has it."""
-    text = (QEMU_BUILD / 'build.ninja').read_text()
+def link_statement(text):
+    """What QEMU is linked of, and how, as ninja's file has it."""
     found = re.search(r'^build qemu-system-x86_64: \S+ (.*?)( \|.*)?\n'
                       r'((?: .*\n)*)', text, re.M)
+    if not found:
+        raise Problem(f'{QEMU_BUILD}/build.ninja does not say how '
+                      'qemu-system-x86_64 is linked')
     options = dict(re.findall(r'^ (\w+) = ?(.*)$', found.group(3), re.M))
     return (found.group(1).split(),
             [re.sub(r'\$([$ :])', r'\1', options.get(name, ''))
@@ -56,17 +61,26 @@ def compile_watched(command, source, target):
         raise Problem(f'{source}: {result.stderr[-800:]}')
 
 
+def watched_objects(objects, commands):
+    """Those objects of QEMU whose sources are watched."""
+    found = {each: [name for name in objects if name in commands and
+                    f'/{each}' in commands[name]['file']] for each in WATCHED}
+    idle = [each for each, names in found.items() if not names]
+    if idle:
+        raise Problem(f"QEMU has no source of {', '.join(idle)}")
+    return sorted(set().union(*found.values()))
+
+
 def build():
     """The program; its watched sources are compiled by way of the compiler's
     cache, if there is one."""
     PLACE.mkdir(exist_ok=True)
     commands = {entry['output']: entry for entry in json.loads(
         (QEMU_BUILD / 'compile_commands.json').read_text())}
-    objects, (args, link_args) = link_statement()
-    watched = {}
-    for name in objects:
-        if name in commands and WATCHED.search(commands[name]['file']):
-            watched[name] = PLACE / name.replace('/', '_')
+    objects, (args, link_args) = link_statement(
+        (QEMU_BUILD / 'build.ninja').read_text())
+    watched = {name: PLACE / name.replace('/', '_')
+               for name in watched_objects(objects, commands)}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for done in [pool.submit(compile_watched, commands[name]['command'],
                                  commands[name]['file'], target)

@@ -368,8 +368,12 @@ static const char *serve_end(CohNodeId from, const MemberMessage *message)
         : pci_fault_in_words(vpci_hear_end(from, end->slots, end->hotplug));
 
     coh_set_add(&complete, from);
-    /* All but this node; members may be fewer, while others are joining. */
-    if (!why && coh_set_count(&complete) == distkvm->nodes - 1) {
+    /*
+     * All but this node; members may be fewer, while others are joining.  A node
+     * that has told and is lost since would get stand-ins that live.
+     */
+    if (!why && !qatomic_read(&distkvm->failed) &&
+        coh_set_count(&complete) == distkvm->nodes - 1) {
         build();
     }
     return why;

@@ -24,18 +24,21 @@ SHARE = 11 * (2 << 20) // PAGE
 
 
 @contextlib.contextmanager
-def cluster_with_forger(name, slots=0, early=(), cold=()):
-    """Two real nodes and this program, which has joined them."""
+def cluster_with_forger(name, slots=0, early=(), cold=(), holds_end=False,
+                        devices=()):
+    """Two real nodes and this program, which has joined them; `devices`: of
+    node 1's command line."""
     with qtest_cluster(f'forged-{name}', NODES, net='insecure',
                        smp='3', options=',transport=tls') as cluster:
         hello = real_hello(cluster, FORGER)
         start_waiting(cluster)
-        cluster.start(1)
+        cluster.start(1, devices)
         until('node 1 listens', lambda: listens(cluster, 1))
         member = Member(cluster.net, FORGER, hello)
         member.slots = slots
         member.early = early
         member.cold = cold
+        member.holds_end = holds_end
         try:
             member.join()
             cluster.wait_formed(PATIENCE)

@@ -91,6 +91,8 @@ class Member:
         # came since, said before it has heard of the other nodes' devices.
         self.cold = []
         self.early = []
+        # Does not say that those were all of the start, until tell_end().
+        self.holds_end = False
         # Numbers of changes that it has not acknowledged, or None: it does.
         self.unacknowledged = None
 
@@ -121,16 +123,21 @@ class Member:
         self.be_reached(0)
         for said in self.cold:
             self.control[0].send(wire.message(**said))
+        if not self.holds_end:
+            self.tell_end()
+        for peer in self.control:
+            if peer:
+                self.be_reached(peer)
+        # The guest starts when all nodes wish it; a node may not do so earlier.
+        if not self.holds_end:
+            self.control[0].send(wire.message(type='want-start'))
+
+    def tell_end(self):
         self.control[0].send(wire.message(
             type='pci-end', slots=self.slots,
             hotplug=(2 << self.slots) - 2))
         for said in self.early:
             self.control[0].send(wire.message(**said))
-        for peer in self.control:
-            if peer:
-                self.be_reached(peer)
-        # The guest starts when all nodes wish it.
-        self.control[0].send(wire.message(type='want-start'))
 
     def be_reached(self, peer):
         self.control[peer].send(wire.message(type='reached'))

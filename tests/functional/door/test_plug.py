@@ -9,7 +9,7 @@ import pytest
 from distkvm.common import Problem
 from distkvm.door.common import check_calm, log_of, until
 from distkvm.door.forger import (FORGER, SOON, check_expelled,
-                                 cluster_with_forger)
+                                 cluster_with_forger, lost_nodes)
 from distkvm.door.pci import (NO_LINE, ROM_BYTES, SLOT, function, hear, heard,
                               line, rom, say, unplug)
 from naming import cases, named
@@ -111,6 +111,33 @@ def test_early_lie(name, why, early):
         check_expelled(cluster, 0, why)
         if heard(member) not in ([], [(SLOT, 1, 'accepted')]):
             raise Problem(f'it has heard {heard(member)}')
+
+
+# Seconds for words that are on their way; too few prove less, and fail nothing.
+A_MOMENT = 0.3
+
+
+def shown_of(cluster, node):
+    """Bridges and stand-ins of a node's devices, as node 0 has them."""
+    qmp = cluster.qmp(0)
+    found = qmp.execute('qom-list', path='/machine/peripheral')
+    return [*(p['name'] for p in found if p['name'].startswith(f'node{node}')),
+            *(f for f in qmp.execute('query-distkvm-pci')
+              if f.get('owner') == node)]
+
+
+@named('door: a node is lost before all have told of their devices')
+def test_lost_before_end():
+    """It has told of a device, which never comes up on node 0."""
+    with cluster_with_forger('plug-lost', SLOT, holds_end=True, devices=(
+            '-device', 'edu,id=e')) as (cluster, member):
+        time.sleep(A_MOMENT)
+        cluster.process[1].kill()
+        until('node 1 is lost', lambda: lost_nodes(cluster, 0), SOON)
+        member.tell_end()
+        await_heard(cluster, member)
+        if shown_of(cluster, 1):
+            raise Problem(f'node 0 shows {shown_of(cluster, 1)}')
 
 
 # ------------------------------------------------ behind a rejection

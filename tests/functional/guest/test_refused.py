@@ -98,6 +98,10 @@ REFUSED += [
         ('VGA of pc', "'VGA' cannot work", 'pc', ['-device', 'VGA']),
     )]
 
+ROM = 'edu,romfile=efi-virtio.rom,romsize=16777216'
+REFUSED += [
+    ('ROMs of 80 MiB on a follower', "'edu' cannot work on node 1.*romfile=",
+     [*accel('node=1'), *['-device', ROM] * 5])]
 
 MISMATCHES = [
     ('RAM size', {}, {'memory': '128M'},
