@@ -42,7 +42,6 @@ static struct {
     bool started;               /* once */
     bool running;
     bool start_pending;
-    bool reset_asked;           /* by a follower, and not done yet */
     int64_t clock_ns;           /* latest of all stopped clocks */
     ResetPhase reset;
     ShutdownCause reset_cause;
@@ -71,10 +70,21 @@ static void start_here(int64_t clock_ns)
     ctl.starting = false;
 }
 
+/*
+ * Node 0: a reset or an end that was asked for comes ahead of a start.  The main
+ * loop takes it up when it is through with a batch of messages, in which a
+ * follower's "cont" may be next to its reset.
+ */
+static bool is_reset_or_end_asked(void)
+{
+    return qemu_reset_requested_get() || qemu_shutdown_requested_get();
+}
+
 /* At first all nodes must want to; later all have stopped, and one wants to. */
 static bool may_start(void)
 {
     return !ctl.running && !qatomic_read(&distkvm->failed) &&
+           !is_reset_or_end_asked() &&
            ctl.reset == RESET_IDLE && !runstate_needs_reset() &&
            !coh_set_is_empty(&ctl.wants) &&
            has_all_nodes(ctl.started ? &ctl.stopped : &ctl.wants);
@@ -155,7 +165,7 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
 /* Node 0: the user of @from says "cont". */
 static void node_wants_start(CohNodeId from)
 {
-    if (runstate_needs_reset() && !ctl.reset_asked) {
+    if (runstate_needs_reset() && !qemu_reset_requested_get()) {
         say_refusal("distkvm: node %d cannot let a guest go on that has to be"
                     " reset: reset it first", from);
         return;
@@ -258,7 +268,6 @@ static void reset_resume_all(void *unused)
         return;
     }
     reset_phase(RESET_IDLE, MESSAGE_RESET_RESUME);
-    ctl.reset_asked = false;
     reset_resume_here();
     try_start();
 }
@@ -330,8 +339,11 @@ bool distkvm_reset(ShutdownCause cause)
 
 void cluster_runstate_ended(void)
 {
-    /* -no-reboot: the reset that a follower asked for has become this. */
-    ctl.reset_asked = false;
+    /*
+     * -no-reboot: this may have been a reset of a guest that does not run, and
+     * that "cont" lets go on, as on one machine.
+     */
+    try_start();
 }
 
 /* ------------------------------------------------------------- messages */
@@ -370,7 +382,6 @@ static const char *serve_stopped(CohNodeId from,
 
 static const char *serve_reset(CohNodeId from, const MemberMessage *message)
 {
-    ctl.reset_asked = true;
     qemu_system_reset_request(shutdown_cause_of(&message->u.reset));
     return NULL;
 }
