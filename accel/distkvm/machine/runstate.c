@@ -36,6 +36,7 @@ typedef enum {
 static struct {
     bool starting;              /* vm_start() comes from the cluster */
     bool want_start;            /* the user has said so here */
+    bool reset_due;             /* PRELAUNCH hides that the guest needs it */
 
     /* node 0 */
     CohNodeSet wants, stopped, reached;
@@ -62,6 +63,11 @@ bool cluster_runstate_is_resetting(void)
 
 /* ------------------------------------------------------- start and stop */
 
+static bool needs_reset(void)
+{
+    return runstate_needs_reset() || ctl.reset_due;
+}
+
 static void start_here(int64_t clock_ns)
 {
     cluster_clock_start(clock_ns);
@@ -85,7 +91,7 @@ static bool may_start(void)
 {
     return !ctl.running && !qatomic_read(&distkvm->failed) &&
            !is_reset_or_end_asked() &&
-           ctl.reset == RESET_IDLE && !runstate_needs_reset() &&
+           ctl.reset == RESET_IDLE && !needs_reset() &&
            !coh_set_is_empty(&ctl.wants) &&
            has_all_nodes(ctl.started ? &ctl.stopped : &ctl.wants);
 }
@@ -255,6 +261,8 @@ static void reset_phase(ResetPhase phase, MemberMessageType type)
 
 static void reset_resume_here(void)
 {
+    /* Also that of a reset asked for within this one: nothing has run since. */
+    ctl.reset_due = false;
     resume_all_vcpus();
     if (!runstate_check(RUN_STATE_RUNNING) &&
         !runstate_check(RUN_STATE_PRELAUNCH)) {
@@ -331,7 +339,11 @@ bool distkvm_reset(ShutdownCause cause)
         reset_reached(distkvm->id);
     }
     if (runstate_needs_reset()) {
-        /* A "cont" may come before other nodes are through; it is kept. */
+        /*
+         * A "cont" may come before other nodes are through; it is kept.  The
+         * reset of a follower may not come: node 0 may have -no-reboot.
+         */
+        ctl.reset_due = true;
         runstate_set(RUN_STATE_PRELAUNCH);
     }
     return true;
@@ -401,7 +413,7 @@ static const char *serve_reset_reached(CohNodeId from,
 static const char *serve_start(CohNodeId from, const MemberMessage *message)
 {
     power_off_settled();
-    if (runstate_needs_reset()) {
+    if (needs_reset()) {
         /* As after an error of KVM here, of which node 0 only knows a stop. */
         say_refusal("distkvm: node %d cannot start this node, whose guest has"
                     " to be reset: reset it first", from);
