@@ -48,6 +48,8 @@ static struct {
     ShutdownCause reset_cause;
 } ctl;
 
+static SayLimit refused_starts = { .subject = "starts were refused" };
+
 static bool has_all_nodes(const CohNodeSet *set)
 {
     CohNodeSet members = distkvm_members();
@@ -172,8 +174,8 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
 static void node_wants_start(CohNodeId from)
 {
     if (runstate_needs_reset() && !qemu_reset_requested_get()) {
-        say_refusal("distkvm: node %d cannot let a guest go on that has to be"
-                    " reset: reset it first", from);
+        say_limited(&refused_starts, "distkvm: node %d cannot let a guest go on"
+                    " that has to be reset: reset it first", from);
         return;
     }
     /* "cont" of a running guest is a no-op. */
@@ -415,8 +417,8 @@ static const char *serve_start(CohNodeId from, const MemberMessage *message)
     power_off_settled();
     if (needs_reset()) {
         /* As after an error of KVM here, of which node 0 only knows a stop. */
-        say_refusal("distkvm: node %d cannot start this node, whose guest has"
-                    " to be reset: reset it first", from);
+        say_limited(&refused_starts, "distkvm: node %d cannot start this node,"
+                    " whose guest has to be reset: reset it first", from);
         say_stopped(cluster_clock_freeze());
         return NULL;
     }
