@@ -14,8 +14,8 @@
 #include "monitor/monitor.h"
 #include "accel/distkvm/client/copy.h"
 #include "accel/distkvm/cluster/member.h"
+#include "accel/distkvm/machine/power-off.h"
 #include "accel/distkvm/machine/query-stats.h"
-#include "accel/distkvm/machine/runstate.h"
 #include "accel/distkvm/wire/wire.h"
 #include "clock.h"
 #include "config.h"
@@ -202,7 +202,7 @@ static DistKVMState cluster_state(void)
     if (qatomic_read(&distkvm->failed)) {
         return DIST_KVM_STATE_LOST;
     }
-    if (cluster_runstate_is_leaving()) {
+    if (power_off_is_leaving()) {
         return DIST_KVM_STATE_LEAVING;
     }
     return node_is_formed() ? DIST_KVM_STATE_FORMED

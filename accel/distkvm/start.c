@@ -34,6 +34,7 @@
 #include "accel/distkvm/machine/pci.h"
 #include "accel/distkvm/machine/pci-plug.h"
 #include "accel/distkvm/machine/pic.h"
+#include "accel/distkvm/machine/power-off.h"
 #include "accel/distkvm/machine/refuse.h"
 #include "accel/distkvm/machine/replica.h"
 #include "accel/distkvm/machine/rpc.h"
@@ -213,7 +214,7 @@ static void left(CohNodeId node)
 {
     /* A thread that waits for it waits in vain; the guest is over anyway. */
     failure_release();
-    cluster_runstate_left(node);
+    power_off_left(node);
 }
 
 typedef struct LostNode {
@@ -338,7 +339,7 @@ static void stop_in_main_loop(void *unused)
     vm_stop(RUN_STATE_INTERNAL_ERROR);
     /* For management tools: a stop alone looks like a user's. */
     qapi_event_send_guest_panicked(GUEST_PANIC_ACTION_PAUSE, NULL);
-    cluster_runstate_failed();
+    power_off_failed();
 }
 
 bool distkvm_may_go_on(Error **errp)
@@ -349,7 +350,7 @@ bool distkvm_may_go_on(Error **errp)
     if (!distkvm) {
         return true;
     }
-    if (cluster_runstate_is_leaving()) {
+    if (power_off_is_leaving()) {
         /* libvirt ends a domain that cannot be reset, or it would stay. */
         error_setg(errp, "distkvm: node 0 ends, and with it this guest, which"
                    " neither goes on nor resets: start all nodes again");
@@ -404,6 +405,7 @@ static void init_parts(void)
     pci_plug_init();
     split_lock_init();
     cluster_runstate_init();
+    power_off_init();
     distkvm_qmp_init();
     fault_guard_init();
 }

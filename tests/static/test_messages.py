@@ -17,7 +17,8 @@ LITERAL = re.compile(r'``(.+?)``')
 # Calls of C whose first text is a message.  A hint follows its error.
 REPORTS = re.compile(
     r'\b(?:error_setg|error_setg_errno|error_report|warn_report|info_report|'
-    r'say_error|say_warning|say_info|say_refusal|error_prepend|lane_break)\s*\(')
+    r'say_error|say_warning|say_info|say_refusal|say_limited|error_prepend|'
+    r'lane_break)\s*\(')
 # Reasons for which a node is refused, or lost, are texts of these files.
 REASONS = re.compile(r'(?:\breturn|\bg_strdup_printf\()\s*(?=")')
 REASON_FILES = ('accel/distkvm/cluster', 'accel/distkvm/machine/runstate.c')
@@ -148,10 +149,12 @@ def test_search():
     """The search itself: places, texts in parts, and those that fill places."""
     text = '''error_setg(errp, "distkvm: a=%s is \\"x\\" (%" PRIu64 ")"
         " or %d", f("y"), n);
-        warn_report("b %s c", n ? "d" : "e"); no_report("z");'''
-    first, second = of_c(text)
+        warn_report("b %s c", n ? "d" : "e"); no_report("z");
+        say_limited(&limit, "f %u", n);'''
+    first, second, third = of_c(text)
     assert first.startswith('distkvm: a=… is \\"x\\" (…) or …')
     assert second == 'b … c'
+    assert third == 'f …'
     text = 'raise Problem(f"a {b} c" "d")\nHostProblem("key", "e", "f")\ng("h")'
     assert list(of_python(text)) == ['a … cd', 'e']
     assert pattern('a ... d').search('x a b c d')

@@ -18,8 +18,8 @@
 #include "accel/distkvm/wire/text.h"
 #include "pci.h"
 #include "pci-plug.h"
+#include "power-off.h"
 #include "replica.h"
-#include "runstate.h"
 #include "service.h"
 
 QEMU_BUILD_BUG_ON((int)MEMBER_PCI_NEWS_ACCEPTED != VPCI_ACCEPTED);
@@ -101,7 +101,7 @@ bool distkvm_pci_may_plug(Error **errp)
     if (!distkvm_may_go_on(errp)) {
         return false;
     }
-    if (!node_is_formed() || cluster_runstate_is_leaving()) {
+    if (!node_is_formed() || power_off_is_leaving()) {
         error_setg(errp, "distkvm: devices of node %d come and go while all"
                    " nodes are there; wait until they have joined",
                    distkvm->id);

@@ -1,11 +1,11 @@
 /*
  * distkvm: the run state of the cluster
  *
- * Stop, continue, reset and power-off on any node act on all of them.  Node 0
- * decides: it counts nodes that want to start or have stopped, and takes resets
- * through their phases (all paused, all reset, all resumed).  All of it
- * happens in the main loops, where vCPUs can be paused; no thread waits for a
- * peer.  Spec: docs/architecture.rst, "Run state".
+ * Stop, continue and reset on any node act on all of them.  Node 0 decides: it
+ * counts nodes that want to start or have stopped, and takes resets through
+ * their phases (all paused, all reset, all resumed).  All of it happens in the
+ * main loops, where vCPUs can be paused; no thread waits for a peer.  The end is
+ * power-off.c's.  Spec: docs/architecture.rst, "Run state".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -17,12 +17,12 @@
 #include "system/distkvm-pci.h"
 #include "system/reset.h"
 #include "system/runstate.h"
-#include "system/runstate-action.h"
 #include "accel/distkvm/clock.h"
 #include "accel/distkvm/cluster/member.h"
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/say.h"
 #include "pci.h"
+#include "power-off.h"
 #include "replica.h"
 #include "runstate.h"
 #include "service.h"
@@ -36,20 +36,19 @@ typedef enum {
 static struct {
     bool starting;              /* vm_start() comes from the cluster */
     bool want_start;            /* the user has said so here */
-    bool leaving, shutdown_asked;
-    ShutdownCause leaving_cause;
-    ShutdownCause paused_cause; /* -no-shutdown: why the guest is over */
+    bool reset_due;             /* PRELAUNCH hides that the guest needs it */
 
     /* node 0 */
     CohNodeSet wants, stopped, reached;
     bool started;               /* once */
     bool running;
     bool start_pending;
-    bool reset_asked;           /* by a follower, and not done yet */
     int64_t clock_ns;           /* latest of all stopped clocks */
     ResetPhase reset;
     ShutdownCause reset_cause;
 } ctl;
+
+static SayLimit refused_starts = { .subject = "starts were refused" };
 
 static bool has_all_nodes(const CohNodeSet *set)
 {
@@ -59,17 +58,17 @@ static bool has_all_nodes(const CohNodeSet *set)
     return !qatomic_read(&distkvm->failed) && coh_set_has_all(set, &members);
 }
 
-bool cluster_runstate_is_leaving(void)
-{
-    return ctl.leaving;
-}
-
 bool cluster_runstate_is_resetting(void)
 {
     return ctl.reset == RESET_DOING;
 }
 
 /* ------------------------------------------------------- start and stop */
+
+static bool needs_reset(void)
+{
+    return runstate_needs_reset() || ctl.reset_due;
+}
 
 static void start_here(int64_t clock_ns)
 {
@@ -79,11 +78,22 @@ static void start_here(int64_t clock_ns)
     ctl.starting = false;
 }
 
+/*
+ * Node 0: a reset or an end that was asked for comes ahead of a start.  The main
+ * loop takes it up when it is through with a batch of messages, in which a
+ * follower's "cont" may be next to its reset.
+ */
+static bool is_reset_or_end_asked(void)
+{
+    return qemu_reset_requested_get() || qemu_shutdown_requested_get();
+}
+
 /* At first all nodes must want to; later all have stopped, and one wants to. */
 static bool may_start(void)
 {
     return !ctl.running && !qatomic_read(&distkvm->failed) &&
-           ctl.reset == RESET_IDLE && !runstate_needs_reset() &&
+           !is_reset_or_end_asked() &&
+           ctl.reset == RESET_IDLE && !needs_reset() &&
            !coh_set_is_empty(&ctl.wants) &&
            has_all_nodes(ctl.started ? &ctl.stopped : &ctl.wants);
 }
@@ -149,7 +159,8 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
         return;
     }
     clock_ns = cluster_clock_freeze();
-    if (!node_is_formed() || ctl.leaving || qatomic_read(&distkvm->failed)) {
+    if (!node_is_formed() || power_off_is_leaving() ||
+        qatomic_read(&distkvm->failed)) {
         return;
     }
     if (distkvm_is_boot_node()) {
@@ -162,9 +173,9 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
 /* Node 0: the user of @from says "cont". */
 static void node_wants_start(CohNodeId from)
 {
-    if (runstate_needs_reset() && !ctl.reset_asked) {
-        say_refusal("distkvm: node %d cannot let a guest go on that has to be"
-                    " reset: reset it first", from);
+    if (runstate_needs_reset() && !qemu_reset_requested_get()) {
+        say_limited(&refused_starts, "distkvm: node %d cannot let a guest go on"
+                    " that has to be reset: reset it first", from);
         return;
     }
     /* "cont" of a running guest is a no-op. */
@@ -230,7 +241,7 @@ void distkvm_stop_asked(void)
 {
     if (distkvm && !runstate_is_running() && !qatomic_read(&distkvm->failed)) {
         ctl.want_start = false;
-        if (node_is_formed() && !ctl.leaving) {
+        if (node_is_formed() && !power_off_is_leaving()) {
             ask_stop();
         }
     }
@@ -252,6 +263,8 @@ static void reset_phase(ResetPhase phase, MemberMessageType type)
 
 static void reset_resume_here(void)
 {
+    /* Also that of a reset asked for within this one: nothing has run since. */
+    ctl.reset_due = false;
     resume_all_vcpus();
     if (!runstate_check(RUN_STATE_RUNNING) &&
         !runstate_check(RUN_STATE_PRELAUNCH)) {
@@ -265,7 +278,6 @@ static void reset_resume_all(void *unused)
         return;
     }
     reset_phase(RESET_IDLE, MESSAGE_RESET_RESUME);
-    ctl.reset_asked = false;
     reset_resume_here();
     try_start();
 }
@@ -329,94 +341,26 @@ bool distkvm_reset(ShutdownCause cause)
         reset_reached(distkvm->id);
     }
     if (runstate_needs_reset()) {
-        /* A "cont" may come before other nodes are through; it is kept. */
+        /*
+         * A "cont" may come before other nodes are through; it is kept.  The
+         * reset of a follower may not come: node 0 may have -no-reboot.
+         */
+        ctl.reset_due = true;
         runstate_set(RUN_STATE_PRELAUNCH);
     }
     return true;
 }
 
-/* ------------------------------------------------------------ power-off */
-
-bool distkvm_powerdown(void)
+void cluster_runstate_ended(void)
 {
-    if (!distkvm || distkvm_is_boot_node() || !node_is_formed() ||
-        qatomic_read(&distkvm->failed)) {
-        return false;
-    }
-    member_say(0, MESSAGE_POWERDOWN);
-    return true;
-}
-
-/* At node 0; followers serve pages until this process is gone. */
-static void leave(ShutdownCause cause)
-{
-    MemberMessage message = { .type = MESSAGE_LEAVING };
-
-    ctl.leaving = true;
-    member_leaving();
-    /* A signal ends the process of a guest that has ended itself before. */
-    message.u.leaving.cause = runstate_check(RUN_STATE_SHUTDOWN)
-                              ? ctl.paused_cause : cause;
-    member_broadcast(&message);
-}
-
-bool distkvm_shutdown(ShutdownCause cause)
-{
-    MemberMessage message = { .type = MESSAGE_SHUTDOWN };
-    bool asked = ctl.shutdown_asked;
-
-    if (!distkvm || !node_is_formed() || ctl.leaving ||
-        qatomic_read(&distkvm->failed)) {
-        return false;
-    }
-    if (!distkvm_is_boot_node()) {
-        message.u.shutdown.cause = cause;
-        member_send(0, &message);
-        /* Asked twice: node 0 does not answer, so end alone. */
-        ctl.shutdown_asked = true;
-        ctl.leaving_cause = cause;
-        return !asked;
-    }
-    if (shutdown_action == SHUTDOWN_ACTION_PAUSE) {
-        ctl.paused_cause = cause;
-        /* -no-reboot: the reset that a follower asked for has become this. */
-        ctl.reset_asked = false;
-        return false;
-    }
-    leave(cause);
-    return false;
-}
-
-void distkvm_ends(ShutdownCause cause)
-{
-    if (distkvm && distkvm_is_boot_node() && node_is_formed() &&
-        !ctl.leaving && !qatomic_read(&distkvm->failed)) {
-        leave(cause);
-    }
-}
-
-void cluster_runstate_failed(void)
-{
-    /* Node 0 will not answer that any more. */
-    if (ctl.shutdown_asked) {
-        qemu_system_shutdown_request(ctl.leaving_cause);
-    }
-}
-
-/* Node 0 is gone, in good order: faults get no answer any more. */
-static void boot_node_left(void *unused)
-{
-    qemu_system_shutdown_request(ctl.leaving_cause);
+    /*
+     * -no-reboot: this may have been a reset of a guest that does not run, and
+     * that "cont" lets go on, as on one machine.
+     */
+    try_start();
 }
 
 /* ------------------------------------------------------------- messages */
-
-static ShutdownCause cause_of(const MemberCause *body)
-{
-    return body->cause > SHUTDOWN_CAUSE_NONE &&
-           body->cause < SHUTDOWN_CAUSE__MAX
-           ? body->cause : SHUTDOWN_CAUSE_HOST_QMP_QUIT;
-}
 
 /* At node 0, from followers. */
 
@@ -452,8 +396,7 @@ static const char *serve_stopped(CohNodeId from,
 
 static const char *serve_reset(CohNodeId from, const MemberMessage *message)
 {
-    ctl.reset_asked = true;
-    qemu_system_reset_request(cause_of(&message->u.reset));
+    qemu_system_reset_request(shutdown_cause_of(&message->u.reset));
     return NULL;
 }
 
@@ -467,36 +410,15 @@ static const char *serve_reset_reached(CohNodeId from,
     return NULL;
 }
 
-static const char *serve_powerdown(CohNodeId from,
-                                   const MemberMessage *message)
-{
-    qemu_system_powerdown_request();
-    return NULL;
-}
-
-static const char *serve_shutdown(CohNodeId from,
-                                  const MemberMessage *message)
-{
-    ShutdownCause cause = cause_of(&message->u.shutdown);
-
-    if (!shutdown_caused_by_guest(cause)) {
-        /* Ending a follower ends the cluster, -no-shutdown or not. */
-        shutdown_action = SHUTDOWN_ACTION_POWEROFF;
-    }
-    qemu_system_shutdown_request(cause);
-    return NULL;
-}
-
 /* At followers, from node 0. */
 
 static const char *serve_start(CohNodeId from, const MemberMessage *message)
 {
-    /* Node 0 went on: an earlier shutdown request is settled. */
-    ctl.shutdown_asked = false;
-    if (runstate_needs_reset()) {
+    power_off_settled();
+    if (needs_reset()) {
         /* As after an error of KVM here, of which node 0 only knows a stop. */
-        say_refusal("distkvm: node %d cannot start this node, whose guest has"
-                    " to be reset: reset it first", from);
+        say_limited(&refused_starts, "distkvm: node %d cannot start this node,"
+                    " whose guest has to be reset: reset it first", from);
         say_stopped(cluster_clock_freeze());
         return NULL;
     }
@@ -521,8 +443,8 @@ static const char *serve_reset_pause(CohNodeId from,
 static const char *serve_reset_do(CohNodeId from,
                                   const MemberMessage *message)
 {
-    ctl.shutdown_asked = false;
-    reset_here(cause_of(&message->u.reset_do));
+    power_off_settled();
+    reset_here(shutdown_cause_of(&message->u.reset_do));
     member_say(0, MESSAGE_RESET_REACHED);
     return NULL;
 }
@@ -534,45 +456,18 @@ static const char *serve_reset_resume(CohNodeId from,
     return NULL;
 }
 
-static void leave_in_main_loop(void *opaque)
-{
-    ctl.leaving = true;
-    ctl.leaving_cause = GPOINTER_TO_INT(opaque);
-    pause_all_vcpus();
-}
-
-/* At once: node 0's connection may close before the main loop hears of it. */
-static const char *serve_leaving(CohNodeId from,
-                                 const MemberMessage *message)
-{
-    member_leaving();
-    service_queue_main(leave_in_main_loop,
-                       GINT_TO_POINTER(cause_of(&message->u.leaving)));
-    return NULL;
-}
-
 static const MemberService services[] = {
     { MESSAGE_WANT_START, MEMBER_MAIN, serve_want_start },
     { MESSAGE_WANT_STOP, MEMBER_MAIN, serve_want_stop },
     { MESSAGE_STOPPED, MEMBER_MAIN, serve_stopped },
     { MESSAGE_RESET, MEMBER_MAIN, serve_reset },
     { MESSAGE_RESET_REACHED, MEMBER_MAIN, serve_reset_reached },
-    { MESSAGE_POWERDOWN, MEMBER_MAIN, serve_powerdown },
-    { MESSAGE_SHUTDOWN, MEMBER_MAIN, serve_shutdown },
     { MESSAGE_START, MEMBER_MAIN, serve_start },
     { MESSAGE_STOP, MEMBER_MAIN, serve_stop },
     { MESSAGE_RESET_PAUSE, MEMBER_MAIN, serve_reset_pause },
     { MESSAGE_RESET_DO, MEMBER_MAIN, serve_reset_do },
     { MESSAGE_RESET_RESUME, MEMBER_MAIN, serve_reset_resume },
-    { MESSAGE_LEAVING, MEMBER_THREAD, serve_leaving },
 };
-
-void cluster_runstate_left(CohNodeId node)
-{
-    if (node == 0) {
-        service_queue_main(boot_node_left, NULL);
-    }
-}
 
 static void forget_want(void *node)
 {

@@ -19,12 +19,8 @@ void cluster_runstate_formed(void);
  * wants the guest to run.  Any thread.
  */
 void cluster_runstate_left_early(CohNodeId node);
-/* The guest is lost: end, if that was asked for. */
-void cluster_runstate_failed(void);
-/* The cluster ends in good order, and @node has gone.  Any thread. */
-void cluster_runstate_left(CohNodeId node);
-/* Does the cluster end in good order? */
-bool cluster_runstate_is_leaving(void);
+/* Node 0: the guest is over, and -no-shutdown keeps it. */
+void cluster_runstate_ended(void);
 /* Node 0: is each node resetting its own devices?  Main loop. */
 bool cluster_runstate_is_resetting(void);
 

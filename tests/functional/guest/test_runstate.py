@@ -21,6 +21,7 @@ from naming import cases, named
 TIMEOUT = 240
 ENDS = 12
 END_SECONDS = 4
+RESETS = 8
 # A machine under load is this much slower.
 PATIENCE = 5
 HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
@@ -221,18 +222,48 @@ def stopped_by_kvm(process):
         memory.write(INTERNAL_ERROR.to_bytes(4, 'little'))
 
 
+def paused(cluster, *args):
+    """The nodes, with options of node 0's, of which node 1 has said stop."""
+    cluster.start(1)
+    cluster.start(0, [*HEADLESS, *args])
+    for node in (0, 1):
+        wait_state(cluster, node, 'running', 60)
+    cluster.qmp(1).execute('stop')
+    for node in (0, 1):
+        wait_state(cluster, node, 'paused')
+
+
+def reset_and_go_on(cluster):
+    """Node 1's user says so before node 0 hears of it, and so it happens."""
+    seen = [len(cluster.qmp(node).events) for node in (0, 1)]
+    cluster.process[0].send_signal(signal.SIGSTOP)
+    cluster.qmp(1).execute('system_reset')
+    cluster.qmp(1).execute('cont')
+    cluster.process[0].send_signal(signal.SIGCONT)
+    for node in (0, 1):
+        wait_state(cluster, node, 'running')
+        said = cluster.qmp(node).events[seen[node]:]
+        if [e for e in said if e in ('RESET', 'RESUME')] != ['RESET', 'RESUME']:
+            raise Problem(f'node {node} said {said}')
+
+
+@named('guest: a follower\'s reset and cont, in this order')
+def test_reset_and_go_on():
+    """Both are in one batch of messages: the guest is reset first."""
+    with qtest_cluster('reset-and-go-on') as cluster:
+        paused(cluster)
+        for _ in range(RESETS):
+            reset_and_go_on(cluster)
+            cluster.qmp(1).execute('stop')
+            wait_state(cluster, 0, 'paused')
+
+
 @named('guest: a node that KVM has stopped goes on by a reset only')
 def test_error():
     """The other node only knows that it has stopped: its "cont" aborts nobody,
     and the reset of that node lets all go on."""
     with qtest_cluster('stopped-by-kvm') as cluster:
-        cluster.start(1)
-        cluster.start(0, HEADLESS)
-        for node in (0, 1):
-            wait_state(cluster, node, 'running', 60)
-        cluster.qmp(1).execute('stop')
-        for node in (0, 1):
-            wait_state(cluster, node, 'paused')
+        paused(cluster)
         stopped_by_kvm(cluster.process[1])
         wait_state(cluster, 1, 'internal-error')
         for times in (1, 2):
@@ -240,14 +271,27 @@ def test_error():
             wait_refused(cluster, times, 1)
             wait_state(cluster, 0, 'paused')
             wait_state(cluster, 1, 'internal-error')
-        # "cont" is taken before node 0 has heard of the reset.
-        cluster.process[0].send_signal(signal.SIGSTOP)
+        reset_and_go_on(cluster)
+
+
+@named('guest: -no-reboot -no-shutdown: a node that KVM has stopped stays so')
+def test_error_stays():
+    """Its reset has become the end of the guest, and none lets it go on."""
+    with qtest_cluster('kvm-no-reboot') as cluster:
+        paused(cluster, '-no-reboot', '-no-shutdown')
+        stopped_by_kvm(cluster.process[1])
+        wait_state(cluster, 1, 'internal-error')
         cluster.qmp(1).execute('system_reset')
         wait_state(cluster, 1, 'prelaunch')
-        cluster.qmp(1).execute('cont')
-        cluster.process[0].send_signal(signal.SIGCONT)
-        for node in (0, 1):
-            wait_state(cluster, node, 'running')
+        qmp = cluster.qmp(0)
+        until('the reset is an end',
+              lambda: qmp.execute('query-status') and 'SHUTDOWN' in qmp.events,
+              10)
+        for times, node in ((1, 1), (2, 0)):
+            cluster.qmp(node).execute('cont')
+            wait_refused(cluster, times, 1)
+            wait_state(cluster, 0, 'paused')
+            wait_state(cluster, 1, 'prelaunch')
 
 
 @named('guest: both nodes are ended at once')
