@@ -22,6 +22,8 @@ TIMEOUT = 240
 ENDS = 12
 END_SECONDS = 4
 RESETS = 8
+# Events of which the order counts.
+ORDERED = 'RESET', 'RESUME', 'SHUTDOWN'
 # A machine under load is this much slower.
 PATIENCE = 5
 HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
@@ -233,8 +235,8 @@ def paused(cluster, *args):
         wait_state(cluster, node, 'paused')
 
 
-def reset_and_go_on(cluster):
-    """Node 1's user says so before node 0 hears of it, and so it happens."""
+def reset_and_go_on(cluster, wanted=(['RESET', 'RESUME'],) * 2):
+    """Node 1's user says so before node 0 hears of it.  Events, by node."""
     seen = [len(cluster.qmp(node).events) for node in (0, 1)]
     cluster.process[0].send_signal(signal.SIGSTOP)
     cluster.qmp(1).execute('system_reset')
@@ -243,7 +245,7 @@ def reset_and_go_on(cluster):
     for node in (0, 1):
         wait_state(cluster, node, 'running')
         said = cluster.qmp(node).events[seen[node]:]
-        if [e for e in said if e in ('RESET', 'RESUME')] != ['RESET', 'RESUME']:
+        if [e for e in said if e in ORDERED] != wanted[node]:
             raise Problem(f'node {node} said {said}')
 
 
@@ -256,6 +258,15 @@ def test_reset_and_go_on():
             reset_and_go_on(cluster)
             cluster.qmp(1).execute('stop')
             wait_state(cluster, 0, 'paused')
+
+
+@named('guest: -no-reboot -no-shutdown: a follower\'s reset and cont')
+def test_end_and_go_on():
+    """As on one machine a paused guest is not reset, and goes on: "cont" does
+    not wait for a reset that never comes."""
+    with qtest_cluster('end-and-go-on') as cluster:
+        paused(cluster, '-no-reboot', '-no-shutdown')
+        reset_and_go_on(cluster, (['SHUTDOWN', 'RESUME'], ['RESUME']))
 
 
 @named('guest: a node that KVM has stopped goes on by a reset only')
