@@ -219,7 +219,7 @@ class Authority:
                  self.certificate)
 
     def new_key(self, path):
-        # QEMU takes no certificate whose key cannot encrypt: so no ECDSA.
+        # QEMU takes ECDSA as well: it asks that a key can sign.
         private(path, '')
         certtool('--generate-privkey', '--no-text', '--key-type', 'rsa',
                  '--bits', self.bits, '--outfile', path)

@@ -4,6 +4,7 @@
 import re
 import shutil
 import stat
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import pytest
 
 from distkvm import cluster_file, keys
 from distkvm.cli import keys as verb
-from distkvm.common import Problem
+from distkvm.common import QEMU, QEMU_IMG, Problem
 from distkvm.keys import PSK, X509, Authority, put_files
 from distkvm.operate import between, proofs
 from distkvm.operate.remote import Hosts
@@ -182,9 +183,85 @@ def test_intermediate(authority, tmp_path):
         file.write(below.certificate.read_text())
     assert between.trusts(found, proof_of(directory))
     (directory / CA).unlink()
-    (directory / CA).write_text(root)
+    (directory / CA).write_text(below.certificate.read_text() + root)
     assert between.trusts(found, proof_of(directory))
     assert between.trusts(above, proof_of(directory))
+
+
+def with_authority(more):
+    """A directory whose ca-cert.pem has another text besides."""
+    def change(directory):
+        shutil.copytree(change.right, directory)
+        text = more(directory, directory.with_name('more'))
+        with (directory / CA).open('a') as file:
+            file.write(text)
+    return change
+
+
+def expired(_, path):
+    old = Authority(path, 'old')
+    return signed(old, old, EXPIRED)
+
+
+def chain(trusted):
+    """A directory that shows an intermediate authority, and trusts the root,
+    or both."""
+    def change(directory):
+        root, below = (Authority(directory.with_name(n), n) for n in 'rb')
+        below.certificate.write_text(signed(below, root))
+        text = root.certificate.read_text()
+        root.certificate.write_text(text + (
+            below.certificate.read_text() if trusted else ''))
+        below.issue(directory, 'localhost', trusts=root)
+        with (directory / 'server-cert.pem').open('a') as file:
+            file.write(below.certificate.read_text())
+    return change
+
+
+# Changes of a directory, and a host for which it is fit; None if QEMU does not
+# load it.
+LOADED = {
+    'no change': (with_authority(lambda *_: ''), 'localhost'),
+    'two authorities': (with_authority(
+        lambda _, path: Authority(path, 'new').certificate.read_text()),
+        'localhost'),
+    'an authority that has expired, besides': (with_authority(expired), None),
+    'a certificate of a host among authorities': (with_authority(
+        lambda directory, _: (directory / 'server-cert.pem').read_text()),
+        None),
+    'an intermediate authority, not trusted itself': (chain(False), None),
+    'an intermediate authority and the root': (chain(True), 'localhost'),
+    'a list of revocations that is none': (
+        changed('ca-crl.pem', 'none\n'), None),
+    **{name: (change, 'hostC' if name == 'a certificate of another host' else
+              None) for name, (change, _) in MISTAKES.items()}}
+
+
+def refusal(directory):
+    """What another program of QEMU says of a directory that it does not
+    load."""
+    if not QEMU_IMG.exists() or not QEMU.exists():
+        pytest.skip(f'needs {QEMU} and {QEMU_IMG}: scripts/distkvm build')
+    said = [subprocess.run(
+        [QEMU_IMG, 'info', '--object', 'tls-creds-x509,id=k,dir='
+         f'{str(directory).replace(",", ",,")},endpoint={role}', '/dev/null'],
+        check=False, text=True, capture_output=True) for role in proofs.ENDS]
+    return ''.join(done.stderr for done in said if done.returncode)
+
+
+@cases('change, host', {f'static: check: as QEMU does: {name}': case
+                        for name, case in LOADED.items()})
+def test_loaded(right, tmp_path, change, host):
+    """A directory is fit if and only if QEMU loads it."""
+    change.__dict__['right'] = right
+    # QEMU gets a comma twice, and its words have it once.
+    directory = tmp_path / 'a,b'
+    change(directory)
+    said = refusal(directory)
+    found = proofs.proof('x509', '', directory, [host or 'localhost'],
+                         str(QEMU))
+    assert bool(said) == ('reason' in found) == (host is None), (said, found)
+    assert '-object' not in found.get('reason', ''), found
 
 
 @named('static: check: an authority whose certificate was made anew')
@@ -196,6 +273,19 @@ def test_made_anew(authority, right, tmp_path):
     assert text != (right / CA).read_text()
     (directory / CA).write_text(text)
     assert proof_of(directory)['marks'] == proof_of(right)['marks']
+
+
+@named('static: check: an authority expires before what it has signed')
+def test_first_to_expire(authority, tmp_path):
+    """Beside those that trust it, and in the file that shows it."""
+    directory = authority.issue(tmp_path / 'keys', 'localhost',
+                                keys.lasting(90))
+    for name, days in ((CA, 40), ('server-cert.pem', 20)):
+        text = (directory / name).read_text()
+        (directory / name).unlink()
+        (directory / name).write_text(text + signed(
+            authority, authority, keys.lasting(days)))
+        assert days - 0.1 < proof_of(directory)['days'] <= days
 
 
 @named('static: check: authorities that are trusted, and do not sign')

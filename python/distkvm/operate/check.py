@@ -64,7 +64,8 @@ def proofs_of(file, nodes, nonce):
         directories.setdefault(node.keys, []).append(
             host_port(node.address)[0])
     return {'kind': file.credentials, 'nonce': nonce,
-            'directories': directories}
+            'directories': directories,
+            'loader': {n.keys: n.qemu for n in nodes}}
 
 
 def images_of(file, nodes):
