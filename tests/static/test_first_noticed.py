@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from distkvm import cluster_file
-from distkvm.common import TOP
+from distkvm.common import QEMU, TOP
 from distkvm.operate import check, host, images, trial
 from distkvm.operate.remote import Hosts
 from distkvm.operate.state import State
@@ -210,6 +210,25 @@ def test_trial(tmp_path, wrong, arguments, wanted):
     assert all('-nic' not in line for line in said if '-S ' in line)
 
 
+@cases('cpu, wanted', {
+    'static: check: QEMU refuses many vCPUs without x2APIC':
+        ('qemu64,-x2apic',
+         ['vcpus', 'APIC ID 255 requires x2APIC feature in CPU'])}, {
+    # It makes a thread for each, which takes its time.
+    'static: check: QEMU takes more vCPUs than xAPIC has ids':
+        ('qemu64', None)})
+def test_many_vcpus(monkeypatch, tmp_path, cpu, wanted):
+    """The QEMU that was built, as node 0's is tried."""
+    monkeypatch.setattr(trial, 'SECONDS', 300)
+    if not QEMU.exists():
+        pytest.skip(f'needs {QEMU}: scripts/distkvm build')
+    path = tmp_path / 'c.toml'
+    path.write_text(f'[cluster]\nqemu = "{QEMU}"\n[guest]\nmemory = "1G"\n'
+                    f'cpu = "{cpu}"\n[[node]]\nvcpus = 255\n[[node]]\n')
+    found = trial.trial(check.trial_of(cluster_file.load(path)))
+    assert (found and list(found)) == wanted
+
+
 # ---------------------------------------------------------- in the file's words
 
 FILE = '''[guest]
@@ -296,6 +315,19 @@ def test_cpu_tried(tmp_path, cpu, kind, tried):
     request = check.trial_of(cluster_file.load(path))
     assert (('cpu', ['-cpu', cpu]) in request['options']) == tried
     assert request['options'][-1] == ('vcpus', ['-smp', '2'])
+
+
+@cases('vcpus, more', {
+    'static: check: as many vCPUs as xAPIC has ids': (254, []),
+    'static: check: more vCPUs than xAPIC has ids':
+        (255, ['-global', 'x86_64-cpu.x2apic=on'])})
+def test_x2apic_tried(tmp_path, vcpus, more):
+    """Only distkvm's accelerator turns it on by itself."""
+    path = tmp_path / 'c.toml'
+    path.write_text(f'[guest]\nmemory = "1G"\n[[node]]\nvcpus = {vcpus}\n'
+                    '[[node]]\n')
+    request = check.trial_of(cluster_file.load(path))
+    assert request['options'][-1] == ('vcpus', ['-smp', str(vcpus + 1), *more])
 
 
 @named('static: check: a directory for logs that cannot be written')

@@ -29,6 +29,10 @@ END_SECONDS = 10
 KEY_FILES = {'psk': [PSK], 'x509': X509}
 # Values of -cpu that only KVM takes.
 KVM_ONLY = re.compile(r'^host\b|\benforce\b')
+# vCPUs whose APIC ids xAPIC has.  With more distkvm's accelerator gives them
+# x2APIC, and TCG's does not.
+VCPUS_XAPIC = 255
+X2APIC = ['-global', 'x86_64-cpu.x2apic=on']
 # Certificates that hold for less are worth a warning.
 DAYS_LEFT = 14
 
@@ -88,7 +92,9 @@ def trial_of(file):
     # It is tried by TCG, which has other features than KVM.
     if cpu and (boot.vmi == 'tcg' or not KVM_ONLY.search(cpu)):
         options.append(('cpu', ['-cpu', cpu]))
-    options.append(('vcpus', ['-smp', str(sum(n.vcpus for n in file.nodes))]))
+    vcpus = sum(n.vcpus for n in file.nodes)
+    options.append(('vcpus', ['-smp', str(vcpus), *(
+        X2APIC if vcpus > VCPUS_XAPIC else [])]))
     return {'qemu': boot.qemu, 'options': options,
             'arguments': guest.get('arguments', [])}
 
