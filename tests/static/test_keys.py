@@ -12,18 +12,19 @@ import pytest
 
 from distkvm import cluster_file, keys
 from distkvm.cli import keys as verb
-from distkvm.common import QEMU, QEMU_IMG, Problem
+from distkvm.common import CALL, QEMU, QEMU_IMG, Problem
 from distkvm.keys import PSK, X509, Authority, put_files
 from distkvm.operate import between, proofs
 from distkvm.operate.remote import Hosts
 from naming import cases, named
+from operating import QEMU as FAKE_QEMU
 from operating import place, two_hosts
 
 EXPIRED = 'activation_date = "2001-01-01 00:00:00"\n' \
     'expiration_date = "2001-02-01 00:00:00"\n'
 FUTURE = 'activation_date = "2051-01-01 00:00:00"\n' \
     'expiration_date = "2051-02-01 00:00:00"\n'
-AGAIN = 'run distkvm keys --renew '
+AGAIN = f'run {CALL} keys --renew '
 CA = X509[0]
 
 
@@ -74,7 +75,8 @@ def test_made(tmp_path):
                          f', {AGAIN}', said), said
         said = found.tool('keys', status=2).stderr.splitlines()
         assert len(said) == 2 and all(
-            'has certificates already, write --renew' in s for s in said)
+            'has certificates already, write --renew' in s and
+            s.endswith('(no copy is kept)') for s in said)
         assert own == {(d / 'server-key.pem').read_text()
                        for d in the.values()}
         # The second host has others.
@@ -264,6 +266,24 @@ def test_loaded(right, tmp_path, change, host):
     assert '-object' not in found.get('reason', ''), found
 
 
+@named('static: check: the QEMU of each host loads its keys')
+def test_loader():
+    """One that does not has the last word, in the line of the keys."""
+    with place() as found:
+        two_hosts(found)
+        qemu = found.path / 'qemu'
+        qemu.write_text('#!/bin/sh\ncase $* in *tls-creds-psk,*) echo "it is '
+                        'too old" >&2; exit 1;; esac\n'
+                        f'exec {FAKE_QEMU} "$@"\n')
+        qemu.chmod(0o755)
+        found.file.write_text(re.sub(
+            r'\[\[node\]\]\n(?=host)', '[[node]]\n'
+            f'keys = "{found.path}/keys"\nqemu = "{qemu}"\n',
+            found.file.read_text()))
+        the_error(found, f'QEMU does not load {found.path}/keys: ',
+                  'it is too old')
+
+
 @named('static: check: an authority whose certificate was made anew')
 def test_made_anew(authority, right, tmp_path):
     """By the same key: it trusts what the old one signed."""
@@ -358,6 +378,68 @@ def test_unreadable(monkeypatch, right):
         monkeypatch.setattr(proofs, 'certificates', function)
         found = proofs.proof('x509', '', right, [])
         assert found == {'reason': wanted}
+
+
+@named('static: keys: links are replaced, and what they lead to is not')
+def test_links(tmp_path):
+    """Also one that leads nowhere."""
+    directory, other = tmp_path / 'keys', tmp_path / 'other'
+    directory.mkdir(mode=0o700)
+    other.write_text('a key of another place')
+    (directory / CA).symlink_to(other)
+    (directory / X509[1]).symlink_to('none')
+    new = dict.fromkeys(X509, 'new')
+    for step in ('look', 'put', 'hold', 'use'):
+        put_files(directory, step, new)
+    assert {p.name: p.read_text() for p in directory.iterdir()} == new
+    assert not any(p.is_symlink() for p in directory.iterdir())
+    assert other.read_text() == 'a key of another place'
+
+
+@named('static: keys: what cannot be replaced is said before any key is')
+def test_irreplaceable(monkeypatch):
+    """The keys are to blame, and not the host; nothing has changed."""
+    with place() as found:
+        two_hosts(found)
+        path = found.path / 'keys' / PSK
+        other = found.path / 'other'
+        (other / PSK).mkdir(mode=0o700, parents=True)
+        other.chmod(0o700)
+        before = path.read_text()
+        text = found.file.read_text()
+        found.file.write_text(text + f'keys = "{other}"\n')
+        said = found.tool('keys', '--renew', status=2).stderr
+        assert re.search(r'key node\[1\].keys: on root@hostB: '
+                         rf'{other}/{PSK} is a directory, which no key', said)
+        assert 'no key was changed' in said and path.read_text() == before
+
+    def full(*_, **__):
+        raise OSError(28, 'No space left on device', 'x')
+
+    monkeypatch.setattr(keys, 'put_step', full)
+    with pytest.raises(Problem, match='^/d/x: No space left on device$'):
+        put_files('/d', 'put', {})
+
+
+@named('static: check: a file of one\'s own authority is missing')
+def test_one_missing(right):
+    """The other files are not to be replaced; if none is there, keys makes
+    all."""
+    with place() as found:
+        two_hosts(found)
+        with_certificates(found)
+        for name in 'ab':
+            shutil.copytree(right, found.path / name)
+        # As a shell reads it.
+        found.file = found.file.rename(found.path / 'a b.toml')
+        (found.path / 'b' / 'client-key.pem').unlink()
+        the_error(found, 'client-key.pem is not there, add the missing files '
+                  f'of your own authority (docs/security.rst), or {AGAIN}',
+                  f"'{found.file}', which replaces all")
+        for path in (found.path / 'b').iterdir():
+            path.unlink()
+        the_error(found, f"ca-cert.pem is not there, run {CALL} keys "
+                  f"'{found.file}'")
 
 
 @named('static: keys: hosts that share a directory of certificates')

@@ -18,6 +18,7 @@ from ..common import parse_size
 from ..keys import PSK, X509
 from . import between
 from .facts import MISSING, asking, host_port
+from .lifecycle import tool
 from .reach import LISTENING
 from .remote import ANSWER_SECONDS, HostProblem
 from .view import size
@@ -358,13 +359,15 @@ class HostCheck:
         for directory, node in first.items():
             if directory is None or self.file.credentials not in KEY_FILES:
                 continue
-            bad = next(filter(None, (facts['read'][path] for path in
-                                     key_files(self.file, node))), None)
+            read = [facts['read'][path] for path in
+                    key_files(self.file, node)]
+            bad = next(filter(None, read), None)
             found = facts['proofs'][directory]
             if bad:
                 reason, remedy = bad
                 if reason.endswith(MISSING):
-                    remedy = f'run distkvm keys {self.file.path}'
+                    remedy = between.completing(self.file) \
+                        if None in read else f'run {tool("keys", self.file)}'
             elif 'reason' in found:
                 reason, remedy = found['reason'], between.renewing(self.file)
             else:

@@ -205,7 +205,11 @@ def cpu(_, request):
 
 
 def keys(_, request):
-    return put_files(request['directory'], request['step'], request['files'])
+    try:
+        return put_files(request['directory'], request['step'],
+                         request['files'])
+    except Problem as problem:
+        return {'problem': str(problem), 'key': 'keys'}
 
 
 ANSWERS = {'facts': facts_of, 'dial': reach.dial, 'start': start,
@@ -214,7 +218,8 @@ ANSWERS = {'facts': facts_of, 'dial': reach.dial, 'start': start,
 
 
 def answer(request):
-    """The answer to a request; {'problem': text} if there is none."""
+    """The answer to a request; {'problem': text} if there is none, which may
+    have the `key` of the file that is to blame, if not the host."""
     try:
         state = State(request['cluster'])
         state.examine()
