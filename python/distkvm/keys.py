@@ -102,21 +102,25 @@ def check_way(path, owner):
                           'directory elsewhere, or make keys as its owner')
 
 
-def exists(name, fd):
-    try:
-        os.stat(name, dir_fd=fd, follow_symlinks=False)
-        return True
-    except FileNotFoundError:
-        return False
-
-
 def remove(name, fd):
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=fd)
 
 
+def mode_of(name, fd):
+    """Of what is at a name, a link itself; 0 if nothing is."""
+    try:
+        return os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return 0
+
+
 def read_key(name, fd):
-    """A key that is there; None if there is none."""
+    """A key that is there; None if there is none.  A link is no key, wherever
+    it leads: a new key takes the place of the link."""
+    mode = mode_of(name, fd)
+    if mode and not stat.S_ISREG(mode):
+        return ''
     try:
         found = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK,
                         dir_fd=fd)
@@ -140,6 +144,9 @@ def put_files(directory, step, files):
         closed = Path(directory, error.filename or '')
         raise Problem(f'{closed} is closed to this user: make keys as the '
                       'user of the nodes, or as root') from None
+    except OSError as error:
+        bad = Path(directory, error.filename or '')
+        raise Problem(f'{bad}: {error.strerror}') from None
 
 
 def put_step(directory, step, files):
@@ -155,13 +162,16 @@ def put_step(directory, step, files):
             check_way(directory, found.st_uid)
         for name, text in files.items():
             file_step(directory, fd, step, name, text, found)
-        return {'exists': any(exists(name, fd) for name in files)}
+        return {'exists': any(mode_of(name, fd) for name in files)}
 
 
 def file_step(directory, fd, step, name, text, found):
     """The same for one file; `found` is the status of its directory."""
     new = name + NEW
     if step == 'put':
+        if stat.S_ISDIR(mode_of(name, fd)):
+            raise Problem(f'{directory}/{name} is a directory, which no key '
+                          'can replace: name another directory, or remove it')
         remove(new, fd)
         # Root makes keys for the user of the nodes, as libvirt's.
         private(new, text, None if os.geteuid() else found, fd)
@@ -219,7 +229,7 @@ class Authority:
                  self.certificate)
 
     def new_key(self, path):
-        # QEMU takes no certificate whose key cannot encrypt: so no ECDSA.
+        # QEMU takes ECDSA as well: it asks that a key can sign.
         private(path, '')
         certtool('--generate-privkey', '--no-text', '--key-type', 'rsa',
                  '--bits', self.bits, '--outfile', path)

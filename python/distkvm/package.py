@@ -171,7 +171,7 @@ Architecture: {quiet(['dpkg', '--print-architecture']).strip()}
 Maintainer: {maintainer()}
 Installed-Size: {size}
 Depends: {DEPENDS}, {libraries(program)}
-Recommends: openssh-client, libucx0
+Recommends: openssh-client, libucx0, gnutls-bin
 Suggests: ovmf, libvirt-daemon-system
 Section: otherosfs
 Priority: optional

@@ -14,7 +14,7 @@ import pytest
 
 from distkvm import cluster_file
 from distkvm.cli import cpu_baseline, keys
-from distkvm.common import Problem
+from distkvm.common import CALL, Problem
 from distkvm.keys import PSK, put_files
 from distkvm.operate import check, facts, host
 from distkvm.operate.remote import SSH, Hosts, There
@@ -246,7 +246,7 @@ def test_versions():
         two_hosts(found)
         (found.path / 'keys' / 'keys.psk').unlink()
         said = found.tool('check', status=2).stderr
-        assert 'keys.psk is not there, run distkvm keys' in said
+        assert f'keys.psk is not there, run {CALL} keys' in said
         found.tool('keys')
         ssh = found.path / 'bin' / 'ssh'
         ssh.write_text(ssh.read_text().replace(

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from distkvm import cluster_file
-from distkvm.common import TOP
+from distkvm.common import QEMU, QEMU_IMG, TOP
 from distkvm.operate import check, host, images, trial
 from distkvm.operate.remote import Hosts
 from distkvm.operate.state import State
@@ -66,6 +66,52 @@ def test_kinds(tmp_path):
     # As QEMU does; and of one that is not there something else says it.
     for path in ('/dev/null', str(tmp_path / 'none')):
         assert images.image(path, 'raw', True) is None
+
+
+def made(path, *more):
+    """An image of QEMU's own program."""
+    if not QEMU_IMG.exists():
+        pytest.skip(f'needs {QEMU_IMG}: scripts/distkvm build')
+    subprocess.run([QEMU_IMG, 'create', '-q', '-f', 'qcow2', *more, path],
+                   check=True, cwd=path.parent)
+
+
+@named('static: check: files that a qcow2 image needs besides')
+def test_backing(tmp_path):
+    """Names are relative to the image, which is said to need them."""
+    base, middle, top = (tmp_path / n for n in ('base', 'middle', 'top'))
+    made(base, '-o', 'size=1M')
+    for path, version, below in ((middle, '0.10', base), (top, '1.1', middle)):
+        made(path, '-o', f'compat={version},backing_fmt=qcow2,backing_file='
+             f'{below.name}')
+    asked = [(str(top), 'qcow2', True)]
+    assert images.images(asked) == {str(top): None}
+    with base.open('rb') as file:
+        lock(file, 101)
+        reason, _ = images.images(asked)[str(top)]
+        assert reason == f'{base} is in use by another process, and {middle} ' \
+            'needs it'
+    base.rename(tmp_path / 'moved')
+    reason, _ = images.images(asked)[str(top)]
+    assert reason == f'{base} is not there, and {middle} needs it'
+    # QEMU takes any bytes of a raw one, also a qcow2 image's; and what is no
+    # path is not looked for.
+    raw = tmp_path / 'raw'
+    (tmp_path / 'moved').rename(base)
+    made(raw, '-u', '-o', 'backing_fmt=raw,size=1M,backing_file=middle')
+    base.unlink()
+    assert images.images([(str(raw), 'qcow2', True)]) == {str(raw): None}
+    made(base, '-u', '-o', 'backing_fmt=raw,size=1M,backing_file='
+         'nbd://localhost/x')
+    assert images.images(asked) == {str(top): None}
+    # In a circle QEMU goes on as long as it may.
+    made(base, '-u', '-o', 'backing_fmt=qcow2,size=1M,backing_file=file:top')
+    assert images.images(asked)[str(top)][0] == \
+        f'{top} is below itself, and {base} needs it'
+    made(base, '-o', 'data_file=data,size=1M')
+    (tmp_path / 'data').unlink()
+    assert images.images(asked)[str(top)][0] == \
+        f'{tmp_path}/data is not there, and {base} needs it'
 
 
 @named('static: check: a qcow2 image that the guest would get as it is')
@@ -210,6 +256,25 @@ def test_trial(tmp_path, wrong, arguments, wanted):
     assert all('-nic' not in line for line in said if '-S ' in line)
 
 
+@cases('cpu, wanted', {
+    'static: check: QEMU refuses many vCPUs without x2APIC':
+        ('qemu64,-x2apic',
+         ['vcpus', 'APIC ID 255 requires x2APIC feature in CPU'])}, {
+    # It makes a thread for each, which takes its time.
+    'static: check: QEMU takes more vCPUs than xAPIC has ids':
+        ('qemu64', None)})
+def test_many_vcpus(monkeypatch, tmp_path, cpu, wanted):
+    """The QEMU that was built, as node 0's is tried."""
+    monkeypatch.setattr(trial, 'SECONDS', 300)
+    if not QEMU.exists():
+        pytest.skip(f'needs {QEMU}: scripts/distkvm build')
+    path = tmp_path / 'c.toml'
+    path.write_text(f'[cluster]\nqemu = "{QEMU}"\n[guest]\nmemory = "1G"\n'
+                    f'cpu = "{cpu}"\n[[node]]\nvcpus = 255\n[[node]]\n')
+    found = trial.trial(check.trial_of(cluster_file.load(path)))
+    assert (found and list(found)) == wanted
+
+
 # ---------------------------------------------------------- in the file's words
 
 FILE = '''[guest]
@@ -296,6 +361,19 @@ def test_cpu_tried(tmp_path, cpu, kind, tried):
     request = check.trial_of(cluster_file.load(path))
     assert (('cpu', ['-cpu', cpu]) in request['options']) == tried
     assert request['options'][-1] == ('vcpus', ['-smp', '2'])
+
+
+@cases('vcpus, more', {
+    'static: check: as many vCPUs as xAPIC has ids': (254, []),
+    'static: check: more vCPUs than xAPIC has ids':
+        (255, ['-global', 'x86_64-cpu.x2apic=on'])})
+def test_x2apic_tried(tmp_path, vcpus, more):
+    """Only distkvm's accelerator turns it on by itself."""
+    path = tmp_path / 'c.toml'
+    path.write_text(f'[guest]\nmemory = "1G"\n[[node]]\nvcpus = {vcpus}\n'
+                    '[[node]]\n')
+    request = check.trial_of(cluster_file.load(path))
+    assert request['options'][-1] == ('vcpus', ['-smp', str(vcpus + 1), *more])
 
 
 @named('static: check: a directory for logs that cannot be written')

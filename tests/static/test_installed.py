@@ -2,6 +2,7 @@
 """The tool where a package puts it: it starts, and names itself as users call it."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -63,6 +64,22 @@ def test_names(root):
     words = help_text + ''.join(d.stdout + d.stderr for d in done)
     assert 'distkvm console ' in words and 'distkvm down ' in words
     assert 'scripts/distkvm' not in words
+
+
+@named('static: installed: programs that verbs ask for are recommended')
+def test_recommends(monkeypatch, tmp_path):
+    monkeypatch.setattr(package, 'libraries', lambda _: 'libc6')
+    stage = package.Stage(tmp_path)
+    package.put_tool(stage, 'a' * 40)
+    package.put_control(stage, '1', None)
+    control = (tmp_path / 'DEBIAN' / 'control').read_text()
+    named_in = set(re.findall(r'[\w.+-]+', ''.join(
+        re.findall('^(?:Depends|Recommends): (.*)', control, re.M))))
+    modules = tmp_path / package.SHARE / 'python' / 'distkvm'
+    asked = {name for module in ('keys.py', 'operate/facts.py') for name in
+             re.findall(r'apt-get install ([\w.+-]+)',
+                        (modules / module).read_text())}
+    assert {'gnutls-bin', 'libucx0'} == asked & named_in == asked
 
 
 @named('static: installed: others may read it, whatever the umask')

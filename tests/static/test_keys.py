@@ -4,6 +4,7 @@
 import re
 import shutil
 import stat
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,18 +12,19 @@ import pytest
 
 from distkvm import cluster_file, keys
 from distkvm.cli import keys as verb
-from distkvm.common import Problem
+from distkvm.common import CALL, QEMU, QEMU_IMG, Problem
 from distkvm.keys import PSK, X509, Authority, put_files
 from distkvm.operate import between, proofs
 from distkvm.operate.remote import Hosts
 from naming import cases, named
+from operating import QEMU as FAKE_QEMU
 from operating import place, two_hosts
 
 EXPIRED = 'activation_date = "2001-01-01 00:00:00"\n' \
     'expiration_date = "2001-02-01 00:00:00"\n'
 FUTURE = 'activation_date = "2051-01-01 00:00:00"\n' \
     'expiration_date = "2051-02-01 00:00:00"\n'
-AGAIN = 'run distkvm keys --renew '
+AGAIN = f'run {CALL} keys --renew '
 CA = X509[0]
 
 
@@ -73,7 +75,8 @@ def test_made(tmp_path):
                          f', {AGAIN}', said), said
         said = found.tool('keys', status=2).stderr.splitlines()
         assert len(said) == 2 and all(
-            'has certificates already, write --renew' in s for s in said)
+            'has certificates already, write --renew' in s and
+            s.endswith('(no copy is kept)') for s in said)
         assert own == {(d / 'server-key.pem').read_text()
                        for d in the.values()}
         # The second host has others.
@@ -182,9 +185,103 @@ def test_intermediate(authority, tmp_path):
         file.write(below.certificate.read_text())
     assert between.trusts(found, proof_of(directory))
     (directory / CA).unlink()
-    (directory / CA).write_text(root)
+    (directory / CA).write_text(below.certificate.read_text() + root)
     assert between.trusts(found, proof_of(directory))
     assert between.trusts(above, proof_of(directory))
+
+
+def with_authority(more):
+    """A directory whose ca-cert.pem has another text besides."""
+    def change(directory):
+        shutil.copytree(change.right, directory)
+        text = more(directory, directory.with_name('more'))
+        with (directory / CA).open('a') as file:
+            file.write(text)
+    return change
+
+
+def expired(_, path):
+    old = Authority(path, 'old')
+    return signed(old, old, EXPIRED)
+
+
+def chain(trusted):
+    """A directory that shows an intermediate authority, and trusts the root,
+    or both."""
+    def change(directory):
+        root, below = (Authority(directory.with_name(n), n) for n in 'rb')
+        below.certificate.write_text(signed(below, root))
+        text = root.certificate.read_text()
+        root.certificate.write_text(text + (
+            below.certificate.read_text() if trusted else ''))
+        below.issue(directory, 'localhost', trusts=root)
+        with (directory / 'server-cert.pem').open('a') as file:
+            file.write(below.certificate.read_text())
+    return change
+
+
+# Changes of a directory, and a host for which it is fit; None if QEMU does not
+# load it.
+LOADED = {
+    'no change': (with_authority(lambda *_: ''), 'localhost'),
+    'two authorities': (with_authority(
+        lambda _, path: Authority(path, 'new').certificate.read_text()),
+        'localhost'),
+    'an authority that has expired, besides': (with_authority(expired), None),
+    'a certificate of a host among authorities': (with_authority(
+        lambda directory, _: (directory / 'server-cert.pem').read_text()),
+        None),
+    'an intermediate authority, not trusted itself': (chain(False), None),
+    'an intermediate authority and the root': (chain(True), 'localhost'),
+    'a list of revocations that is none': (
+        changed('ca-crl.pem', 'none\n'), None),
+    **{name: (change, 'hostC' if name == 'a certificate of another host' else
+              None) for name, (change, _) in MISTAKES.items()}}
+
+
+def refusal(directory):
+    """What another program of QEMU says of a directory that it does not
+    load."""
+    if not QEMU_IMG.exists() or not QEMU.exists():
+        pytest.skip(f'needs {QEMU} and {QEMU_IMG}: scripts/distkvm build')
+    said = [subprocess.run(
+        [QEMU_IMG, 'info', '--object', 'tls-creds-x509,id=k,dir='
+         f'{str(directory).replace(",", ",,")},endpoint={role}', '/dev/null'],
+        check=False, text=True, capture_output=True) for role in proofs.ENDS]
+    return ''.join(done.stderr for done in said if done.returncode)
+
+
+@cases('change, host', {f'static: check: as QEMU does: {name}': case
+                        for name, case in LOADED.items()})
+def test_loaded(right, tmp_path, change, host):
+    """A directory is fit if and only if QEMU loads it."""
+    change.__dict__['right'] = right
+    # QEMU gets a comma twice, and its words have it once.
+    directory = tmp_path / 'a,b'
+    change(directory)
+    said = refusal(directory)
+    found = proofs.proof('x509', '', directory, [host or 'localhost'],
+                         str(QEMU))
+    assert bool(said) == ('reason' in found) == (host is None), (said, found)
+    assert '-object' not in found.get('reason', ''), found
+
+
+@named('static: check: the QEMU of each host loads its keys')
+def test_loader():
+    """One that does not has the last word, in the line of the keys."""
+    with place() as found:
+        two_hosts(found)
+        qemu = found.path / 'qemu'
+        qemu.write_text('#!/bin/sh\ncase $* in *tls-creds-psk,*) echo "it is '
+                        'too old" >&2; exit 1;; esac\n'
+                        f'exec {FAKE_QEMU} "$@"\n')
+        qemu.chmod(0o755)
+        found.file.write_text(re.sub(
+            r'\[\[node\]\]\n(?=host)', '[[node]]\n'
+            f'keys = "{found.path}/keys"\nqemu = "{qemu}"\n',
+            found.file.read_text()))
+        the_error(found, f'QEMU does not load {found.path}/keys: ',
+                  'it is too old')
 
 
 @named('static: check: an authority whose certificate was made anew')
@@ -196,6 +293,19 @@ def test_made_anew(authority, right, tmp_path):
     assert text != (right / CA).read_text()
     (directory / CA).write_text(text)
     assert proof_of(directory)['marks'] == proof_of(right)['marks']
+
+
+@named('static: check: an authority expires before what it has signed')
+def test_first_to_expire(authority, tmp_path):
+    """Beside those that trust it, and in the file that shows it."""
+    directory = authority.issue(tmp_path / 'keys', 'localhost',
+                                keys.lasting(90))
+    for name, days in ((CA, 40), ('server-cert.pem', 20)):
+        text = (directory / name).read_text()
+        (directory / name).unlink()
+        (directory / name).write_text(text + signed(
+            authority, authority, keys.lasting(days)))
+        assert days - 0.1 < proof_of(directory)['days'] <= days
 
 
 @named('static: check: authorities that are trusted, and do not sign')
@@ -268,6 +378,68 @@ def test_unreadable(monkeypatch, right):
         monkeypatch.setattr(proofs, 'certificates', function)
         found = proofs.proof('x509', '', right, [])
         assert found == {'reason': wanted}
+
+
+@named('static: keys: links are replaced, and what they lead to is not')
+def test_links(tmp_path):
+    """Also one that leads nowhere."""
+    directory, other = tmp_path / 'keys', tmp_path / 'other'
+    directory.mkdir(mode=0o700)
+    other.write_text('a key of another place')
+    (directory / CA).symlink_to(other)
+    (directory / X509[1]).symlink_to('none')
+    new = dict.fromkeys(X509, 'new')
+    for step in ('look', 'put', 'hold', 'use'):
+        put_files(directory, step, new)
+    assert {p.name: p.read_text() for p in directory.iterdir()} == new
+    assert not any(p.is_symlink() for p in directory.iterdir())
+    assert other.read_text() == 'a key of another place'
+
+
+@named('static: keys: what cannot be replaced is said before any key is')
+def test_irreplaceable(monkeypatch):
+    """The keys are to blame, and not the host; nothing has changed."""
+    with place() as found:
+        two_hosts(found)
+        path = found.path / 'keys' / PSK
+        other = found.path / 'other'
+        (other / PSK).mkdir(mode=0o700, parents=True)
+        other.chmod(0o700)
+        before = path.read_text()
+        text = found.file.read_text()
+        found.file.write_text(text + f'keys = "{other}"\n')
+        said = found.tool('keys', '--renew', status=2).stderr
+        assert re.search(r'key node\[1\].keys: on root@hostB: '
+                         rf'{other}/{PSK} is a directory, which no key', said)
+        assert 'no key was changed' in said and path.read_text() == before
+
+    def full(*_, **__):
+        raise OSError(28, 'No space left on device', 'x')
+
+    monkeypatch.setattr(keys, 'put_step', full)
+    with pytest.raises(Problem, match='^/d/x: No space left on device$'):
+        put_files('/d', 'put', {})
+
+
+@named('static: check: a file of one\'s own authority is missing')
+def test_one_missing(right):
+    """The other files are not to be replaced; if none is there, keys makes
+    all."""
+    with place() as found:
+        two_hosts(found)
+        with_certificates(found)
+        for name in 'ab':
+            shutil.copytree(right, found.path / name)
+        # As a shell reads it.
+        found.file = found.file.rename(found.path / 'a b.toml')
+        (found.path / 'b' / 'client-key.pem').unlink()
+        the_error(found, 'client-key.pem is not there, add the missing files '
+                  f'of your own authority (docs/security.rst), or {AGAIN}',
+                  f"'{found.file}', which replaces all")
+        for path in (found.path / 'b').iterdir():
+            path.unlink()
+        the_error(found, f"ca-cert.pem is not there, run {CALL} keys "
+                  f"'{found.file}'")
 
 
 @named('static: keys: hosts that share a directory of certificates')

@@ -10,7 +10,8 @@ import pytest
 
 from commands import tool
 from distkvm import cluster_file, libvirt
-from distkvm.common import TOP
+from distkvm.cli import xml
+from distkvm.common import TOP, Problem
 from distkvm.libvirt_devices import letters
 from naming import cases, named
 
@@ -99,6 +100,34 @@ def test_examples(tmp_path):
     assert one.stdout == made['three-1.xml']
     for args in ([], ['--node', '3'], ['--node', '-1']):
         assert tool('xml', str(file), *args).returncode == 1
+
+
+@named('static: xml: directories and files in which it cannot write')
+def test_unwritable(monkeypatch, tmp_path):
+    file = tmp_path / 'c.toml'
+    file.write_text(SMALL)
+    for directory, wanted in (
+            (file, f'--dir: {file} is no directory, write the path of one'),
+            (file / 'x', f'{file / "x"}: Not a directory'),
+            ('/proc/x', '/proc/x: No such file or directory')):
+        done = tool('xml', str(file), '--dir', str(directory))
+        assert (done.returncode, done.stderr) == (1, f'distkvm: {wanted}\n')
+    # A file that was there stays whole when the disk is full.
+    path = tmp_path / 'c-0.xml'
+    path.write_bytes(b'\xff')
+
+    def full(*_):
+        raise OSError(28, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, 'replace', full)
+        with pytest.raises(Problem, match=f'^{path}: No space left'):
+            xml.write(path, 'text')
+    assert path.read_bytes() == b'\xff'
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['c-0.xml', 'c.toml']
+    done = tool('xml', str(file), '--dir', str(tmp_path))
+    assert done.returncode == 0 and 'c-0.xml changed' in done.stderr
+    assert path.read_text().startswith('<domain')
 
 
 @named('static: xml: nodes of one machine')

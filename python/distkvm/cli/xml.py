@@ -5,13 +5,23 @@ import os
 from pathlib import Path
 
 from .. import cluster_file, libvirt
-from ..common import Problem, say
+from ..common import Problem, WholeFile, say
 
 
 def write(path, text):
     """The text of the file that was there, or None."""
-    before = path.read_text(encoding='utf-8') if path.exists() else None
-    path.write_text(text, encoding='utf-8')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # It may be a file of somebody else, in any encoding.
+        before = path.read_text(encoding='utf-8', errors='replace') \
+            if path.exists() else None
+    except FileExistsError:
+        raise Problem(f'--dir: {path.parent} is no directory, write the path '
+                      'of one') from None
+    except OSError as error:
+        raise Problem(f'{error.filename or path}: {error.strerror}') from None
+    with WholeFile(path) as file:
+        file.write(text)
     return before
 
 
@@ -42,7 +52,6 @@ def main(args):
         sockets = args.socket_dir and os.path.abspath(args.socket_dir)
         text = libvirt.domain(file, node, sockets)
         if args.dir:
-            Path(args.dir).mkdir(parents=True, exist_ok=True)
             path = Path(args.dir) / f'{libvirt.name_of(file)}-{node.id}.xml'
             before = write(path, text)
             if before is None:

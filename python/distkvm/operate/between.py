@@ -2,6 +2,8 @@
 """Errors of a cluster file that its hosts make only together, or all alike: their
 clocks, and the way frames travel."""
 
+from .lifecycle import tool
+
 # Clocks that are closer cause no trouble.
 APART_SECONDS = 2
 
@@ -58,7 +60,15 @@ def renewing(file):
     """A remedy for keys."""
     own = ', or sign certificates with your own authority (docs/security.rst)' \
         if file.credentials == 'x509' else ''
-    return f'run distkvm keys --renew {file.path}{own}'
+    return f'run {tool("keys --renew", file)}{own}'
+
+
+def completing(file):
+    """A remedy for certificates of which a file is missing: another authority
+    may have signed the others."""
+    return 'add the missing files of your own authority (docs/security.rst), ' \
+        f'or run {tool("keys --renew", file)}, which replaces all and keeps ' \
+        'no copy'
 
 
 def trusts(one, other):

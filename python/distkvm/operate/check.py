@@ -18,6 +18,7 @@ from ..common import parse_size
 from ..keys import PSK, X509
 from . import between
 from .facts import MISSING, asking, host_port
+from .lifecycle import tool
 from .reach import LISTENING
 from .remote import ANSWER_SECONDS, HostProblem
 from .view import size
@@ -29,6 +30,10 @@ END_SECONDS = 10
 KEY_FILES = {'psk': [PSK], 'x509': X509}
 # Values of -cpu that only KVM takes.
 KVM_ONLY = re.compile(r'^host\b|\benforce\b')
+# vCPUs whose APIC ids xAPIC has.  With more distkvm's accelerator gives them
+# x2APIC, and TCG's does not.
+VCPUS_XAPIC = 255
+X2APIC = ['-global', 'x86_64-cpu.x2apic=on']
 # Certificates that hold for less are worth a warning.
 DAYS_LEFT = 14
 
@@ -64,7 +69,8 @@ def proofs_of(file, nodes, nonce):
         directories.setdefault(node.keys, []).append(
             host_port(node.address)[0])
     return {'kind': file.credentials, 'nonce': nonce,
-            'directories': directories}
+            'directories': directories,
+            'loader': {n.keys: n.qemu for n in nodes}}
 
 
 def images_of(file, nodes):
@@ -87,7 +93,9 @@ def trial_of(file):
     # It is tried by TCG, which has other features than KVM.
     if cpu and (boot.vmi == 'tcg' or not KVM_ONLY.search(cpu)):
         options.append(('cpu', ['-cpu', cpu]))
-    options.append(('vcpus', ['-smp', str(sum(n.vcpus for n in file.nodes))]))
+    vcpus = sum(n.vcpus for n in file.nodes)
+    options.append(('vcpus', ['-smp', str(vcpus), *(
+        X2APIC if vcpus > VCPUS_XAPIC else [])]))
     return {'qemu': boot.qemu, 'options': options,
             'arguments': guest.get('arguments', [])}
 
@@ -351,13 +359,15 @@ class HostCheck:
         for directory, node in first.items():
             if directory is None or self.file.credentials not in KEY_FILES:
                 continue
-            bad = next(filter(None, (facts['read'][path] for path in
-                                     key_files(self.file, node))), None)
+            read = [facts['read'][path] for path in
+                    key_files(self.file, node)]
+            bad = next(filter(None, read), None)
             found = facts['proofs'][directory]
             if bad:
                 reason, remedy = bad
                 if reason.endswith(MISSING):
-                    remedy = f'run distkvm keys {self.file.path}'
+                    remedy = between.completing(self.file) \
+                        if None in read else f'run {tool("keys", self.file)}'
             elif 'reason' in found:
                 reason, remedy = found['reason'], between.renewing(self.file)
             else:

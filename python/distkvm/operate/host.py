@@ -56,9 +56,14 @@ def start(state, request):
     return {}
 
 
-def proofs_of(request):
+def proofs_of(request, qemus):
+    """`qemus`: by path the version of each QEMU, and why it does not run."""
     if not request:
         return None
+    # Of one that does not run that is an error already.
+    request = {**request, 'loader': {
+        path: qemu for path, qemu in request.get('loader', {}).items()
+        if not qemus[qemu][1]}}
     # It loads ssl, which takes its time, and which no other answer needs.
     # pylint: disable-next=import-outside-toplevel
     from . import proofs
@@ -70,10 +75,10 @@ def facts_of(state, request):
     # the clock by these.
     began = time.time()
     tried = request['trial']
-    found = {'proofs': proofs_of(request['proofs']),
-             'images': images.images(request['images']),
+    found = {'images': images.images(request['images']),
              'doubts': images.doubts(request['images']),
              **facts.facts(state, request)}
+    found['proofs'] = proofs_of(request['proofs'], found['qemu'])
     # One that is not there is an error already.
     right = tried and not found['qemu'][tried['qemu']][1]
     found['trial'] = trial.trial(tried) if right else None
@@ -200,7 +205,11 @@ def cpu(_, request):
 
 
 def keys(_, request):
-    return put_files(request['directory'], request['step'], request['files'])
+    try:
+        return put_files(request['directory'], request['step'],
+                         request['files'])
+    except Problem as problem:
+        return {'problem': str(problem), 'key': 'keys'}
 
 
 ANSWERS = {'facts': facts_of, 'dial': reach.dial, 'start': start,
@@ -209,7 +218,8 @@ ANSWERS = {'facts': facts_of, 'dial': reach.dial, 'start': start,
 
 
 def answer(request):
-    """The answer to a request; {'problem': text} if there is none."""
+    """The answer to a request; {'problem': text} if there is none, which may
+    have the `key` of the file that is to blame, if not the host."""
     try:
         state = State(request['cluster'])
         state.examine()

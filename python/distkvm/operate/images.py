@@ -6,10 +6,25 @@ Reasons are as in facts.py."""
 import contextlib
 import fcntl
 import os
+import re
 import stat
 import struct
+from pathlib import Path
+
+from .facts import readable
 
 QCOW2 = b'QFI\xfb'
+# Of its header (docs/interop/qcow2.rst of QEMU): the magic, the version, place
+# and length of the backing file's name; where the header's length is, from
+# version 3 on, and how long it was before.
+HEAD, LENGTH_AT, LENGTH_OLD = struct.Struct('>4sIQI'), 100, 72
+# Of an extension behind the header: its type, and its length.
+EXTENSION = struct.Struct('>II')
+BACKING_FORMAT, DATA_FILE = 0xe2792aca, 0x44415441
+# Bounds for what an image says of itself: extensions, and bytes of a name.
+EXTENSIONS_MAX, NAME_MAX = 100, 1023
+# A name that is no path.
+PROTOCOL = re.compile(r'[^:/]*:')
 # <fcntl.h>: F_OFD_GETLK, and a struct flock.
 OFD_GETLK, FLOCK = 36, struct.Struct('hh4xqqi4x')
 # Bytes that QEMU locks (block/file-posix.c): of those that write, and of those
@@ -35,6 +50,57 @@ def opened(path, kind, writes):
                 writes and is_locked(file.fileno(), NO_WRITER):
             return (f'{path} is in use by another process', 'end that one, or '
                     'write another disk')
+    return None
+
+
+def extensions(file, head):
+    """Those of a qcow2 header, by type."""
+    found = {}
+    version, = struct.unpack_from('>I', head, len(QCOW2))
+    file.seek(struct.unpack_from('>I', head, LENGTH_AT)[0] if version > 2 else
+              LENGTH_OLD)
+    for _ in range(EXTENSIONS_MAX):
+        kind, length = EXTENSION.unpack(file.read(EXTENSION.size))
+        if not kind:
+            break
+        at = file.tell()
+        found[kind] = os.fsdecode(file.read(min(length, NAME_MAX)))
+        file.seek(at + length + -length % EXTENSION.size)
+    return found
+
+
+def named_by(path):
+    """Pairs of a path that a qcow2 image names, and its format or ''."""
+    names = []
+    # Of a header that ends too early QEMU says it.
+    with contextlib.suppress(struct.error), open(path, 'rb') as file:
+        head = file.read(LENGTH_AT + 4)
+        magic, _, at, length = HEAD.unpack_from(head)
+        if magic == QCOW2:
+            more = extensions(file, head)
+            names.append((more.get(DATA_FILE), 'raw'))
+            file.seek(at)
+            names.append((at and os.fsdecode(file.read(min(length, NAME_MAX))),
+                          more.get(BACKING_FORMAT, '')))
+    return [(str(Path(path).parent / name.removeprefix('file:')), kind)
+            for name, kind in names if name and '\0' not in name and
+            not PROTOCOL.match(name.removeprefix('file:'))]
+
+
+def below(path):
+    """Why a file cannot be opened that a qcow2 image needs besides."""
+    seen, left = {path}, [path]
+    while left:
+        above = left.pop()
+        for name, kind in named_by(above):
+            reason = readable(name) or image(name, kind, False)
+            if not reason and name in seen:
+                reason = f'{name} is below itself', 'write another disk'
+            if reason:
+                return f'{reason[0]}, and {above} needs it', reason[1]
+            if kind in ('qcow2', ''):
+                seen.add(name)
+                left.append(name)
     return None
 
 
@@ -80,4 +146,5 @@ def doubts(request):
 def images(request):
     """By path: a reason, or None."""
     return {path: firmware(path) if kind == 'firmware' else
-            image(path, kind, writes) for path, kind, writes in request}
+            image(path, kind, writes) or kind == 'qcow2' and below(path) or None
+            for path, kind, writes in request}

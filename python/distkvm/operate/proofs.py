@@ -4,7 +4,8 @@
 A TLS handshake of the directory with itself finds what another node would:
 certificates that have expired, that another authority has signed, or whose
 key is another one.  The names in certificates are compared here, since Python
-looks at those of one end only."""
+looks at those of one end only.  QEMU has rules of its own for the files of a
+node, which differ between its versions: so the host's QEMU loads them, too."""
 
 import contextlib
 import hashlib
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from ..keys import PSK, PSK_USER, X509
 from .facts import readable
+from .trial import BARE, says
 
 CA, CERT, KEY, CLIENT_CERT, CLIENT_KEY = X509
 # Roles of a node: the certificate that it shows, and its key.
@@ -160,6 +162,16 @@ def texts_of(directory, name):
                                                     errors='replace'))
 
 
+def authorities(directory):
+    """All that a directory has, those shown with its own certificates too.
+    QEMU does not start with one that has expired, also if it signs nothing."""
+    texts = texts_of(directory, CA) + [
+        text for own, _ in ENDS.values() for text in texts_of(directory, own)[1:]]
+    store = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    store.load_verify_locations(cadata='\n'.join(texts))
+    return store.get_ca_certs()
+
+
 def signers(directory, role):
     """Marks of the authorities by which another node may trust what the
     directory shows in a role; some of them may be shown with it."""
@@ -179,7 +191,7 @@ def certificates(directory, hosts):
                 raise Unfit(f'{ENDS[role][0]} is for '
                             f'{names_of(certificate)}, and not for {host}')
     until = min(ssl.cert_time_to_seconds(each['notAfter'])
-                for each in pair.values())
+                for each in [*pair.values(), *authorities(directory)])
     return {'marks': sorted(set(map(mark_of, texts_of(directory, CA)))),
             'own': [signers(directory, role) for role in ENDS],
             'days': (until - time.time()) / DAY_SECONDS}
@@ -197,7 +209,20 @@ def shared_key(directory, nonce):
     return {'marks': marks, 'own': [marks]}
 
 
-def proof(kind, nonce, path, hosts):
+def refuse_unloaded(kind, path, qemu):
+    """Unfit, in the words of a QEMU that does not load a directory as a node
+    does, at both ends."""
+    objects = [f'tls-creds-{kind},id={role},dir={path.replace(",", ",,")},'
+               f'endpoint={role}' for role in ENDS]
+    words = says(qemu, [*BARE, '-machine', 'none', *(
+        word for each in objects for word in ('-object', each))])
+    if words:
+        for each in objects:
+            words = words.removeprefix(f'-object {each}: ')
+        raise Unfit(f'QEMU does not load {path}: {words}')
+
+
+def proof(kind, nonce, path, hosts, qemu=None):
     """Of one directory; see proofs()."""
     directory = Path(path)
     names = [PSK] if kind == 'psk' else X509
@@ -205,7 +230,7 @@ def proof(kind, nonce, path, hosts):
     if any(readable(directory / name) for name in names):
         return {}
     try:
-        return shared_key(directory, nonce) if kind == 'psk' else \
+        found = shared_key(directory, nonce) if kind == 'psk' else \
             certificates(directory, hosts)
     except Unfit as error:
         return {'reason': f'{path}/{error}'}
@@ -215,6 +240,12 @@ def proof(kind, nonce, path, hosts):
     except (ValueError, IndexError, StopIteration) as error:
         return {'reason': f'{path} has a certificate that cannot be read '
                           f'({error})'}
+    try:
+        if qemu:
+            refuse_unloaded(kind, str(path), qemu)
+    except Unfit as error:
+        return {'reason': str(error)}
+    return found
 
 
 def proofs(request):
@@ -223,7 +254,9 @@ def proofs(request):
     trusts one mark of each list; and for certificates the `days` for which they
     hold.
 
-    `request`: the kind of credentials, a nonce, and by directory the hosts of
-    its nodes' addresses."""
-    return {path: proof(request['kind'], request['nonce'], path, hosts)
+    `request`: the kind of credentials, a nonce, by directory the hosts of its
+    nodes' addresses, and by directory the `loader`: a QEMU that runs here."""
+    loaders = request.get('loader', {})
+    return {path: proof(request['kind'], request['nonce'], path, hosts,
+                        loaders.get(path))
             for path, hosts in request['directories'].items()}

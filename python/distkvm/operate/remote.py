@@ -247,7 +247,8 @@ class Hosts:
                 found = job.result()
                 if 'problem' in found:
                     where = '' if key == LOCAL else f'on {key[0]}: '
-                    raise HostProblem('host', where + found['problem'])
+                    raise HostProblem(found.get('key', 'host'),
+                                      where + found['problem'])
                 answers[key] = found
             except HostProblem as problem:
                 errors[key] = self.problem(key, problem)

@@ -18,6 +18,8 @@ BARE = ['-accel', 'tcg', '-nodefaults', '-display', 'none', '-S', '-qmp',
         'stdio']
 # Words ahead of an error that are no part of it.
 PROGRAM = re.compile(r'^\S*qemu-system-\w+: ')
+# A line that names the place of an error in QEMU; the next one has the error.
+ABORTED = 'Unexpected error in '
 
 
 def says(qemu, args):
@@ -32,7 +34,8 @@ def says(qemu, args):
     if not done.returncode:
         return None
     lines = [line for line in done.stderr.splitlines()
-             if 'warning: ' not in line] or [f'status {done.returncode}']
+             if 'warning: ' not in line and not line.startswith(ABORTED)] or \
+        [f'status {done.returncode}']
     return PROGRAM.sub('', lines[0])
 
 
