@@ -73,8 +73,8 @@ def use(file, hosts, files):
 def refuse_overwriting(file, hosts, there):
     errors = [file.node_error(nodes[0], 'keys', f'{nodes[0].keys} has '
                               f'{WORDS[file.credentials]} already',
-                              'write --renew to replace it on all hosts (no copy is '
-                              'kept)')
+                              'write --renew to replace it on all hosts (no '
+                              'copy is kept)')
               for nodes, exists in zip(places(file, hosts).values(), there)
               if exists]
     if errors:

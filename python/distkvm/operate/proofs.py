@@ -165,8 +165,9 @@ def texts_of(directory, name):
 def authorities(directory):
     """All that a directory has, those shown with its own certificates too.
     QEMU does not start with one that has expired, also if it signs nothing."""
-    texts = texts_of(directory, CA) + [
-        text for own, _ in ENDS.values() for text in texts_of(directory, own)[1:]]
+    texts = texts_of(directory, CA)
+    for own, _ in ENDS.values():
+        texts += texts_of(directory, own)[1:]
     store = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     store.load_verify_locations(cadata='\n'.join(texts))
     return store.get_ca_certs()
