@@ -232,3 +232,36 @@ def test_unpack(tmp_path):
     assert not (root / 'usr' / 'share' / 'doc').exists()
     assert (root / 'sbin' / 'init').stat().st_mode & 0o111
     subprocess.run(['sh', '-n', root / 'sbin' / 'init'], check=True)
+
+
+STRESS = r'''#!/bin/sh
+for word; do
+	case $word in --*) echo "stress-ng: metrc: [1] ${word#--} 7 8.0" ;; esac
+done
+[ -e said ] || {
+	[ -z "$SAYS" ] || printf "stress-ng: fail:  [3] mutex: $SAYS\n"
+	: >said
+	exit "$STATUS"
+}
+'''
+
+
+@cases('status, says, good', {
+    'static: verify: programs that are right': (0, '', True),
+    'static: verify: a program that is wrong': (2, 'wrong', False),
+    'static: verify: a program that lacks time': (3, '', True),
+    'static: verify: a program without time for its threads':
+        (2, 'could not create any pthreads', True),
+    'static: verify: one without time, and one that is wrong':
+        (2, 'could not create any pthreads\\nstress-ng: fail: vm: wrong', False),
+    'static: verify: a program that says nothing': (2, '', False)})
+def test_stress(tmp_path, status, says, good):
+    (tmp_path / 'stress-ng').write_text(STRESS)
+    (tmp_path / 'stress-ng').chmod(0o755)
+    (tmp_path / 'lib.sh').write_text((image.SCRIPTS / 'lib.sh').read_text())
+    done = subprocess.run(
+        ['sh', image.SCRIPTS / 'verify-stress.sh', 'work', '-', '-', '6'],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, check=False,
+        env={'PATH': f'{tmp_path}:/usr/bin:/bin', 'SAYS': says,
+             'STATUS': str(status)})
+    assert (done.returncode == 0) == good, done
