@@ -4,7 +4,9 @@
 import shutil
 import subprocess
 import time
+from types import SimpleNamespace
 
+from distkvm.cli.test import Run
 from distkvm.common import Problem, TOP
 from distkvm.junit import NO_TIME
 from naming import cases, named
@@ -66,3 +68,13 @@ def test_until(tmp_path, seconds, mark):
         raise Problem(run.stdout + run.stderr)
     if (NO_TIME in run.stdout) != (seconds < 0):
         raise Problem(run.stdout)
+
+
+@cases('seconds, left', {
+    'static: tests for which there is no time are counted': (-1, 1),
+    'static: tests for which there is time are no such': (600, 0)})
+def test_counted(seconds, left):
+    run = Run(SimpleNamespace(only='static: tests that passed earlier',
+                              full=False), ['static'], time.time() + seconds)
+    run.end(run.start('counted', 'tests/static/test_resume.py'))
+    assert run.untimely == left and sum(run.counts.values()) == 1
