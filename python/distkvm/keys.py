@@ -145,7 +145,9 @@ def put_files(directory, step, files):
         raise Problem(f'{closed} is closed to this user: make keys as the '
                       'user of the nodes, or as root') from None
     except OSError as error:
-        bad = Path(directory, error.filename or '')
+        # One of a descriptor has its number for a name.
+        bad = Path(directory, error.filename) \
+            if isinstance(error.filename, str) else directory
         raise Problem(f'{bad}: {error.strerror}') from None
 
 

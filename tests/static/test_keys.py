@@ -413,12 +413,13 @@ def test_irreplaceable(monkeypatch):
                          rf'{other}/{PSK} is a directory, which no key', said)
         assert 'no key was changed' in said and path.read_text() == before
 
-    def full(*_, **__):
-        raise OSError(28, 'No space left on device', 'x')
+    for name, bad in (('x', '/d/x'), (3, '/d'), (None, '/d')):
+        def full(*_, name=name):
+            raise OSError(28, 'No space left on device', name)
 
-    monkeypatch.setattr(keys, 'put_step', full)
-    with pytest.raises(Problem, match='^/d/x: No space left on device$'):
-        put_files('/d', 'put', {})
+        monkeypatch.setattr(keys, 'put_step', full)
+        with pytest.raises(Problem, match=f'^{bad}: No space left on device$'):
+            put_files('/d', 'put', {})
 
 
 @named('static: check: a file of one\'s own authority is missing')
