@@ -139,9 +139,12 @@ def works_on(console):
     console.until(r'guest-busy: \d', TIMEOUT)
 
 
+@pytest.mark.full
 @named('refused: a balloon that is plugged in')
 def test_balloon():
-    """A balloon that is plugged in stopped the guest for ever."""
+    """A balloon that is plugged in stopped the guest for ever.
+
+    CI asks both nodes for one without a guest (devices at run time)."""
     with Cluster(Shape(memory='256M', machine='pc'),
                  BUILD / 'log' / 'balloon') as cluster:
         console = cluster.boot(*guests.kernel_args('quiet', 'busy'))
@@ -154,9 +157,12 @@ def test_balloon():
         cluster.info(1)
 
 
+@pytest.mark.full
 @named('refused: a CPU that the guest ejects')
 def test_ejected():
-    """No CPU goes because the guest ejects it, though nobody asked."""
+    """No CPU goes because a stock kernel ejects it, though nobody asked.
+
+    CI ejects without a kernel (qtest: distkvm/eject)."""
     with Cluster(Shape(memory='256M'), BUILD / 'log' / 'ejected') as cluster:
         console = cluster.boot(*guests.kernel_args('quiet', 'eject'))
         console.until('guest-eject: still here', TIMEOUT)
