@@ -49,11 +49,12 @@ def follow(console, seconds):
     return f'{done.group(1)} rounds beside {done.group(2)} reads of 4 MiB'
 
 
+@pytest.mark.full
 @pytest.mark.timeout(3600)
 @named('guest: PCI functions come and go, plain QEMU')
-def test_plain(full, note):
+def test_plain(note):
     """QEMU as it is, but for the patch of its TLB."""
-    seconds = SECONDS_FULL if full else SECONDS
+    seconds = SECONDS_FULL
     log = BUILD / 'log' / 'replug-plain.log'
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, open(log, 'wb') as out:
