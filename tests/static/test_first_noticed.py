@@ -13,7 +13,8 @@ import pytest
 
 from distkvm import cluster_file
 from distkvm.common import QEMU, QEMU_IMG, TOP
-from distkvm.operate import check, host, images, trial
+from distkvm.keys import PSK_USER
+from distkvm.operate import check, host, images, proofs, trial
 from distkvm.operate.remote import Hosts
 from distkvm.operate.state import State
 from naming import cases, named
@@ -273,6 +274,34 @@ def test_many_vcpus(monkeypatch, tmp_path, cpu, wanted):
                     f'cpu = "{cpu}"\n[[node]]\nvcpus = 255\n[[node]]\n')
     found = trial.trial(check.trial_of(cluster_file.load(path)))
     assert (found and list(found)) == wanted
+
+
+@named('static: check: a QEMU that does not end its trial is told')
+def test_untried(monkeypatch, tmp_path):
+    """Not as an error: nothing is known to be wrong."""
+    late = tmp_path / 'late'
+    late.write_text('#!/bin/sh\nexec sleep 60\n')
+    late.chmod(0o755)
+    monkeypatch.setattr(trial, 'SECONDS', 0.2)
+    request = {'qemu': str(late), 'arguments': [],
+               'options': [('cpu', ['-cpu', 'x'])]}
+    wanted = f'{late} was tried for 0.2 s and did not end'
+    assert trial.trial(request) == (None, wanted)
+    (tmp_path / 'keys.psk').write_text(f'{PSK_USER}:{"ab" * 32}\n')
+    of_keys = proofs.proof('psk', 'nonce', str(tmp_path), [], str(late))
+    assert of_keys['untried'] == wanted and of_keys['marks']
+    with place(FILE) as found:
+        monkeypatch.setenv('XDG_STATE_HOME', found.env['XDG_STATE_HOME'])
+        for name in 'df':
+            (found.path / name).touch()
+        monkeypatch.setattr(host.trial, 'trial', lambda _: (None, wanted))
+        monkeypatch.setattr(host.images, 'images', lambda request: {
+            path: None for path, *_ in request})
+        file = cluster_file.load(found.file)
+        done = check.HostCheck(file, Hosts(file))
+        assert not done.errors and len(done.warnings) == 1
+        assert 'what only QEMU can say of this file is not checked' in \
+            done.warnings[0]
 
 
 # ---------------------------------------------------------- in the file's words

@@ -269,14 +269,22 @@ class HostCheck:
             reason = facts['qemu'][node.qemu][1]
             if reason:
                 self.node(node, 'qemu', reason)
-        if facts['trial']:
-            key, words = facts['trial']
+        key, words = facts['trial'] or (None, None)
+        if words and not key:
+            self.untried(self.file.nodes[0], 'qemu', words)
+        elif words:
             option = f'-{key} help' if key in ('machine', 'cpu') else '-help'
             reason = f'QEMU says: {words}', f'see {nodes[0].qemu} {option}'
             if key in ('machine', 'cpu', 'arguments'):
                 self.add(('guest', 0, key), *reason)
             else:
                 self.node(self.file.nodes[0], key, reason)
+
+    def untried(self, node, key, words):
+        """Errors that only QEMU knows would be met by the nodes' start."""
+        self.warnings.append(self.file.node_error(
+            node, key, f'{words}: what only QEMU can say of this file is not '
+            'checked', 'run check again when that host has less to do'))
 
     def memory(self, hosts):
         """One machine may be several hosts of the file, by its names."""
@@ -376,6 +384,8 @@ class HostCheck:
             self.node(node, 'keys', (f'on {facts["host"]}: {reason}', remedy))
 
     def expiring(self, node, found, facts):
+        if 'untried' in found:
+            self.untried(node, 'keys', found['untried'])
         if found.get('days', DAYS_LEFT) < DAYS_LEFT:
             self.warnings.append(self.file.node_error(
                 node, 'keys', f'on {facts["host"]}: certificates in '

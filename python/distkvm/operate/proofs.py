@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ..keys import PSK, PSK_USER, X509
 from .facts import readable
-from .trial import BARE, says
+from .trial import BARE, Untried, says
 
 CA, CERT, KEY, CLIENT_CERT, CLIENT_KEY = X509
 # Roles of a node: the certificate that it shows, and its key.
@@ -212,7 +212,7 @@ def shared_key(directory, nonce):
 
 def refuse_unloaded(kind, path, qemu):
     """Unfit, in the words of a QEMU that does not load a directory as a node
-    does, at both ends."""
+    does, at both ends; Untried if it does not end."""
     objects = [f'tls-creds-{kind},id={role},dir={path.replace(",", ",,")},'
                f'endpoint={role}' for role in ENDS]
     words = says(qemu, [*BARE, '-machine', 'none', *(
@@ -246,6 +246,8 @@ def proof(kind, nonce, path, hosts, qemu=None):
             refuse_unloaded(kind, str(path), qemu)
     except Unfit as error:
         return {'reason': str(error)}
+    except Untried as late:
+        return {**found, 'untried': str(late)}
     return found
 
 
@@ -253,7 +255,7 @@ def proofs(request):
     """By directory: the `reason` why its keys are not fit; or `marks`, of what
     its nodes trust; `own`, lists of marks: another node trusts these keys if it
     trusts one mark of each list; and for certificates the `days` for which they
-    hold.
+    hold.  `untried`: why QEMU has not said whether it loads them.
 
     `request`: the kind of credentials, a nonce, by directory the hosts of its
     nodes' addresses, and by directory the `loader`: a QEMU that runs here."""

@@ -22,13 +22,19 @@ PROGRAM = re.compile(r'^\S*qemu-system-\w+: ')
 ABORTED = 'Unexpected error in '
 
 
+class Untried(Exception):
+    """A QEMU has not ended in time, which is no error of its options."""
+
+
 def says(qemu, args):
-    """The error with which a QEMU ends, or None."""
+    """The error with which a QEMU ends, or None; raises Untried."""
     try:
         done = subprocess.run([qemu, *args], input=QUIT, check=False,
                               text=True, capture_output=True, timeout=SECONDS,
                               errors='replace')
-    except (OSError, subprocess.TimeoutExpired):
+    except subprocess.TimeoutExpired:
+        raise Untried(f'{qemu} was tried for {SECONDS} s and did not end') from None
+    except OSError:
         # The version that it was asked for has said whether it runs at all.
         return None
     if not done.returncode:
@@ -40,10 +46,19 @@ def says(qemu, args):
 
 
 def trial(request):
-    """A key of the file and QEMU's error of it, or None.
+    """A key of the file and QEMU's error of it, or None; for the key None it is
+    why the rest was not tried.
 
     `request`: the path `qemu`; pairs of a key and its option, in `options`; and
     node 0's `arguments`."""
+    try:
+        return refused(request)
+    except Untried as late:
+        return None, str(late)
+
+
+def refused(request):
+    """The same; raises Untried."""
     qemu = request['qemu']
     # Of a QEMU that is told to show its version first, all options must be
     # right, and none is done.
