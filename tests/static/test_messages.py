@@ -22,7 +22,7 @@ REPORTS = re.compile(
 # Reasons for which a node is refused, or lost, are texts of these files.
 REASONS = re.compile(r'(?:\breturn|\bg_strdup_printf\()\s*(?=")')
 REASON_FILES = ('accel/distkvm/cluster', 'accel/distkvm/machine/runstate.c')
-SAID = {'Problem', 'Failed', 'HostProblem'}
+SAID = {'Problem', 'Failed', 'HostProblem', 'Untried'}
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"|\bPRI\w+\b|(\?)')
 STATEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^;"])*')
 PLACE = re.compile(r'%[-+ 0#]*[\d.*]*(?:ll|l|z|h)*[a-zA-Z]|%$|…')

@@ -32,8 +32,9 @@ def says(qemu, args):
         done = subprocess.run([qemu, *args], input=QUIT, check=False,
                               text=True, capture_output=True, timeout=SECONDS,
                               errors='replace')
-    except subprocess.TimeoutExpired:
-        raise Untried(f'{qemu} was tried for {SECONDS} s and did not end') from None
+    except subprocess.TimeoutExpired as late:
+        raise Untried(f'{qemu} was tried for {SECONDS} s and did not '
+                      'end') from late
     except OSError:
         # The version that it was asked for has said whether it runs at all.
         return None
