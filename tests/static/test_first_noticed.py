@@ -109,10 +109,39 @@ def test_backing(tmp_path):
     made(base, '-u', '-o', 'backing_fmt=qcow2,size=1M,backing_file=file:top')
     assert images.images(asked)[str(top)][0] == \
         f'{top} is below itself, and {base} needs it'
+    made(base, '-u', '-o', 'backing_fmt=qcow2,size=1M,backing_file='
+         f'../{tmp_path.name}/top')
+    assert images.images(asked)[str(top)][0].startswith(
+        f'{tmp_path}/../{tmp_path.name}/top is below itself, and {base}')
     made(base, '-o', 'data_file=data,size=1M')
     (tmp_path / 'data').unlink()
     assert images.images(asked)[str(top)][0] == \
         f'{tmp_path}/data is not there, and {base} needs it'
+
+
+@named('static: check: qcow2 images of which nothing can be read')
+def test_unreadable(tmp_path):
+    """Something else says so; no other fact of the host is lost by it."""
+    broken = []
+    for at in (2 ** 62, 2 ** 64 - 1):
+        broken.append(tmp_path / str(at))
+        broken[-1].write_bytes(struct.pack('>4sIQI', QCOW2, 2, at, 5).ljust(
+            512, b'\0'))
+    for path in (tmp_path / 'none', *broken):
+        assert images.images([(str(path), 'qcow2', True)]) == {str(path): None}
+
+
+@named('static: check: a backing file of another format')
+def test_backing_format(tmp_path):
+    """No remedy tells to write "raw" for the disk above."""
+    made(tmp_path / 'top', '-u', '-o',
+         'backing_fmt=qcow2,size=1M,backing_file=base')
+    (tmp_path / 'base').write_bytes(bytes(4096))
+    reason, remedy = images.images([(str(tmp_path / 'top'), 'qcow2', True)])[
+        str(tmp_path / 'top')]
+    assert reason == f'{tmp_path}/base is no qcow2 image, and {tmp_path}/top ' \
+        'needs it'
+    assert 'qemu-img rebase' in remedy and 'format = ' not in remedy
 
 
 @named('static: check: a qcow2 image that the guest would get as it is')

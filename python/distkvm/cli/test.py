@@ -256,7 +256,8 @@ def main(args):
         raise Problem(f"no suite '{' '.join(sorted(unknown))}'; there are "
                       f"{' '.join(SUITES)}")
     suites = args.suites or SUITES
-    until = args.minutes and time.time() + args.minutes * 60
+    until = None if args.minutes is None else \
+        time.time() + args.minutes * 60
     prepare(suites)
     run = Run(args, suites, until)
     run.all()

@@ -72,8 +72,10 @@ def extensions(file, head):
 def named_by(path):
     """Pairs of a path that a qcow2 image names, and its format or ''."""
     names = []
-    # Of a header that ends too early QEMU says it.
-    with contextlib.suppress(struct.error), open(path, 'rb') as file:
+    # Of a header that ends too early, or points to no place, QEMU says it; that an
+    # image is not there is said by facts.readable().
+    with contextlib.suppress(OSError, ValueError, struct.error), \
+            open(path, 'rb') as file:
         head = file.read(LENGTH_AT + 4)
         magic, _, at, length = HEAD.unpack_from(head)
         if magic == QCOW2:
@@ -87,19 +89,30 @@ def named_by(path):
             not PROTOCOL.match(name.removeprefix('file:'))]
 
 
+def identity(path):
+    """Of a file, whatever it is called."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
 def below(path):
     """Why a file cannot be opened that a qcow2 image needs besides."""
-    seen, left = {path}, [path]
+    if readable(path):
+        return None
+    seen, left = {identity(path)}, [path]
     while left:
         above = left.pop()
         for name, kind in named_by(above):
             reason = readable(name) or image(name, kind, False)
-            if not reason and name in seen:
-                reason = f'{name} is below itself', 'write another disk'
+            if not reason and identity(name) in seen:
+                reason = f'{name} is below itself', None
             if reason:
-                return f'{reason[0]}, and {above} needs it', reason[1]
+                # Remedies of a disk that the file names are none here.
+                return (f'{reason[0]}, and {above} needs it', 'see qemu-img info '
+                        '--backing-chain, and mend that (a backing file by '
+                        f'qemu-img rebase -u -F FORMAT -b NAME {above})')
             if kind in ('qcow2', ''):
-                seen.add(name)
+                seen.add(identity(name))
                 left.append(name)
     return None
 
