@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A full run that goes on where it was, and a run that has a limit of time."""
+"""A full run that goes on where it was; one that has a limit of time, and one that
+is ended."""
 
 import shutil
+import signal
 import subprocess
 import time
 from types import SimpleNamespace
@@ -30,17 +32,39 @@ def test_second(told):
 '''
 
 
-def suite(path, letters, *args):
-    """A run of a suite with such modules."""
+LONG = '''
+import time
+import pytest
+from naming import named
+
+@pytest.fixture
+def node():
+    open('began', 'x').close()
+    yield
+    open('ended', 'x').close()
+
+@named('long')
+def test_long(node):
+    time.sleep(60)
+'''
+
+
+def command(path, modules, *args):
+    """What runs a suite with these modules, by letter."""
     for name in ('conftest.py', 'naming.py', 'pytest.ini'):
         shutil.copy(TOP / 'tests' / name, path)
-    for letter in letters:
-        (path / f'test_{letter}.py').write_text(MODULE.format(letter))
+    for letter, text in modules.items():
+        (path / f'test_{letter}.py').write_text(text)
+    return ['/usr/bin/python3', '-m', 'pytest', '-qq', *args,
+            f'--override-ini=pythonpath={TOP}/python .',
+            *(f'test_{letter}.py' for letter in modules)]
+
+
+def suite(path, letters, *args):
+    """A run of a suite with such modules."""
     return subprocess.run(
-        ['/usr/bin/python3', '-m', 'pytest', '-qq', *args,
-         f'--override-ini=pythonpath={TOP}/python .',
-         *(f'test_{letter}.py' for letter in letters)],
-        cwd=path, capture_output=True, text=True, check=False)
+        command(path, {letter: MODULE.format(letter) for letter in letters},
+                *args), cwd=path, capture_output=True, text=True, check=False)
 
 
 @named('static: tests that passed earlier stand between others')
@@ -78,3 +102,21 @@ def test_counted(seconds, left):
                               full=False), ['static'], time.time() + seconds)
     run.end(run.start('counted', 'tests/static/test_resume.py'))
     assert run.untimely == left and sum(run.counts.values()) == 1
+
+
+@named('static: tests of a background job clean up when they are ended')
+def test_stopped(tmp_path):
+    """A shell lets its background jobs ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        # pylint: disable-next=consider-using-with
+        process = subprocess.Popen(command(tmp_path, {'a': LONG}),
+                                   cwd=tmp_path, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    while process.poll() is None and not (tmp_path / 'began').exists():
+        time.sleep(0.05)
+    Run.stop((None, process))
+    assert process.wait() not in (0, -signal.SIGKILL)
+    assert (tmp_path / 'ended').exists()

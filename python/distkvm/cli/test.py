@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -215,10 +214,11 @@ class Run:
 
     @staticmethod
     def stop(started):
-        """Like on Ctrl-C, so that its nodes end too."""
+        """Its nodes end too.  SIGINT would not do: a shell's background job, and
+        so all that it starts, ignores that."""
         process = started[1]
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(20)
             process.kill()
