@@ -89,12 +89,13 @@ def test_backing(tmp_path):
     assert images.images(asked) == {str(top): None}
     with base.open('rb') as file:
         lock(file, 101)
-        reason, _ = images.images(asked)[str(top)]
-        assert reason == f'{base} is in use by another process, and {middle} ' \
-            'needs it'
+        assert images.images(asked)[str(top)] == (
+            f'{base} is in use by another process, and {middle} needs it',
+            'end that one, or write another disk')
     base.rename(tmp_path / 'moved')
-    reason, _ = images.images(asked)[str(top)]
-    assert reason == f'{base} is not there, and {middle} needs it'
+    assert images.images(asked)[str(top)] == (
+        f'{base} is not there, and {middle} needs it',
+        f'see qemu-img info {middle}, and put {base} there as that says')
     # QEMU takes any bytes of a raw one, also a qcow2 image's; and what is no
     # path is not looked for.
     raw = tmp_path / 'raw'
@@ -141,7 +142,7 @@ def test_backing_format(tmp_path):
         str(tmp_path / 'top')]
     assert reason == f'{tmp_path}/base is no qcow2 image, and {tmp_path}/top ' \
         'needs it'
-    assert 'qemu-img rebase' in remedy and 'format = ' not in remedy
+    assert remedy.startswith(f'see qemu-img info {tmp_path}/top, and put ')
 
 
 @named('static: check: a qcow2 image that the guest would get as it is')
@@ -309,16 +310,26 @@ def test_many_vcpus(monkeypatch, tmp_path, cpu, wanted):
 def test_untried(monkeypatch, tmp_path):
     """Not as an error: nothing is known to be wrong."""
     late = tmp_path / 'late'
-    late.write_text('#!/bin/sh\nexec sleep 60\n')
+    late.write_text('#!/bin/sh\necho >>"$0.tried"\nexec sleep 60\n')
     late.chmod(0o755)
     monkeypatch.setattr(trial, 'SECONDS', 0.2)
     request = {'qemu': str(late), 'arguments': [],
                'options': [('cpu', ['-cpu', 'x'])]}
     wanted = f'{late} was tried for 0.2 s and did not end'
     assert trial.trial(request) == (None, wanted)
-    (tmp_path / 'keys.psk').write_text(f'{PSK_USER}:{"ab" * 32}\n')
-    of_keys = proofs.proof('psk', 'nonce', str(tmp_path), [], str(late))
-    assert of_keys['untried'] == wanted and of_keys['marks']
+    directories = [str(tmp_path / name) for name in 'abc']
+    for path in directories:
+        os.mkdir(path)
+        with open(f'{path}/keys.psk', 'w', encoding='ascii') as file:
+            file.write(f'{PSK_USER}:{"ab" * 32}\n')
+    of_keys = proofs.proofs({
+        'kind': 'psk', 'nonce': '', 'directories': dict.fromkeys(directories, []),
+        'loader': dict.fromkeys(directories, str(late))})
+    assert all(each['marks'] for each in of_keys.values())
+    assert [each.get('untried') for each in of_keys.values()] == [
+        wanted, None, None]
+    # Once for the options, and once for all keys.
+    assert (tmp_path / 'late.tried').read_text() == '\n\n'
     with place(FILE) as found:
         monkeypatch.setenv('XDG_STATE_HOME', found.env['XDG_STATE_HOME'])
         for name in 'df':

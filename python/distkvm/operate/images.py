@@ -11,9 +11,10 @@ import stat
 import struct
 from pathlib import Path
 
-from .facts import readable
+from .facts import MISSING, readable
 
 QCOW2 = b'QFI\xfb'
+NO_QCOW2 = 'is no qcow2 image'
 # Of its header (docs/interop/qcow2.rst of QEMU): the magic, the version, place
 # and length of the backing file's name; where the header's length is, from
 # version 3 on, and how long it was before.
@@ -44,7 +45,7 @@ def opened(path, kind, writes):
     with open(path, 'rb') as file:
         head = file.read(len(QCOW2))
         if kind == 'qcow2' and head != QCOW2:
-            return (f'{path} is no qcow2 image', 'write format = "raw" for a '
+            return (f'{path} {NO_QCOW2}', 'write format = "raw" for a '
                     'disk of [[node.disk]], or give it another name')
         if is_locked(file.fileno(), WRITES) or \
                 writes and is_locked(file.fileno(), NO_WRITER):
@@ -72,10 +73,8 @@ def extensions(file, head):
 def named_by(path):
     """Pairs of a path that a qcow2 image names, and its format or ''."""
     names = []
-    # Of a header that ends too early, or points to no place, QEMU says it; that an
-    # image is not there is said by facts.readable().
-    with contextlib.suppress(OSError, ValueError, struct.error), \
-            open(path, 'rb') as file:
+    # Of a header that ends too early, or points to no place, QEMU says it.
+    with contextlib.suppress(ValueError, struct.error), open(path, 'rb') as file:
         head = file.read(LENGTH_AT + 4)
         magic, _, at, length = HEAD.unpack_from(head)
         if magic == QCOW2:
@@ -95,25 +94,32 @@ def identity(path):
     return found.st_dev, found.st_ino
 
 
+def because(above, name, reason, remedy):
+    """A reason and a remedy of a file that another one needs.
+
+    It is named by `above` and not by the cluster file, so that no word there helps:
+    with format = "raw" the guest would write over `above`."""
+    if reason.endswith((MISSING, NO_QCOW2)):
+        remedy = f'see qemu-img info {above}, and put {name} there as that says'
+    return f'{reason}, and {above} needs it', remedy
+
+
 def below(path):
     """Why a file cannot be opened that a qcow2 image needs besides."""
-    if readable(path):
-        return None
-    seen, left = {identity(path)}, [path]
-    while left:
-        above = left.pop()
-        for name, kind in named_by(above):
-            reason = readable(name) or image(name, kind, False)
-            if not reason and identity(name) in seen:
-                reason = f'{name} is below itself', None
-            if reason:
-                # Remedies of a disk that the file names are none here.
-                return (f'{reason[0]}, and {above} needs it', 'see qemu-img info '
-                        '--backing-chain, and mend that (a backing file by '
-                        f'qemu-img rebase -u -F FORMAT -b NAME {above})')
-            if kind in ('qcow2', ''):
-                seen.add(identity(name))
-                left.append(name)
+    # That an image is not there is said by facts.readable(), of the disk, or here.
+    with contextlib.suppress(OSError):
+        seen, left = {identity(path)}, [path]
+        while left:
+            above = left.pop()
+            for name, kind in named_by(above):
+                reason = readable(name) or image(name, kind, False)
+                if not reason and identity(name) in seen:
+                    reason = f'{name} is below itself', 'write another disk'
+                if reason:
+                    return because(above, name, *reason)
+                if kind in ('qcow2', ''):
+                    seen.add(identity(name))
+                    left.append(name)
     return None
 
 

@@ -260,6 +260,13 @@ def proofs(request):
     `request`: the kind of credentials, a nonce, by directory the hosts of its
     nodes' addresses, and by directory the `loader`: a QEMU that runs here."""
     loaders = request.get('loader', {})
-    return {path: proof(request['kind'], request['nonce'], path, hosts,
-                        loaders.get(path))
-            for path, hosts in request['directories'].items()}
+    found, late = {}, set()
+    for path, hosts in request['directories'].items():
+        qemu = loaders.get(path)
+        # A late one is not asked again: the times would add up to more than a host
+        # has for its answer.
+        found[path] = proof(request['kind'], request['nonce'], path, hosts,
+                            None if qemu in late else qemu)
+        if 'untried' in found[path]:
+            late.add(qemu)
+    return found

@@ -54,15 +54,14 @@ def follow(console, seconds):
 @named('guest: PCI functions come and go, plain QEMU')
 def test_plain(note):
     """QEMU as it is, but for the patch of its TLB."""
-    seconds = SECONDS_FULL
     log = BUILD / 'log' / 'replug-plain.log'
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, open(log, 'wb') as out:
-        with subprocess.Popen([*PLAIN, *guest_args(scratch, seconds)],
+        with subprocess.Popen([*PLAIN, *guest_args(scratch, SECONDS_FULL)],
                               stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=out) as process:
             try:
-                note(follow(Console(process), seconds))
+                note(follow(Console(process), SECONDS_FULL))
             except Problem as problem:
                 process.kill()
                 raise Problem(f'{problem}: {log.read_text()[-300:]}') from None

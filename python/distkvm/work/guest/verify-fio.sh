@@ -5,6 +5,7 @@
 # time.
 . ./lib.sh
 FILES=/var/tmp/verify
+# Of each file; a check of seconds would read for minutes.
 MIB=8
 [ "$TIME" -ge 60 ] || MIB=2
 # One after the other, so that a block of an earlier pass is not right in the next

@@ -5,7 +5,8 @@
 . ./lib.sh
 DATA=/var/tmp/verify-pg
 SLICE=60
-# Those of the catalogue are hundreds, and take minutes: a long check holds them, too.
+# Tables and indexes of the catalogue are hundreds, and take minutes: only a long
+# check holds them, too.
 TABLES=
 [ "$TIME" -ge 60 ] || TABLES=--schema=public
 # Not runuser, which wants the set-up of PAM.
