@@ -89,7 +89,9 @@ class Qmp:
                 if time.monotonic() > end:
                     raise
                 time.sleep(0.05)
-        self.file = self.socket.makefile('rw')
+        # For reading alone: a file of both kinds forgets, when it is written,
+        # the lines that came with the one before.
+        self.file = self.socket.makefile('r')
         self.events = []
         # By event, what the last of its kind said.
         self.event_data = {}
@@ -106,8 +108,7 @@ class Qmp:
         request = {'execute': command}
         if arguments:
             request['arguments'] = arguments
-        self.file.write(json.dumps(request) + '\n')
-        self.file.flush()
+        self.socket.sendall((json.dumps(request) + '\n').encode())
 
     def execute(self, command, **arguments):
         self.send(command, **arguments)
