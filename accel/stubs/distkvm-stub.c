@@ -57,6 +57,11 @@ bool distkvm_may_go_on(Error **errp)
     return true;
 }
 
+bool distkvm_may_continue(Error **errp)
+{
+    return true;
+}
+
 bool distkvm_netdev_fits(const struct Netdev *netdev, Error **errp)
 {
     return true;

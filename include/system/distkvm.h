@@ -58,6 +58,8 @@ bool distkvm_ends_unjoined(int *status);
 void distkvm_stop_asked(void);
 /* May the guest run or reset?  Not after a loss: false, and @errp. */
 bool distkvm_may_go_on(Error **errp);
+/* May "cont" let it?  Besides, not where a node has to be reset first. */
+bool distkvm_may_continue(Error **errp);
 
 /*
  * A device, backend or driver that cannot work is refused, at the start and

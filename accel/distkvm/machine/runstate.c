@@ -40,6 +40,7 @@ static struct {
 
     /* node 0 */
     CohNodeSet wants, stopped, reached;
+    CohNodeSet unfit;           /* stopped by an error: a reset comes first */
     bool started;               /* once */
     bool running;
     bool start_pending;
@@ -94,6 +95,7 @@ static bool may_start(void)
     return !ctl.running && !qatomic_read(&distkvm->failed) &&
            !is_reset_or_end_asked() &&
            ctl.reset == RESET_IDLE && !needs_reset() &&
+           coh_set_is_empty(&ctl.unfit) &&
            !coh_set_is_empty(&ctl.wants) &&
            has_all_nodes(ctl.started ? &ctl.stopped : &ctl.wants);
 }
@@ -128,6 +130,21 @@ static void try_start(void)
     }
 }
 
+/* The cluster stops. */
+static void stop_here(void)
+{
+    RunState state;
+
+    /*
+     * KVM may have stopped a vCPU here for an error, and the main loop has not
+     * come to it: this stop would hide that the guest has to be reset.
+     */
+    if (!qemu_vmstop_requested(&state)) {
+        state = RUN_STATE_PAUSED;
+    }
+    vm_stop(state);
+}
+
 static void node_stopped(CohNodeId from, int64_t clock_ns)
 {
     ctl.clock_ns = MAX(ctl.clock_ns, clock_ns);
@@ -136,7 +153,7 @@ static void node_stopped(CohNodeId from, int64_t clock_ns)
         ctl.running = false;
         ctl.wants = coh_set_empty();
         member_broadcast(&(MemberMessage) { .type = MESSAGE_STOP });
-        vm_stop(RUN_STATE_PAUSED);
+        stop_here();
     }
     try_start();
 }
@@ -146,6 +163,7 @@ static void say_stopped(int64_t clock_ns)
 {
     const MemberMessage message = {
         .type = MESSAGE_STOPPED, .u.stopped.clock = clock_ns,
+        .u.stopped.needs_reset = needs_reset(),
     };
 
     member_send(0, &message);
@@ -170,12 +188,44 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
     }
 }
 
+/*
+ * Node 0: the node of which the run state says that a reset comes first, unless
+ * that reset was asked for.  COH_NODE_NONE: no such node.
+ */
+static CohNodeId find_unfit(void)
+{
+    if (qemu_reset_requested_get() || ctl.reset != RESET_IDLE) {
+        return COH_NODE_NONE;
+    }
+    return runstate_needs_reset() ? 0 : coh_set_next(&ctl.unfit, 0);
+}
+
+bool distkvm_may_continue(Error **errp)
+{
+    CohNodeId unfit;
+
+    if (!distkvm_may_go_on(errp)) {
+        return false;
+    }
+    unfit = distkvm && distkvm_is_boot_node() ? find_unfit() : COH_NODE_NONE;
+    if (unfit != COH_NODE_NONE && unfit != 0) {
+        error_setg(errp, "distkvm: node %d was stopped by an error, which its"
+                   " log names, and the guest has to be reset: reset it first",
+                   unfit);
+        return false;
+    }
+    return true;
+}
+
 /* Node 0: the user of @from says "cont". */
 static void node_wants_start(CohNodeId from)
 {
-    if (runstate_needs_reset() && !qemu_reset_requested_get()) {
+    CohNodeId unfit = find_unfit();
+
+    if (unfit != COH_NODE_NONE) {
         say_limited(&refused_starts, "distkvm: node %d cannot let a guest go on"
-                    " that has to be reset: reset it first", from);
+                    " that has to be reset for the state of node %d: reset it"
+                    " first", from, unfit);
         return;
     }
     /* "cont" of a running guest is a no-op. */
@@ -196,7 +246,7 @@ static void node_wants_stop(CohNodeId from)
     }
     if (ctl.running) {
         /* The start it did not want is on its way to it. */
-        vm_stop(RUN_STATE_PAUSED);
+        stop_here();
     }
 }
 
@@ -278,6 +328,7 @@ static void reset_resume_all(void *unused)
         return;
     }
     reset_phase(RESET_IDLE, MESSAGE_RESET_RESUME);
+    ctl.unfit = coh_set_empty();
     reset_resume_here();
     try_start();
 }
@@ -390,6 +441,15 @@ static const char *serve_stopped(CohNodeId from,
     if (!cluster_clock_may_be(clock_ns)) {
         return "its clock is absurd";
     }
+    if (message->u.stopped.needs_reset) {
+        say_warning("distkvm: node %d was stopped by an error, which its log"
+                    " names: the guest goes on only after a reset", from);
+        coh_set_add(&ctl.unfit, from);
+        if (find_unfit() != COH_NODE_NONE) {
+            /* A "cont" that came before this is refused as a later one is. */
+            ctl.wants = coh_set_empty();
+        }
+    }
     node_stopped(from, clock_ns);
     return NULL;
 }
@@ -428,7 +488,7 @@ static const char *serve_start(CohNodeId from, const MemberMessage *message)
 
 static const char *serve_stop(CohNodeId from, const MemberMessage *message)
 {
-    vm_stop(RUN_STATE_PAUSED);
+    stop_here();
     return NULL;
 }
 

@@ -15,7 +15,7 @@
 #include "body.h"
 
 /* Raised by any change of frames or of their meaning. */
-#define WIRE_VERSION 15
+#define WIRE_VERSION 16
 #define WIRE_HEAD_BYTES 24
 /* An operation and a page of bytes. */
 #define WIRE_PAYLOAD_MAX (COH_OP_BYTES + COH_PAGE_SIZE)

@@ -277,7 +277,8 @@ FORGED = {
         "another node's local APIC", type='apic', seq=1, cpu=0, base=0, id=0,
         ldr=0, dfr=0, svr=0, lint0=0, lint1=0),
     'a stop in the future': control(
-        'its clock is absurd', type='stopped', clock=1 << 62),
+        'its clock is absurd', type='stopped', clock=1 << 62,
+        **{'needs-reset': False}),
     'a control message too long': (GARBAGE, lambda m, to: m.control[to].send(
         struct.pack('>I', 0x7fffffff))),
     'control in garbage': (GARBAGE, lambda m, to: m.control[to].send(

@@ -210,12 +210,12 @@ def test_reset_ends():
 INTERNAL_ERROR = 2
 
 
-def stopped_by_kvm(process):
-    """A node that is paused is then as KVM leaves it after an error, which
-    needs KVM; its RunState is written to its memory."""
+def write_state(process, name):
+    """KVM's errors need KVM; so what they write is written to QEMU's memory:
+    "internal-error" into one of its variables of type RunState."""
     symbols = subprocess.run(['nm', QEMU], text=True, check=True,
                              capture_output=True).stdout
-    at = int(re.search(r'^(\w+) [a-z] current_run_state$', symbols, re.M)[1],
+    at = int(re.search(rf'^(\w+) [a-z] {name}$', symbols, re.M)[1],
              16)
     maps = Path(f'/proc/{process.pid}/maps').read_text()
     base = int(re.search(rf'^(\w+)-.* 0+ .*{QEMU.name}$', maps, re.M)[1], 16)
@@ -224,12 +224,23 @@ def stopped_by_kvm(process):
         memory.write(INTERNAL_ERROR.to_bytes(4, 'little'))
 
 
-def paused(cluster, *args):
-    """The nodes, with options of node 0's, of which node 1 has said stop."""
+def fail(cluster, node):
+    """As KVM does it: a vCPU asks for the stop, and wakes the main loop."""
+    write_state(cluster.process[node], 'vmstop_requested')
+    wait_state(cluster, node, 'internal-error')
+
+
+def running(cluster, *args):
+    """The nodes, with options of node 0's."""
     cluster.start(1)
     cluster.start(0, [*HEADLESS, *args])
     for node in (0, 1):
         wait_state(cluster, node, 'running', 60)
+
+
+def paused(cluster, *args):
+    """The same, of which node 1 has said stop."""
+    running(cluster, *args)
     cluster.qmp(1).execute('stop')
     for node in (0, 1):
         wait_state(cluster, node, 'paused')
@@ -269,19 +280,78 @@ def test_end_and_go_on():
         reset_and_go_on(cluster, (['SHUTDOWN', 'RESUME'], ['RESUME']))
 
 
+def wait_told(cluster, times):
+    """Until node 0 has heard so often that an error has stopped node 1."""
+    until('node 0 hears of it', lambda: cluster.log(0).read_text().count(
+        'node 1 was stopped by an error') == times, 10)
+
+
+def check_refused(cluster):
+    """To "cont" on node 0, which names node 1; both stay stopped."""
+    with pytest.raises(Problem, match='node 1 was stopped by an error'):
+        cluster.qmp(0).execute('cont')
+    wait_state(cluster, 0, 'paused')
+
+
 @named('guest: a node that KVM has stopped goes on by a reset only')
 def test_error():
-    """The other node only knows that it has stopped: its "cont" aborts nobody,
-    and the reset of that node lets all go on."""
+    """"cont" on node 0 says why, and the reset of any node lets all go on."""
     with qtest_cluster('stopped-by-kvm') as cluster:
-        paused(cluster)
-        stopped_by_kvm(cluster.process[1])
-        wait_state(cluster, 1, 'internal-error')
-        for times in (1, 2):
-            cluster.qmp(0).execute('cont')
-            wait_refused(cluster, times, 1)
+        running(cluster)
+        for _ in range(2):
+            fail(cluster, 1)
             wait_state(cluster, 0, 'paused')
+            check_refused(cluster)
             wait_state(cluster, 1, 'internal-error')
+            reset_and_go_on(cluster)
+
+
+@named('guest: "cont" waits for the reset of a node that KVM has stopped')
+def test_error_resets():
+    """Node 1 is slow: node 0's user has said all of it before node 1 hears of
+    the first."""
+    with qtest_cluster('kvm-reset') as cluster:
+        running(cluster)
+        fail(cluster, 1)
+        wait_state(cluster, 0, 'paused')
+        cluster.process[1].send_signal(signal.SIGSTOP)
+        check_refused(cluster)
+        cluster.qmp(0).execute('system_reset')
+        cluster.qmp(0).execute('cont')
+        cluster.process[1].send_signal(signal.SIGCONT)
+        for node in (0, 1):
+            wait_state(cluster, node, 'running')
+
+
+@named('guest: an error of KVM is kept if the cluster stops before')
+def test_error_after_stop():
+    """Node 1's main loop hears of node 0's stop and of the error at once."""
+    with qtest_cluster('kvm-stop') as cluster:
+        running(cluster)
+        for times in range(1, RESETS + 1):
+            cluster.process[1].send_signal(signal.SIGSTOP)
+            write_state(cluster.process[1], 'vmstop_requested')
+            cluster.qmp(0).execute('stop')
+            cluster.process[1].send_signal(signal.SIGCONT)
+            wait_state(cluster, 1, 'internal-error')
+            wait_told(cluster, times)
+            check_refused(cluster)
+            reset_and_go_on(cluster)
+
+
+@named('guest: a start that a follower refuses')
+def test_start_refused():
+    """Node 0 does not know of the error when its user says "cont", and then
+    does."""
+    with qtest_cluster('start-refused') as cluster:
+        paused(cluster)
+        write_state(cluster.process[1], 'current_run_state')
+        wait_state(cluster, 1, 'internal-error')
+        cluster.qmp(0).execute('cont')
+        wait_refused(cluster, 1, 1)
+        wait_state(cluster, 0, 'paused')
+        wait_state(cluster, 1, 'internal-error')
+        check_refused(cluster)
         reset_and_go_on(cluster)
 
 
@@ -289,20 +359,19 @@ def test_error():
 def test_error_stays():
     """Its reset has become the end of the guest, and none lets it go on."""
     with qtest_cluster('kvm-no-reboot') as cluster:
-        paused(cluster, '-no-reboot', '-no-shutdown')
-        stopped_by_kvm(cluster.process[1])
-        wait_state(cluster, 1, 'internal-error')
+        running(cluster, '-no-reboot', '-no-shutdown')
+        fail(cluster, 1)
+        wait_state(cluster, 0, 'paused')
         cluster.qmp(1).execute('system_reset')
         wait_state(cluster, 1, 'prelaunch')
         qmp = cluster.qmp(0)
         until('the reset is an end',
               lambda: qmp.execute('query-status') and 'SHUTDOWN' in qmp.events,
               10)
-        for times, node in ((1, 1), (2, 0)):
-            cluster.qmp(node).execute('cont')
-            wait_refused(cluster, times, 1)
-            wait_state(cluster, 0, 'paused')
-            wait_state(cluster, 1, 'prelaunch')
+        cluster.qmp(1).execute('cont')
+        wait_refused(cluster, 1)
+        check_refused(cluster)
+        wait_state(cluster, 1, 'prelaunch')
 
 
 @named('guest: both nodes are ended at once')

@@ -45,7 +45,7 @@ static const char *const right[] = {
     " 'why': 'busy'}",
     "{'type': 'want-start'}",
     "{'type': 'want-stop'}",
-    "{'type': 'stopped', 'clock': 5}",
+    "{'type': 'stopped', 'clock': 5, 'needs-reset': true}",
     "{'type': 'start', 'clock': 5}",
     "{'type': 'stop'}",
     "{'type': 'reset', 'cause': 7}",
