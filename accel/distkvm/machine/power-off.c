@@ -65,7 +65,8 @@ static void leave(ShutdownCause cause)
 bool distkvm_shutdown(ShutdownCause cause)
 {
     MemberMessage message = { .type = MESSAGE_SHUTDOWN };
-    bool asked = off.asked;
+    /* An end by the guest may have no answer: -no-shutdown keeps the guest. */
+    bool asked = off.asked && !shutdown_caused_by_guest(off.cause);
 
     if (!distkvm || !node_is_formed() || off.leaving ||
         qatomic_read(&distkvm->failed)) {

@@ -374,6 +374,24 @@ def test_error_stays():
         wait_state(cluster, 1, 'prelaunch')
 
 
+@pytest.mark.full
+@named('guest: -no-shutdown: quit of a follower whose CPU has ended the guest')
+def test_quit_after_end(clusters):
+    """A triple fault with -no-reboot on node 1: node 0 keeps the guest, and a
+    quit on node 1 ends both in good order."""
+    cluster = clusters(Shape(nodes=2, memory='256M'), 'quit-after-end')
+    cluster.start(1, ['-display', 'none', '-no-reboot'])
+    process = cluster.start(0, [
+        *HEADLESS, '-no-shutdown', *(
+            a for a in guests.kernel_args('quiet reboot=t', 'reboot')
+            if a != '-no-reboot')], stdout=subprocess.PIPE)
+    Console(process).until('guest-reboot: up', TIMEOUT)
+    wait_state(cluster, 0, 'shutdown', TIMEOUT)
+    cluster.qmp(1).execute('quit')
+    if cluster.wait(15) != [0, 0]:
+        raise Problem('nodes did not end well')
+
+
 @named('guest: both nodes are ended at once')
 def test_ended_at_once():
     """Both are told to end at the same moment; neither is forgotten."""
