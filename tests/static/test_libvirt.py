@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -213,6 +214,38 @@ def test_orders(tmp_path, old, new, changed):
     (tmp_path / 'large-1.xml').unlink()
     assert tool('xml', str(path), '--dir', str(tmp_path)).stderr == \
         'distkvm: large-1.xml is new: define this domain\n'
+
+
+@named('static: xml: changes are said, also when a later file is not written')
+def test_half_way(monkeypatch, tmp_path):
+    """The next call finds no change in the files that were."""
+    path = tmp_path / 'c.toml'
+    path.write_text(SMALL)
+    args = ['xml', str(path), '--dir', str(tmp_path)]
+    other = tmp_path / 'c-1.xml'
+    other.mkdir()
+    for text, said in ((SMALL, 'is new: define this domain'),
+                       (SMALL.replace('vcpus = 2', 'vcpus = 3'),
+                        'changed: define this domain again')):
+        path.write_text(text)
+        done = tool(*args)
+        assert (done.returncode, done.stderr) == (
+            1, f'distkvm: c-0.xml {said}\ndistkvm: {other}: Is a directory\n')
+    # Nor is any written if not all can be made.
+    made = libvirt.domain
+
+    def domain(file, node, sockets):
+        if node.id:
+            raise Problem('no domain')
+        return made(file, node, sockets)
+
+    monkeypatch.setattr(libvirt, 'domain', domain)
+    before = (tmp_path / 'c-0.xml').read_text()
+    path.write_text(SMALL)
+    with pytest.raises(Problem, match='no domain'):
+        xml.main(SimpleNamespace(file=path, node=None, dir=tmp_path,
+                                 socket_dir=None))
+    assert (tmp_path / 'c-0.xml').read_text() == before
 
 
 @named('static: xml: block devices')

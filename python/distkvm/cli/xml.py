@@ -35,6 +35,25 @@ def say_changes(changed, new):
                 f'{"these domains" if many else "this domain"}{again}')
 
 
+def write_all(file, directory, domains):
+    """A file of each domain; names those that are new or changed, also when a
+    later one cannot be written: the next call would find them as they should
+    be."""
+    changed, new = [], []
+    try:
+        for node, text in domains:
+            path = Path(directory) / f'{libvirt.name_of(file)}-{node.id}.xml'
+            before = write(path, text)
+            if before is None:
+                new.append(path.name)
+            elif before != text:
+                changed.append(path.name)
+            print(f'{path}, for {node.host}')
+    finally:
+        # The first time all of them are.
+        say_changes(changed, new if len(new) < len(domains) else ())
+
+
 def main(args):
     file = cluster_file.load(args.file)
     nodes = file.nodes
@@ -46,23 +65,13 @@ def main(args):
     elif not args.dir:
         raise Problem('write --node K for the domain of one node, or --dir D '
                       'for a file of each')
-    changed, new = [], []
-    for node in nodes:
-        # QEMU has another working directory.
-        sockets = args.socket_dir and os.path.abspath(args.socket_dir)
-        text = libvirt.domain(file, node, sockets)
-        if args.dir:
-            path = Path(args.dir) / f'{libvirt.name_of(file)}-{node.id}.xml'
-            before = write(path, text)
-            if before is None:
-                new.append(path.name)
-            elif before != text:
-                changed.append(path.name)
-            print(f'{path}, for {node.host}')
-        else:
-            print(text, end='')
-    # The first time all of them are.
-    say_changes(changed, new if len(new) < len(nodes) else ())
+    # QEMU has another working directory.
+    sockets = args.socket_dir and os.path.abspath(args.socket_dir)
+    domains = [(node, libvirt.domain(file, node, sockets)) for node in nodes]
+    if args.dir:
+        write_all(file, args.dir, domains)
+    else:
+        print(domains[0][1], end='')
     return 0
 
 
