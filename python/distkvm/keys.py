@@ -155,8 +155,10 @@ def put_step(directory, step, files):
     if step == 'put':
         if not directory.exists():
             check_way(directory, os.geteuid())
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    elif not directory.exists():
+        # Of a link that leads nowhere key_directory() says it.
+        if not directory.is_symlink():
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    elif not directory.exists() and not directory.is_symlink():
         return {'exists': False}
     with key_directory(directory) as (fd, found):
         if step == 'put':

@@ -14,7 +14,7 @@ from distkvm import cluster_file, keys
 from distkvm.cli import keys as verb
 from distkvm.common import CALL, QEMU, QEMU_IMG, Problem
 from distkvm.keys import PSK, X509, Authority, put_files
-from distkvm.operate import between, proofs
+from distkvm.operate import between, check, facts, proofs
 from distkvm.operate.remote import Hosts
 from naming import cases, named
 from operating import QEMU as FAKE_QEMU
@@ -441,6 +441,60 @@ def test_one_missing(right):
             path.unlink()
         the_error(found, f"ca-cert.pem is not there, run {CALL} keys "
                   f"'{found.file}'")
+
+
+CLOSED = '/k cannot be read', 'give the user of the nodes access'
+ABSENT = [f'/{n} {facts.MISSING}' for n in 'ab']
+
+
+@cases('kind, read, wanted', {
+    'static: check: keys that are all missing are made':
+        ('x509', ABSENT, (ABSENT[0], 'run X keys F')),
+    'static: check: a key that is missing beside one that cannot be read':
+        ('x509', [ABSENT[0], CLOSED], CLOSED),
+    'static: check: a key that cannot be read before one that is missing':
+        ('x509', [None, CLOSED, ABSENT[0]], CLOSED),
+    'static: check: a key that is missing beside a link that leads nowhere':
+        ('x509', [ABSENT[0], f'/b {facts.DANGLING}'],
+         (ABSENT[0], 'add the missing files of your own authority')),
+    'static: check: a shared key is a link that leads nowhere':
+        ('psk', [f'/b {facts.DANGLING}'],
+         (f'/b {facts.DANGLING}', 'put your key there, or run X keys --renew')),
+    'static: check: keys that can be read': ('x509', [None, None], None)})
+def test_unread(monkeypatch, kind, read, wanted):
+    """No remedy replaces the keys of one's own authority, unless it says so."""
+    for module in (check, between):
+        monkeypatch.setattr(module, 'tool', lambda verb, _: f'X {verb} F')
+    found = check.HostCheck.unread(
+        SimpleNamespace(file=SimpleNamespace(credentials=kind)),
+        [(each, '') if isinstance(each, str) else each for each in read])
+    assert found == wanted or \
+        found[0] == wanted[0] and found[1].startswith(wanted[1]), found
+
+
+@named('static: check: it and keys agree on links that lead nowhere')
+def test_nowhere(tmp_path):
+    """A link is not replaced by a first key: what it leads to may be on a disk
+    that is not mounted."""
+    with place() as found:
+        two_hosts(found)
+        path = tmp_path / PSK
+        path.symlink_to('none')
+        text = found.file.read_text()
+        found.file.write_text(text + f'keys = "{tmp_path}"\n')
+        the_error(found, f'{path} is a link that leads nowhere, put your key '
+                  f'there, or {AGAIN}')
+        said = found.tool('keys', status=2).stderr
+        assert f'{tmp_path} has a key already, write --renew' in said
+        assert path.is_symlink()
+        # A directory.
+        link = tmp_path / 'link'
+        link.symlink_to('none')
+        found.file.write_text(text + f'keys = "{link}"\n')
+        the_error(found, f'{link}/{PSK} is not there, run {CALL} keys ')
+        said = found.tool('keys', '--renew', status=2).stderr
+        assert f'{link} is no directory, or a link: name the directory' in said
+        assert 'no key was changed' not in said
 
 
 @named('static: keys: hosts that share a directory of certificates')

@@ -64,8 +64,10 @@ def renewing(file):
 
 
 def completing(file):
-    """A remedy for certificates of which a file is missing: another authority
-    may have signed the others."""
+    """A remedy for keys of which a file is missing, or is a link to none: another
+    authority may have signed the others."""
+    if file.credentials == 'psk':
+        return f'put your key there, or run {tool("keys --renew", file)}'
     return 'add the missing files of your own authority (docs/security.rst), ' \
         f'or run {tool("keys --renew", file)}, which replaces all and keeps ' \
         'no copy'

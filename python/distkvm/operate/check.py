@@ -17,7 +17,7 @@ from ..cluster_file import error_text
 from ..common import parse_size
 from ..keys import PSK, X509
 from . import between
-from .facts import MISSING, asking, host_port
+from .facts import DANGLING, MISSING, asking, host_port
 from .lifecycle import tool
 from .reach import LISTENING
 from .remote import ANSWER_SECONDS, HostProblem
@@ -367,21 +367,33 @@ class HostCheck:
         for directory, node in first.items():
             if directory is None or self.file.credentials not in KEY_FILES:
                 continue
-            read = [facts['read'][path] for path in
-                    key_files(self.file, node)]
-            bad = next(filter(None, read), None)
+            bad = self.unread([facts['read'][path] for path in
+                               key_files(self.file, node)])
             found = facts['proofs'][directory]
             if bad:
                 reason, remedy = bad
-                if reason.endswith(MISSING):
-                    remedy = between.completing(self.file) \
-                        if None in read else f'run {tool("keys", self.file)}'
             elif 'reason' in found:
                 reason, remedy = found['reason'], between.renewing(self.file)
             else:
                 self.expiring(node, found, facts)
                 continue
             self.node(node, 'keys', (f'on {facts["host"]}: {reason}', remedy))
+
+    def unread(self, read):
+        """Of reasons why files of keys cannot be read: the one to be mended
+        first, or None.
+
+        `keys` without --renew makes them only if none is there.  A file that
+        cannot be read is there, as is a link; a user who gets access to it keeps
+        all."""
+        bad = [each for each in read if each]
+        closed = [each for each in bad
+                  if not each[0].endswith((MISSING, DANGLING))]
+        if closed or not bad:
+            return closed[0] if closed else None
+        if all(each and each[0].endswith(MISSING) for each in read):
+            return bad[0][0], f'run {tool("keys", self.file)}'
+        return bad[0][0], between.completing(self.file)
 
     def expiring(self, node, found, facts):
         if 'untried' in found:

@@ -46,6 +46,7 @@ IS_UP = 1
 VERSION_SECONDS = 30
 GIT_SECONDS = 10
 MISSING = 'is not there'
+DANGLING = 'is a link that leads nowhere'
 
 
 def version_of(qemu):
@@ -227,7 +228,8 @@ def readable(path):
         return (f'{path} cannot be reached: a directory above is closed to '
                 f'this user', 'give the user of the nodes access')
     except OSError:
-        return f'{path} {MISSING}', 'write the path of one that is'
+        words = DANGLING if os.path.islink(path) else MISSING
+        return f'{path} {words}', 'write the path of one that is there'
     if not os.access(path, os.R_OK):
         return f'{path} cannot be read', 'give the user of the nodes access'
     return None
