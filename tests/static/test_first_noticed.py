@@ -8,13 +8,14 @@ import re
 import struct
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from distkvm import cluster_file
 from distkvm.common import QEMU, QEMU_IMG, TOP
 from distkvm.keys import PSK_USER
-from distkvm.operate import check, host, images, proofs, trial
+from distkvm.operate import check, host, images, proofs, remote, trial
 from distkvm.operate.remote import Hosts
 from distkvm.operate.state import State
 from naming import cases, named
@@ -297,6 +298,7 @@ def test_trial(tmp_path, wrong, arguments, wanted):
 def test_many_vcpus(monkeypatch, tmp_path, cpu, wanted):
     """The QEMU that was built, as node 0's is tried."""
     monkeypatch.setattr(trial, 'SECONDS', 300)
+    monkeypatch.setattr(trial, 'SECONDS_MAX', 300)
     if not QEMU.exists():
         pytest.skip(f'needs {QEMU}: scripts/distkvm build')
     path = tmp_path / 'c.toml'
@@ -310,12 +312,17 @@ def test_many_vcpus(monkeypatch, tmp_path, cpu, wanted):
 def test_untried(monkeypatch, tmp_path):
     """Not as an error: nothing is known to be wrong."""
     late = tmp_path / 'late'
-    late.write_text('#!/bin/sh\necho >>"$0.tried"\nexec sleep 60\n')
+    late.write_text('#!/bin/sh\nexec sleep 60\n')
     late.chmod(0o755)
     monkeypatch.setattr(trial, 'SECONDS', 0.2)
+    started = []
+    run = trial.subprocess.run
+    monkeypatch.setattr(trial.subprocess, 'run', lambda args, **more:
+                        started.append(args[0]) or run(args, **more))
     request = {'qemu': str(late), 'arguments': [],
                'options': [('cpu', ['-cpu', 'x'])]}
-    wanted = f'{late} was tried for 0.2 s and did not end'
+    wanted = f'{late} was tried for 0.2 s and did not end', \
+        'run check again when that host has less to do'
     assert trial.trial(request) == (None, wanted)
     directories = [str(tmp_path / name) for name in 'abc']
     for path in directories:
@@ -326,10 +333,11 @@ def test_untried(monkeypatch, tmp_path):
         'kind': 'psk', 'nonce': '', 'directories': dict.fromkeys(directories, []),
         'loader': dict.fromkeys(directories, str(late))})
     assert all(each['marks'] for each in of_keys.values())
-    assert [each.get('untried') for each in of_keys.values()] == [
-        wanted, None, None]
-    # Once for the options, and once for all keys.
-    assert (tmp_path / 'late.tried').read_text() == '\n\n'
+    # Of each directory it is told; it was started once for the options, and once
+    # for all keys, which have their time together.
+    assert [each.get('untried') for each in of_keys.values()] == [wanted] * 3
+    assert started == [str(late)] * 2
+    monkeypatch.undo()
     with place(FILE) as found:
         monkeypatch.setenv('XDG_STATE_HOME', found.env['XDG_STATE_HOME'])
         for name in 'df':
@@ -340,8 +348,51 @@ def test_untried(monkeypatch, tmp_path):
         file = cluster_file.load(found.file)
         done = check.HostCheck(file, Hosts(file))
         assert not done.errors and len(done.warnings) == 1
-        assert 'what only QEMU can say of this file is not checked' in \
-            done.warnings[0]
+        assert re.search(r'key node\[0\]\.qemu: on \S+: ' + ': what only QEMU can '
+                         'say of this file is not checked, '.join(wanted) + '$',
+                         done.warnings[0]), done.warnings
+
+
+@cases('vcpus, seconds', {
+    'static: check: time for a QEMU of few vCPUs': (2, 30),
+    'static: check: time for a QEMU of 256 vCPUs': (256, 68),
+    'static: check: time for a QEMU of a thousand vCPUs': (1000, 75)})
+def test_limit(monkeypatch, tmp_path, vcpus, seconds):
+    """It makes a thread for each, and the host's answer has 120 s."""
+    given = []
+    monkeypatch.setattr(trial.subprocess, 'run', lambda _, **more:
+                        given.append(more['timeout']) or SimpleNamespace(
+                            returncode=1, stderr=''))
+    path = tmp_path / 'c.toml'
+    path.write_text('[cluster]\nnuma = false\n[guest]\nmemory = "1G"\n'
+                    f'[[node]]\nvcpus = {vcpus - 1}\n[[node]]\n')
+    request = check.trial_of(cluster_file.load(path))
+    assert trial.trial(request)[1] == 'status 1'
+    monkeypatch.setattr(trial, 'SECONDS', 0)
+    monkeypatch.setattr(trial, 'VCPU_SECONDS', 0)
+    assert seconds - 1 < given[0] <= seconds < remote.ANSWER_SECONDS
+    # None begins when it is over.
+    assert trial.trial(request)[0] is None and len(given) == 1
+
+
+@named('static: check: a QEMU that fails without keys, too, says nothing of keys')
+def test_fails_alone(tmp_path):
+    broken = tmp_path / 'broken'
+    broken.write_text('#!/bin/sh\necho "qemu-system-x86_64: no room" >&2\nexit 1\n')
+    broken.chmod(0o755)
+    (tmp_path / 'keys.psk').write_text(f'{PSK_USER}:{"ab" * 32}\n')
+    found, = proofs.proofs({
+        'kind': 'psk', 'nonce': '', 'directories': {str(tmp_path): []},
+        'loader': {str(tmp_path): str(broken)}}).values()
+    assert found['marks'] and found['untried'][0] == \
+        f'{broken} does not start without keys either: no room'
+    # It is told as a warning, in the line of the keys.
+    done = check.HostCheck.__new__(check.HostCheck)
+    done.file, done.warnings = SimpleNamespace(node_error=lambda *args: args), []
+    node = SimpleNamespace(keys='/k')
+    done.expiring(node, {'untried': ['why', 'remedy']}, {'host': 'h'})
+    assert done.warnings == [(
+        node, 'keys', 'on h: why: whether QEMU loads /k is not checked', 'remedy')]
 
 
 # ---------------------------------------------------------- in the file's words

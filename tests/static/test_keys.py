@@ -14,7 +14,7 @@ from distkvm import cluster_file, keys
 from distkvm.cli import keys as verb
 from distkvm.common import CALL, QEMU, QEMU_IMG, Problem
 from distkvm.keys import PSK, X509, Authority, put_files
-from distkvm.operate import between, check, facts, proofs
+from distkvm.operate import between, check, facts, proofs, trial
 from distkvm.operate.remote import Hosts
 from naming import cases, named
 from operating import QEMU as FAKE_QEMU
@@ -261,7 +261,7 @@ def test_loaded(right, tmp_path, change, host):
     change(directory)
     said = refusal(directory)
     found = proofs.proof('x509', '', directory, [host or 'localhost'],
-                         str(QEMU))
+                         (str(QEMU), trial.Limit()))
     assert bool(said) == ('reason' in found) == (host is None), (said, found)
     assert '-object' not in found.get('reason', ''), found
 

@@ -96,7 +96,7 @@ def trial_of(file):
     vcpus = sum(n.vcpus for n in file.nodes)
     options.append(('vcpus', ['-smp', str(vcpus), *(
         X2APIC if vcpus > VCPUS_XAPIC else [])]))
-    return {'qemu': boot.qemu, 'options': options,
+    return {'qemu': boot.qemu, 'options': options, 'vcpus': vcpus,
             'arguments': guest.get('arguments', [])}
 
 
@@ -271,7 +271,8 @@ class HostCheck:
                 self.node(node, 'qemu', reason)
         key, words = facts['trial'] or (None, None)
         if words and not key:
-            self.untried(self.file.nodes[0], 'qemu', words)
+            self.untried(self.file.nodes[0], 'qemu', facts, words,
+                         'what only QEMU can say of this file')
         elif words:
             option = f'-{key} help' if key in ('machine', 'cpu') else '-help'
             reason = f'QEMU says: {words}', f'see {nodes[0].qemu} {option}'
@@ -280,11 +281,12 @@ class HostCheck:
             else:
                 self.node(self.file.nodes[0], key, reason)
 
-    def untried(self, node, key, words):
+    def untried(self, node, key, facts, why, what):
         """Errors that only QEMU knows would be met by the nodes' start."""
+        reason, remedy = why
         self.warnings.append(self.file.node_error(
-            node, key, f'{words}: what only QEMU can say of this file is not '
-            'checked', 'run check again when that host has less to do'))
+            node, key, f'on {facts["host"]}: {reason}: {what} is not checked',
+            remedy))
 
     def memory(self, hosts):
         """One machine may be several hosts of the file, by its names."""
@@ -397,7 +399,8 @@ class HostCheck:
 
     def expiring(self, node, found, facts):
         if 'untried' in found:
-            self.untried(node, 'keys', found['untried'])
+            self.untried(node, 'keys', facts, found['untried'],
+                         f'whether QEMU loads {node.keys}')
         if found.get('days', DAYS_LEFT) < DAYS_LEFT:
             self.warnings.append(self.file.node_error(
                 node, 'keys', f'on {facts["host"]}: certificates in '

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ..keys import PSK, PSK_USER, X509
 from .facts import readable
-from .trial import BARE, Untried, says
+from .trial import BARE, Limit, Untried, says
 
 CA, CERT, KEY, CLIENT_CERT, CLIENT_KEY = X509
 # Roles of a node: the certificate that it shows, and its key.
@@ -210,21 +210,26 @@ def shared_key(directory, nonce):
     return {'marks': marks, 'own': [marks]}
 
 
-def refuse_unloaded(kind, path, qemu):
+def refuse_unloaded(kind, path, qemu, limit):
     """Unfit, in the words of a QEMU that does not load a directory as a node
-    does, at both ends; Untried if it does not end."""
+    does, at both ends; Untried if it does not end, or not start at all."""
+    bare = [*BARE, '-machine', 'none']
     objects = [f'tls-creds-{kind},id={role},dir={path.replace(",", ",,")},'
                f'endpoint={role}' for role in ENDS]
-    words = says(qemu, [*BARE, '-machine', 'none', *(
-        word for each in objects for word in ('-object', each))])
+    words = says(qemu, [*bare, *(
+        word for each in objects for word in ('-object', each))], limit)
     if words:
+        alone = says(qemu, bare, limit)
+        if alone:
+            raise Untried(f'{qemu} does not start without keys either: {alone}',
+                          'see why, and run check again')
         for each in objects:
             words = words.removeprefix(f'-object {each}: ')
         raise Unfit(f'QEMU does not load {path}: {words}')
 
 
-def proof(kind, nonce, path, hosts, qemu=None):
-    """Of one directory; see proofs()."""
+def proof(kind, nonce, path, hosts, loader=None):
+    """Of one directory; see proofs().  `loader`: a QEMU, and its Limit."""
     directory = Path(path)
     names = [PSK] if kind == 'psk' else X509
     # Those are errors of their own.
@@ -242,12 +247,12 @@ def proof(kind, nonce, path, hosts, qemu=None):
         return {'reason': f'{path} has a certificate that cannot be read '
                           f'({error})'}
     try:
-        if qemu:
-            refuse_unloaded(kind, str(path), qemu)
+        if loader:
+            refuse_unloaded(kind, str(path), *loader)
     except Unfit as error:
         return {'reason': str(error)}
-    except Untried as late:
-        return {**found, 'untried': str(late)}
+    except Untried as untried:
+        return {**found, 'untried': (untried.reason, untried.remedy)}
     return found
 
 
@@ -255,18 +260,16 @@ def proofs(request):
     """By directory: the `reason` why its keys are not fit; or `marks`, of what
     its nodes trust; `own`, lists of marks: another node trusts these keys if it
     trusts one mark of each list; and for certificates the `days` for which they
-    hold.  `untried`: why QEMU has not said whether it loads them.
+    hold.  `untried`: why QEMU has not said whether it loads them, and a remedy.
 
     `request`: the kind of credentials, a nonce, by directory the hosts of its
     nodes' addresses, and by directory the `loader`: a QEMU that runs here."""
-    loaders = request.get('loader', {})
-    found, late = {}, set()
+    # Times of several directories would add up to more than a host has for its
+    # answer.
+    limits, found = {}, {}
     for path, hosts in request['directories'].items():
-        qemu = loaders.get(path)
-        # A late one is not asked again: the times would add up to more than a host
-        # has for its answer.
+        qemu = request.get('loader', {}).get(path)
+        loader = qemu and (qemu, limits.setdefault(qemu, Limit()))
         found[path] = proof(request['kind'], request['nonce'], path, hosts,
-                            None if qemu in late else qemu)
-        if 'untried' in found[path]:
-            late.add(qemu)
+                            loader)
     return found

@@ -8,10 +8,14 @@ reasons."""
 import json
 import re
 import subprocess
+import time
 
 from ..cluster import SANDBOX
 
-SECONDS = 30
+# All trials of one purpose end within these, or within the most that a host has
+# beside its other answers (remote.ANSWER_SECONDS).  QEMU makes a thread for each
+# vCPU: 256 of them took 12 s of CPU time.
+SECONDS, VCPU_SECONDS, SECONDS_MAX = 30, 0.15, 75
 QUIT = ''.join(json.dumps({'execute': name}) + '\n'
                for name in ('qmp_capabilities', 'quit'))
 BARE = ['-accel', 'tcg', '-nodefaults', '-display', 'none', '-S', '-qmp',
@@ -23,18 +27,37 @@ ABORTED = 'Unexpected error in '
 
 
 class Untried(Exception):
-    """A QEMU has not ended in time, which is no error of its options."""
+    """A QEMU that has not said whether its options are right, and a remedy."""
+
+    def __init__(self, reason, remedy):
+        self.reason, self.remedy = reason, remedy
+        super().__init__(reason)
 
 
-def says(qemu, args):
+class Limit:
+    """The time that trials have together, for a machine of these vCPUs."""
+
+    def __init__(self, vcpus=0):
+        self.seconds = min(SECONDS + round(vcpus * VCPU_SECONDS), SECONDS_MAX)
+        self.end = time.monotonic() + self.seconds
+
+    def left(self):
+        return self.end - time.monotonic()
+
+
+def says(qemu, args, limit):
     """The error with which a QEMU ends, or None; raises Untried."""
+    late = Untried(f'{qemu} was tried for {limit.seconds} s and did not end',
+                   'run check again when that host has less to do')
+    left = limit.left()
+    if left <= 0:
+        raise late
     try:
         done = subprocess.run([qemu, *args], input=QUIT, check=False,
-                              text=True, capture_output=True, timeout=SECONDS,
+                              text=True, capture_output=True, timeout=left,
                               errors='replace')
-    except subprocess.TimeoutExpired as late:
-        raise Untried(f'{qemu} was tried for {SECONDS} s and did not '
-                      'end') from late
+    except subprocess.TimeoutExpired:
+        raise late from None
     except OSError:
         # The version that it was asked for has said whether it runs at all.
         return None
@@ -48,30 +71,30 @@ def says(qemu, args):
 
 def trial(request):
     """A key of the file and QEMU's error of it, or None; for the key None it is
-    why the rest was not tried.
+    a pair: why the rest was not tried, and a remedy.
 
-    `request`: the path `qemu`; pairs of a key and its option, in `options`; and
-    node 0's `arguments`."""
+    `request`: the path `qemu`; pairs of a key and its option, in `options`;
+    node 0's `arguments`; and how many `vcpus` there are."""
     try:
-        return refused(request)
-    except Untried as late:
-        return None, str(late)
+        return refused(request, Limit(request.get('vcpus', 0)))
+    except Untried as untried:
+        return None, (untried.reason, untried.remedy)
 
 
-def refused(request):
+def refused(request, limit):
     """The same; raises Untried."""
     qemu = request['qemu']
     # Of a QEMU that is told to show its version first, all options must be
     # right, and none is done.
-    wrong = says(qemu, ['-version', *request['arguments']])
+    wrong = says(qemu, ['-version', *request['arguments']], limit)
     if wrong:
         return 'arguments', wrong
     options = [('qemu', SANDBOX), *request['options']]
-    if says(qemu, BARE + [word for _, each in options for word in each]):
+    if says(qemu, BARE + [word for _, each in options for word in each], limit):
         tried = list(BARE)
         for key, each in options:
             tried += each
-            wrong = says(qemu, tried)
+            wrong = says(qemu, tried, limit)
             if wrong:
                 return key, wrong
     return None
