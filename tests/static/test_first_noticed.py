@@ -16,6 +16,7 @@ from distkvm import cluster_file
 from distkvm.common import QEMU, QEMU_IMG, TOP
 from distkvm.keys import PSK_USER
 from distkvm.operate import check, host, images, proofs, remote, trial
+from distkvm.operate.lifecycle import directory_of
 from distkvm.operate.remote import Hosts
 from distkvm.operate.state import State
 from naming import cases, named
@@ -109,16 +110,77 @@ def test_backing(tmp_path):
     assert images.images(asked) == {str(top): None}
     # In a circle QEMU goes on as long as it may.
     made(base, '-u', '-o', 'backing_fmt=qcow2,size=1M,backing_file=file:top')
-    assert images.images(asked)[str(top)][0] == \
+    assert images.images(asked, str(tmp_path))[str(top)][0] == \
         f'{top} is below itself, and {base} needs it'
     made(base, '-u', '-o', 'backing_fmt=qcow2,size=1M,backing_file='
          f'../{tmp_path.name}/top')
     assert images.images(asked)[str(top)][0].startswith(
         f'{tmp_path}/../{tmp_path.name}/top is below itself, and {base}')
-    made(base, '-o', 'data_file=data,size=1M')
-    (tmp_path / 'data').unlink()
-    assert images.images(asked)[str(top)][0] == \
-        f'{tmp_path}/data is not there, and {base} needs it'
+    (tmp_path / 'file').mkdir()
+    made(base, '-u', '-o', 'backing_fmt=raw,size=1M,backing_file=./file')
+    assert images.images(asked)[str(top)] == (
+        f'{tmp_path}/./file is neither a file nor a device, and {base} needs it',
+        f'see qemu-img info {base}, and put {tmp_path}/./file there as that says')
+    # Old images have the name behind the header, and no extension.
+    top.write_bytes(struct.pack('>4sIQI', QCOW2, 2, 72, 8).ljust(72, b'\0') +
+                    b'an-image')
+    assert images.images(asked)[str(top)][0].startswith(f'{tmp_path}/an-image is')
+
+
+@named('static: check: names by which QEMU does not look beside the image')
+def test_beside(tmp_path):
+    """It looks in its own directory, which the file of the data need not be in:
+    so its own program."""
+    top, elsewhere = tmp_path / 'top', tmp_path / 'elsewhere'
+    elsewhere.mkdir()
+    for name, more in (('x', ['data_file=x']),
+                       ('file:a:b', ['backing_fmt=raw', 'backing_file=file:a:b'])):
+        made(top, '-u', '-o', ','.join([*more, 'size=1M']))
+        plain = name.removeprefix('file:')
+        (tmp_path / plain).touch()
+        for cwd in (tmp_path, elsewhere):
+            found = images.images([(str(top), 'qcow2', True)], str(cwd))[str(top)]
+            opens = subprocess.run([QEMU_IMG, 'map', top], cwd=cwd, check=False,
+                                   capture_output=True).returncode == 0
+            assert opens == (found is None) == (cwd == tmp_path), (name, found)
+            assert opens or found[0] == \
+                f'{cwd}/{plain} is not there, and {top} needs it'
+    assert images.place_of('nbd:host:1', None, '/') is None
+    assert images.place_of('json:{}', '/x/y', '/') is None
+
+
+@cases('above, byte, wanted', {
+    'static: check: data of an image that is written': ('none', None, None),
+    'static: check: data that another one reads':
+        ('none', 201, 'is in use by another process'),
+    'static: check: data of an image below, which another one reads':
+        ('qcow2', 201, None),
+    'static: check: data of an image below, which another one writes':
+        ('qcow2', 101, 'is in use by another process'),
+    'static: check: data that cannot be written':
+        ('none', 0, 'cannot be written'),
+    'static: check: data below that cannot be written': ('qcow2', 0, None),
+    'static: check: data of an image to read, that cannot be written':
+        ('readonly', 0, None)})
+def test_data_file(monkeypatch, tmp_path, above, byte, wanted):
+    """QEMU writes to it if and only if it writes the image itself."""
+    image, data = tmp_path / 'image', tmp_path / 'data'
+    made(image, '-o', f'data_file={data},size=1M')
+    if above == 'qcow2':
+        made(tmp_path / 'top', '-o', 'backing_fmt=qcow2,backing_file=image')
+        image = tmp_path / 'top'
+    access = os.access
+    # Root may write to all.
+    monkeypatch.setattr(os, 'access', lambda path, mode: access(path, mode) and (
+        byte != 0 or mode != os.W_OK or path != str(data)))
+    with data.open('rb') as file:
+        if byte:
+            lock(file, byte)
+        found = images.images([(str(image), 'qcow2', above != 'readonly')])
+    reason = found[str(image)]
+    assert (reason is None) == (wanted is None), reason
+    assert not wanted or reason[0] == \
+        f'{data} {wanted}, and {tmp_path}/image needs it'
 
 
 @named('static: check: qcow2 images of which nothing can be read')
@@ -343,7 +405,7 @@ def test_untried(monkeypatch, tmp_path):
         for name in 'df':
             (found.path / name).touch()
         monkeypatch.setattr(host.trial, 'trial', lambda _: (None, wanted))
-        monkeypatch.setattr(host.images, 'images', lambda request: {
+        monkeypatch.setattr(host.images, 'images', lambda request, _: {
             path: None for path, *_ in request})
         file = cluster_file.load(found.file)
         done = check.HostCheck(file, Hosts(file))
@@ -431,7 +493,7 @@ def test_lines(monkeypatch, fact, wanted):
             (found.path / name).touch()
         monkeypatch.setattr(host.trial, 'trial',
                             lambda _: fact.get('trial'))
-        monkeypatch.setattr(host.images, 'images', lambda request: {
+        monkeypatch.setattr(host.images, 'images', lambda request, _: {
             path: fact.get(os.path.basename(path)) for path, *_ in request})
         monkeypatch.setattr(State, 'unwritable',
                             lambda _: fact.get('unwritable'))
@@ -464,6 +526,23 @@ def test_time(monkeypatch):
     found = host.facts_of(None, {'trial': {'qemu': 'q'}, 'images': [],
                                  'proofs': None})
     assert found['time'] == (0, 5) and sorted(took) == [1, 2, 3, 4]
+
+
+@named('static: check: a host looks for files where its nodes will')
+def test_directory(monkeypatch):
+    """On this one in the directory of the cluster file."""
+    with place('[guest]\nmemory = "64M"\ndisks = ["d.qcow2"]\n'
+               '[[node]]\n[[node]]\n') as found:
+        monkeypatch.setenv('XDG_STATE_HOME', found.env['XDG_STATE_HOME'])
+        monkeypatch.setattr(host.trial, 'trial', lambda _: None)
+        made(found.path / 'd.qcow2', '-o', 'data_file=data,size=1M')
+        file = cluster_file.load(found.file)
+        assert not check.HostCheck(file, Hosts(file)).errors
+        (found.path / 'data').unlink()
+        error, = check.HostCheck(file, Hosts(file)).errors
+        assert f'key guest.disks: {found.path}/data is not there' in error
+        remote_node = SimpleNamespace(host='user@x')
+        assert directory_of(file, [remote_node]) is None
 
 
 @cases('cpu, kind, tried', {

@@ -18,7 +18,7 @@ from ..common import parse_size
 from ..keys import PSK, X509
 from . import between
 from .facts import DANGLING, MISSING, asking, host_port
-from .lifecycle import tool
+from .lifecycle import directory_of, tool
 from .reach import LISTENING
 from .remote import ANSWER_SECONDS, HostProblem
 from .view import size
@@ -106,6 +106,7 @@ def request_of(file, nodes, nonce):
     return asking(
         proofs=proofs_of(file, nodes, nonce),
         images=images_of(file, nodes),
+        cwd=directory_of(file, nodes),
         trial=trial_of(file) if boot else None,
         qemu=sorted({n.qemu for n in nodes}),
         ucx=between.needs_ucx(file),

@@ -75,7 +75,7 @@ def facts_of(state, request):
     # the clock by these.
     began = time.time()
     tried = request['trial']
-    found = {'images': images.images(request['images']),
+    found = {'images': images.images(request['images'], request.get('cwd')),
              'doubts': images.doubts(request['images']),
              **facts.facts(state, request)}
     found['proofs'] = proofs_of(request['proofs'], found['qemu'])

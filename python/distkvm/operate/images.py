@@ -9,12 +9,12 @@ import os
 import re
 import stat
 import struct
-from pathlib import Path
 
-from .facts import MISSING, readable
+from .facts import DANGLING, MISSING, readable, writable
 
 QCOW2 = b'QFI\xfb'
 NO_QCOW2 = 'is no qcow2 image'
+NO_DISK = 'is neither a file nor a device'
 # Of its header (docs/interop/qcow2.rst of QEMU): the magic, the version, place
 # and length of the backing file's name; where the header's length is, from
 # version 3 on, and how long it was before.
@@ -24,8 +24,9 @@ EXTENSION = struct.Struct('>II')
 BACKING_FORMAT, DATA_FILE = 0xe2792aca, 0x44415441
 # Bounds for what an image says of itself: extensions, and bytes of a name.
 EXTENSIONS_MAX, NAME_MAX = 100, 1023
-# A name that is no path.
-PROTOCOL = re.compile(r'[^:/]*:')
+# A name that is no path, and what is ahead of a path that is not the image's
+# neighbour.
+PROTOCOL, PLAIN = re.compile(r'[^:/]*:'), 'file:'
 # <fcntl.h>: F_OFD_GETLK, and a struct flock.
 OFD_GETLK, FLOCK = 36, struct.Struct('hh4xqqi4x')
 # Bytes that QEMU locks (block/file-posix.c): of those that write, and of those
@@ -54,13 +55,15 @@ def opened(path, kind, writes):
     return None
 
 
-def extensions(file, head):
-    """Those of a qcow2 header, by type."""
+def extensions(file, head, end):
+    """Those of a qcow2 header, by type, which end there unless that is 0."""
     found = {}
     version, = struct.unpack_from('>I', head, len(QCOW2))
     file.seek(struct.unpack_from('>I', head, LENGTH_AT)[0] if version > 2 else
               LENGTH_OLD)
     for _ in range(EXTENSIONS_MAX):
+        if 0 < end < file.tell() + EXTENSION.size:
+            break
         kind, length = EXTENSION.unpack(file.read(EXTENSION.size))
         if not kind:
             break
@@ -70,22 +73,35 @@ def extensions(file, head):
     return found
 
 
-def named_by(path):
-    """Pairs of a path that a qcow2 image names, and its format or ''."""
-    names = []
+def place_of(name, neighbour, cwd):
+    """Where QEMU looks for a file by a name, if that is a path; by a plain one
+    beside the image `neighbour`, or in its own directory if there is none."""
+    if not name or '\0' in name:
+        return None
+    if name.startswith(PLAIN):
+        return os.path.join(cwd, name.removeprefix(PLAIN))
+    if PROTOCOL.match(name):
+        return None
+    # As QEMU does: the directory of a link is not that of what it leads to.
+    return os.path.join(os.path.dirname(neighbour) if neighbour else cwd, name)
+
+
+def named_by(path, cwd):
+    """Paths that a qcow2 image names: each with its format or '', and whether it
+    has the image's data."""
+    found = []
     # Of a header that ends too early, or points to no place, QEMU says it.
     with contextlib.suppress(ValueError, struct.error), open(path, 'rb') as file:
         head = file.read(LENGTH_AT + 4)
         magic, _, at, length = HEAD.unpack_from(head)
         if magic == QCOW2:
-            more = extensions(file, head)
-            names.append((more.get(DATA_FILE), 'raw'))
+            more = extensions(file, head, at)
+            found.append((place_of(more.get(DATA_FILE), None, cwd), 'raw', True))
             file.seek(at)
-            names.append((at and os.fsdecode(file.read(min(length, NAME_MAX))),
-                          more.get(BACKING_FORMAT, '')))
-    return [(str(Path(path).parent / name.removeprefix('file:')), kind)
-            for name, kind in names if name and '\0' not in name and
-            not PROTOCOL.match(name.removeprefix('file:'))]
+            name = at and os.fsdecode(file.read(min(length, NAME_MAX)))
+            found.append((place_of(name, path, cwd),
+                          more.get(BACKING_FORMAT, ''), False))
+    return [each for each in found if each[0]]
 
 
 def identity(path):
@@ -99,27 +115,30 @@ def because(above, name, reason, remedy):
 
     It is named by `above` and not by the cluster file, so that no word there helps:
     with format = "raw" the guest would write over `above`."""
-    if reason.endswith((MISSING, NO_QCOW2)):
+    if reason.endswith((MISSING, DANGLING, NO_QCOW2, NO_DISK)):
         remedy = f'see qemu-img info {above}, and put {name} there as that says'
     return f'{reason}, and {above} needs it', remedy
 
 
-def below(path):
-    """Why a file cannot be opened that a qcow2 image needs besides."""
+def below(path, writes, cwd):
+    """Why a file cannot be opened that a qcow2 image needs besides.  QEMU writes to
+    that with the data of an image that it writes."""
     # That an image is not there is said by facts.readable(), of the disk, or here.
     with contextlib.suppress(OSError):
-        seen, left = {identity(path)}, [path]
+        seen, left = {identity(path)}, [(path, writes)]
         while left:
-            above = left.pop()
-            for name, kind in named_by(above):
-                reason = readable(name) or image(name, kind, False)
+            above, writes = left.pop()
+            for name, kind, has_data in named_by(above, cwd):
+                written = writes and has_data
+                reason = (writable if written else readable)(name) or \
+                    image(name, kind, written)
                 if not reason and identity(name) in seen:
                     reason = f'{name} is below itself', 'write another disk'
                 if reason:
                     return because(above, name, *reason)
                 if kind in ('qcow2', ''):
                     seen.add(identity(name))
-                    left.append(name)
+                    left.append((name, False))
     return None
 
 
@@ -143,8 +162,7 @@ def image(path, kind, writes):
         if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
             return opened(path, kind, writes)
         if not stat.S_ISCHR(mode):
-            return (f'{path} is neither a file nor a device', 'write the path '
-                    'of a disk')
+            return f'{path} {NO_DISK}', 'write the path of a disk'
     return None
 
 
@@ -162,8 +180,11 @@ def doubts(request):
     return {path: doubt(path, kind) for path, kind, _ in request}
 
 
-def images(request):
-    """By path: a reason, or None."""
+def images(request, cwd=None):
+    """By path: a reason, or None.  `cwd`: the directory of the nodes that have
+    them, if it is not this one."""
+    cwd = cwd or os.getcwd()
     return {path: firmware(path) if kind == 'firmware' else
-            image(path, kind, writes) or kind == 'qcow2' and below(path) or None
+            image(path, kind, writes) or
+            kind == 'qcow2' and below(path, writes, cwd) or None
             for path, kind, writes in request}

@@ -79,15 +79,19 @@ def check_former(file, hosts):
         del hosts.hosts[key]
 
 
+def directory_of(file, nodes):
+    """In which these nodes of one host start; None: that of the tool there."""
+    return str(file.path.resolve().parent) if nodes[0].host == LOCAL else None
+
+
 def start(file, hosts, facts, run):
     """Start all nodes of each host; the first error, when all have tried."""
     directories = {key: f['directory'] for key, f in facts.items()}
-    cwd = str(file.path.resolve().parent)
 
     def request(nodes):
         key = hosts.key(nodes[0])
         return {'verb': 'start', 'run': run,
-                'cwd': cwd if key == LOCAL else None,
+                'cwd': directory_of(file, nodes),
                 'nodes': [{'id': n.id, 'command': cluster_command.command(
                     file, n.id, directories[key])} for n in nodes]}
 
