@@ -36,14 +36,20 @@ BACKDATED = timedelta(days=1)
 
 def private(path, text, owner=None, dir_fd=None):
     """A file that only its owner may read, from its first moment; `owner` is
-    a status of another file with the same one."""
+    a status of another file with the same one.  It has the whole text, or is
+    not there."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW,
                  0o600, dir_fd=dir_fd)
-    with open(fd, 'w', encoding='ascii') as file:
-        # The owner of the directory may have put another file at the path.
-        if owner:
-            os.fchown(fd, owner.st_uid, owner.st_gid)
-        file.write(text)
+    try:
+        with open(fd, 'w', encoding='ascii') as file:
+            # The owner of the directory may have put another file at the path.
+            if owner:
+                os.fchown(fd, owner.st_uid, owner.st_gid)
+            file.write(text)
+    except BaseException:
+        # Nobody would know a part of a key for one's own, and remove it.
+        remove(path, dir_fd)
+        raise
 
 
 def new_psk():

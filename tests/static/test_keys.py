@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """keys and check: certificates for the hosts of a cluster file."""
 
+import os
 import re
 import shutil
 import stat
@@ -420,6 +421,25 @@ def test_irreplaceable(monkeypatch):
         monkeypatch.setattr(keys, 'put_step', full)
         with pytest.raises(Problem, match=f'^{bad}: No space left on device$'):
             put_files('/d', 'put', {})
+
+
+@named('static: keys: nothing is left of keys for which there is no room')
+def test_no_room(monkeypatch, tmp_path):
+    """Part of a key is no key that the step `drop` would know."""
+    def full(fd, *_):
+        os.write(fd, b'qem')
+        raise OSError(28, 'No space left on device')
+
+    (tmp_path / PSK).write_text('old')
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'geteuid', lambda: 0)
+        patch.setattr(keys, 'check_way', lambda *_: None)
+        patch.setattr(os, 'fchown', full)
+        with pytest.raises(Problem, match=f'^{tmp_path}: No space left'):
+            put_files(tmp_path, 'put', {PSK: 'new'})
+    put_files(tmp_path, 'drop', {PSK: 'new'})
+    assert [p.name for p in tmp_path.iterdir()] == [PSK]
+    assert (tmp_path / PSK).read_text() == 'old'
 
 
 @named('static: check: a file of one\'s own authority is missing')
