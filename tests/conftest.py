@@ -35,6 +35,10 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     # End like on Ctrl-C, so that every node is ended too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if os.environ.get('PYTEST_XDIST_WORKER'):
+        # execnet sends this to a worker that is to end, and kills it 10 s later.
+        # In a background job of a shell it would be ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # The system's python3 goes first: tests call the tool hundreds of times, and a
     # version manager's takes ten times as long to start.
     os.environ['PATH'] = os.pathsep.join(['/usr/bin', os.environ['PATH']])

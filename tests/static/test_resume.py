@@ -8,6 +8,9 @@ import subprocess
 import time
 from types import SimpleNamespace
 
+import pytest
+
+from distkvm.cli import test as verb
 from distkvm.cli.test import Run
 from distkvm.common import Problem, TOP
 from distkvm.junit import NO_TIME
@@ -104,19 +107,104 @@ def test_counted(seconds, left):
     assert run.untimely == left and sum(run.counts.values()) == 1
 
 
-@named('static: tests of a background job clean up when they are ended')
-def test_stopped(tmp_path):
+def in_c(monkeypatch, tmp_path, **args):
+    """A run of a suite with three cases in two programs in C."""
+    monkeypatch.setitem(verb.IN_C, 'unit', (tmp_path, ()))
+    monkeypatch.setattr(verb, 'programs', lambda *_: {
+        'one': ['a', 'b'], 'two': ['c']}.items())
+    return Run(SimpleNamespace(**{'only': None, 'full': False, **args}), ['unit'],
+               time.time() - 1)
+
+
+@cases('only, left', {
+    'static: cases in C for which there is no time are counted': (None, 3),
+    'static: cases in C that were not asked for are not counted': ('b', 1)})
+def test_counted_in_c(monkeypatch, tmp_path, capsys, only, left):
+    run = in_c(monkeypatch, tmp_path, only=only)
+    run.programs('unit')
+    assert run.untimely == run.counts['skipped'] == left
+    assert capsys.readouterr().out.count(NO_TIME) == left
+
+
+@named('static: programs in C that passed earlier need no time')
+def test_earlier_in_c(monkeypatch, tmp_path):
+    run = in_c(monkeypatch, tmp_path)
+    run.record = tmp_path / 'passed'
+    run.record.write_text('unit: all programs in C\n')
+    report = tmp_path / 'meson-logs' / 'distkvm-unit.junit.xml'
+    report.parent.mkdir()
+    report.write_text('<t><testcase name="a"/></t>')
+    run.programs('unit')
+    assert run.counts == {'passed': 1} and not run.untimely
+
+
+@cases('left, wanted', {
+    'static: the last line of a run that had time': (0, '3 passed, 0 failed, '
+                                                     '9 skipped\n'),
+    'static: the last line of a run that had none':
+        (8, '3 passed, 0 failed, 9 skipped, NOT ALL WAS TRIED: for 8 tests '
+         '--minutes gave no time\n')})
+def test_last_line(monkeypatch, capsys, left, wanted):
+    """Its exit status is 0, so the line must say it."""
+    def all_of(run):
+        run.counts.update(passed=3, skipped=9)
+        run.untimely = left
+
+    monkeypatch.setattr(verb, 'prepare', lambda _: None)
+    monkeypatch.setattr(Run, 'all', all_of)
+    assert verb.main(SimpleNamespace(suites=['static'], minutes=1., only=None,
+                                     full=False)) == 0
+    assert capsys.readouterr().out == wanted
+
+
+MESON = '''#!/bin/sh
+trap 'touch HERE/ended; exit 1' TERM
+touch HERE/began
+for i in $(seq 300); do sleep 0.1; done
+'''
+
+
+@named('static: programs in C end with the run')
+def test_stopped_in_c(monkeypatch, tmp_path):
+    """meson ends its tests, which have sessions of their own, by this signal."""
+    class Awaited(subprocess.Popen):
+        """The run ends while it waits for this process."""
+
+        def wait(self, timeout=None):
+            if timeout:
+                return super().wait(timeout)
+            while not (tmp_path / 'began').exists():
+                time.sleep(0.05)
+            raise KeyboardInterrupt
+
+    meson = tmp_path / 'meson'
+    meson.write_text(MESON.replace('HERE', str(tmp_path)))
+    meson.chmod(0o755)
+    run = in_c(monkeypatch, tmp_path)
+    run.until = None
+    monkeypatch.setattr(verb.build, 'meson_of', lambda _: meson)
+    monkeypatch.setattr(verb.subprocess, 'Popen', Awaited)
+    with pytest.raises(KeyboardInterrupt):
+        run.programs('unit')
+    assert (tmp_path / 'ended').exists()
+
+
+@cases('args', {
+    'static: tests of a background job clean up when they are ended': []}, {
+    # Workers have 5 s to end by themselves.
+    'static: workers of a background job clean up when it is ended': ['-n1']})
+def test_stopped(tmp_path, args):
     """A shell lets its background jobs ignore SIGINT."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         # pylint: disable-next=consider-using-with
-        process = subprocess.Popen(command(tmp_path, {'a': LONG}),
+        process = subprocess.Popen(command(tmp_path, {'a': LONG}, *args),
                                    cwd=tmp_path, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL)
     finally:
         signal.signal(signal.SIGINT, before)
     while process.poll() is None and not (tmp_path / 'began').exists():
         time.sleep(0.05)
-    Run.stop((None, process))
+    Run.stop(process)
     assert process.wait() not in (0, -signal.SIGKILL)
     assert (tmp_path / 'ended').exists()

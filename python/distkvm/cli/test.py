@@ -2,11 +2,11 @@
 """distkvm test: programs in C by meson, all else by pytest; one sum."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
 import subprocess
-import sys
 import time
 from collections import Counter
 
@@ -140,13 +140,11 @@ class Run:
     def programs(self, suite):
         """Run a suite's programs in C; each case of theirs is a test."""
         directory, wanted = IN_C[suite]
-        tests = [name for name, cases in programs(directory, wanted)
-                 if any(self.wants(f'{suite}: {case}') for case in cases)]
+        chosen = {name: [f'{suite}: {case}' for case in cases
+                         if self.wants(f'{suite}: {case}')]
+                  for name, cases in programs(directory, wanted)}
+        tests = [name for name, cases in chosen.items() if cases]
         if not tests:
-            return
-        if self.until and time.time() > self.until:
-            self.add(f'{suite}: its programs in C', 'skipped', junit.NO_TIME)
-            self.untimely += 1
             return
         mark = f'{suite}: all programs in C'
         stem, setup = f'distkvm-{suite}', ()
@@ -157,13 +155,19 @@ class Run:
         earlier = report.exists() and self.record and \
             mark in self.record.read_text().splitlines()
         status = 0
+        if not earlier and self.until and time.time() > self.until:
+            for case in itertools.chain.from_iterable(chosen.values()):
+                self.add(case, 'skipped', junit.NO_TIME)
+                self.untimely += 1
+            return
         if not earlier:
             report.unlink(missing_ok=True)
-            status = subprocess.run(
+            # pylint: disable-next=consider-using-with
+            status = self.wait(subprocess.Popen(
                 [str(build.meson_of(directory)), 'test', '-C', str(directory),
                  '--no-rebuild', '--print-errorlogs', '--logbase', stem,
                  '--timeout-multiplier', str(PATIENCE), *setup, *tests],
-                check=False, stdin=subprocess.DEVNULL).returncode
+                stdin=subprocess.DEVNULL))
         found = junit.meson_cases(report)
         if status and all(case.outcome != 'failed' for case in found):
             self.add(f'{suite}: its programs in C', 'failed',
@@ -199,11 +203,7 @@ class Run:
     def end(self, started):
         """Wait for it, and count the results in its report."""
         report, process = started
-        try:
-            status = process.wait()
-        except BaseException:
-            self.stop(started)
-            raise
+        status = self.wait(process)
         found = junit.cases(report)
         self.counts.update(case.outcome for case in found)
         self.untimely += sum(junit.NO_TIME in case.detail for case in found)
@@ -212,11 +212,18 @@ class Run:
             self.add(f'{report.stem}: pytest', 'failed',
                      f'it ended with {status}')
 
+    def wait(self, process):
+        """The exit status of a process, which ends with this one."""
+        try:
+            return process.wait()
+        except BaseException:
+            self.stop(process)
+            raise
+
     @staticmethod
-    def stop(started):
-        """Its nodes end too.  SIGINT would not do: a shell's background job, and
-        so all that it starts, ignores that."""
-        process = started[1]
+    def stop(process):
+        """Its tests end, and their nodes.  SIGINT would not do: a shell's
+        background job, and so all that it starts, ignores that."""
         if process.poll() is None:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -232,6 +239,11 @@ class Run:
 
     # ---------------------------------------------------------------- all
 
+    def left(self):
+        """Of the last line: a run that passes may have tried little."""
+        return f', NOT ALL WAS TRIED: for {self.untimely} tests --minutes gave ' \
+            'no time' if self.untimely else ''
+
     def all(self):
         beside = [self.start(f'{suite}-beside', IN_PYTHON[suite], '-m',
                              'beside') for suite in self.suites
@@ -246,8 +258,8 @@ class Run:
             for started in beside:
                 self.end(started)
         finally:
-            for started in beside:
-                self.stop(started)
+            for _, process in beside:
+                self.stop(process)
 
 
 def main(args):
@@ -261,12 +273,9 @@ def main(args):
     prepare(suites)
     run = Run(args, suites, until)
     run.all()
-    if run.untimely:
-        say(f'not all was tried: {run.untimely} tests are left, for which '
-            '--minutes gives no time')
     passed, failed, skipped = (run.counts[outcome] for outcome in MARKS)
-    print(f'{passed} passed, {failed} failed, {skipped} skipped', flush=True)
-    sys.stdout.flush()
+    print(f'{passed} passed, {failed} failed, {skipped} skipped'
+          f'{run.left()}', flush=True)
     return 0 if passed and not failed else 1
 
 
