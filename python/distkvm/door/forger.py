@@ -25,13 +25,13 @@ SHARE = 11 * (2 << 20) // PAGE
 
 @contextlib.contextmanager
 def cluster_with_forger(name, slots=0, early=(), cold=(), holds_end=False,
-                        devices=()):
-    """Two real nodes and this program, which has joined them; `devices`: of
-    node 1's command line."""
+                        devices=(), extra=()):
+    """Two real nodes and this program, which has joined them; `extra`: of node
+    0's command line; `devices`: of node 1's."""
     with qtest_cluster(f'forged-{name}', NODES, net='insecure',
                        smp='3', options=',transport=tls') as cluster:
         hello = real_hello(cluster, FORGER)
-        start_waiting(cluster)
+        start_waiting(cluster, extra)
         cluster.start(1, devices)
         until('node 1 listens', lambda: listens(cluster, 1))
         member = Member(cluster.net, FORGER, hello)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from distkvm.common import Problem
-from distkvm.door.common import check_calm, log_of, until
+from distkvm.door.common import check_calm, log_of, until, wait_said
 from distkvm.door.forger import (FORGER, SOON, check_expelled,
                                  cluster_with_forger, lost_nodes)
 from distkvm.door.pci import (NO_LINE, ROM_BYTES, SLOT, function, hear, heard,
@@ -113,10 +113,6 @@ def test_early_lie(name, why, early):
             raise Problem(f'it has heard {heard(member)}')
 
 
-# Seconds for words that are on their way; too few prove less, and fail nothing.
-A_MOMENT = 0.3
-
-
 def shown_of(cluster, node):
     """Bridges and stand-ins of a node's devices, as node 0 has them."""
     qmp = cluster.qmp(0)
@@ -130,8 +126,10 @@ def shown_of(cluster, node):
 def test_lost_before_end():
     """It has told of a device, which never comes up on node 0."""
     with cluster_with_forger('plug-lost', SLOT, holds_end=True, devices=(
-            '-device', 'edu,id=e')) as (cluster, member):
-        time.sleep(A_MOMENT)
+            '-device', 'edu,id=e'), extra=('-trace', 'distkvm_control')) as (
+                cluster, member):
+        wait_said(cluster, 0, 'distkvm_control node 0 from 1 pci-function',
+                  'distkvm_control node 0 from 1 pci-end')
         cluster.process[1].kill()
         until('node 1 is lost', lambda: lost_nodes(cluster, 0), SOON)
         member.tell_end()
