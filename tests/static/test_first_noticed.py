@@ -145,6 +145,10 @@ def test_beside(tmp_path):
             assert opens == (found is None) == (cwd == tmp_path), (name, found)
             assert opens or found[0] == \
                 f'{cwd}/{plain} is not there, and {top} needs it'
+    deep = tmp_path.joinpath(*['x' * 200] * 6)
+    deep.mkdir(parents=True)
+    made(top, '-o', f'data_file={deep}/data,size=1M')
+    assert images.images([(str(top), 'qcow2', True)]) == {str(top): None}
     assert images.place_of('nbd:host:1', None, '/') is None
     assert images.place_of('json:{}', '/x/y', '/') is None
 
@@ -448,6 +452,11 @@ def test_fails_alone(tmp_path):
         'loader': {str(tmp_path): str(broken)}}).values()
     assert found['marks'] and found['untried'][0] == \
         f'{broken} does not start without keys either: no room'
+    # No room for the process itself, after it has said its version.
+    broken.unlink()
+    assert trial.trial({'qemu': str(broken), 'arguments': [], 'options': []}) == (
+        None, (f'{broken} could not be started once more (No such file or '
+               'directory)', 'see that the host has memory, and run check again'))
     # It is told as a warning, in the line of the keys.
     done = check.HostCheck.__new__(check.HostCheck)
     done.file, done.warnings = SimpleNamespace(node_error=lambda *args: args), []

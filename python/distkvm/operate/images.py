@@ -22,8 +22,9 @@ HEAD, LENGTH_AT, LENGTH_OLD = struct.Struct('>4sIQI'), 100, 72
 # Of an extension behind the header: its type, and its length.
 EXTENSION = struct.Struct('>II')
 BACKING_FORMAT, DATA_FILE = 0xe2792aca, 0x44415441
-# Bounds for what an image says of itself: extensions, and bytes of a name.
-EXTENSIONS_MAX, NAME_MAX = 100, 1023
+# Bounds for what an image says of itself: extensions, and bytes of a name.  QEMU
+# takes 1023 of a backing file, and a whole path of a file with data.
+EXTENSIONS_MAX, NAME_MAX = 100, 4095
 # A name that is no path, and what is ahead of a path that is not the image's
 # neighbour.
 PROTOCOL, PLAIN = re.compile(r'[^:/]*:'), 'file:'

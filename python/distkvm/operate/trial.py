@@ -58,9 +58,11 @@ def says(qemu, args, limit):
                               errors='replace')
     except subprocess.TimeoutExpired:
         raise late from None
-    except OSError:
-        # The version that it was asked for has said whether it runs at all.
-        return None
+    except OSError as error:
+        # It has said its version before.
+        raise Untried(f'{qemu} could not be started once more '
+                      f'({error.strerror})', 'see that the host has memory, and '
+                      'run check again') from None
     if not done.returncode:
         return None
     lines = [line for line in done.stderr.splitlines()
