@@ -530,6 +530,7 @@ static void hotplug_tests_add(void)
     qtest_add_func("/distkvm/hotplug/pull-untouched", test_pull_untouched);
     qtest_add_func("/distkvm/hotplug/pull-heeded", test_pull_heeded);
     qtest_add_func("/distkvm/hotplug/pull-roms", test_pull_roms);
+    qtest_add_func("/distkvm/hotplug/lost-roms", test_lost_roms);
     qtest_add_func("/distkvm/hotplug/cold-roms", test_cold_roms);
     qtest_add_func("/distkvm/hotplug/pull-disk", test_pull_disk);
     qtest_add_func("/distkvm/hotplug/pull-refused", test_pull_refused);
