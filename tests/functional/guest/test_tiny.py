@@ -19,6 +19,7 @@ EXPECTED = ['counters are right', 'interrupts between CPUs are right',
 # Such a KVM may not set the TSC, which is no matter to this kernel.
 TINY_CPU = f'{COMMON_CPU},invtsc=off'
 PATIENCE = 120
+MOVES_PATIENCE = 300
 
 
 def without_kvm(_):
@@ -103,3 +104,22 @@ def test_auto_without_kvm(note):
         pytest.skip('needs root, to hide /dev/kvm from a node')
     check_chosen('auto-tcg', 'TCG', prefix)
     note('TCG')
+
+
+@cases('machine', {}, {
+    'pci: a BAR moves while the CPUs of three nodes read it, pc': 'pc',
+    'pci: a BAR moves while the CPUs of three nodes read it, q35': 'q35'})
+def test_bars(machine):
+    """Each CPU moves it in turn, also that of node 1, which has the device."""
+    with Cluster(Shape(nodes=3, memory='64M', machine=machine),
+                 BUILD / 'log' / f'tiny-bars-{machine}') as cluster:
+        console = cluster.boot('-no-reboot', '-kernel',
+                               str(guests.tiny_guest()), '-append', 'bars',
+                               devices={1: ['-device', 'edu']})
+        for mover in range(3):
+            found = console.until(
+                rf'tiny: (a BAR moves.*CPU {mover}|FAILED.*)\n', MOVES_PATIENCE)
+            if 'FAILED' in found.group(0):
+                raise Problem(found.group(0))
+        if any(cluster.wait(20)):
+            raise Problem('nodes did not end well')

@@ -17,15 +17,8 @@
 #define HPET_COUNTER 0xfed000f0u
 /* 50 ms: QEMU's HPET counts 10 ns. */
 #define HPET_COUNTS 5000000
-#define PCI_ADDRESS 0xcf8
-#define PCI_DATA 0xcfc
-#define PCI_ENABLE 0x80000000u
 #define PCI_COMMAND 4
-#define PCI_BAR0 0x10
-#define BUSES 256
-#define SLOTS 32
-/* QEMU's "edu", which node 1 has; its liveness register keeps nothing else. */
-#define EDU_ID 0x11e81234u
+/* Of QEMU's "edu", which node 1 has: this register keeps nothing else. */
 #define EDU_LIVENESS 4
 /* A port that nothing depends on. */
 #define POST_CODE 0x80
@@ -45,19 +38,6 @@ static uint32_t tsc(void)
 
     asm volatile("rdtsc" : "=a"(low), "=d"(high));
     return low;
-}
-
-static uint32_t in32(uint16_t port)
-{
-    uint32_t value;
-
-    asm volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
-    return value;
-}
-
-static void out32(uint16_t port, uint32_t value)
-{
-    asm volatile("outl %0, %1" : : "a"(value), "Nd"(port));
 }
 
 /* volatile: a device */
@@ -86,21 +66,10 @@ static uint32_t compare_clocks(void)
     return tsc() - ticks;
 }
 
-static uint32_t config_read(uint32_t function, uint32_t offset)
-{
-    out32(PCI_ADDRESS, PCI_ENABLE | function | offset);
-    return in32(PCI_DATA);
-}
-
 static void find_edu(void)
 {
-    for (uint32_t n = 0; n < BUSES * SLOTS; n++) {
-        if (config_read(n << 11, 0) == EDU_ID) {
-            edu_config = n << 11;
-            edu = config_read(edu_config, PCI_BAR0) & ~0xfu;
-            return;
-        }
-    }
+    edu_config = pci_find(0, ~0u, EDU_ID);
+    edu = edu_config ? pci_read(edu_config, PCI_BAR0) & ~0xfu : 0;
 }
 
 /* -------------------------------------------------------------- accesses */

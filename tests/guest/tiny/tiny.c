@@ -203,6 +203,9 @@ void tiny_main(const uint32_t *multiboot)
     if (is_asked_to(multiboot, " io")) {
         time_io();
     }
+    if (is_asked_to(multiboot, " bars")) {
+        move_bars();
+    }
     test_counters();
     test_ipi();
     test_extint();

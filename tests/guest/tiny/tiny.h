@@ -47,6 +47,21 @@ void apic_find(void);
 void apic_start(void);
 void ipi(uint32_t to, uint32_t command);
 
+/* pci.c: a function is its number as PCI_ADDRESS has it. */
+#define PCI_ADDRESS 0xcf8
+#define PCI_DATA 0xcfc
+#define PCI_ENABLE 0x80000000u
+#define PCI_BAR0 0x10
+/* QEMU's "edu": vendor and device. */
+#define EDU_ID 0x11e81234u
+
+uint32_t in32(uint16_t port);
+void out32(uint16_t port, uint32_t value);
+uint32_t pci_read(uint32_t function, uint32_t offset);
+void pci_write(uint32_t function, uint32_t offset, uint32_t value);
+/* The first with @value in these bits at @offset, or 0. */
+uint32_t pci_find(uint32_t offset, uint32_t mask, uint32_t value);
+
 static inline void pause(void)
 {
     asm volatile("pause" : : : "memory");
@@ -77,6 +92,8 @@ uint32_t cpus(void);
 
 /* io.c: says how long accesses to devices take, and powers off. */
 void time_io(void);
+/* bars.c: a device's registers move while all CPUs read them; powers off. */
+void move_bars(void);
 /* CPU 1 does nothing but count, in a page of its own. */
 void count_for_ever(void);
 void test_counters(void);

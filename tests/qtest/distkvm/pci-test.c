@@ -483,6 +483,7 @@ static void test_slow_owner(void)
     pair_end(&p);
 }
 
+#include "pci-move.c.inc"
 #include "pci-hotplug.c.inc"
 #include "pci-query.c.inc"
 #include "pci-leave.c.inc"
@@ -550,6 +551,7 @@ void pci_tests_add(void)
 {
     qtest_add_func("/distkvm/pci/config", test_config);
     qtest_add_func("/distkvm/pci/bar", test_bar);
+    qtest_add_func("/distkvm/pci/moves", test_moves);
     qtest_add_func("/distkvm/pci/follower", test_follower_configures);
     qtest_add_func("/distkvm/pci/reset", test_reset);
     qtest_add_func("/distkvm/pci/bus-reset", test_bus_reset);
