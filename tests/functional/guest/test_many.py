@@ -12,6 +12,8 @@ TIMEOUT = 400
 CPUS = 257
 # Linux wants remapped interrupts before it uses ids of 32 bits.
 REMAPPED = ['-device', 'intel-iommu,intremap=on,eim=on']
+# Neither is DMA translated, which a follower's device would do on its own node.
+NO_DMA = [REMAPPED[0], f'{REMAPPED[1]},dma-translation=off']
 SAYS = ['guest-last: memory is right', 'guest-last: code is right']
 
 
@@ -34,5 +36,23 @@ def test_last_of_many():
         found = guests.COMPLAINTS.search(console.text, booted)
         if found:
             raise Problem(f'the guest complains: {found.group(0)}')
+        if any(cluster.wait(20)):
+            raise Problem('nodes did not end well')
+
+
+@pytest.mark.full
+@named('guest: 257 CPUs, and a device of node 1 interrupts the last')
+def test_device_of_many():
+    """The tiny kernel changes the target in the IOMMU's table, between CPU 256
+    on node 1 and CPU 0."""
+    shape = Shape(nodes=2, memory='64M', smp=str(CPUS), vcpus=f'{CPUS - 1}/1')
+    with Cluster(shape, BUILD / 'log' / 'many-tiny') as cluster:
+        console = cluster.boot(
+            *NO_DMA, '-no-reboot', '-kernel', str(guests.tiny_guest()),
+            '-append', 'many', devices={1: ['-device', 'edu']})
+        found = console.until(
+            r'tiny: (CPU 256 is interrupted, and no other|FAILED.*)\n', TIMEOUT)
+        if 'FAILED' in found.group(0):
+            raise Problem(found.group(0))
         if any(cluster.wait(20)):
             raise Problem('nodes did not end well')

@@ -12,7 +12,7 @@
 #define MSR_X2APIC 0x800
 #define APIC_ENABLED 0x1ff
 
-static bool has_x2apic;
+static bool has_x2apic, has_many;
 
 static uint64_t msr_read(uint32_t index)
 {
@@ -47,7 +47,9 @@ static void expect_id(uint32_t id)
 
 void apic_start(void)
 {
-    if (has_x2apic) {
+    if (has_many) {
+        msr_write(MSR_APIC_BASE, msr_read(MSR_APIC_BASE) | APIC_BASE_X2APIC);
+    } else if (has_x2apic) {
         uint64_t on = msr_read(MSR_APIC_BASE);
         uint64_t off = on & ~(uint64_t)APIC_BASE_ENABLED;
 
@@ -64,6 +66,15 @@ void apic_start(void)
         expect_id(msr_read(MSR_X2APIC + APIC_ID / 16));
     }
     apic_write(APIC_SPURIOUS, APIC_ENABLED);
+}
+
+void apic_start_many(void)
+{
+    if (!has_x2apic) {
+        fail("there is no x2APIC");
+    }
+    has_many = true;
+    apic_start();
 }
 
 uint32_t apic_read(uint32_t reg)

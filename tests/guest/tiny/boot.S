@@ -4,6 +4,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #define STACK_BITS 12
+/* As tiny.h has it. */
+#define LAST_CPU 7
 
     .section .multiboot, "a"
     .align 4
@@ -54,10 +56,18 @@ ap_start_32:
     mov %eax, %es
     mov %eax, %ss
     lgdt gdt_pointer
-    /* Stacks go down from the end, one for each CPU by its APIC's id. */
-    mov 0xfee00020, %eax
+    /*
+     * Stacks go down from the end, one for each CPU by its APIC's id.  CPUID has
+     * eight bits of the id in any mode of the APIC.  They are 0 for id 256 alone,
+     * since CPU 0 does not come here.
+     */
+    mov $1, %eax
+    cpuid
+    mov %ebx, %eax
     shr $24, %eax
-    lock incl ap_count
+    jnz 1f
+    mov $LAST_CPU, %eax
+1:  lock incl ap_count
     mov %eax, %edx
     shl $STACK_BITS, %eax
     mov $stacks_end, %esp

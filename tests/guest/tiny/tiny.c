@@ -9,7 +9,6 @@
 #define COM1 0x3f8
 #define ACPI_PM1_CONTROL 0x604
 #define SLEEP_ENABLE 0x2000
-#define WAIT_ROUNDS 2000000000u
 
 typedef struct Gate {
     uint16_t low, selector, type, high;
@@ -140,7 +139,7 @@ void init_8259(bool auto_eoi)
     outb(0xa1, 0xff);
 }
 
-static void start_others(void)
+static void copy_ap_start(void)
 {
     /* volatile: not a memcpy(), there is none */
     volatile char *to = (char *)AP_START;
@@ -148,15 +147,26 @@ static void start_others(void)
     for (const char *from = ap_start; from < ap_start_end; ) {
         *to++ = *from++;
     }
-    /* INIT, then SIPI, to all but this one. */
-    ipi(0, 0xc4500);
-    ipi(0, 0xc4600 | AP_START >> 12);
+}
+
+/* INIT, then SIPI; @which: 0xc0000 if these are all but this one. */
+static void start(uint32_t id, uint32_t which)
+{
+    copy_ap_start();
+    ipi(id, which | 0x4500);
+    ipi(id, which | 0x4600 | AP_START >> 12);
     for (uint32_t i = 0; !ap_count; i++) {
         if (i == WAIT_ROUNDS) {
             fail("no other CPU has started");
         }
         pause();
     }
+}
+
+void start_last(uint32_t id)
+{
+    apic_start_many();
+    start(id, 0);
 }
 
 /* Multiboot: bit 2 of the flags, and the fifth word. */
@@ -194,8 +204,11 @@ void tiny_main(const uint32_t *multiboot)
     on_interrupt(0x27, ignore);
     on_interrupt(0x2f, ignore);
     apic_find();
+    if (is_asked_to(multiboot, " many")) {
+        interrupt_last();
+    }
     apic_start();
-    start_others();
+    start(0, 0xc0000);
     asm volatile("sti");
     if (is_asked_to(multiboot, " count")) {
         count_for_ever();

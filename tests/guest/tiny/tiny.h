@@ -13,6 +13,9 @@
 #include <stdint.h>
 
 #define CPUS_MAX 8
+/* The number of the CPU whose APIC id is 256, if there are so many. */
+#define LAST_CPU (CPUS_MAX - 1)
+#define WAIT_ROUNDS 2000000000u
 #define APIC_BASE 0xfee00000u
 
 enum {
@@ -45,6 +48,8 @@ uint32_t apic_id(void);
 /* Is there x2APIC?  Then start this CPU's, as all others do. */
 void apic_find(void);
 void apic_start(void);
+/* x2APIC mode for good, as ids beyond 255 need it: here, and on CPUs to come. */
+void apic_start_many(void);
 void ipi(uint32_t to, uint32_t command);
 
 /* pci.c: a function is its number as PCI_ADDRESS has it. */
@@ -87,11 +92,15 @@ void init_8259(bool auto_eoi);
 void run_on(uint32_t cpu, void (*work)(void));
 /* Wait until @cpu has done its work. */
 void join(uint32_t cpu);
+/* Start the CPU of this APIC id, beyond 255, and no other. */
+void start_last(uint32_t id);
 /* CPUs that have started, with this one. */
 uint32_t cpus(void);
 
 /* io.c: says how long accesses to devices take, and powers off. */
 void time_io(void);
+/* many.c: a device interrupts a CPU beyond APIC id 255; powers off. */
+void interrupt_last(void);
 /* bars.c: a device's registers move while all CPUs read them; powers off. */
 void move_bars(void);
 /* CPU 1 does nothing but count, in a page of its own. */
