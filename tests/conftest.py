@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from distkvm import network
-from distkvm.common import GUEST, Problem
+from distkvm.common import BUILD, GUEST, Problem
 from distkvm.junit import NO_TIME
 
 MARKS = {'passed': 'ok  ', 'failed': 'FAIL', 'skipped': 'SKIP'}
@@ -42,6 +42,10 @@ def pytest_configure(config):
     # The system's python3 goes first: tests call the tool hundreds of times, and a
     # version manager's takes ten times as long to start.
     os.environ['PATH'] = os.pathsep.join(['/usr/bin', os.environ['PATH']])
+    # It compiles its modules once, and not at each start, whatever the environment
+    # says of that; the tree stays clean.
+    os.environ.pop('PYTHONDONTWRITEBYTECODE', None)
+    os.environ['PYTHONPYCACHEPREFIX'] = str(BUILD / 'pycache')
     # A clean checkout has no such folder, and any test may be its first user.
     GUEST.mkdir(parents=True, exist_ok=True)
     worker = os.environ.get('PYTEST_XDIST_WORKER')
