@@ -65,7 +65,10 @@ def one_at_a_time(function):
     return alone
 
 
+@functools.cache
 def kernel_package():
+    """Asked once: where APT keeps no cache, as in many containers, each question
+    takes seconds."""
     text = quiet(['apt-cache', 'depends', 'linux-image-amd64'])
     found = re.search(r'Depends: (linux-image-\S+)', text)
     if not found:
