@@ -8,7 +8,7 @@ from array import array
 
 from ..cluster import Cluster
 from ..common import BUILD, Problem, quiet
-from . import COMPLAINTS, kernel_args
+from . import COMPLAINTS, kernel_args, quick_args
 
 TIMEOUT = 240
 # As tests/guest/check-disks.c has it: bytes that each CPU writes, and words.
@@ -39,13 +39,15 @@ def check_transport(cluster, wanted):
 
 def boot(name, shape, script, expect, append='', modules=(), extra=(),
          transport=None, timeout=TIMEOUT, kernel='stock', devices=(),
-         programs=()):
+         programs=(), quick=False):
     """Boot, run the script to its end, power off; all must end well.
 
-    `devices`: by node, more of a follower's command line."""
+    `devices`: by node, more of a follower's command line.  `quick`: as by
+    quick_args()."""
+    make = quick_args if quick else kernel_args
     with Cluster(shape, BUILD / 'log' / name) as cluster:
         console = cluster.boot(
-            *kernel_args(append, script, modules, kernel, programs), *extra,
+            *make(append, script, modules, kernel, programs), *extra,
             devices=devices)
         console.until('guest-init: up', timeout)
         if transport:

@@ -6,6 +6,7 @@ import functools
 import lzma
 import re
 import shutil
+import struct
 import threading
 from pathlib import Path
 
@@ -118,6 +119,34 @@ def stock_kernel(package):
 
 def vmlinuz(name='stock'):
     return next((kernel(name) / 'boot').glob('vmlinuz-*'))
+
+
+# Of the kernel's Documentation/arch/x86/boot.rst: where its header says how many
+# sectors the part for real mode has, and where, from its end on, what is how long.
+SETUP_SECTS, PAYLOAD = 0x1f1, 0x248
+XZ_MAGIC = b'\xfd7zXZ\0'
+
+
+@one_at_a_time
+def unpacked(name='stock'):
+    """The kernel as it has unpacked itself, which QEMU starts by its PVH entry; a
+    guest takes seconds for that, and more over several nodes.  The packed one, if
+    it is packed otherwise."""
+    packed = vmlinuz(name)
+    image = packed.with_name(packed.name.replace('vmlinuz', 'vmlinux'))
+    if image.exists():
+        return image
+    data = packed.read_bytes()
+    at, length = struct.unpack_from('<II', data, PAYLOAD)
+    at += (data[SETUP_SECTS] + 1) * 512
+    if not data.startswith(XZ_MAGIC, at):
+        return packed
+    partial = image.with_suffix('.partial')
+    # Behind it is its length when unpacked.
+    partial.write_bytes(lzma.LZMADecompressor().decompress(
+        data[at:at + length]))
+    partial.rename(image)
+    return image
 
 
 @one_at_a_time

@@ -22,7 +22,7 @@ def test_disk(name, drive, tmp_path, note):
     image = guests.disk_image(tmp_path / 'disk.img')
     text = boot(name, Shape(nodes=2, memory='256M'), 'disk',
                 ['guest-disk: ext4 on /dev/.da', 'guest-disk: end'],
-                append='quiet', modules=guests.DISK_MODULES,
+                append='quiet', modules=guests.DISK_MODULES, quick=True,
                 extra=[a.replace('IMAGE', str(image)) for a in drive])
     right = len(re.findall('is right on CPU', text))
     if 'WRONG' in text or right != 2:

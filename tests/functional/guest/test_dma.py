@@ -122,8 +122,8 @@ def run(policy, path, name=None, lanes=1, slow=None):
                        'DISTKVM_BAD': str(bad)})
     with Cluster(shape, BUILD / 'log' / f'dma-{name or policy}') as cluster:
         console = cluster.boot(
-            *guests.kernel_args(f'quiet dma.mib={READ_MIB}', 'dma',
-                                ['virtio_pci', 'virtio_blk']),
+            *guests.quick_args(f'quiet dma.mib={READ_MIB}', 'dma',
+                               ['virtio_pci', 'virtio_blk']),
             '-drive', f'file={path},format=raw,if=none,id=d,cache=none',
             '-device', 'virtio-blk-pci,drive=d',
             every=('-trace', 'distkvm_fault', *NAMED))
@@ -225,7 +225,7 @@ def test_reset(policy, tmp_path, note):
                   options=f',dma-policy={policy},lanes=2')
     with Cluster(shape, BUILD / 'log' / f'dma-reset-{policy}') as cluster:
         console = cluster.boot(
-            *(a for a in guests.kernel_args(
+            *(a for a in guests.quick_args(
                 f'quiet dma.mib={READ_MIB}', 'dma',
                 ['virtio_pci', 'virtio_blk']) if a != '-no-reboot'),
             '-drive', f'file={path},format=raw,if=none,id=d,cache=none',
@@ -260,7 +260,7 @@ def test_floppy(tmp_path, note):
     shape = Shape(nodes=2, machine='pc', memory='256M')
     with Cluster(shape, BUILD / 'log' / 'floppy') as cluster:
         console = cluster.boot(
-            *guests.kernel_args('quiet', 'floppy', ['floppy']),
+            *guests.quick_args('quiet', 'floppy', ['floppy']),
             '-drive', f'file={path},format=raw,if=floppy',
             '-trace', 'distkvm_io_serve')
         wanted = console.until('guest-floppy: ([0-9a-f]{64})', TIMEOUT)

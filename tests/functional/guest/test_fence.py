@@ -77,7 +77,7 @@ def test_fence(delay, clusters, tmp_path, note):
         cluster.start(1)
         process = cluster.start(
             0, ['-nodefaults', '-display', 'none', '-serial', 'stdio',
-                *guests.kernel_args('quiet', 'leak', MODULES),
+                *guests.quick_args('quiet', 'leak', MODULES),
                 *devices(images[0], cluster.run_dir / 'nbd.sock',
                          sink.port, tmp_path)], stdout=subprocess.PIPE)
         Console(process).until('guest-leak: working', TIMEOUT)

@@ -54,7 +54,7 @@ def test_vnc(note):
         path = cluster.run_dir / 'vnc'
         console = cluster.boot(
             '-vnc', f'unix:{path}', *SCREEN,
-            *guests.kernel_args('quiet', 'input', modules=MODULES))
+            *guests.quick_args('quiet', 'input', modules=MODULES))
         console.until('guest-input: keyboard is /dev/', TIMEOUT)
         screen, stop = Vnc(path, TIMEOUT), threading.Event()
         typist = threading.Thread(target=type_and_point, args=(screen, stop))

@@ -21,13 +21,14 @@ TIMEOUT = 240
 HEADLESS = ['-nodefaults', '-display', 'none', '-serial', 'stdio']
 
 
-def busy_cluster(clusters, name, nodes=2, prefix=None, **shape):
+def busy_cluster(clusters, name, nodes=2, prefix=None, args=guests.quick_args,
+                 **shape):
     cluster = clusters(Shape(nodes=nodes, memory='256M', **shape), name,
                        prefix)
     for node in range(1, nodes):
         cluster.start(node)
     process = cluster.start(
-        0, [*HEADLESS, *guests.kernel_args('quiet', 'busy')],
+        0, [*HEADLESS, *args('quiet', 'busy')],
         stdout=subprocess.PIPE)
     return cluster, Console(process)
 
@@ -50,7 +51,10 @@ def random_kills():
 }, dict(random_kills()))
 def test_kill(name, victim, nodes, delay, clusters, note):
     """kill -9 of a node, delay seconds into its work (or its boot)."""
-    cluster, console = busy_cluster(clusters, name, nodes)
+    # Its boot lets all CPUs work, if that is when it happens.
+    cluster, console = busy_cluster(
+        clusters, name, nodes,
+        args=guests.kernel_args if delay < 0 else guests.quick_args)
     if delay >= 0:
         console.until('guest-busy: working', TIMEOUT)
         time.sleep(delay)
