@@ -100,7 +100,7 @@ def test_other_kernel(name, kernel):
 @named('guest: stress-ng for two minutes')
 def test_stress():
     """stress-ng over all CPUs for two minutes, with its verification."""
-    if not build.is_installed('stress-ng'):
+    if build.not_installed(['stress-ng']):
         if os.geteuid() != 0:
             pytest.skip('needs the package stress-ng')
         build.apt_install(['stress-ng'])
