@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from . import apt
 from .common import (BUILD, CORE_BUILD, EMULATOR, QEMU, QEMU_BUILD, QEMU_TREE,
@@ -185,15 +186,34 @@ def build_core():
     ninja(CORE_BUILD)
 
 
-def build_qemu(*targets):
+def prepare_qemu():
+    """QEMU's source, configured."""
     command = [TOP / 'scripts' / 'qemu-tree', '--tree', QEMU_TREE, 'prepare']
     source = os.environ.get('DISTKVM_QEMU_SOURCE')
     call(command + (['--source', source] if source else []))
     configure()
+
+
+def compile_qemu(*targets):
     ninja(QEMU_BUILD, *(targets or (
         'qemu-system-x86_64', 'qemu-img',
         str(EMULATOR.relative_to(QEMU_BUILD)))))
     link_firmware()
+
+
+def build_qemu(*targets):
+    prepare_qemu()
+    compile_qemu(*targets)
+
+
+def build_all(*targets):
+    """QEMU is fetched and configured, which takes one CPU, while the core is
+    compiled."""
+    with ThreadPoolExecutor(1) as pool:
+        core = pool.submit(build_core)
+        prepare_qemu()
+        core.result()
+    compile_qemu(*targets)
 
 
 def ensure():

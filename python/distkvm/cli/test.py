@@ -69,10 +69,11 @@ def prepare(suites):
     # A user without root has what the set-up installed; tests that need more
     # are skipped, and say so.
     build.install_packages(() if os.geteuid() else build.TEST_PACKAGES)
-    build.build_core()
     if set(suites) - LIGHT:
-        build.build_qemu('qemu-system-x86_64', 'qemu-img', 'qemu-nbd', *{
+        build.build_all('qemu-system-x86_64', 'qemu-img', 'qemu-nbd', *{
             target for suite in suites for target in TARGETS.get(suite, ())})
+    else:
+        build.build_core()
 
 
 def tree_id():
