@@ -76,7 +76,8 @@ def pytest_collection_modifyitems(config, items):
               (full or not item.get_closest_marker('full'))]
     config.hook.pytest_deselected(
         items=[item for item in items if item not in chosen])
-    items[:] = chosen
+    items[:] = sorted(chosen,
+                      key=lambda item: not item.get_closest_marker('first'))
 
 
 def passed_earlier(config):

@@ -15,6 +15,8 @@ from distkvm.operate.remote import Hosts
 from naming import cases, named
 from operating import LOCAL, on_other_host, place, two_hosts
 
+pytestmark = pytest.mark.overlaps
+
 SKEW = 1000
 
 

@@ -21,6 +21,8 @@ from naming import cases, named
 from operating import QEMU as FAKE_QEMU
 from operating import place, two_hosts
 
+pytestmark = pytest.mark.overlaps
+
 EXPIRED = 'activation_date = "2001-01-01 00:00:00"\n' \
     'expiration_date = "2001-02-01 00:00:00"\n'
 FUTURE = 'activation_date = "2051-01-01 00:00:00"\n' \

@@ -16,6 +16,8 @@ from exposition import of, parsed
 from naming import named
 from operating import await_end, place
 
+pytestmark = pytest.mark.overlaps
+
 
 def own_parser(text):
     """Families that Prometheus' parser finds; its package may be missing."""

@@ -16,6 +16,8 @@ from distkvm.report import charts, html, memory_map, names, sample, units
 from naming import cases, named
 from operating import await_end, place
 
+pytestmark = pytest.mark.overlaps
+
 KERNEL = 0xffffffff80000000
 BUCKETS = 24
 

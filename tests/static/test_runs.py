@@ -26,6 +26,8 @@ from distkvm.operate.state import State
 from naming import cases, named
 from operating import SECONDS, alive, await_end, place, two_hosts
 
+pytestmark = pytest.mark.overlaps
+
 
 @pytest.fixture
 def state(monkeypatch):

@@ -6,8 +6,12 @@ import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from distkvm.common import QEMU_TREE, TOP, Problem, call
 from naming import named
+
+pytestmark = pytest.mark.overlaps
 
 # checkpatch knows the kernel's idea of these better than QEMU's.
 CHECKPATCH_IGNORE = re.compile(
@@ -41,6 +45,7 @@ def complaints(path):
             not CHECKPATCH_IGNORE.search(line)]
 
 
+@pytest.mark.first
 @named('static: checkpatch')
 def test_checkpatch():
     """QEMU's own style checker, on every file of ours."""
