@@ -5,6 +5,8 @@ called lost but the member."""
 import random
 import time
 
+import pytest
+
 from distkvm import wire
 from distkvm.common import Problem
 from distkvm.door.common import log_of
@@ -78,6 +80,8 @@ def damaged(chance):
             'type': kind}
 
 
+@pytest.mark.first
+@pytest.mark.overlaps
 @named('door: damaged control messages')
 def test_control(full, note):
     """As many clusters as fit: the first message that is none ends one."""

@@ -13,6 +13,8 @@ TARGET = 'tests/qtest/distkvm/fuzz-door'
 INPUTS = 10 ** 8
 
 
+@pytest.mark.first
+@pytest.mark.overlaps
 @pytest.mark.timeout(7200)
 @cases('mode, seconds, full_seconds', {
     'door: fuzzing, stream': ('stream', 20, 3600),

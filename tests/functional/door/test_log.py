@@ -14,6 +14,8 @@ from distkvm.door.common import (HEADLESS, PATIENCE, check_calm, knock,
                                  qtest_cluster)
 from naming import named
 
+pytestmark = pytest.mark.overlaps
+
 PIPE_BYTES = 4096
 DEAD_AFTER_MS = 4000
 # Longer than a node may be silent.
