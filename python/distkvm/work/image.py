@@ -177,7 +177,6 @@ def scripts_disk(path):
     return path
 
 
-def initramfs_args(append, modules=()):
+def initramfs_args(append, modules=(), kernel_args=guests.kernel_args):
     """Kernel, and an initramfs that goes on to the disk."""
-    return guests.kernel_args(append, 'root',
-                              (*guests.DISK_MODULES, *modules))
+    return kernel_args(append, 'root', (*guests.DISK_MODULES, *modules))

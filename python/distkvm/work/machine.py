@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .. import guests
 from ..cluster import TIED, Cluster, Shape
 from ..common import QEMU, Problem
 from ..console import Console
@@ -49,6 +50,7 @@ class Machine:
     """The conversation with the guest."""
 
     append = APPEND
+    kernel_args = staticmethod(guests.kernel_args)
     # Of a host CPU, for each vCPU; None: all of it.
     vcpu_percent = None
 
@@ -86,7 +88,8 @@ class Machine:
 
     def args(self):
         return ['-nodefaults', '-display', 'none', '-serial', 'stdio',
-                *NAMED, *self.drives(), *image.initramfs_args(self.append)]
+                *NAMED, *self.drives(),
+                *image.initramfs_args(self.append, kernel_args=self.kernel_args)]
 
     def boot(self):
         args = self.args()

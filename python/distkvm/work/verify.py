@@ -15,6 +15,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from .. import guests
 from ..cluster import Qmp
 from ..common import Problem, quiet
 from ..console import LOOK_SECONDS, Console
@@ -237,6 +238,8 @@ class Verifying(ClusterMachine):
 
 class Unpacked(Verifying):
     """The same, with a disk that is made, and boots, in seconds."""
+
+    kernel_args = staticmethod(guests.quick_args)
 
     def source(self):
         return unpacked.disk()

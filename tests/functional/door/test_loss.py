@@ -51,7 +51,7 @@ def proxied(name, lanes=1, busy=False):
                        **shape) as cluster:
         if busy:
             process = cluster.start(
-                0, [*HEADLESS, '-serial', 'stdio', *guests.kernel_args(
+                0, [*HEADLESS, '-serial', 'stdio', *guests.quick_args(
                     'quiet', 'busy')], stdout=-1)
             until('node 0 listens', cluster.net.socket(0).exists)
         else:

@@ -81,7 +81,7 @@ def test_resize(note):
                        mem='/'.join(f'{s}M' for s in shares),
                        options=',cap=0'),
                  BUILD / 'log' / 'resize') as cluster:
-        console = cluster.boot(*guests.kernel_args(
+        console = cluster.boot(*guests.quick_args(
             'quiet litmus.n=64 litmus.mb=64', 'litmus'))
         console.until('guest-litmus: time is right', TIMEOUT)
         # Most that is there, wherever it is.

@@ -27,7 +27,8 @@ SIXTEEN_SECONDS = 1500
 def numa_boot(name, shape, check, machine=(), limit=TIMEOUT):
     """Show the cluster and the console of a guest that told its nodes."""
     with Cluster(shape, BUILD / 'log' / f'numa-{name}') as cluster:
-        console = cluster.boot(*guests.kernel_args('quiet loglevel=5', 'numa'), *machine)
+        console = cluster.boot(
+            *guests.quick_args('quiet loglevel=5', 'numa'), *machine)
         console.until('guest-numa: done', limit)
         return check(cluster, console.text)
 

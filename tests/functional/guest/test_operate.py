@@ -118,7 +118,7 @@ bus = "scsi"
 @named('guest: operate: disks and an interface of node 1')
 def test_devices():
     """A Linux guest writes and reads both disks, on CPUs of both nodes."""
-    args = guests.kernel_args('quiet', 'disks', modules=[
+    args = guests.quick_args('quiet', 'disks', modules=[
         *guests.DISK_MODULES, 'virtio_scsi', 'virtio_net'])
     keys = ''.join(f'{key[1:]} = "{value}"\n'
                    for key, value in zip(args[0:6:2], args[1:6:2]))

@@ -47,7 +47,7 @@ def test_disk(name, machine, device, append, tmp_path, note):
     text = boot(name, Shape(nodes=2, memory='256M', machine=machine), 'disk',
                 ['guest-disk: ext4 on /dev/.da', 'guest-disk: end'],
                 append=f'quiet {append}', modules=guests.DISK_MODULES,
-                devices={1: with_image(device, image)})
+                quick=True, devices={1: with_image(device, image)})
     right = len(re.findall('is right on CPU', text))
     if 'WRONG' in text or right != 2:
         raise Problem('a file read on another CPU differs')

@@ -68,8 +68,8 @@ SKELETON = {'q35': [*Q35_BRIDGE, *devices(in_port)],
             'pc': [*PC_BRIDGE, *devices(in_bridge)]}
 
 
-def kernel():
-    return guests.kernel_args('quiet', 'pci-config')
+# In the cluster, kernels on CPUs of both nodes find the devices.
+GUEST = ('quiet', 'pci-config')
 
 
 def boot_plain(name, machine):
@@ -77,7 +77,8 @@ def boot_plain(name, machine):
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [str(QEMU), '-machine', f'{machine},smm=off', '-m', MEMORY,
                '-smp', '2', '-accel', 'tcg,thread=multi', '-nodefaults', '-display', 'none',
-               '-serial', 'stdio', *SKELETON[machine], *kernel()]
+               '-serial', 'stdio', *SKELETON[machine],
+               *guests.quick_args(*GUEST)]
     with open(log, 'wb') as out, subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=out) as process:
@@ -94,7 +95,7 @@ def boot_plain(name, machine):
 def boot_cluster(name, machine):
     shape = Shape(nodes=2, memory=MEMORY, machine=machine, options=',numa=off')
     with Cluster(shape, BUILD / 'log' / name) as cluster:
-        console = cluster.boot(*kernel(),
+        console = cluster.boot(*guests.kernel_args(*GUEST),
                                devices={1: devices(lambda *_: '')})
         console.until('guest-pci: end', TIMEOUT)
         check_console(console.text, shape)

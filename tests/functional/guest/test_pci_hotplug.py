@@ -63,8 +63,8 @@ def test_disk(name, machine, slot, place, tmp_path, note):
             f'driver=file,filename={image},node-name=f', '-blockdev',
             'driver=raw,file=f,node-name=d']
     with Cluster(shape, BUILD / 'log' / name) as cluster:
-        console = cluster.boot(*guests.kernel_args('quiet', 'hotplug',
-                                                   guests.DISK_MODULES),
+        console = cluster.boot(*guests.quick_args('quiet', 'hotplug',
+                                                  guests.DISK_MODULES),
                                devices={1: slot})
         for number in (1, 2):
             plug_and_remove(cluster, console, number, place)
@@ -145,7 +145,7 @@ def test_under_io(name, device, turns, tmp_path, full, note):
             f'driver=file,filename={image},node-name=f', '-blockdev',
             'driver=raw,file=f,node-name=d']
     with Cluster(shape, BUILD / 'log' / name) as cluster:
-        console = cluster.boot(*guests.kernel_args(
+        console = cluster.boot(*guests.quick_args(
             f'quiet hotplug.rounds={rounds} hotplug.by={own}', 'hotplug-io',
             ['virtio_pci', 'virtio_blk', 'nvme']), devices={1: slot})
         for number, asker in enumerate(askers, 1):
@@ -195,7 +195,7 @@ def test_next(name, device, tmp_path, note):
     backends = [word for n in rounds
                 for word in file_node(tmp_path / f'disk-{n}', n)]
     with Cluster(shape, BUILD / 'log' / name) as cluster:
-        console = cluster.boot(*guests.kernel_args(
+        console = cluster.boot(*guests.quick_args(
             'quiet', 'hotplug-next', ['virtio_pci', 'virtio_blk', 'nvme']),
             devices={1: ['-device', 'pcie-root-port,id=slot1', *backends]})
         owner = cluster.qmp(1)
