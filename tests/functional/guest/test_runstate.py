@@ -2,6 +2,7 @@
 """Stop, continue, reset, power-off and quit act on the whole cluster."""
 
 import contextlib
+import functools
 import os
 import re
 import signal
@@ -111,7 +112,7 @@ def test_reboot():
     with Cluster(Shape(nodes=2, memory='256M'),
                  BUILD / 'log' / 'reboot') as cluster:
         console = cluster.boot(*(
-            a for a in guests.quick_args('quiet', 'reboot')
+            a for a in guests.quick_args('quiet reboot=s1', 'reboot')
             if a != '-no-reboot'))
         for _ in range(2):
             console.until('cpus online 0-1,', TIMEOUT)
@@ -217,13 +218,17 @@ def test_reset_ends():
 INTERNAL_ERROR = 2
 
 
+@functools.cache
+def symbols():
+    """Of QEMU; this takes so long that a node must not be suspended meanwhile."""
+    return subprocess.run(['nm', QEMU], text=True, check=True,
+                          capture_output=True).stdout
+
+
 def write_state(process, name):
     """KVM's errors need KVM; so what they write is written to QEMU's memory:
     "internal-error" into one of its variables of type RunState."""
-    symbols = subprocess.run(['nm', QEMU], text=True, check=True,
-                             capture_output=True).stdout
-    at = int(re.search(rf'^(\w+) [a-z] {name}$', symbols, re.M)[1],
-             16)
+    at = int(re.search(rf'^(\w+) [a-z] {name}$', symbols(), re.M)[1], 16)
     maps = Path(f'/proc/{process.pid}/maps').read_text()
     base = int(re.search(rf'^(\w+)-.* 0+ .*{QEMU.name}$', maps, re.M)[1], 16)
     with open(f'/proc/{process.pid}/mem', 'r+b', buffering=0) as memory:
@@ -335,6 +340,7 @@ def test_error_after_stop():
     """Node 1's main loop hears of node 0's stop and of the error at once."""
     with qtest_cluster('kvm-stop') as cluster:
         running(cluster)
+        symbols()
         for times in range(1, RESETS + 1):
             cluster.process[1].send_signal(signal.SIGSTOP)
             write_state(cluster.process[1], 'vmstop_requested')
@@ -390,7 +396,7 @@ def test_quit_after_end(clusters):
     cluster.start(1, ['-display', 'none', '-no-reboot'])
     process = cluster.start(0, [
         *HEADLESS, '-no-shutdown', *(
-            a for a in guests.kernel_args('quiet reboot=t', 'reboot')
+            a for a in guests.quick_args('quiet reboot=t,s1', 'reboot')
             if a != '-no-reboot')], stdout=subprocess.PIPE)
     Console(process).until('guest-reboot: up', TIMEOUT)
     wait_state(cluster, 0, 'shutdown', TIMEOUT)
