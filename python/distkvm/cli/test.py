@@ -241,9 +241,9 @@ class Run:
     # ---------------------------------------------------------------- all
 
     def left(self):
-        """Of the last line: a run that passes may have tried little."""
-        return f', NOT ALL WAS TRIED: for {self.untimely} tests --minutes gave ' \
-            'no time' if self.untimely else ''
+        """Ahead of the last line: a run that passes may have tried little."""
+        return f'NOT ALL WAS TRIED: for {self.untimely} tests --minutes gave ' \
+            'no time\n' if self.untimely else ''
 
     def all(self):
         beside = [self.start(f'{suite}-beside', IN_PYTHON[suite], '-m',
@@ -275,8 +275,8 @@ def main(args):
     run = Run(args, suites, until)
     run.all()
     passed, failed, skipped = (run.counts[outcome] for outcome in MARKS)
-    print(f'{passed} passed, {failed} failed, {skipped} skipped'
-          f'{run.left()}', flush=True)
+    print(f'{run.left()}{passed} passed, {failed} failed, {skipped} skipped',
+          flush=True)
     return 0 if passed and not failed else 1
 
 
