@@ -446,7 +446,7 @@ def told_to_end(cluster):
         qmp.receive()
     now = time.time()
     cluster.process[0].terminate()
-    # What it has said by now may be unread.
+    # Lines of node 0's may be unread by now.
     with contextlib.suppress(OSError):
         while (said := qmp.receive()).get('event') != 'STOP':
             pass
