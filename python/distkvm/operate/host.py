@@ -23,7 +23,7 @@ from .state import State, hold
 
 # Of requests and answers between hosts.  Another one whenever a tool of before
 # would take one of them wrongly.
-FORMAT = 3
+FORMAT = 4
 # For an answer of a node that may be stopped, or stuck.
 QMP_SECONDS = 5
 THREADS = 16
