@@ -66,7 +66,8 @@ bool distkvm_shutdown(ShutdownCause cause)
 {
     MemberMessage message = { .type = MESSAGE_SHUTDOWN };
     /* An end by the guest may have no answer: -no-shutdown keeps the guest. */
-    bool asked = off.asked && !shutdown_caused_by_guest(off.cause);
+    bool asked = off.asked && !shutdown_caused_by_guest(off.cause) &&
+                 !shutdown_caused_by_guest(cause);
 
     if (!distkvm || !node_is_formed() || off.leaving ||
         qatomic_read(&distkvm->failed)) {
@@ -76,8 +77,10 @@ bool distkvm_shutdown(ShutdownCause cause)
         message.u.shutdown.cause = cause;
         member_send(0, &message);
         /* Asked twice: node 0 does not answer, so end alone. */
+        if (!off.asked || !shutdown_caused_by_guest(cause)) {
+            off.cause = cause;
+        }
         off.asked = true;
-        off.cause = cause;
         return !asked;
     }
     if (shutdown_action == SHUTDOWN_ACTION_PAUSE) {

@@ -137,7 +137,7 @@ static void stop_here(void)
 
     /*
      * KVM may have stopped a vCPU here for an error, and the main loop has not
-     * come to it: this stop would hide that the guest has to be reset.
+     * come to it: another stop would hide that the guest has to be reset.
      */
     if (!qemu_vmstop_requested(&state)) {
         state = RUN_STATE_PAUSED;
@@ -163,7 +163,9 @@ static void say_stopped(int64_t clock_ns)
 {
     const MemberMessage message = {
         .type = MESSAGE_STOPPED, .u.stopped.clock = clock_ns,
-        .u.stopped.needs_reset = needs_reset(),
+        /* Not the state at the end of this process, which needs one, too. */
+        .u.stopped.needs_reset = runstate_check(RUN_STATE_INTERNAL_ERROR) ||
+                                 ctl.reset_due,
     };
 
     member_send(0, &message);
@@ -289,7 +291,13 @@ bool distkvm_vm_start(void)
 /* Stop of a guest that does not run here (yet): it must not start. */
 void distkvm_stop_asked(void)
 {
-    if (distkvm && !runstate_is_running() && !qatomic_read(&distkvm->failed)) {
+    if (!distkvm || qatomic_read(&distkvm->failed)) {
+        return;
+    }
+    if (runstate_is_running()) {
+        /* The stop that follows this finds it done. */
+        stop_here();
+    } else {
         ctl.want_start = false;
         if (node_is_formed() && !power_off_is_leaving()) {
             ask_stop();
@@ -441,7 +449,10 @@ static const char *serve_stopped(CohNodeId from,
     if (!cluster_clock_may_be(clock_ns)) {
         return "its clock is absurd";
     }
-    if (message->u.stopped.needs_reset) {
+    if (!ctl.started) {
+        return "it has stopped a guest that has not run";
+    }
+    if (message->u.stopped.needs_reset && !coh_set_has(&ctl.unfit, from)) {
         say_warning("distkvm: node %d was stopped by an error, which its log"
                     " names: the guest goes on only after a reset", from);
         coh_set_add(&ctl.unfit, from);

@@ -25,6 +25,8 @@ from naming import cases, named
 
 pytestmark = pytest.mark.overlaps
 
+# Of the same message.
+MANY = 50
 SETTLED_SECONDS = 1.5
 DATA = bytes(PAGE)
 # QEMU's monitor reads so many bytes at a time.
@@ -328,6 +330,39 @@ def test_joins():
                 raise Problem(f'node {node} is joined by {found}')
         if member.is_expelled():
             raise Problem('it was expelled for nothing')
+
+
+FAILED = {'type': 'stopped', 'clock': 0, 'needs-reset': True}
+
+
+@named('door: a member stops a guest that has not run')
+def test_stops_early():
+    """Else node 0 would start nothing before a reset, whichever node joins in
+    its place."""
+    with cluster_with_forger('early-stop', holds_end=True) as (cluster, member):
+        member.early = [FAILED]
+        member.tell_end()
+        until('it is expelled', lambda: 'a guest that has not run' in
+              log_of(cluster, 0), SOON)
+
+
+@named('door: a member says on and on that an error has stopped it')
+def test_stops_often():
+    """Node 0's log says it once."""
+    with cluster_with_forger('often-stopped') as (cluster, member):
+        until('the guest runs', lambda: cluster.qmp(0).execute(
+            'query-status')['status'] == 'running', SOON)
+        for _ in range(MANY):
+            member.control[0].send(wire.message(**FAILED))
+        until('node 0 has stopped', lambda: cluster.qmp(0).execute(
+            'query-status')['status'] == 'paused', SOON)
+        # Behind all of them.
+        member.control[0].send(wire.message(type='want-start'))
+        until('node 0 has heard all', lambda: 'cannot let a guest go on' in
+              log_of(cluster, 0), SOON)
+        said = log_of(cluster, 0).count('was stopped by an error')
+        if said != 1:
+            raise Problem(f'it is said {said} times')
 
 
 @named('door: a lane opened again')

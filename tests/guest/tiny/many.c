@@ -2,8 +2,8 @@
  * tiny guest: a device interrupts a CPU whose APIC id has nine bits
  *
  * Only an interrupt that is remapped can name such a CPU.  QEMU's "edu" on node
- * 1 sends a message, node 0's IOMMU finds its target in a table, which CPU 0
- * changes.
+ * 1 sends a message, and node 0's IOMMU finds its target in a table.  CPU 0
+ * changes that table, and then the last CPU does.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
