@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .. import apt
 from ..common import GUEST, TOP, Problem, call, quiet
-from .kernel import (busybox, kernel, module_files, one_at_a_time,
+from .kernel import (busybox, drivers, kernel, module_files, one_at_a_time,
                      unpack_package, unpacked, vmlinuz)
 
 SOURCES = TOP / 'tests' / 'guest'
@@ -86,7 +86,7 @@ def initramfs(script='demo', modules=(), kernel_name='stock', programs=()):
     program = guest_program()
     parts = [SOURCES / 'init', SOURCES / f'{script}.sh', program]
     state = hashlib.sha256(b''.join(p.read_bytes() for p in parts) +
-                           ' '.join(['3', *modules, *programs]).encode() +
+                           ' '.join(['4', *modules, *programs]).encode() +
                            str(kernel(kernel_name)).encode())
     image = GUEST / f'initramfs-{script}-{state.hexdigest()[:12]}.gz'
     if image.exists():
@@ -105,7 +105,10 @@ def initramfs(script='demo', modules=(), kernel_name='stock', programs=()):
     order = module_files(modules)
     for name, data in order.items():
         (root / 'modules' / f'{name}.ko').write_bytes(data)
-    (root / 'modules' / 'order').write_text(''.join(f'{n}\n' for n in order))
+    late = drivers(order)
+    for file, names in (('libraries', [n for n in order if n not in late]),
+                        ('drivers', [n for n in order if n in late])):
+        (root / 'modules' / file).write_text(''.join(f'{n}\n' for n in names))
     partial = image.with_suffix('.partial')
     call(['sh', '-c', 'find . | cpio --quiet -o -H newc | gzip -1 >"$0"',
           partial], cwd=root)

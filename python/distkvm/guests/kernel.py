@@ -166,6 +166,25 @@ def module_bytes(path):
     return lzma.decompress(data) if path.suffix == '.xz' else data
 
 
+def needs(data):
+    """Names of the modules that a module needs."""
+    depends = re.search(rb'\0depends=([^\0]*)\0', data).group(1).decode()
+    return [name.replace('-', '_') for name in depends.split(',') if name]
+
+
+# Of a module that finds devices.
+DEVICES = re.compile(rb'\0alias=(acpi|pci|pnp|usb|virtio)')
+
+
+def drivers(modules):
+    """Names of those that find devices, and of those that need one of them."""
+    found = set()
+    for name, data in modules.items():
+        if DEVICES.search(data) or found & set(needs(data)):
+            found.add(name)
+    return found
+
+
 def module_files(names):
     """Modules and what they depend on, each after what it needs."""
     root = kernel() / 'lib' / 'modules'
@@ -183,10 +202,8 @@ def module_files(names):
         if name not in found:
             raise Problem(f"the guest's kernel has no module {name}")
         data = module_bytes(found[name])
-        depends = re.search(rb'\0depends=([^\0]*)\0', data)
-        for other in depends.group(1).decode().split(','):
-            if other:
-                add(other)
+        for other in needs(data):
+            add(other)
         order[name] = data
 
     for name in names:
