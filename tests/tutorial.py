@@ -6,6 +6,7 @@ lines after "> ", and what they print."""
 
 import contextlib
 import os
+import pty
 import re
 import shlex
 import shutil
@@ -95,15 +96,17 @@ class Shell:
         self.home = home
         # A line of its own, whatever was printed before.
         self.mark = f'-- the end of a command in {home} --'
+        self.env = {
+            'HOME': str(home), 'TERM': 'dumb', 'LANG': 'C.UTF-8',
+            'PATH': f"{sshd(home / 'bin')}:{os.environ['PATH']}:"
+                    '/usr/sbin:/sbin'}
         self.process = subprocess.Popen(
             ['unshare', '--mount', '--net', '--pid', '--ipc', '--fork',
              '--kill-child', '--mount-proc', 'sh', '-c',
              ENTER.format(home=shlex.quote(str(home)))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, cwd=TOP, errors='replace',
-            env={'HOME': str(home), 'TERM': 'dumb', 'LANG': 'C.UTF-8',
-                 'PATH': f"{sshd(home / 'bin')}:{os.environ['PATH']}:"
-                         '/usr/sbin:/sbin'})
+            env=self.env)
 
     def run(self, command):
         """What a command prints, and its exit status."""
@@ -118,6 +121,25 @@ class Shell:
                         int(line.removeprefix(self.mark)))
             said.append(line)
         raise Problem('the shell has ended: ' + ''.join(said))
+
+    @contextlib.contextmanager
+    def at_terminal(self, host, command):
+        """A command's process at a host, and the other end of its terminal."""
+        first, = Path(f'/proc/{self.process.pid}/task/{self.process.pid}/'
+                      'children').read_text().split()
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            ['nsenter', '-t', first, '-m', '-n', '-p', '-i', f'--wd={TOP}',
+             'setsid', '--ctty', '--wait', 'ip', 'netns', 'exec', host, 'bash',
+             '--norc', '-c', command], stdin=theirs, stdout=theirs,
+            stderr=theirs, env=self.env)
+        os.close(theirs)
+        try:
+            yield process, ours
+        finally:
+            process.kill()
+            process.wait()
+            os.close(ours)
 
     def end(self):
         self.process.kill()
@@ -152,25 +174,32 @@ def pattern(wanted):
     return re.compile(text)
 
 
-def follow(path):
-    """Run the commands of a document; how many there were."""
+def in_host(step):
+    """The command of a step, in its host's namespace."""
+    if not step.host:
+        return step.command
+    return f'ip netns exec {step.host} bash --norc -c ' + \
+        shlex.quote(step.command)
+
+
+def follow(path, inside, until=None):
+    """Run the commands of a document, up to the one that has these words; how
+    many there were."""
     found = steps(path)
-    with shell() as inside:
-        for step in found:
-            command = step.command
-            if step.host:
-                command = f'ip netns exec {step.host} bash --norc -c ' + \
-                    shlex.quote(command)
-            said, status = inside.run(command)
-            said = said.replace(str(inside.home), '/root')
-            lines = ''.join(f'{line.rstrip()}\n' for line in
-                            said.splitlines() if line.strip())
-            # "..." would be a traceback as well.
-            if status or 'Traceback' in said or \
-                    not pattern(step.wanted).fullmatch(lines):
-                wanted = '\n'.join(step.wanted)
-                raise Problem(f'{path.relative_to(TOP)}:{step.line}: '
-                              f'{step.command}\nshould print:\n{wanted}\n'
-                              f'and prints, with exit status {status}:\n'
-                              f'{said}')
+    if until:
+        found = found[:next(n for n, s in enumerate(found)
+                            if until in s.command)]
+    for step in found:
+        said, status = inside.run(in_host(step))
+        said = said.replace(str(inside.home), '/root')
+        lines = ''.join(f'{line.rstrip()}\n' for line in
+                        said.splitlines() if line.strip())
+        # "..." would be a traceback as well.
+        if status or 'Traceback' in said or \
+                not pattern(step.wanted).fullmatch(lines):
+            wanted = '\n'.join(step.wanted)
+            raise Problem(f'{path.relative_to(TOP)}:{step.line}: '
+                          f'{step.command}\nshould print:\n{wanted}\n'
+                          f'and prints, with exit status {status}:\n'
+                          f'{said}')
     return len(found)
