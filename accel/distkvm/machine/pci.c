@@ -196,8 +196,9 @@ bool distkvm_pci_config(unsigned node, uint8_t devfn, uint64_t generation,
     bql_lock();
     apply_answered(NULL);
     /*
-     * Here, and not before the vCPU's next block: TCG executes on to the end of
-     * this one, where the guest may access a BAR that has just moved.
+     * Here, and not before the vCPU's next block: after a write to ECAM, TCG
+     * executes on to the end of this one, where the guest may tell another CPU
+     * that a BAR has moved.
      */
     replica_wait();
     access->data = cycle->data;

@@ -1,10 +1,10 @@
 /*
  * tiny guest: registers move while all CPUs read them
  *
- * One CPU after the other moves the registers of QEMU's "edu", which node 1 has,
- * to and fro between two addresses, and says in memory where they are.  A CPU
- * that has read there that they are at one address finds them at it, and finds
- * nothing at the other one.
+ * One CPU after the other moves the registers of QEMU's "edu", which node 1
+ * has, to and fro between two addresses, and says in memory where they are.  A
+ * CPU that has read there that they are at one address finds them at it, and
+ * finds nothing at the other one.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -19,8 +19,14 @@
 #define BRIDGE_MEMORY 0x20
 #define EDU_BYTES 0x100000u
 #define EDU_SHOWS 0x010000edu
+/* The root of q35: vendor and device, and where configuration is in memory. */
+#define MCH_ID 0x29c08086u
+#define MCH_PCIEXBAR 0x60
+#define MCH_PCIEXBAR_ON 1
 
 static uint32_t edu_config, place[2];
+/* Where configuration is in memory, or 0. */
+static uint32_t ecam;
 /* A page of their own, which the CPU that moves takes from all other ones. */
 static struct {
     /* volatile: one CPU writes them, and the other ones read them */
@@ -31,6 +37,8 @@ static volatile uint32_t seen[CPUS][1024] __attribute__((aligned(4096)));
 
 static uint32_t look(uint32_t at)
 {
+    /* TCG's CPU has a changed map from its next block on; this ends one. */
+    pause();
     /* volatile: a device */
     return *(volatile uint32_t *)place[at & 1];
 }
@@ -67,17 +75,20 @@ static void watch(void)
     }
 }
 
-/* TCG executes all three in one block: the move, its announcement, and a look. */
-static uint32_t move_and_look(uint32_t to, uint32_t number)
+/*
+ * Move it, and announce that.  By memory where that works: TCG executes both in
+ * one block then, while access to a port ends one.
+ */
+static void move_to(uint32_t to, uint32_t number)
 {
-    uint32_t found;
-
-    out32(PCI_ADDRESS, PCI_ENABLE | edu_config | PCI_BAR0);
-    asm volatile("outl %2, %3; movl %4, %1; movl (%2), %0"
-                 : "=&r"(found), "=m"(moves.done)
-                 : "a"(to), "d"((uint16_t)PCI_DATA), "r"(number)
-                 : "memory");
-    return found;
+    if (!ecam) {
+        pci_write(edu_config, PCI_BAR0, to);
+        moves.done = number;
+        return;
+    }
+    /* volatile: a device */
+    *(volatile uint32_t *)(ecam + (edu_config << 4) + PCI_BAR0) = to;
+    moves.done = number;
 }
 
 static void move(void)
@@ -85,11 +96,11 @@ static void move(void)
     uint32_t cpu = apic_id();
 
     for (uint32_t n = 0; n < (cpu ? MOVES_ELSEWHERE : MOVES); n++) {
-        uint32_t next = moves.done + 1, here;
+        uint32_t next = moves.done + 1;
 
         moves.begun = next;
-        here = move_and_look(place[next & 1], next);
-        check(here, look(next + 1));
+        move_to(place[next & 1], next);
+        check(look(next), look(next + 1));
         for (uint32_t c = 0; c < CPUS; c++) {
             while (c != cpu && seen[c][0] != next) {
                 pause();
@@ -120,8 +131,18 @@ static void find_places(void)
     }
 }
 
+static void find_ecam(void)
+{
+    uint32_t bar = pci_read(0, MCH_PCIEXBAR);
+
+    if (pci_read(0, 0) == MCH_ID && bar & MCH_PCIEXBAR_ON) {
+        ecam = bar & 0xf0000000;
+    }
+}
+
 void move_bars(void)
 {
+    find_ecam();
     find_places();
     while (cpus() < CPUS) {
         pause();

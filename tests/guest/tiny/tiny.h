@@ -48,7 +48,7 @@ uint32_t apic_id(void);
 /* Is there x2APIC?  Then start this CPU's, as all others do. */
 void apic_find(void);
 void apic_start(void);
-/* x2APIC mode for good, as ids beyond 255 need it: here, and on CPUs to come. */
+/* x2APIC mode for good, for ids beyond 255: here, and on CPUs to come. */
 void apic_start_many(void);
 void ipi(uint32_t to, uint32_t command);
 
