@@ -37,6 +37,13 @@ def check_transport(cluster, wanted):
                           f'{wanted}')
 
 
+def tiny_says(console, words, timeout):
+    """Until the tiny kernel says so, or that it is not so."""
+    found = console.until(rf'tiny: ({words}|FAILED.*)\n', timeout)
+    if 'FAILED' in found.group(0):
+        raise Problem(found.group(0))
+
+
 def boot(name, shape, script, expect, append='', modules=(), extra=(),
          transport=None, timeout=TIMEOUT, kernel='stock', devices=(),
          programs=(), quick=False):

@@ -8,6 +8,7 @@ import pytest
 from distkvm import guests
 from distkvm.cluster import COMMON_CPU, Cluster, Shape
 from distkvm.common import BUILD, Problem
+from distkvm.guests.checks import tiny_says
 from naming import cases, named
 
 EXPECTED = ['counters are right', 'interrupts between CPUs are right',
@@ -117,9 +118,6 @@ def test_bars(machine):
                                str(guests.tiny_guest()), '-append', 'bars',
                                devices={1: ['-device', 'edu']})
         for mover in range(3):
-            found = console.until(
-                rf'tiny: (a BAR moves.*CPU {mover}|FAILED.*)\n', MOVES_PATIENCE)
-            if 'FAILED' in found.group(0):
-                raise Problem(found.group(0))
+            tiny_says(console, f'a BAR moves.*CPU {mover}', MOVES_PATIENCE)
         if any(cluster.wait(20)):
             raise Problem('nodes did not end well')
