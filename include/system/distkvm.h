@@ -58,7 +58,10 @@ bool distkvm_ends_unjoined(int *status);
 void distkvm_stop_asked(void);
 /* May the guest run or reset?  Not after a loss: false, and @errp. */
 bool distkvm_may_go_on(Error **errp);
-/* May "cont" let it?  Besides, not where a node has to be reset first. */
+/*
+ * May "cont" let the guest run?  Neither after a loss, nor, on node 0, before the
+ * reset of a node that an error has stopped: false, and @errp.  Main loop.
+ */
 bool distkvm_may_continue(Error **errp);
 
 /*

@@ -130,7 +130,7 @@ static void try_start(void)
     }
 }
 
-/* The cluster stops. */
+/* For a user, here or on another node; says so by vm_state_changed(). */
 static void stop_here(void)
 {
     RunState state;
@@ -288,7 +288,7 @@ bool distkvm_vm_start(void)
     return true;
 }
 
-/* Stop of a guest that does not run here (yet): it must not start. */
+/* A guest that does not run here (yet) must not start. */
 void distkvm_stop_asked(void)
 {
     if (!distkvm || qatomic_read(&distkvm->failed)) {

@@ -158,10 +158,15 @@ class Watch(Console):
         self.check_nodes()
 
 
-class Verifying(ClusterMachine):
-    """A cluster of nodes of one vCPU each whose guest verifies."""
+class Unpacked(ClusterMachine):
+    """A cluster of nodes of one vCPU each whose guest verifies, with a disk that is
+    made, and boots, in seconds."""
 
     append = f'{APPEND} {PATIENCE}'
+    kernel_args = staticmethod(guests.quick_args)
+
+    def source(self):
+        return unpacked.disk()
 
     def listen(self):
         return Watch(self.process, self.console_log(), self.nodes)
@@ -234,15 +239,6 @@ class Verifying(ClusterMachine):
         if any(statuses):
             raise Problem(f'nodes ended with {statuses}; see {self.log_dir}')
         quiet(['e2fsck', '-fn', self.log_dir / 'disk.img'])
-
-
-class Unpacked(Verifying):
-    """The same, with a disk that is made, and boots, in seconds."""
-
-    kernel_args = staticmethod(guests.quick_args)
-
-    def source(self):
-        return unpacked.disk()
 
 
 def shown(name, values):

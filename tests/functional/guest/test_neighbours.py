@@ -12,7 +12,7 @@ from distkvm import guests
 from distkvm.cluster import Cluster, Shape
 from distkvm.common import BUILD, Problem
 from distkvm.door.common import until
-from distkvm.guests.checks import TIMEOUT
+from distkvm.guests.checks import TIMEOUT, tiny_says
 from distkvm.hosts import Bridged
 from distkvm.work import unpacked, verify
 from naming import named
@@ -93,13 +93,6 @@ def beside(*functions):
         pool.shutdown(wait=False)
 
 
-def passes(console):
-    """The tiny kernel comes to its end, and all was right."""
-    found = console.until(r'tiny: (passed|FAILED.*)\n', TIMEOUT)
-    if found.group(1) != 'passed':
-        raise Problem(f'the tiny kernel says {found.group(0)}')
-
-
 @pytest.mark.full
 @named('guest: two guests share three hosts, and one is killed')
 def test_short():
@@ -111,7 +104,8 @@ def test_short():
             cluster('neighbours-first', FIRST, hosts) as first, \
             cluster('neighbours-second', SECOND, hosts) as second:
         consoles = [each.boot(*args) for each in (first, second)]
-        beside(*(lambda c=c: passes(c) for c in consoles))
+        beside(*(lambda c=c: tiny_says(c, 'passed', TIMEOUT)
+                 for c in consoles))
         # The kernel's last word is ahead of its power-off.
         until('the other guest has powered off', lambda: second.qmp(0).execute(
             'query-status')['status'] == 'shutdown', LOSS_SECONDS)
@@ -119,7 +113,7 @@ def test_short():
         second.qmp(0).execute('cont')
         consoles[1].until('tiny: counters are right', TIMEOUT)
         first.process[DIES].kill()
-        passes(consoles[1])
+        tiny_says(consoles[1], 'passed', TIMEOUT)
         check_loss(first)
         check_undisturbed(second)
         second.qmp(0).execute('quit')

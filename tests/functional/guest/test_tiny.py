@@ -45,7 +45,7 @@ def test_tiny(name, machine, vmi, cpu):
     with Cluster(shape, BUILD / 'log' / name) as cluster:
         console = cluster.boot('-no-reboot', '-kernel',
                                str(guests.tiny_guest()))
-        console.until(r'tiny: (passed|FAILED.*)\n', PATIENCE)
+        tiny_says(console, 'passed', PATIENCE)
         console.drain()
         expected = EXPECTED + (['x2APIC mode'] if 'x2apic=on' in (cpu or '')
                                else [])
@@ -70,7 +70,7 @@ def test_resets(name, vmi):
         for node in range(2):
             console.until(first, PATIENCE)
             cluster.qmp(node).execute('system_reset')
-        console.until(r'tiny: (passed|FAILED.*)\n', PATIENCE)
+        tiny_says(console, 'passed', PATIENCE)
         console.drain()
         last = console.text[console.text.rindex(first):]
         if console.text.count(first) != 3 or \
