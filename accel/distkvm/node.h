@@ -80,6 +80,17 @@ static inline CohNodeSet distkvm_members(void)
     return view_get(&distkvm->view).members;
 }
 
+/*
+ * Are all of them in @set?  Not if the cluster has lost a node: its rest starts
+ * and resets nothing.  Any thread.
+ */
+static inline bool distkvm_is_whole(const CohNodeSet *set)
+{
+    CohNodeSet members = distkvm_members();
+
+    return !qatomic_read(&distkvm->failed) && coh_set_has_all(set, &members);
+}
+
 /* Of vCPU @cpu, which may be any number; see core/cpu-place.h. */
 static inline CohNodeId distkvm_cpu_node(uint32_t cpu)
 {

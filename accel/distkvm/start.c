@@ -38,6 +38,7 @@
 #include "accel/distkvm/machine/refuse.h"
 #include "accel/distkvm/machine/replica.h"
 #include "accel/distkvm/machine/rpc.h"
+#include "accel/distkvm/machine/reset.h"
 #include "accel/distkvm/machine/runstate.h"
 #include "accel/distkvm/machine/service.h"
 #include "accel/distkvm/machine/test-device.h"
@@ -405,6 +406,7 @@ static void init_parts(void)
     pci_plug_init();
     split_lock_init();
     cluster_runstate_init();
+    cluster_reset_init();
     power_off_init();
     distkvm_qmp_init();
     fault_guard_init();

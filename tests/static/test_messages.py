@@ -21,7 +21,8 @@ REPORTS = re.compile(
     r'lane_break)\s*\(')
 # Reasons for which a node is refused, or lost, are texts of these files.
 REASONS = re.compile(r'(?:\breturn|\bg_strdup_printf\()\s*(?=")')
-REASON_FILES = ('accel/distkvm/cluster', 'accel/distkvm/machine/runstate.c')
+REASON_FILES = ('accel/distkvm/cluster', 'accel/distkvm/machine/reset.c',
+                'accel/distkvm/machine/runstate.c')
 SAID = {'Problem', 'Failed', 'HostProblem', 'Untried'}
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"|\bPRI\w+\b|(\?)')
 STATEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^;"])*')

@@ -27,7 +27,7 @@
 #include "memmap.h"
 #include "pci.h"
 #include "replica.h"
-#include "runstate.h"
+#include "reset.h"
 #include "service.h"
 
 /*
@@ -262,7 +262,7 @@ void distkvm_pci_reset(unsigned node, uint8_t devfn, uint64_t generation)
     };
 
     /* In a reset of the cluster the owner resets all of its devices itself. */
-    if (node_is_formed() && !cluster_runstate_is_resetting()) {
+    if (node_is_formed() && !cluster_reset_is_doing()) {
         engine_post(distkvm->engine, node, &frame);
     }
 }

@@ -1,11 +1,11 @@
 /*
  * distkvm: the run state of the cluster
  *
- * Stop, continue and reset on any node act on all of them.  Node 0 decides: it
- * counts nodes that want to start or have stopped, and takes resets through
- * their phases (all paused, all reset, all resumed).  All of it happens in the
- * main loops, where vCPUs can be paused; no thread waits for a peer.  The end is
- * power-off.c's.  Spec: docs/architecture.rst, "Run state".
+ * Stop and continue on any node act on all of them.  Node 0 decides: it counts
+ * nodes that want to start or have stopped.  All of it happens in the main
+ * loops, where vCPUs can be paused; no thread waits for a peer.  Resets are
+ * reset.c's, and the end is power-off.c's.  Spec: docs/architecture.rst, "Run
+ * state".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -14,8 +14,6 @@
 #include "qemu/error-report.h"
 #include "system/cpus.h"
 #include "system/distkvm.h"
-#include "system/distkvm-pci.h"
-#include "system/reset.h"
 #include "system/runstate.h"
 #include "accel/distkvm/clock.h"
 #include "accel/distkvm/cluster/member.h"
@@ -24,51 +22,30 @@
 #include "pci.h"
 #include "power-off.h"
 #include "replica.h"
+#include "reset.h"
 #include "runstate.h"
 #include "service.h"
-
-typedef enum {
-    RESET_IDLE,
-    RESET_PAUSING,
-    RESET_DOING,
-} ResetPhase;
 
 static struct {
     bool starting;              /* vm_start() comes from the cluster */
     bool want_start;            /* the user has said so here */
-    bool reset_due;             /* PRELAUNCH hides that the guest needs it */
+    bool started;               /* once */
 
     /* node 0 */
-    CohNodeSet wants, stopped, reached;
+    CohNodeSet wants, stopped;
     CohNodeSet unfit;           /* stopped by an error: a reset comes first */
-    bool started;               /* once */
     bool running;
     bool start_pending;
     int64_t clock_ns;           /* latest of all stopped clocks */
-    ResetPhase reset;
-    ShutdownCause reset_cause;
 } ctl;
 
 static SayLimit refused_starts = { .subject = "starts were refused" };
-
-static bool has_all_nodes(const CohNodeSet *set)
-{
-    CohNodeSet members = distkvm_members();
-
-    /* The rest of a cluster that has lost a node starts and resets nothing. */
-    return !qatomic_read(&distkvm->failed) && coh_set_has_all(set, &members);
-}
-
-bool cluster_runstate_is_resetting(void)
-{
-    return ctl.reset == RESET_DOING;
-}
 
 /* ------------------------------------------------------- start and stop */
 
 static bool needs_reset(void)
 {
-    return runstate_needs_reset() || ctl.reset_due;
+    return runstate_needs_reset() || cluster_reset_is_due();
 }
 
 static void start_here(int64_t clock_ns)
@@ -94,10 +71,10 @@ static bool may_start(void)
 {
     return !ctl.running && !qatomic_read(&distkvm->failed) &&
            !is_reset_or_end_asked() &&
-           ctl.reset == RESET_IDLE && !needs_reset() &&
+           cluster_reset_is_idle() && !needs_reset() &&
            coh_set_is_empty(&ctl.unfit) &&
            !coh_set_is_empty(&ctl.wants) &&
-           has_all_nodes(ctl.started ? &ctl.stopped : &ctl.wants);
+           distkvm_is_whole(ctl.started ? &ctl.stopped : &ctl.wants);
 }
 
 static void start_all(void *unused)
@@ -165,7 +142,7 @@ static void say_stopped(int64_t clock_ns)
         .type = MESSAGE_STOPPED, .u.stopped.clock = clock_ns,
         /* Not the state at the end of this process, which needs one, too. */
         .u.stopped.needs_reset = runstate_check(RUN_STATE_INTERNAL_ERROR) ||
-                                 ctl.reset_due,
+                                 cluster_reset_is_due(),
     };
 
     member_send(0, &message);
@@ -196,10 +173,10 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
  */
 static CohNodeId find_unfit(void)
 {
-    if (qemu_reset_requested_get() || ctl.reset != RESET_IDLE) {
+    if (qemu_reset_requested_get() || !cluster_reset_is_idle()) {
         return COH_NODE_NONE;
     }
-    return runstate_needs_reset() ? 0 : coh_set_next(&ctl.unfit, 0);
+    return needs_reset() ? 0 : coh_set_next(&ctl.unfit, 0);
 }
 
 bool distkvm_may_continue(Error **errp)
@@ -210,7 +187,8 @@ bool distkvm_may_continue(Error **errp)
         return false;
     }
     unfit = distkvm && distkvm_is_boot_node() ? find_unfit() : COH_NODE_NONE;
-    if (unfit != COH_NODE_NONE && unfit != 0) {
+    /* QEMU has words of its own for its run state. */
+    if (unfit != COH_NODE_NONE && !runstate_needs_reset()) {
         error_setg(errp, "distkvm: node %d was stopped by an error, which its"
                    " log names, and the guest has to be reset: reset it first",
                    unfit);
@@ -219,15 +197,21 @@ bool distkvm_may_continue(Error **errp)
     return true;
 }
 
+static void say_refused(CohNodeId from, CohNodeId unfit)
+{
+    say_limited(&refused_starts, "distkvm: node %d cannot let a guest go on that"
+                " has to be reset for the state of node %d: reset it first",
+                from, unfit);
+}
+
 /* Node 0: the user of @from says "cont". */
 static void node_wants_start(CohNodeId from)
 {
     CohNodeId unfit = find_unfit();
 
-    if (unfit != COH_NODE_NONE) {
-        say_limited(&refused_starts, "distkvm: node %d cannot let a guest go on"
-                    " that has to be reset for the state of node %d: reset it"
-                    " first", from, unfit);
+    /* At first each node says once that it wants to start. */
+    if (ctl.started && unfit != COH_NODE_NONE) {
+        say_refused(from, unfit);
         return;
     }
     /* "cont" of a running guest is a no-op. */
@@ -307,107 +291,32 @@ void distkvm_stop_asked(void)
 
 /* --------------------------------------------------------------- reset */
 
-static void reset_phase(ResetPhase phase, MemberMessageType type)
+void cluster_runstate_was_reset(CohNodeId node)
 {
-    /* Messages of all phases have one body. */
-    const MemberMessage message = {
-        .type = type, .u.reset_pause.cause = ctl.reset_cause,
-    };
-
-    ctl.reset = phase;
-    ctl.reached = coh_set_empty();
-    member_broadcast(&message);
+    coh_set_remove(&ctl.unfit, node);
 }
 
-static void reset_resume_here(void)
+void cluster_runstate_reset_failed(void)
 {
-    /* Also that of a reset asked for within this one: nothing has run since. */
-    ctl.reset_due = false;
-    resume_all_vcpus();
-    if (!runstate_check(RUN_STATE_RUNNING) &&
-        !runstate_check(RUN_STATE_PRELAUNCH)) {
-        runstate_set(RUN_STATE_PRELAUNCH);
+    if (runstate_is_running()) {
+        vm_stop(RUN_STATE_INTERNAL_ERROR);
+    } else if (ctl.started && !distkvm_is_boot_node()) {
+        /* vm_stop() would do nothing to a guest that does not run. */
+        say_stopped(cluster_clock_freeze());
     }
 }
 
-static void reset_resume_all(void *unused)
+void cluster_runstate_all_reset(void)
 {
-    if (qatomic_read(&distkvm->failed)) {
-        return;
+    CohNodeId unfit = find_unfit();
+
+    if (ctl.started && unfit != COH_NODE_NONE &&
+        !coh_set_is_empty(&ctl.wants)) {
+        /* Like later ones, a "cont" from before does not wait for a reset. */
+        say_refused(coh_set_next(&ctl.wants, 0), unfit);
+        ctl.wants = coh_set_empty();
     }
-    reset_phase(RESET_IDLE, MESSAGE_RESET_RESUME);
-    ctl.unfit = coh_set_empty();
-    reset_resume_here();
     try_start();
-}
-
-static void reset_settled(void *unused)
-{
-    service_queue_main(reset_resume_all, NULL);
-}
-
-static void reset_here(ShutdownCause cause)
-{
-    vpci_before_reset();
-    /*
-     * Interrupts sent before this are stale from now on.  So are those of the
-     * reset itself, as when a disk ends its requests: on one machine the local
-     * APICs are reset after all devices, but other nodes' may have been before.
-     */
-    qatomic_inc(&distkvm->epoch);
-    /* Copies that begin now are of this epoch; a copy waits for pages alone. */
-    engine_settle_fills(distkvm->engine);
-    qemu_system_reset(cause);
-    distkvm->irq_epoch = qatomic_read(&distkvm->epoch);
-}
-
-static void reset_reached(CohNodeId from)
-{
-    coh_set_add(&ctl.reached, from);
-    if (!has_all_nodes(&ctl.reached)) {
-        return;
-    }
-    if (ctl.reset == RESET_PAUSING) {
-        reset_phase(RESET_DOING, MESSAGE_RESET_DO);
-        reset_here(ctl.reset_cause);
-        reset_reached(distkvm->id);
-    } else if (ctl.reset == RESET_DOING) {
-        replica_then(replica_last(), reset_settled, NULL);
-    }
-}
-
-bool distkvm_reset(ShutdownCause cause)
-{
-    const MemberMessage message = {
-        .type = MESSAGE_RESET, .u.reset.cause = cause,
-    };
-    Error *err = NULL;
-
-    if (!distkvm_may_go_on(&err)) {
-        /* A guest that is reset would look as if it could be started. */
-        error_report_err(err);
-        return true;
-    }
-    if (!distkvm || !node_is_formed()) {
-        return false;
-    }
-    if (!distkvm_is_boot_node()) {
-        member_send(0, &message);
-    } else if (ctl.reset == RESET_IDLE) {
-        ctl.reset_cause = cause;
-        reset_phase(RESET_PAUSING, MESSAGE_RESET_PAUSE);
-        pause_all_vcpus();
-        reset_reached(distkvm->id);
-    }
-    if (runstate_needs_reset()) {
-        /*
-         * A "cont" may come before other nodes are through; it is kept.  The
-         * reset of a follower may not come: node 0 may have -no-reboot.
-         */
-        ctl.reset_due = true;
-        runstate_set(RUN_STATE_PRELAUNCH);
-    }
-    return true;
 }
 
 void cluster_runstate_ended(void)
@@ -465,27 +374,12 @@ static const char *serve_stopped(CohNodeId from,
     return NULL;
 }
 
-static const char *serve_reset(CohNodeId from, const MemberMessage *message)
-{
-    qemu_system_reset_request(shutdown_cause_of(&message->u.reset));
-    return NULL;
-}
-
-static const char *serve_reset_reached(CohNodeId from,
-                                       const MemberMessage *message)
-{
-    if (ctl.reset == RESET_IDLE || coh_set_has(&ctl.reached, from)) {
-        return "it reached a phase of a reset that it was not asked for";
-    }
-    reset_reached(from);
-    return NULL;
-}
-
 /* At followers, from node 0. */
 
 static const char *serve_start(CohNodeId from, const MemberMessage *message)
 {
     power_off_settled();
+    ctl.started = true;
     if (needs_reset()) {
         /* As after an error of KVM here, of which node 0 only knows a stop. */
         say_limited(&refused_starts, "distkvm: node %d cannot start this node,"
@@ -503,41 +397,12 @@ static const char *serve_stop(CohNodeId from, const MemberMessage *message)
     return NULL;
 }
 
-static const char *serve_reset_pause(CohNodeId from,
-                                     const MemberMessage *message)
-{
-    pause_all_vcpus();
-    member_say(0, MESSAGE_RESET_REACHED);
-    return NULL;
-}
-
-static const char *serve_reset_do(CohNodeId from,
-                                  const MemberMessage *message)
-{
-    power_off_settled();
-    reset_here(shutdown_cause_of(&message->u.reset_do));
-    member_say(0, MESSAGE_RESET_REACHED);
-    return NULL;
-}
-
-static const char *serve_reset_resume(CohNodeId from,
-                                      const MemberMessage *message)
-{
-    reset_resume_here();
-    return NULL;
-}
-
 static const MemberService services[] = {
     { MESSAGE_WANT_START, MEMBER_MAIN, serve_want_start },
     { MESSAGE_WANT_STOP, MEMBER_MAIN, serve_want_stop },
     { MESSAGE_STOPPED, MEMBER_MAIN, serve_stopped },
-    { MESSAGE_RESET, MEMBER_MAIN, serve_reset },
-    { MESSAGE_RESET_REACHED, MEMBER_MAIN, serve_reset_reached },
     { MESSAGE_START, MEMBER_MAIN, serve_start },
     { MESSAGE_STOP, MEMBER_MAIN, serve_stop },
-    { MESSAGE_RESET_PAUSE, MEMBER_MAIN, serve_reset_pause },
-    { MESSAGE_RESET_DO, MEMBER_MAIN, serve_reset_do },
-    { MESSAGE_RESET_RESUME, MEMBER_MAIN, serve_reset_resume },
 };
 
 static void forget_want(void *node)

@@ -17,6 +17,7 @@ from distkvm.cluster import Cluster, Shape
 from distkvm.common import BUILD, QEMU, Problem
 from distkvm.console import Console
 from distkvm.door.common import until
+from distkvm.ptrace import breakpoint_at
 from distkvm.qtest import qtest_cluster
 from naming import cases, named
 
@@ -26,6 +27,8 @@ ENDS = 12
 TRIES = 5
 END_SECONDS = 4
 RESETS = 8
+# A guest that may not go on would go on within this.
+BRIEF = 0.3
 # Events of which the order counts.
 ORDERED = 'RESET', 'RESUME', 'SHUTDOWN'
 # A machine under load is this much slower.
@@ -225,14 +228,20 @@ def symbols():
                           capture_output=True).stdout
 
 
+def address(process, name):
+    """Where a process has a function or variable of QEMU."""
+    at = int(re.search(rf'^(\w+) [a-zA-Z] {name}$', symbols(), re.M)[1], 16)
+    maps = Path(f'/proc/{process.pid}/maps').read_text()
+    base = re.search(rf'^(\w+)-.* 0+ .*{QEMU.name}$', maps, re.M)[1]
+    return int(base, 16) + at
+
+
 def write_state(process, name):
     """KVM's errors need KVM; so what they write is written to QEMU's memory:
     "internal-error" into one of its variables of type RunState."""
-    at = int(re.search(rf'^(\w+) [a-z] {name}$', symbols(), re.M)[1], 16)
-    maps = Path(f'/proc/{process.pid}/maps').read_text()
-    base = int(re.search(rf'^(\w+)-.* 0+ .*{QEMU.name}$', maps, re.M)[1], 16)
+    at = address(process, name)
     with open(f'/proc/{process.pid}/mem', 'r+b', buffering=0) as memory:
-        memory.seek(base + at)
+        memory.seek(at)
         memory.write(INTERNAL_ERROR.to_bytes(4, 'little'))
 
 
@@ -350,6 +359,99 @@ def test_error_after_stop():
             wait_told(cluster, times)
             check_refused(cluster)
             reset_and_go_on(cluster)
+
+
+def fail_in_reset(cluster, node):
+    """As if KVM did not take a vCPU's state at the end of a reset."""
+    process = cluster.process[node]
+    at = address(process, 'cpu_synchronize_all_post_reset')
+    try:
+        with breakpoint_at(process.pid, at) as point:
+            cluster.qmp(1 - node).execute('system_reset')
+            point.wait()
+            write_state(process, 'vmstop_requested')
+    except Problem as problem:
+        if 'ptrace needs' in str(problem):
+            pytest.skip(str(problem))
+        raise
+
+
+def refuses(cluster):
+    try:
+        cluster.qmp(0).execute('cont')
+    except Problem as problem:
+        return re.search('stopped by an error|eset.* required', str(problem))
+    return None
+
+
+def reset_all(cluster, node):
+    """One that is asked for while another one is under way is that one."""
+    qmps = [cluster.qmp(other) for other in (0, 1)]
+    until('the other reset is over', lambda: all(
+        qmp.execute('query-status') and qmp.events.count('RESET') == 1
+        for qmp in qmps), 10)
+    time.sleep(BRIEF)
+    qmps[node].execute('system_reset')
+
+
+def go_on(cluster):
+    until('"cont" is not refused', lambda: not refuses(cluster), 10)
+    for node in (0, 1):
+        wait_state(cluster, node, 'running')
+
+
+def unstarted(cluster):
+    """Node 0's user does not want the guest to run yet."""
+    cluster.start(1)
+    cluster.start(0, [*HEADLESS, '-S'])
+    cluster.wait_formed()
+
+
+@cases('node, begin', {
+    f'guest: an error of KVM within a reset of a guest that {has}, node {node}':
+    (node, begin) for has, begin in (
+        ('runs', running), ('is paused', paused), ('has not run', unstarted))
+    for node in (0, 1)})
+def test_error_in_reset(node, begin):
+    """It is kept, and the next reset lets the guest go on."""
+    with qtest_cluster('kvm-in-reset') as cluster:
+        begin(cluster)
+        fail_in_reset(cluster, node)
+        if begin == running:
+            wait_state(cluster, node, 'internal-error')
+            wait_state(cluster, 1 - node, 'paused')
+        # One that comes before the reset has ended is not refused.
+        until('"cont" is refused', lambda: refuses(cluster), 10)
+        time.sleep(BRIEF)
+        for other in (0, 1):
+            status = cluster.qmp(other).execute('query-status')['status']
+            assert status in ('paused', 'prelaunch', 'internal-error')
+        reset_all(cluster, node)
+        go_on(cluster)
+
+
+@named('guest: a reset while memory is dumped')
+def test_reset_in_dump(tmp_path):
+    """The dump ends, and then the guest goes on."""
+    pipe = tmp_path / 'dump'
+    os.mkfifo(pipe)
+    with qtest_cluster('reset-in-dump') as cluster:
+        running(cluster)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        qmp = cluster.qmp(1)
+        qmp.execute('dump-guest-memory', paging=False, detach=True,
+                    protocol=f'file:{pipe}')
+        wait_state(cluster, 1, 'save-vm')
+        qmp.execute('system_reset')
+        until('the guest is reset', lambda: qmp.execute('query-status') and
+              'RESET' in qmp.events, 10)
+        wait_state(cluster, 1, 'save-vm')
+        os.set_blocking(reader, True)
+        while os.read(reader, 1 << 20):
+            pass
+        os.close(reader)
+        for node in (0, 1):
+            wait_state(cluster, node, 'running')
 
 
 @named('guest: a start that a follower refuses')

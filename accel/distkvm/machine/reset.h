@@ -1,0 +1,23 @@
+/*
+ * distkvm: resets of the cluster
+ *
+ * Main loop, BQL held.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_RESET_H
+#define DISTKVM_RESET_H
+
+/* Once, before the guest may start. */
+void cluster_reset_init(void);
+/* Node 0: no reset is under way. */
+bool cluster_reset_is_idle(void);
+/* Node 0: is each node resetting its own devices? */
+bool cluster_reset_is_doing(void);
+/*
+ * The guest has to be reset before it runs, although the run state (PRELAUNCH)
+ * does not say so: that was asked for here, or the last reset has failed here.
+ */
+bool cluster_reset_is_due(void);
+
+#endif
