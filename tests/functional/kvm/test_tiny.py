@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """KVM nodes on machines that play hosts, with stock kernels and kvm-amd."""
 
+import pytest
+
 from distkvm.common import Problem
 from distkvm.keys import new_psk
 from distkvm.guests.nested import JOB, Run, distkvm, ended, host_job
@@ -12,6 +14,8 @@ X2APIC = ' -cpu qemu64,x2apic=on'
 TINY_SAYS = 'tiny: passed'
 # Under two emulations, one in the other; and on machines that do more besides.
 TINY_SECONDS = 600
+# A host takes one CPU, for minutes: that is best beside suites that wait.
+pytestmark = pytest.mark.beside
 
 
 @cases('name, pairs, options', {
