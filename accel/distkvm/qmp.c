@@ -8,6 +8,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-distkvm.h"
+#include "qapi/qapi-commands-distkvm-pci.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
 #include "monitor/hmp.h"

@@ -9,6 +9,7 @@
 #include "exec/code-generation.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-distkvm.h"
+#include "qapi/qapi-commands-distkvm-pci.h"
 #include "system/distkvm.h"
 
 CodeGenerations code_generations;

@@ -12,7 +12,7 @@
 #include "hw/boards.h"
 #include "hw/pci/pci_bridge.h"
 #include "qapi/error.h"
-#include "qapi/qapi-commands-distkvm.h"
+#include "qapi/qapi-commands-distkvm-pci.h"
 #include "qapi/qapi-events-qdev.h"
 #include "qemu/error-report.h"
 #include "qemu/timer.h"

@@ -11,7 +11,7 @@
 #ifndef VPCI_PLUG_H
 #define VPCI_PLUG_H
 
-#include "qapi/qapi-commands-distkvm.h"
+#include "qapi/qapi-commands-distkvm-pci.h"
 #include "function.h"
 #include "stand-in.h"
 

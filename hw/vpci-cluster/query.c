@@ -9,7 +9,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qapi/qapi-commands-distkvm.h"
+#include "qapi/qapi-commands-distkvm-pci.h"
 #include "hw/boards.h"
 #include "hw/i386/pc.h"
 #include "hw/pci/pci_bus.h"

@@ -9,7 +9,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qapi/qapi-events-distkvm.h"
+#include "qapi/qapi-events-distkvm-pci.h"
 #include "system/distkvm.h"
 #include "system/distkvm-pci.h"
 #include "accel/distkvm/cluster/member.h"
