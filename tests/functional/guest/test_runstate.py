@@ -154,8 +154,8 @@ def test_skewed_clocks(note):
         cluster.start(1)
         cluster.shape.options = ',x-clock-skew-ppm=-200'
         process = cluster.start(
-            0, [*HEADLESS, *guests.kernel_args('quiet litmus.n=20000',
-                                              'litmus')],
+            0, [*HEADLESS, *guests.quick_args(
+                'quiet litmus.n=1000 litmus.code=500', 'litmus')],
             stdout=subprocess.PIPE)
         console = Console(process, cluster=cluster)
         console.until('guest-litmus: time is right', TIMEOUT)
