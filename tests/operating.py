@@ -16,8 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
+
 from commands import TOOL
-from distkvm.common import Problem
+from distkvm.common import QEMU_IMG, Problem
 from distkvm.network import free_ports
 
 HERE = Path(__file__).resolve().parent
@@ -179,3 +181,11 @@ def on_other_host(found, text):
     ssh = found.path / 'bin' / 'ssh'
     ssh.write_text(ssh.read_text().replace(
         'exec', f'export PYTHONPATH={found.path}\nexec'))
+
+
+def made(path, *more):
+    """An image of QEMU's own program."""
+    if not QEMU_IMG.exists():
+        pytest.skip(f'needs {QEMU_IMG}: scripts/distkvm build')
+    subprocess.run([QEMU_IMG, 'create', '-q', '-f', 'qcow2', *more, path],
+                   check=True, cwd=path.parent)

@@ -90,7 +90,8 @@ def test_lost_there(monkeypatch, listener):
 
 @named('static: check: large packets are lost on the way back')
 def test_lost_back(monkeypatch, listener):
-    monkeypatch.setattr(reach, 'DIAL_SECONDS', 1)
+    """The peer takes all bytes within that, on a machine under load, too."""
+    monkeypatch.setattr(reach, 'DIAL_SECONDS', 3)
     taken = threading.Event()
 
     def take():

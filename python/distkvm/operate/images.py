@@ -16,9 +16,10 @@ QCOW2 = b'QFI\xfb'
 NO_QCOW2 = 'is no qcow2 image'
 NO_DISK = 'is neither a file nor a device'
 # Of its header (docs/interop/qcow2.rst of QEMU): the magic, the version, place
-# and length of the backing file's name; where the header's length is, from
-# version 3 on, and how long it was before.
+# and length of the backing file's name; from version 3 on, where the incompatible
+# features are and the header's length, and how long it was before.
 HEAD, LENGTH_AT, LENGTH_OLD = struct.Struct('>4sIQI'), 100, 72
+FEATURES_AT, HAS_DATA_FILE = 72, 1 << 2
 # Of an extension behind the header: its type, and its length.
 EXTENSION = struct.Struct('>II')
 BACKING_FORMAT, DATA_FILE = 0xe2792aca, 0x44415441
@@ -58,10 +59,12 @@ def opened(path, kind, writes):
 
 def extensions(file, head, end):
     """Those of a qcow2 header, by type, which end there unless that is 0."""
-    found = {}
+    found, features = {}, 0
     version, = struct.unpack_from('>I', head, len(QCOW2))
-    file.seek(struct.unpack_from('>I', head, LENGTH_AT)[0] if version > 2 else
-              LENGTH_OLD)
+    file.seek(LENGTH_OLD)
+    if version > 2:
+        features, = struct.unpack_from('>Q', head, FEATURES_AT)
+        file.seek(struct.unpack_from('>I', head, LENGTH_AT)[0])
     for _ in range(EXTENSIONS_MAX):
         if 0 < end < file.tell() + EXTENSION.size:
             break
@@ -71,6 +74,9 @@ def extensions(file, head, end):
         at = file.tell()
         found[kind] = os.fsdecode(file.read(min(length, NAME_MAX)))
         file.seek(at + length + -length % EXTENSION.size)
+    if not features & HAS_DATA_FILE:
+        # The name of a file that the image had once; QEMU does not look at it.
+        found.pop(DATA_FILE, None)
     return found
 
 
