@@ -12,6 +12,14 @@ disk() {
 	ls /dev/vd? /dev/nvme*n1 2>/dev/null
 }
 
+# Linux makes the name before the disk can be opened.
+wait_disk() {
+	until dd if="$(disk)" of=/dev/null bs=512 count=1 iflag=direct 2>/dev/null
+	do
+		sleep 0.1
+	done
+}
+
 on() {
 	taskset -p "$(printf %x $((1 << $1)))" "$2" >/dev/null
 }
@@ -29,6 +37,8 @@ use() {
 			oflag=direct conv=notrunc,fsync 2>/dev/null || break
 		dd if=/proc/self/fd/3 of=/tmp/old-$1 bs=16k skip=$at count=1 \
 			iflag=direct 2>/dev/null || break
+		# A disk that goes has no bytes for a while before reads fail.
+		[ -s /tmp/old-$1 ] || break
 		cmp -s /tmp/new-$1 /tmp/old-$1 ||
 			echo "guest-hotplug: WRONG, CPU $1 reads what it has not written"
 		mv /tmp/new-$1 /tmp/block-$at
@@ -79,15 +89,24 @@ begin() {
 	done
 }
 
+# The disk has the block of this file.
+has() {
+	dd if="$(disk)" of=/tmp/read bs=16k skip=${1#/tmp/block-} count=1 \
+		iflag=direct 2>/tmp/said || sed 's/^/guest-hotplug: /' /tmp/said
+	cmp -s /tmp/read $1
+}
+
 check() {
 	right=0
 	for file in /tmp/block-*; do
 		[ -e $file ] || continue
-		if dd if="$(disk)" bs=16k skip=${file#/tmp/block-} count=1 \
-			iflag=direct 2>/dev/null | cmp -s - $file; then
+		if has $file; then
 			right=$((right + 1))
 		else
-			echo "guest-hotplug: WRONG, ${file#/tmp/} is lost"
+			echo "guest-hotplug: WRONG, ${file#/tmp/} is lost:" \
+				"$(wc -c </tmp/read) bytes read," \
+				"$(cmp -l /tmp/read $file | wc -l) differ"
+			has $file && echo "guest-hotplug: and is there again"
 		fi
 	done
 	echo "guest-hotplug: round $round, $right blocks are right"
@@ -106,9 +125,7 @@ for cpu in $(seq 0 $((cpus - 1))); do
 done
 for round in $(seq $rounds); do
 	echo "guest-hotplug: no disk, round $round"
-	until [ -b "$(disk)" ]; do
-		sleep 0.1
-	done
+	wait_disk
 	check
 	begin
 	echo "guest-hotplug: all CPUs use it, round $round"
@@ -128,9 +145,7 @@ for round in $(seq $rounds); do
 		$(seq 0 $((cpus - 1))); do echo " $(cat /tmp/passes-$cpu)"; done |
 		tr -d '\n') passes"
 done
-until [ -b "$(disk)" ]; do
-	sleep 0.1
-done
+wait_disk
 round=last
 check
 dmesg
