@@ -29,7 +29,7 @@ typedef enum {
 } ResetPhase;
 
 static struct {
-    bool due;
+    bool due;                   /* see cluster_reset_is_due() */
 
     /* node 0 */
     ResetPhase phase;
@@ -77,7 +77,6 @@ static bool take_error(void)
 static void forget_state(void)
 {
     take_error();
-    reset.due = false;
     /* A dump of memory goes on, and starts the guest at its end. */
     if (!runstate_check(RUN_STATE_RUNNING) &&
         !runstate_check(RUN_STATE_SAVE_VM) &&

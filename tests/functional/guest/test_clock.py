@@ -72,7 +72,7 @@ def test_clock(name, machine, cpu, clock, seconds, note):
                     timeout=PATIENCE + 20 * seconds)
     except Problem as problem:
         if 'hpet=off' in machine and MISSED_TICKS in str(problem) and \
-                not all(plain_trusts(machine, cpu or COMMON_CPU)
+                not any(plain_trusts(machine, cpu or COMMON_CPU)
                         for _ in range(PLAIN_BOOTS)):
             pytest.skip('needs a host without other load: now Linux misses ticks'
                         ' in plain QEMU, too')

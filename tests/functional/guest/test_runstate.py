@@ -5,6 +5,7 @@ import contextlib
 import functools
 import os
 import re
+import select
 import signal
 import subprocess
 import time
@@ -155,7 +156,7 @@ def test_skewed_clocks(note):
         cluster.shape.options = ',x-clock-skew-ppm=-200'
         process = cluster.start(
             0, [*HEADLESS, *guests.quick_args(
-                'quiet litmus.n=1000 litmus.code=500', 'litmus')],
+                'quiet litmus.n=1000 litmus.code=2000', 'litmus')],
             stdout=subprocess.PIPE)
         console = Console(process, cluster=cluster)
         console.until('guest-litmus: time is right', TIMEOUT)
@@ -446,8 +447,8 @@ def test_reset_in_dump(tmp_path):
         until('the guest is reset', lambda: qmp.execute('query-status') and
               'RESET' in qmp.events, 10)
         wait_state(cluster, 1, 'save-vm')
-        os.set_blocking(reader, True)
-        while os.read(reader, 1 << 20):
+        while select.select([reader], [], [], 10)[0] and \
+                os.read(reader, 1 << 20):
             pass
         os.close(reader)
         for node in (0, 1):
