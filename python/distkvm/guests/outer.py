@@ -17,7 +17,8 @@ from .initramfs import copy_libraries
 
 MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net', 'ext4',
            'crc32c_generic', 'ccp', 'irqbypass', 'kvm', 'kvm_amd']
-FIRMWARE = ['bios-256k.bin', 'linuxboot_dma.bin', 'multiboot_dma.bin']
+FIRMWARE = ['bios-256k.bin', 'linuxboot_dma.bin', 'multiboot_dma.bin',
+            'pvh.bin']
 # Libraries that QEMU loads only when it runs.
 LATE = ['libucp.so.0', 'libuct.so.0', 'libucs.so.0', 'libucm.so.0']
 SECTOR = 512
