@@ -27,9 +27,11 @@
 #include "accel/distkvm/machine/hello-agree.h"
 #include "accel/distkvm/machine/hello-machine.h"
 #include "accel/distkvm/machine/io.h"
+#include "accel/distkvm/machine/io-serve.h"
 #include "accel/distkvm/machine/irq.h"
 #include "accel/distkvm/machine/irq-fence.h"
 #include "accel/distkvm/machine/memmap.h"
+#include "accel/distkvm/machine/memmap-apply.h"
 #include "accel/distkvm/machine/numa.h"
 #include "accel/distkvm/machine/pci.h"
 #include "accel/distkvm/machine/pci-plug.h"
@@ -343,34 +345,6 @@ static void stop_in_main_loop(void *unused)
     power_off_failed();
 }
 
-bool distkvm_may_go_on(Error **errp)
-{
-    const char *why;
-    CohNodeId node;
-
-    if (!distkvm) {
-        return true;
-    }
-    if (power_off_is_leaving()) {
-        /* libvirt ends a domain that cannot be reset, or it would stay. */
-        error_setg(errp, "distkvm: node 0 ends, and with it this guest, which"
-                   " neither goes on nor resets: start all nodes again");
-        return false;
-    }
-    if (!qatomic_read(&distkvm->failed)) {
-        return true;
-    }
-    if (failure_first_lost(&node, &why)) {
-        error_setg(errp, "distkvm: node %d (%s) is lost: %s. Its memory is"
-                   " gone, so this guest neither goes on nor resets: quit, and"
-                   " start all nodes again", node, distkvm->address[node], why);
-    } else {
-        error_setg(errp, "distkvm: this node has stopped the guest for good,"
-                   " as its messages say: quit, and start all nodes again");
-    }
-    return false;
-}
-
 static void tell_main_loop(void *unused)
 {
     service_queue_main(stop_in_main_loop, NULL);
@@ -402,6 +376,7 @@ static void init_parts(void)
     irq_init();
     pic_init();
     io_init();
+    io_serve_init();
     pci_init();
     pci_plug_init();
     split_lock_init();

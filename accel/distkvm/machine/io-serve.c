@@ -17,6 +17,7 @@
 #include "accel/distkvm/memory/ram.h"
 #include "accel/distkvm/node.h"
 #include "io.h"
+#include "io-serve.h"
 #include "irq-fence.h"
 #include "msi-fence.h"
 #include "replica.h"

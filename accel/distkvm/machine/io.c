@@ -15,7 +15,6 @@
 #include "io.h"
 #include "irq-fence.h"
 #include "may-wait.h"
-#include "memmap.h"
 #include "rpc.h"
 #include "accel/distkvm/trace.h"
 
@@ -108,12 +107,7 @@ CohNodeId io_owner(const MemoryRegion *mr)
                                    : distkvm->id;
 }
 
-/* A follower's own chipset stays in place, out of reach. */
 void io_init(void)
 {
-    io_serve_init();
     rpc_register_answer(WIRE_IO_REPLY);
-    if (!distkvm_is_boot_node()) {
-        memmap_add_devices();
-    }
 }

@@ -1,5 +1,5 @@
 /*
- * distkvm: device accesses between nodes
+ * distkvm: device accesses between nodes, requested
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -17,28 +17,13 @@ static inline uint64_t io_space_bytes(WireSpace space)
     return space == WIRE_SPACE_PORTS ? IO_PORTS : UINT64_MAX;
 }
 
-/*
- * Serve device accesses; on a follower, send those to node 0 of which the map
- * says nothing.  Main thread, BQL held, before membership starts, after
- * memmap_init().
- */
+/* Main thread, before membership starts. */
 void io_init(void);
-/* Its part in io-serve.c. */
-void io_serve_init(void);
 /*
  * The region whose accesses go to @node, not this one, which performs them at
  * the address that they have in the region.  It stays.  BQL held.
  */
 MemoryRegion *io_forwarder(CohNodeId node, WireSpace space);
-/*
- * Within an access that is served for another node: a part of it, to the
- * configuration byte @addr, will be done by io_complete(), and the answer waits
- * for that.  NULL if there is no such access.  The caller returns 0 for a
- * read.  BQL held, for both.
- */
-typedef struct IoAnswer IoAnswer;
-IoAnswer *io_defer(void);
-void io_complete(IoAnswer *answer, unsigned addr, uint32_t data);
 /* Which node has the device behind @mr: of a forwarder, the other end. */
 CohNodeId io_owner(const MemoryRegion *mr);
 

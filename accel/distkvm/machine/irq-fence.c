@@ -178,5 +178,5 @@ void irq_fence_init(void)
     qemu_cond_init(&waiting.cond);
     failure_register(FAILURE_RELEASE, fail, NULL);
     dispatch_register(WIRE_FLUSH, &flush_service);
-    msi_fence_init();
+    msi_fence_init(fence);
 }

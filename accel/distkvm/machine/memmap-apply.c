@@ -21,6 +21,7 @@
 #include "accel/distkvm/wire/text.h"
 #include "io.h"
 #include "memmap.h"
+#include "memmap-apply.h"
 #include "replica.h"
 
 /* Above a follower's own devices, below its local APIC (0x1000). */
@@ -43,14 +44,6 @@ static struct {
 QEMU_BUILD_BUG_ON((int)MEMBER_SPACE_MEMORY != WIRE_SPACE_MEMORY);
 QEMU_BUILD_BUG_ON((int)MEMBER_SPACE_PORTS != WIRE_SPACE_PORTS);
 QEMU_BUILD_BUG_ON((int)MEMBER_SPACE__MAX != WIRE_SPACE__MAX);
-
-void memmap_add_devices(void)
-{
-    for (WireSpace s = 0; s < WIRE_SPACE__MAX; s++) {
-        memory_region_add_subregion_overlap(&memmap.space[s].container, 0,
-                                            io_forwarder(0, s), -1);
-    }
-}
 
 MemoryRegion *memmap_own_space(WireSpace space)
 {
@@ -264,6 +257,12 @@ static void cover(WireSpace space, MemoryRegion *by_default, int priority)
     memory_region_init(&s->own, NULL, "distkvm-own", io_space_bytes(space));
     memory_region_init(&s->container, NULL, "distkvm-map",
                        io_space_bytes(space));
+    /*
+     * Where nothing else is mapped, node 0 answers: a follower's own chipset
+     * stays in place, out of reach.
+     */
+    memory_region_add_subregion_overlap(&s->container, 0,
+                                        io_forwarder(0, space), -1);
     memory_region_add_subregion_overlap(by_default, 0, &s->container,
                                         priority);
     s->sections = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,

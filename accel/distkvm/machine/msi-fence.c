@@ -17,7 +17,7 @@
 #include "hw/pci/pci_host.h"
 #include "system/distkvm-pci.h"
 #include "accel/distkvm/node.h"
-#include "irq-fence.h"
+#include "fence.h"
 #include "msi-fence.h"
 #include "accel/distkvm/trace.h"
 
@@ -33,6 +33,7 @@ typedef struct Function {
 /* PCIDevice -> Function, of those that have sent an MSI. */
 static GHashTable *functions;
 static MSITriggerFunc *qemu_trigger;
+static Fence *fence;
 static FenceVector *leaving;    /* its message is on its way to the APICs   */
 
 /* --------------------------------------------------------------- vectors */
@@ -77,8 +78,8 @@ static gboolean forget_if_idle(gpointer number, gpointer vector, gpointer all)
     FenceVector *v = vector;
     CohNodeId n;
 
-    if (v != leaving && fence_vector_is_idle(irq_fence(), v)) {
-        fence_vector_clear(irq_fence(), v);
+    if (v != leaving && fence_vector_is_idle(fence, v)) {
+        fence_vector_clear(fence, v);
         return true;
     }
     COH_SET_FOREACH(n, &v->to) {
@@ -101,7 +102,7 @@ static void forget_idle(Function *function)
     CohNodeSet nodes = coh_set_empty();
 
     g_hash_table_foreach_remove(function->vectors, forget_if_idle, &nodes);
-    fence_then(irq_fence(), &nodes, ignore, NULL);
+    fence_then(fence, &nodes, ignore, NULL);
     function->many = MAX(MANY_VECTORS,
                          2 * g_hash_table_size(function->vectors));
 }
@@ -195,7 +196,7 @@ static void trigger(PCIDevice *dev, MSIMessage msg)
     function = find_function(dev);
     v = find_vector(function, vector_of(dev, &msg));
     message = message_of(dev, msg);
-    if (fence_vector_may_send(irq_fence(), v, &message)) {
+    if (fence_vector_may_send(fence, v, &message)) {
         send_now(v, msg);
     } else {
         trace_distkvm_msi_held(msg.address, msg.data);
@@ -212,7 +213,7 @@ static void free_function(gpointer opaque)
 
     g_hash_table_iter_init(&at, function->vectors);
     while (g_hash_table_iter_next(&at, NULL, &v)) {
-        fence_vector_clear(irq_fence(), v);
+        fence_vector_clear(fence, v);
         /* A message may be a write by which its own device goes. */
         leaving = leaving == v ? NULL : leaving;
     }
@@ -283,12 +284,13 @@ unsigned msi_fence_read(const MemoryRegion *mr, CohNodeSet *nodes,
     return held;
 }
 
-void msi_fence_init(void)
+void msi_fence_init(Fence *f)
 {
     static DeviceListener listener = {
         .realize = realized, .unrealize = unrealized,
     };
 
+    fence = f;
     functions = g_hash_table_new_full(NULL, NULL, NULL, free_function);
     device_listener_register(&listener);
 }

@@ -11,8 +11,8 @@
 #include "exec/memory.h"
 #include "fence.h"
 
-/* Watch PCI functions, those that are there too.  After irq_fence_init(). */
-void msi_fence_init(void);
+/* Watch PCI functions, those that are there too; @fence stays. */
+void msi_fence_init(Fence *fence);
 /* A frame of an interrupt leaves for @to. */
 void msi_fence_left(CohNodeId to);
 /* FenceOps' deliver(). */

@@ -10,7 +10,7 @@
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/wire/dispatch.h"
 #include "irq.h"
-#include "pci.h"
+#include "pci-msi.h"
 
 void distkvm_pci_msi(uint8_t devfn, uint64_t generation, uint32_t addr,
                      uint32_t data)

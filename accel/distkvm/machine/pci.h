@@ -26,8 +26,6 @@ void pci_left_early(CohNodeId node);
 int64_t pci_waits_since_ns(CohNodeId *node);
 /* @fault, which goes on after "it sent ", as a sentence; NULL for NULL. */
 const char *pci_fault_in_words(const char *fault);
-/* The service of MSIs; pci_init() calls it. */
-void pci_msi_init(void);
 /* All have joined: a follower tells node 0 of its functions.  Main thread. */
 void pci_formed(void);
 

@@ -15,13 +15,13 @@
 #include "accel/distkvm/cluster/member.h"
 #include "accel/distkvm/node.h"
 #include "power-off.h"
-#include "runstate.h"
 #include "service.h"
 
 static struct {
     bool leaving;
 
     /* node 0 */
+    void (*kept)(void);
     ShutdownCause paused_cause; /* -no-shutdown: why the guest is over */
 
     /* followers */
@@ -85,7 +85,7 @@ bool distkvm_shutdown(ShutdownCause cause)
     }
     if (shutdown_action == SHUTDOWN_ACTION_PAUSE) {
         off.paused_cause = cause;
-        cluster_runstate_ended();
+        off.kept();
         return false;
     }
     leave(cause);
@@ -177,6 +177,11 @@ static const MemberService services[] = {
     { MESSAGE_SHUTDOWN, MEMBER_MAIN, serve_shutdown },
     { MESSAGE_LEAVING, MEMBER_THREAD, serve_leaving },
 };
+
+void power_off_listen(void (*kept)(void))
+{
+    off.kept = kept;
+}
 
 void power_off_init(void)
 {

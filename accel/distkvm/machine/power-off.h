@@ -13,6 +13,11 @@
 
 /* Once, before the guest may start. */
 void power_off_init(void);
+/*
+ * Call @kept on node 0 when the guest is over, and -no-shutdown keeps it.
+ * Once, before membership starts.
+ */
+void power_off_listen(void (*kept)(void));
 /* At followers: node 0 starts or resets the guest, which has not ended then. */
 void power_off_settled(void);
 /* The guest is lost: end, if that was asked for. */

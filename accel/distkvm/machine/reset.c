@@ -19,7 +19,6 @@
 #include "power-off.h"
 #include "replica.h"
 #include "reset.h"
-#include "runstate.h"
 #include "service.h"
 
 typedef enum {
@@ -36,6 +35,8 @@ static struct {
     CohNodeSet reached;         /* nodes that have come to the phase's end */
     ShutdownCause cause;
 } reset;
+
+static const ResetListener *listener;
 
 bool cluster_reset_is_idle(void)
 {
@@ -106,7 +107,7 @@ static void reset_here(ShutdownCause cause)
 static void tell_failure(void)
 {
     if (reset.due) {
-        cluster_runstate_reset_failed();
+        listener->failed();
     }
 }
 
@@ -131,7 +132,7 @@ static void resume_all(void *unused)
     }
     begin_phase(RESET_IDLE, MESSAGE_RESET_RESUME);
     resume_all_vcpus();
-    cluster_runstate_all_reset();
+    listener->all_reset();
 }
 
 static void reset_settled(void *unused)
@@ -143,7 +144,7 @@ static void phase_reached(CohNodeId from)
 {
     coh_set_add(&reset.reached, from);
     if (reset.phase == RESET_DOING) {
-        cluster_runstate_was_reset(from);
+        listener->was_reset(from);
     }
     if (!distkvm_is_whole(&reset.reached)) {
         return;
@@ -246,6 +247,11 @@ static const MemberService services[] = {
     { MESSAGE_RESET_DO, MEMBER_MAIN, serve_reset_do },
     { MESSAGE_RESET_RESUME, MEMBER_MAIN, serve_reset_resume },
 };
+
+void cluster_reset_listen(const ResetListener *l)
+{
+    listener = l;
+}
 
 void cluster_reset_init(void)
 {

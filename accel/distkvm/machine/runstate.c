@@ -289,14 +289,14 @@ void distkvm_stop_asked(void)
     }
 }
 
-/* --------------------------------------------------------------- reset */
+/* ------------------------------------------------------ resets and ends */
 
-void cluster_runstate_was_reset(CohNodeId node)
+static void was_reset(CohNodeId node)
 {
     coh_set_remove(&ctl.unfit, node);
 }
 
-void cluster_runstate_reset_failed(void)
+static void reset_failed(void)
 {
     if (runstate_is_running()) {
         vm_stop(RUN_STATE_INTERNAL_ERROR);
@@ -306,7 +306,7 @@ void cluster_runstate_reset_failed(void)
     }
 }
 
-void cluster_runstate_all_reset(void)
+static void all_reset(void)
 {
     CohNodeId unfit = find_unfit();
 
@@ -319,7 +319,8 @@ void cluster_runstate_all_reset(void)
     try_start();
 }
 
-void cluster_runstate_ended(void)
+/* Node 0: the guest is over, and -no-shutdown keeps it. */
+static void kept_at_end(void)
 {
     /*
      * -no-reboot: this may have been a reset of a guest that does not run, and
@@ -425,6 +426,14 @@ void cluster_runstate_formed(void)
 
 void cluster_runstate_init(void)
 {
+    static const ResetListener listener = {
+        .was_reset = was_reset,
+        .all_reset = all_reset,
+        .failed = reset_failed,
+    };
+
     member_register(services, ARRAY_SIZE(services));
+    cluster_reset_listen(&listener);
+    power_off_listen(kept_at_end);
     qemu_add_vm_change_state_handler(vm_state_changed, NULL);
 }

@@ -19,13 +19,5 @@ void cluster_runstate_formed(void);
  * wants the guest to run.  Any thread.
  */
 void cluster_runstate_left_early(CohNodeId node);
-/* Node 0: the guest is over, and -no-shutdown keeps it. */
-void cluster_runstate_ended(void);
-/* Node 0: @node was reset; its next stop is one of the new guest. */
-void cluster_runstate_was_reset(CohNodeId node);
-/* Node 0: all nodes were. */
-void cluster_runstate_all_reset(void);
-/* The reset of this node has failed, and only another one lets it go on. */
-void cluster_runstate_reset_failed(void);
 
 #endif

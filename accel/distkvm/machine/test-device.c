@@ -15,7 +15,7 @@
 #include "accel/distkvm/node.h"
 #include "io.h"
 #include "irq.h"
-#include "memmap.h"
+#include "memmap-apply.h"
 #include "test-device.h"
 
 #define ADDR 0xfe800000u

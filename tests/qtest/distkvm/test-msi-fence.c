@@ -11,7 +11,7 @@
 #include "hw/pci/msix.h"
 #include "hw/pci/pci_device.h"
 #include "system/distkvm-pci.h"
-#include "accel/distkvm/machine/irq-fence.h"
+#include "accel/distkvm/machine/fence.h"
 #include "accel/distkvm/machine/msi-fence.h"
 #include "accel/distkvm/node.h"
 
@@ -79,11 +79,6 @@ MSIMessage msix_get_message(PCIDevice *dev, unsigned int vector)
 bool vpci_sends_msi(PCIDevice *dev, uint64_t addr, uint32_t data)
 {
     return false;
-}
-
-Fence *irq_fence(void)
-{
-    return fence;
 }
 
 static void ask(CohNodeId to, uint64_t count)
@@ -201,7 +196,7 @@ int main(int argc, char **argv)
     type_register_static_array(types, ARRAY_SIZE(types));
     distkvm = g_new0(DistKVM, 1);
     fence = fence_new(&ops);
-    msi_fence_init();
+    msi_fence_init(fence);
     g_test_add_func("/msi-fence/gone", test_gone);
     g_test_add_func("/msi-fence/many", test_many);
     g_test_add_func("/msi-fence/refused", test_refused);
