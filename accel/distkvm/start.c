@@ -54,6 +54,7 @@
 #include "accel/distkvm/wire/credentials.h"
 #include "accel/distkvm/wire/dispatch.h"
 #include "accel/distkvm/wire/text.h"
+#include "accel/distkvm/wire/transport-stream.h"
 #include "config.h"
 #include "events.h"
 #include "failure.h"

@@ -8,7 +8,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "function.h"
+#include "function-pack.h"
 
 /* ------------------------------------------------------------------ writing */
 

@@ -12,6 +12,7 @@
 #include "boot.h"
 #include "config-copy.h"
 #include "describe.h"
+#include "function-pack.h"
 #include "owner.h"
 
 /* Configuration space as node 0 knows it, by PCIDevice. */

@@ -15,6 +15,7 @@
 #include "qemu/error-report.h"
 #include "system/distkvm-pci.h"
 #include "boot.h"
+#include "function-pack.h"
 #include "plug.h"
 #include "stand-in.h"
 #include "tree.h"

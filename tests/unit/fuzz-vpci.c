@@ -13,6 +13,7 @@
  */
 #include "qemu/osdep.h"
 #include "hw/vpci-cluster/config-copy.h"
+#include "hw/vpci-cluster/function-pack.h"
 #include "hw/vpci-cluster/room.h"
 #include "vpci-check.h"
 

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "hw/vpci-cluster/function-pack.h"
 #include "vpci-check.h"
 
 #define SLOTS 8

@@ -25,6 +25,7 @@
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/say.h"
 #include "accel/distkvm/wire/credentials.h"
+#include "accel/distkvm/wire/transport-stream.h"
 #include "qom/object_interfaces.h"
 
 static struct {

@@ -13,6 +13,7 @@
 #include "qobject/qnum.h"
 #include "qobject/qstring.h"
 #include "accel/distkvm/node.h"
+#include "accel/distkvm/wire/transport-ucx.h"
 #include "hello.h"
 #include "message.h"
 #include "path.h"

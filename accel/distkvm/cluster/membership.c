@@ -14,6 +14,8 @@
 #include "accel/distkvm/wire/credentials.h"
 #include "accel/distkvm/wire/rules.h"
 #include "accel/distkvm/wire/text.h"
+#include "accel/distkvm/wire/transport-ucx.h"
+#include "accel/distkvm/wire/transport-ucx-env.h"
 #include "join.h"
 #include "lane-streams.h"
 #include "listen.h"

@@ -13,6 +13,9 @@
 #include "qemu/sockets.h"
 #include "accel/distkvm/say.h"
 #include "accel/distkvm/wire/credentials.h"
+#include "accel/distkvm/wire/transport-stream.h"
+#include "accel/distkvm/wire/transport-ucx.h"
+#include "accel/distkvm/wire/transport-ucx-env.h"
 #include "path.h"
 #include "roster.h"
 

@@ -5,7 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include "place.h"
-#include "accel/distkvm/wire/transport.h"
+#include "accel/distkvm/wire/transport-ucx.h"
 
 static const struct {
     const char *name, *path;

@@ -20,7 +20,7 @@
 #include "io/channel-tls.h"
 #include "qemu/bswap.h"
 #include "wire.h"
-#include "transport.h"
+#include "transport-stream.h"
 
 #define LENGTH_BYTES 4
 #define BUNCH_BYTES (LENGTH_BYTES + WIRE_BUNCH_MAX)

@@ -13,7 +13,7 @@
 #include <sys/shm.h>
 #include "qapi/error.h"
 #include "accel/distkvm/say.h"
-#include "transport.h"
+#include "transport-ucx-env.h"
 
 static bool is_address_of(const struct sockaddr *a, const struct sockaddr *b)
 {

@@ -20,7 +20,8 @@
 #include <dlfcn.h>
 #include <ucp/api/ucp.h>
 #include "wire.h"
-#include "transport.h"
+#include "transport-ucx.h"
+#include "transport-ucx-env.h"
 #include "accel/distkvm/trace.h"
 
 #define UCX_LIBRARY "libucp.so.0"

@@ -81,25 +81,4 @@ struct Transport {
 typedef Transport *TransportNew(const TransportListener *listener,
                                 void *opaque, Error **errp);
 
-/* UCX, loaded when first needed.  NULL and @errp if it cannot be used. */
-TransportNew transport_ucx_new;
-/* The same over shared memory alone, which opens no port. */
-TransportNew transport_shm_new;
-/* Streams, which membership brings: see cluster/lane-streams.c. */
-TransportNew transport_stream_new;
-
-/*
- * Set the environment that UCX reads once: before threads run.  @host: this
- * node's own address, of "ucx" (NULL: of "shm").  False and @errp if no
- * interface has it.
- */
-bool transport_ucx_prepare(const char *host, Error **errp);
-/* "none" if UCX is not loaded.  Nodes need the same version. */
-const char *transport_ucx_version(void);
-/*
- * Take the group's right to open this process's segments, which UCX gives.
- * To be called again and again, as UCX makes more of them.  Any thread.
- */
-void transport_shm_guard(void);
-
 #endif

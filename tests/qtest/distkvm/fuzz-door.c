@@ -24,6 +24,7 @@
 #include "accel/distkvm/wire/page-list.h"
 #include "accel/distkvm/wire/rules.h"
 #include "accel/distkvm/wire/credentials.h"
+#include "accel/distkvm/wire/transport-stream.h"
 #include "accel/distkvm/node.h"
 #include "accel/distkvm/cluster/door.h"
 #include "accel/distkvm/wire/page-list.h"

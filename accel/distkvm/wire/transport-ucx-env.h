@@ -1,0 +1,21 @@
+/*
+ * distkvm: the environment that UCX finds
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef DISTKVM_TRANSPORT_UCX_ENV_H
+#define DISTKVM_TRANSPORT_UCX_ENV_H
+
+/*
+ * Set the environment that UCX reads once: before threads run.  @host: this
+ * node's own address, of "ucx" (NULL: of "shm").  False and @errp if no
+ * interface has it.
+ */
+bool transport_ucx_prepare(const char *host, Error **errp);
+/*
+ * Take the group's right to open this process's segments, which UCX gives.
+ * To be called again and again, as UCX makes more of them.  Any thread.
+ */
+void transport_shm_guard(void);
+
+#endif
