@@ -397,7 +397,7 @@ static const IntOption int_options[] = {
     INT_OPTION("delta-pages", delta_pages, 0, 1 << 20, 4096,
                "Pages remembered, to send only what changed; 0: whole pages"),
     INT_OPTION("readahead", readahead, 0, 256, 64,
-               "Pages fetched along when memory is read in order; 0: none"),
+               "Pages prefetched when memory is read in order; 0: none"),
     INT_OPTION("lanes", lanes, 0, LANES_MAX, 0,
                "Engine threads of each node; 0: one for four of its vCPUs"),
     INT_OPTION("distance", distance, NUMA_DISTANCE_LOWEST,
@@ -425,7 +425,7 @@ static const BoolOption bool_options[] = {
                 "Make each node a NUMA node of the guest, unless -numa is"
                 " given"),
     BOOL_OPTION("companions", companions, true,
-                "Fetch pages along that were missed together before"),
+                "Prefetch pages that were missed together before"),
     BOOL_OPTION("affinity", affinity, true,
                 "Let the engine run where this node's vCPU waits"),
     BOOL_OPTION("x-test-device", test_device, false,
@@ -542,7 +542,7 @@ static void distkvm_accel_class_init(ObjectClass *oc, void *data)
     compat_props_add(ac->compat_props, accel_compat, ARRAY_SIZE(accel_compat));
 
     add_string(oc, "vmi", get_vmi, set_vmi,
-               "What executes this node's vCPUs: kvm, tcg, or auto");
+               "Implementer of this node's vCPUs: kvm, tcg, or auto");
     add_string(oc, "peers", get_peers, set_peers,
                "Address of every node, in order: host:port/host:port, or"
                " unix:N:/dir");
@@ -558,7 +558,7 @@ static void distkvm_accel_class_init(ObjectClass *oc, void *data)
     add_string(oc, "tls-authz", get_tls_authz, set_tls_authz,
                "Object that says which certificates may join");
     add_string(oc, "transport", get_transport, set_transport,
-               "What frames travel over: auto, shm, tls, or ucx");
+               "Transport of frames: auto, shm, tls, or ucx");
     add_string(oc, "dma-policy", get_dma_policy, set_dma_policy,
                "Where devices' data meet pages: auto, visit, move, or faults");
     object_class_property_add_bool(oc, "insecure", get_insecure, set_insecure);

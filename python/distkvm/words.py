@@ -11,7 +11,7 @@ HASH = re.compile(r'^ *# (.+)$', re.M)
 NOUNLESS = re.compile(
     r'\b[Ww]ho(m?ever)\b|\b[Ww]hatever\b|'
     r'(?:^|[.:;] )(?:Who|What|Whom|who|what) (?!is the\b)|'
-    r'\b(?:of|by|to|for|from|than|with|at|as|on|in|that) (?:who|what|whom)\b|'
+    r'\b(?:of|by|to|for|from|than|with|at|as|on|in|that|neither|nor) (?:who|what|whom|why)\b|'
     r'\bso many\b')
 # The same at the beginning of a comment, or a clause without a subject.
 BEGINS = re.compile(r'(?:What|Who|Whoever|Whatever|Else) ')

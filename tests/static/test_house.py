@@ -44,6 +44,15 @@ FAULTS = {
     'a function that is nowhere': (
         'headers', 'accel/distkvm/machine/map-list.h',
         'void map_list_of_old(void);', 'machine/map-list.h map_list_of_old, no'),
+    'a retired word': (
+        'words', 'accel/distkvm/engine/evict.h', '/* Pages fetched along. */',
+        '"fetched along": say prefetched, companion'),
+    'a clause for a noun': (
+        'words', 'hw/vdma-cluster/vdma-pool.h', '/* Made of what came. */',
+        '"of what" stands for a noun:'),
+    'a clause for a noun, in a text': (
+        'words', 'accel/distkvm/core/coh-op.c',
+        'const char f[] = "whoever asks";', '"whoever": say a noun'),
 }
 
 
@@ -51,12 +60,13 @@ FAULTS = {
 def house(tmp_path_factory):
     """The files that these checks read, to be broken."""
     top = tmp_path_factory.mktemp('house')
-    for name in ('accel', 'hw', 'scripts', 'python/distkvm'):
+    for name in ('accel', 'docs', 'hw', 'scripts', 'python/distkvm'):
         shutil.copytree(TOP / name, top / name,
                         ignore=shutil.ignore_patterns('__pycache__'))
+    shutil.copy(TOP / 'README.rst', top)
     subprocess.run(['git', 'init', '-q', top], check=True)
-    assert check(top, 'loops', 'headers') == (0, ['ok   loops',
-                                                  'ok   headers'])
+    assert check(top, 'loops', 'headers', 'words') == (
+        0, ['ok   loops', 'ok   headers', 'ok   words'])
     return top
 
 

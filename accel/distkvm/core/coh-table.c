@@ -308,7 +308,7 @@ COH_TABLE_CONST CohRow coh_home_table[COH_HOME__MAX][COH_HEV__MAX] = {
     HNEVER(U, DONE,         "nobody was granted the page"),
     HNEVER(U, PUT_SHARED,   "an untouched page has no sharers"),
     HNEVER(U, PUT_LAST,     "an untouched page has no holder"),
-    HNEVER(U, PUT_STALE,    "whoever gives a page up has touched it"),
+    HNEVER(U, PUT_STALE,    "a node that gives a page up has touched it"),
 
     HROW(S, GETS,           S_B,    COH_ACT_FWD_GETS),
     HROW(S, GETM,           M_B,    COH_ACT_FWD_GETM_INV),

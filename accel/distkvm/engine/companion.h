@@ -10,7 +10,7 @@
  * Optimized for Migratory Sharing", ISCA 1993, at the reader instead of the
  * home).
  *
- * A page that was fetched along is not missed, so nothing tells that it is
+ * A prefetched page is not missed, so nothing tells that it is
  * still wanted.  So a companion is left out now and then: if it is missed then,
  * it is trusted for twice as long as before, else it is forgotten.
  *
@@ -87,7 +87,7 @@ void companions_missed(Companions *companions, CohPage page, bool write,
 /* A thread reads @page, which is absent: will it write it soon? */
 bool companions_will_write(Companions *companions, CohPage page);
 /*
- * Pages to fetch along with @page, which is missed now: up to COMPANIONS_MAX
+ * Pages to prefetch with @page, which is missed now: up to COMPANIONS_MAX
  * at @found; how many.
  */
 unsigned companions_take(Companions *companions, CohPage page,

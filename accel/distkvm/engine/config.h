@@ -60,7 +60,7 @@ typedef struct EngineConfig {
     bool affinity;      /* run where this node's threads fault              */
     Lanes lanes;        /* the same on all nodes                            */
     unsigned readahead; /* pages prefetched for a stream at most; 0: none   */
-    bool companions;    /* fetch pages along that were missed together      */
+    bool companions;    /* prefetch pages that were missed together         */
     bool walks_write;   /* page tables that are walked count as written     */
     /* At the start; engine_set_cap() changes them. */
     unsigned delta_pages;   /* snapshots to send differences against        */

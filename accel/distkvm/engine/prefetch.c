@@ -95,7 +95,7 @@ static void fetch_walk(Prefetch *prefetch, const MemFault *fault)
 
 /* ------------------------------------------------------------ companions */
 
-/* Not below a cap, where no page comes along (may_prefetch()). */
+/* Not below a cap, where no page is prefetched (may_prefetch()). */
 static bool learns(const Prefetch *prefetch)
 {
     const LaneCtx *ctx = prefetch->ctx;

@@ -30,7 +30,7 @@ void prejoin_fault(Prejoin *prejoin, CohPage page)
     LaneCtx *ctx = prejoin->ctx;
     int ret = mem_install(ctx->mem, page, NULL, true);
 
-    trace_distkvm_early(page);
+    trace_distkvm_prejoin(page);
     if (!ret) {
         g_array_append_val(prejoin->order, page);
         g_hash_table_add(prejoin->lent, GSIZE_TO_POINTER(page));

@@ -3,7 +3,7 @@
  *
  * Pages of coherent RAM are absent, read-only or writable at this node, as
  * the protocol decides; accesses that are not allowed stop the accessing
- * thread and show up here as faults.  Knows neither who asks nor why.
+ * thread and show up here as faults.  Knows no peer and no protocol.
  *
  * All calls but mem_add_block() are made by the engine thread.  None takes
  * the BQL, waits for RCU or touches an absent page.
@@ -73,7 +73,7 @@ void mem_wake(Mem *mem, CohPage page);
  */
 void mem_poison(Mem *mem, CohPage page);
 /*
- * The same for all memory: nobody is left who serves its faults.  Any thread.
+ * The same for all memory, whose faults no thread serves now.  Any thread.
  */
 void mem_poison_all(Mem *mem);
 /* May @addr have been poisoned?  Async-signal-safe, as is the next. */

@@ -42,7 +42,7 @@ static const WireField eoi_fields[] = {
 static const WireField io_fields[] = {
     FIELD(io, call, "number of the call, the sender's own"),
     FIELD(io, addr, "of the first byte"),
-    FIELD(io, data, "what is written, its first byte lowest; of a read 0"),
+    FIELD(io, data, "bytes to write, the first lowest; 0 of a read"),
     FIELD(io, cpu, "index of the vCPU, or 0xffffffff"),
     BOUND(io, space, 0, WIRE_SPACE__MAX - 1, "0 memory, 1 ports"),
     BOUND(io, size, 1, WIRE_IO_BYTES_MAX, "bytes"),
@@ -50,7 +50,7 @@ static const WireField io_fields[] = {
 
 static const WireField io_reply_fields[] = {
     FIELD(io_reply, call, "number of the call that this answers"),
-    FIELD(io_reply, data, "what was read, its first byte lowest"),
+    FIELD(io_reply, data, "bytes read, the first lowest"),
     FIELD(io_reply, result, "0, or why there is none (QEMU's MemTxResult)"),
     FIELD(io_reply, irqs, "of a read: frames of interrupts before it"),
 };
@@ -89,7 +89,7 @@ static const WireField flush_fields[] = {
 static const WireField pci_config_fields[] = {
     FIELD(pci_config, call, "number of the call, the sender's own"),
     FIELD(pci_config, generation, "counts the devices that the slot has had"),
-    FIELD(pci_config, data, "what is written, its first byte lowest"),
+    FIELD(pci_config, data, "bytes to write, the first lowest"),
     BOUND(pci_config, addr, 0, WIRE_PCI_CONFIG_BYTES - 1, "of the first byte"),
     FIELD(pci_config, devfn, "slot and function, at the owner"),
     BOUND(pci_config, size, 1, 4, "bytes"),
@@ -97,7 +97,7 @@ static const WireField pci_config_fields[] = {
 
 static const WireField pci_changed_fields[] = {
     FIELD(pci_config, call, "number of the call that this answers"),
-    FIELD(pci_config, data, "what was read, its first byte lowest"),
+    FIELD(pci_config, data, "bytes read, the first lowest"),
 };
 
 static const WireField pci_line_fields[] = {
@@ -109,7 +109,7 @@ static const WireField pci_line_fields[] = {
 static const WireField pci_msi_fields[] = {
     FIELD(pci_msi, generation, "counts the devices that the slot has had"),
     FIELD(pci_msi, addr, "where the function writes to"),
-    FIELD(pci_msi, data, "what it writes"),
+    FIELD(pci_msi, data, "value that it writes"),
     FIELD(pci_msi, devfn, "slot and function, at the owner"),
 };
 
@@ -188,7 +188,7 @@ static const WireLayout layouts[WIRE__MAX] = {
     [WIRE_PCI_CONFIG] = LAYOUT("PCI configuration", "A call, to the owner of a"
                                " function.", pci_config_fields, io_kinds),
     [WIRE_PCI_CHANGED] = LAYOUT("answer to PCI configuration", "Ends a call;"
-                                " what it changed follows.",
+                                " the changed bytes follow.",
                                 pci_changed_fields, NULL),
     [WIRE_PCI_LINE] = LAYOUT("PCI interrupt line", "A function's INTx has"
                              " changed.", pci_line_fields, NULL),

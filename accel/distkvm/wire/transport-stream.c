@@ -5,8 +5,8 @@
  * with TLS inside or without; membership has made it and proved its other end.
  * Frames that leave together are a bunch, behind its length of four bytes,
  * little-endian.  Bytes are read in large pieces, and leave with one system
- * call for each bunch, also under TLS, whose records are gathered here.  Engine
- * thread only, no locks.
+ * call for each bunch, also under TLS, whose records are collected here.
+ * Engine thread only, no locks.
  * Spec: docs/architecture.rst, "Transport"; docs/wire-format.rst.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later

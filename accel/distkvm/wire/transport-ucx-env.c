@@ -112,10 +112,10 @@ bool transport_ucx_prepare(const char *host, Error **errp)
         if (!choose_devices(host, errp)) {
             return false;
         }
-        say_warning("distkvm: transport=ucx: UCX checks neither who sends nor"
-                    " what: a host that reaches its ports (%s) can write into"
-                    " this process; use it where every host of the network is"
-                    " trusted", g_getenv("UCX_NET_DEVICES"));
+        say_warning("distkvm: transport=ucx: UCX checks neither senders nor"
+                    " contents: a host that reaches its ports (%s) can write"
+                    " into this process; use it where every host of the"
+                    " network is trusted", g_getenv("UCX_NET_DEVICES"));
     }
     return true;
 }

@@ -10,7 +10,7 @@
 #define trace_distkvm_class_b_received(...) ((void)0)
 #define trace_distkvm_class_b_sent(...) ((void)0)
 #define trace_distkvm_coh_step(...) ((void)0)
-#define trace_distkvm_early(...) ((void)0)
+#define trace_distkvm_prejoin(...) ((void)0)
 #define trace_distkvm_evict(...) ((void)0)
 #define trace_distkvm_fault(...) ((void)0)
 #define trace_distkvm_fetched(...) ((void)0)
