@@ -80,3 +80,10 @@ def test_stages():
                  if f'failure_register(FAILURE_{stage},' in path.read_text()}
         assert {name.removesuffix('.c') for name in re.findall(
             r'``([^`]+)``', named_files)} == users, stage
+
+
+@named('static: the file that knows all parts is known by none of them')
+def test_start():
+    """accel.c, which is above it, names the options that it needs."""
+    users = {user for user, targets in arrows().items() if 'start' in targets}
+    assert users == {'accel'}
