@@ -53,7 +53,7 @@ TARGETS = {
                *(f'{OURS}test-{name}' for name in
                  ('agree', 'clock', 'early-loss', 'failure', 'hung', 'may-wait',
                   'message', 'msi-fence', 'rpc', 'service', 'split-lock',
-                  'ucx', 'vdma'))],
+                  'ucx', 'ucx-env', 'vdma'))],
     'door': [str(EMULATOR.relative_to(QEMU_BUILD)), f'{OURS}fuzz-door',
              f'{OURS}distkvm-no-memory.so', f'{OURS}distkvm-suspended.so'],
     'guest': [COUNT, f'{OURS}distkvm-bad-disk.so',
