@@ -51,7 +51,8 @@ TARGETS = {
     'memory': [str(EMULATOR.relative_to(QEMU_BUILD)), COUNT,
                f'{OURS}distkvm-spurious.so', f'{OURS}fuzz-hello',
                *(f'{OURS}test-{name}' for name in
-                 ('agree', 'clock', 'early-loss', 'failure', 'hung', 'may-wait',
+                 ('agree', 'clock', 'early-loss', 'failure', 'hung', 'join',
+                  'may-wait',
                   'message', 'msi-fence', 'rpc', 'service', 'split-lock',
                   'ucx', 'ucx-env', 'vdma'))],
     'door': [str(EMULATOR.relative_to(QEMU_BUILD)), f'{OURS}fuzz-door',
