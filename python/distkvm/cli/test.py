@@ -52,9 +52,8 @@ TARGETS = {
                f'{OURS}distkvm-spurious.so', f'{OURS}fuzz-hello',
                *(f'{OURS}test-{name}' for name in
                  ('agree', 'clock', 'early-loss', 'failure', 'hung', 'join',
-                  'may-wait',
-                  'message', 'msi-fence', 'rpc', 'service', 'split-lock',
-                  'ucx', 'ucx-env', 'vdma'))],
+                  'may-wait', 'message', 'msi-fence', 'refuse-devices', 'rpc',
+                  'service', 'split-lock', 'ucx', 'ucx-env', 'vdma'))],
     'door': [str(EMULATOR.relative_to(QEMU_BUILD)), f'{OURS}fuzz-door',
              f'{OURS}distkvm-no-memory.so', f'{OURS}distkvm-suspended.so'],
     'guest': [COUNT, f'{OURS}distkvm-bad-disk.so',
