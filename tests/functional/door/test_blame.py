@@ -2,10 +2,12 @@
 """A member that says nothing wrong and still keeps the guest from going on: it
 is the one that is named, and nobody else."""
 
+import re
 import time
 
 from distkvm.common import Problem
-from distkvm.door.common import HEADLESS, PATIENCE, qtest_cluster, until
+from distkvm.door.common import (HEADLESS, PATIENCE, log_of, qtest_cluster,
+                                 until)
 from distkvm.door.forger import (DATA_M, DATA_S, DONE, FORGER, GETM, GETS,
                                  GRANT, SECOND, SHARE, ZERO,
                                  cluster_with_forger, lost_nodes)
@@ -16,6 +18,8 @@ from naming import named
 LEAP = 5 * SECOND
 # dead-after-ms, complaints about pages and their looks, and a slow machine.
 NAMED_SECONDS = 20
+# Seconds after which a page's keeper is named: dead-after-ms and 1 s.
+AWAITED_SECONDS = 4 + 1
 
 
 def check_named(cluster, why):
@@ -51,6 +55,10 @@ def test_keeps_a_page():
         # A reader in node 0's main loop, which waits until the loss.
         cluster.qmp(0).send('pmemsave', val=page * 4096, size=4096,
                             filename='/dev/null')
+        said = f'page 0x{page:x} has been awaited for '
+        until(f"node 0 says '{said}'", lambda: re.search(
+            rf'{said}\d+ ms from node {FORGER},', log_of(cluster, 0)),
+              AWAITED_SECONDS)
         check_named(cluster, f'page 0x{page:x} has been awaited')
 
 
