@@ -118,6 +118,7 @@ void late_asked(Late *late, CohPage page, const CohNodeSet *asked)
 
 /* ------------------------------------------------------ naming and blaming */
 
+/* Without the time that this host was suspended: no page is late for that. */
 static int64_t age_ns(const LateEntry *entry)
 {
     return get_clock() - entry->since_ns;
