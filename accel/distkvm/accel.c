@@ -34,6 +34,7 @@
 #include "accel/distkvm/vmi/kvm.h"
 #include "accel/distkvm/vmi/kvm-tsc.h"
 #include "accel/distkvm/vmi/tsc.h"
+#include "accel-help.h"
 #include "clock.h"
 #include "config.h"
 #include "failure.h"
@@ -582,6 +583,7 @@ static void distkvm_accel_class_init(ObjectClass *oc, void *data)
         object_class_property_add(oc, renamed[i].name, "bool", NULL,
                                   set_renamed, NULL, (void *)renamed[i].now);
     }
+    accel_help_add(oc);
 }
 
 static const TypeInfo distkvm_accel_info = {

@@ -10,7 +10,7 @@ import pytest
 
 from distkvm import guests
 from distkvm.cluster import Cluster, Shape
-from distkvm.common import BUILD, QEMU, QEMU_BUILD, Problem
+from distkvm.common import BUILD, QEMU, QEMU_BUILD, TOP, Problem
 from distkvm.door.common import (HEADLESS, PATIENCE, formed, log_of,
                                  qtest_cluster, until)
 from distkvm.door.places import check_runs
@@ -60,6 +60,23 @@ def test_accel_help():
     status, text, errors = qemu(['-accel', 'help'])
     if status or errors or 'distkvm' not in text.split():
         raise Problem(f'exit status {status}: {text}{errors}')
+
+
+@cases('args', {f'door: qemu -accel {args}': args for args in (
+    'distkvm,help', 'distkvm,node=0,help', 'distkvm,help,help')})
+def test_options_help(args):
+    """The options that the README explains, each in a line, and no others."""
+    status, text, errors = qemu(['-accel', args])
+    lines = text.splitlines()
+    listed = [re.fullmatch(r'  ([\w-]+)=<\w+> +- \S.*', line)
+              for line in lines[1:]]
+    if status or errors or not all(listed):
+        raise Problem(f'exit status {status}: {text}{errors}')
+    readme = (TOP / 'README.rst').read_text()
+    table = readme.partition('``-accel distkvm,help`` lists')[2]
+    wanted = re.findall(r'^``([\w-]+)`` +\S', table.split('=\n\n')[0], re.M)
+    if sorted(wanted) != [found[1] for found in listed]:
+        raise Problem(f'the README has {sorted(wanted)}: {text}')
 
 
 @named("door: libvirt's probe")
