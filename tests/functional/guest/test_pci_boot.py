@@ -64,7 +64,11 @@ def test_seabios(name, machine, devices, tmp_path):
 
 @cases('name, devices', {}, {
     'pci: OVMF boots from the node that bootindex= says': (
-        'pci-bootindex-ovmf', [BLK, SCSI, NVME])})
+        'pci-bootindex-ovmf', [BLK, SCSI, NVME]),
+    "pci: OVMF boots from node 2's NVMe, and node 1 has no device": (
+        'pci-ovmf-none', [BLK, [], NVME]),
+    'pci: OVMF boots from a node behind others without disks': (
+        'pci-ovmf-empty', [BLK, [], PORT, NVME])})
 def test_ovmf(name, devices, tmp_path):
     boot_from_last(name, 'q35', devices,
                    [efi_image(tmp_path / f'{n}.img', n)
