@@ -40,15 +40,22 @@ def described(hosts):
 def show_cpu(file, hosts):
     """The best CPU of all hosts, and whether the file names it."""
     try:
-        cpu = combine(described(hosts)).cpu
+        best = combine(described(hosts))
     except FileErrors:
         raise
     except Problem as problem:
         raise FileErrors([file.error(
             ('guest', 0, 'cpu'), f'no CPU is known for all hosts: {problem}',
             f'see {CALL} cpu-baseline')]) from None
-    named = ', as the file has it' if file.guest.get('cpu') == cpu else ''
-    print(f'the best CPU that all hosts give{named}:\ncpu = "{cpu}"')
+    for warning in best.warnings:
+        say(f'warning: {warning}')
+    named = ', as the file has it' if file.guest.get('cpu') == best.cpu else ''
+    print(f'the best CPU that all hosts give{named}:\ncpu = "{best.cpu}"')
+
+
+def differ(file, hosts):
+    """May hosts give the guest different CPUs?"""
+    return len(hosts.hosts) > 1 and any(n.vmi == 'kvm' for n in file.nodes)
 
 
 def main(args):
@@ -66,7 +73,7 @@ def main(args):
               'hosts were not asked')
         return 0
     hosts, _ = checked(file)
-    if args.cpu:
+    if args.cpu or differ(file, hosts):
         show_cpu(file, hosts)
     print(f'{args.file}: {len(file.nodes)} nodes, no errors in the file nor '
           f'on {len(hosts.hosts)} host{"s" if len(hosts.hosts) > 1 else ""}')
@@ -80,7 +87,8 @@ def add_verb(verbs):
     verb.add_argument('--offline', action='store_true',
                       help='read the file only, ask no host')
     verb.add_argument('--cpu', action='store_true',
-                      help='also find the best CPU that all hosts can give')
+                      help='also find the best CPU that all hosts can give, '
+                           'as without it for KVM nodes of several hosts')
     verb.add_argument('--commands', action='store_true',
                       help="print QEMU's command line of each node, ask no "
                            'host')
