@@ -225,7 +225,7 @@ static bool configure(DistKVMAccel *a, MachineState *ms, DistKVM *d,
     if (!distkvm_config_peers(d, a->peers, a->node, errp) ||
         !distkvm_config_transport(d, a->transport, errp) ||
         !distkvm_config_dma(d, a->dma_policy, errp) ||
-        !parse_vmi(d, a->vmi, errp) ||
+        !parse_vmi(d, a->vmi ?: distkvm_config_default_vmi(), errp) ||
         !distkvm_config_vcpus(d, a->vcpus, ms->smp.cpus, errp)) {
         return false;
     }
@@ -487,7 +487,6 @@ static void distkvm_accel_instance_init(Object *obj)
 {
     DistKVMAccel *a = DISTKVM_ACCEL(obj);
 
-    a->vmi = g_strdup("tcg");
     a->cluster = g_strdup("default");
     for (size_t i = 0; i < ARRAY_SIZE(int_options); i++) {
         const IntOption *o = &int_options[i];
@@ -543,7 +542,7 @@ static void distkvm_accel_class_init(ObjectClass *oc, void *data)
     compat_props_add(ac->compat_props, accel_compat, ARRAY_SIZE(accel_compat));
 
     add_string(oc, "vmi", get_vmi, set_vmi,
-               "Implementer of this node's vCPUs: kvm, tcg, or auto");
+               "VMI of this node: kvm, tcg, auto; without, another -accel");
     add_string(oc, "peers", get_peers, set_peers,
                "Address of every node, in order: host:port/host:port, or"
                " unix:N:/dir");
@@ -552,8 +551,7 @@ static void distkvm_accel_class_init(ObjectClass *oc, void *data)
                "RAM that every node is home of, rounded to 2M: 1G/512M");
     add_string(oc, "cap", get_cap, set_cap,
                "RAM that this node holds at most; 0 for any amount");
-    add_string(oc, "cluster", get_cluster, set_cluster,
-               "A name that all nodes of the cluster share");
+    add_string(oc, "cluster", get_cluster, set_cluster, "All nodes' name");
     add_string(oc, "tls-creds", get_tls_creds, set_tls_creds,
                "Credentials object that every node proves itself with");
     add_string(oc, "tls-authz", get_tls_authz, set_tls_authz,

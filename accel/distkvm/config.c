@@ -6,7 +6,9 @@
 #include "qemu/osdep.h"
 #include <sys/un.h>
 #include "qapi/error.h"
+#include "qemu/config-file.h"
 #include "qemu/cutils.h"
+#include "qemu/option.h"
 #include "qemu/sockets.h"
 #include "qemu/units.h"
 #include "system/distkvm-dma.h"
@@ -255,6 +257,26 @@ bool distkvm_config_cap(DistKVM *d, const char *text, bool shares_given,
     d->engine_config.delta_pages = cap.snapshots;
     d->engine_config.cap_pages = cap.guest_pages;
     return true;
+}
+
+/* Stops at the first accelerator that executes vCPUs. */
+static int executes_vcpus(void *opaque, QemuOpts *opts, Error **errp)
+{
+    const char *name = qemu_opt_get(opts, "accel");
+
+    if (g_strcmp0(name, "kvm") && g_strcmp0(name, "tcg")) {
+        return 0;
+    }
+    *(const char **)opaque = name;
+    return 1;
+}
+
+const char *distkvm_config_default_vmi(void)
+{
+    const char *name = "tcg";
+
+    qemu_opts_foreach(qemu_find_opts("accel"), executes_vcpus, &name, NULL);
+    return name;
 }
 
 bool distkvm_config_dma(DistKVM *d, const char *text, Error **errp)

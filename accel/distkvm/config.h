@@ -53,6 +53,11 @@ typedef struct DistKVMCap {
  */
 bool distkvm_cap_divide(const DistKVM *d, uint64_t bytes, DistKVMCap *cap,
                         Error **errp);
+/*
+ * The VMI of a node without vmi=: "kvm" or "tcg", whichever the command line
+ * names first as another accelerator; "tcg" if it names neither.
+ */
+const char *distkvm_config_default_vmi(void);
 /* dma-policy=@text, a word of DistkvmDmaPolicy; NULL: auto. */
 bool distkvm_config_dma(DistKVM *d, const char *text, Error **errp);
 /*

@@ -14,6 +14,7 @@ from distkvm.common import BUILD, QEMU, QEMU_BUILD, TOP, Problem
 from distkvm.door.common import (HEADLESS, PATIENCE, formed, log_of,
                                  qtest_cluster, until)
 from distkvm.door.places import check_runs
+from distkvm.hosts import without_kvm
 from distkvm.rights import NOBODY
 from naming import cases, named
 
@@ -53,6 +54,38 @@ def test_probe(args, wanted):
     if sum('distkvm: ' in line for line in lines) > 1 or len(lines) > 4 or \
             'ssert' in text:
         raise Problem(f'more than one error: {text}')
+
+
+# The VMI, by the options of other accelerators: a node with KVM says that there
+# is none; another one goes on to an error that comes later.
+KVM, TCG = 'KVM cannot be used', 'vcpus=x'
+BESIDE = {
+    'none': ([], '', TCG),
+    '-accel kvm': (['-accel', 'kvm'], '', KVM),
+    '-accel tcg': (['-accel', 'tcg,thread=multi'], '', TCG),
+    '-accel tcg, and -accel kvm': (['-accel', 'tcg', '-accel', 'kvm'], '', TCG),
+    '-accel qtest, and -accel kvm': (['-accel', 'qtest', '-accel', 'kvm'], '',
+                                     KVM),
+    '-accel kvm, and vmi=tcg': (['-accel', 'kvm'], ',vmi=tcg', TCG),
+    '-accel tcg, and vmi=kvm': (['-accel', 'tcg'], ',vmi=kvm', KVM),
+}
+
+
+@cases('args, option, wanted', {
+    f'door: the VMI with {name}': case for name, case in BESIDE.items()})
+def test_accelerator_beside(args, option, wanted):
+    """libvirt puts the accelerator of the domain's type before distkvm."""
+    command = [str(QEMU), *HEADLESS, *args, '-accel',
+               f'distkvm,node=0,peers=unix:2:/none,vcpus=x{option}']
+    if os.path.exists('/dev/kvm'):
+        if os.geteuid():
+            pytest.skip('needs root, to hide /dev/kvm from a node')
+        command = [*without_kvm(0), *command]
+    process = subprocess.run(command, capture_output=True, text=True,
+                             timeout=PATIENCE, check=False,
+                             stdin=subprocess.DEVNULL)
+    if process.returncode != 1 or wanted not in process.stderr:
+        raise Problem(f'exit status {process.returncode}: {process.stderr}')
 
 
 @named('door: qemu -accel help')

@@ -9,6 +9,7 @@ from distkvm import guests
 from distkvm.cluster import COMMON_CPU, Cluster, Shape
 from distkvm.common import BUILD, Problem
 from distkvm.guests.checks import tiny_says
+from distkvm.hosts import without_kvm
 from naming import cases, named
 
 EXPECTED = ['counters are right', 'interrupts between CPUs are right',
@@ -21,12 +22,6 @@ EXPECTED = ['counters are right', 'interrupts between CPUs are right',
 TINY_CPU = f'{COMMON_CPU},invtsc=off'
 PATIENCE = 120
 MOVES_PATIENCE = 300
-
-
-def without_kvm(_):
-    """A command before a node's, for a host that has no KVM."""
-    hide = 'mount --bind /dev/null /dev/kvm && exec "$@"'
-    return ['unshare', '--mount', 'sh', '-c', hide, 'sh']
 
 
 @cases('name, machine, vmi, cpu', {
