@@ -13,7 +13,7 @@ import pytest
 
 from distkvm.common import Problem, quiet
 from distkvm.door.common import (HEADLESS, PATIENCE, formed, log_of,
-                                 qtest_cluster)
+                                 qtest_cluster, wait_said)
 from distkvm.door.places import (PORT, Neighbours, check_runs,
                                  check_transport, transports)
 from distkvm.memory import PAGE, MemoryCluster
@@ -21,6 +21,24 @@ from naming import cases, named
 
 pytestmark = pytest.mark.overlaps
 
+# Of System V segments, in a namespace of the test.
+SHMMNI = '/proc/sys/kernel/shmmni'
+# The reason why memory is not shared goes on after these.
+STREAMS = 'frames travel over streams, not shared memory: '
+NO_SHM = 'transport=shm cannot work: '
+
+
+@contextlib.contextmanager
+def apart(name, net, options=''):
+    """Two nodes, started, in network namespaces of their own; the rest is
+    shared."""
+    with Neighbours() as places, qtest_cluster(
+            name, net=net, prefix=places.prefix, options=options,
+            addresses=None if net == 'unix' else [
+                f'{a}:{PORT}' for a in places.addresses]) as cluster:
+        for node in (0, 1):
+            cluster.start(node, () if node else HEADLESS)
+        yield cluster
 
 
 @pytest.mark.root('network namespaces')
@@ -30,15 +48,29 @@ pytestmark = pytest.mark.overlaps
     for net, wanted in (('psk', 'tls'), ('insecure', 'stream'),
                         ('unix', 'stream'))})
 def test_apart(name, net, wanted):
-    """Network namespaces apart, and all else shared."""
-    with Neighbours() as places, qtest_cluster(
-            name, net=net, prefix=places.prefix,
-            addresses=None if net == 'unix' else [
-                f'{a}:{PORT}' for a in places.addresses]) as cluster:
-        for node in (0, 1):
-            cluster.start(node, () if node else HEADLESS)
+    """Network namespaces apart, and all else shared: both say why memory is
+    not."""
+    with apart(name, net) as cluster:
         check_runs(cluster)
         check_transport(cluster, wanted)
+        for node in (0, 1):
+            why = 'peers need not prove themselves (insecure=on)' \
+                if net == 'insecure' else \
+                f'node {1 - node} runs in another place (network namespace)'
+            wait_said(cluster, node, f'node {node}: {STREAMS}{why}')
+
+
+@pytest.mark.root('network namespaces')
+@named('door: network namespaces apart, transport=shm')
+def test_apart_shm():
+    """Asked for, it is all or nothing: both end, and say what else to use."""
+    with apart('place-apart-shm', 'psk', ',transport=shm') as cluster:
+        status = cluster.wait(PATIENCE)
+        if status != [1, 1]:
+            raise Problem(f'nodes ended with {status}')
+        for node in (0, 1):
+            wait_said(cluster, node, f'{NO_SHM}node {1 - node} runs in another '
+                      'place (network namespace); use transport=tls')
 
 
 @cases('name, net, wanted, options', {
@@ -57,18 +89,30 @@ def test_together(name, net, wanted, options):
 
 
 @contextlib.contextmanager
-def shared_memory(mebibytes):
-    """A place whose /dev/shm has this size: what goes before commands."""
+def namespace(kind, link, command):
+    """A namespace in which the command was executed: what goes before commands
+    of others there."""
     with subprocess.Popen(
-            ['unshare', '--mount', 'sh', '-c',
-             f'mount -t tmpfs -o size={mebibytes}m shm /dev/shm && echo up && '
-             'exec sleep 600'], stdout=subprocess.PIPE, text=True) as holder:
+            ['unshare', f'--{kind}', 'sh', '-c',
+             f'{command} && echo up && exec sleep 600'],
+            stdout=subprocess.PIPE, text=True) as holder:
         try:
             if holder.stdout.readline() != 'up\n':
-                raise Problem('no /dev/shm could be mounted')
-            yield ['nsenter', f'--mount=/proc/{holder.pid}/ns/mnt', '--']
+                raise Problem(f'this could not be done: {command}')
+            yield ['nsenter', f'--{kind}=/proc/{holder.pid}/ns/{link}', '--']
         finally:
             holder.kill()
+
+
+def shared_memory(mebibytes):
+    """A place whose /dev/shm has this size."""
+    return namespace('mount', 'mnt', f'mount -t tmpfs -o size={mebibytes}m '
+                     'shm /dev/shm')
+
+
+def no_segments():
+    """A place where nobody gets a System V segment."""
+    return namespace('ipc', 'ipc', f'echo 0 >{SHMMNI}')
 
 
 def of_sizes(counts):
@@ -96,6 +140,29 @@ def test_small(mebibytes, nodes):
             node.ask('rmw', 'increment', at, 8, 0, 0, 10)
         if any(cluster.leave()):
             raise Problem('nodes did not end well')
+
+
+@pytest.mark.root('an IPC namespace of its own')
+@named('door: no System V segments')
+def test_no_segments():
+    """Where there are no segments nodes use what works, and say why; asked for
+    shared memory, a node does not start."""
+    with no_segments() as prefix:
+        with qtest_cluster('no-segments',
+                           prefix=lambda node: prefix) as cluster:
+            for node in (0, 1):
+                cluster.start(node, () if node else HEADLESS)
+            check_runs(cluster)
+            check_transport(cluster, 'stream')
+            for node in (0, 1):
+                wait_said(cluster, node, f'node {node}: {STREAMS}distkvm: UCX '
+                          'cannot be set up over sysv,self')
+        with qtest_cluster('no-segments-shm', options=',transport=shm',
+                           prefix=lambda node: prefix) as cluster:
+            if cluster.start(0, HEADLESS).wait(PATIENCE) != 1:
+                raise Problem('it started')
+            wait_said(cluster, 0, 'UCX cannot be set up over sysv,self',
+                      'Check kernel.shmmax, kernel.shmall and kernel.shmmni')
 
 
 def segments(pids):
