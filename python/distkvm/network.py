@@ -8,10 +8,12 @@ insecure  TCP on loopback, for tests that speak with a node themselves
 none      TCP without a word about keys, which nodes refuse"""
 
 import contextlib
+import ipaddress
 import os
 import random
 import shutil
 import socket
+import sys
 import tempfile
 from pathlib import Path
 
@@ -44,9 +46,17 @@ def free_ports(count):
     raise Problem(f'no {count} free ports in {PORTS}')
 
 
+def address_of(end):
+    """Address and port, which /proc/net/tcp has as words of this host."""
+    words, _, port = end.rpartition(':')
+    data = b''.join(int(words[at:at + 8], 16).to_bytes(4, sys.byteorder)
+                    for at in range(0, len(words), 8))
+    return str(ipaddress.ip_address(data)), int(port, 16)
+
+
 def tcp_sockets(pid, wanted):
-    """Pairs of ports, of both ends, of a process's TCP sockets in a state, in
-    whatever namespace it is."""
+    """Both ends, each an address and a port, of a process's TCP sockets in a
+    state, in whatever namespace it is."""
     sockets = set()
     for link in Path(f'/proc/{pid}/fd').iterdir():
         # It may be closed by now.
@@ -58,17 +68,23 @@ def tcp_sockets(pid, wanted):
         for line in table.read_text().splitlines()[1:]:
             words = line.split()
             if words[3] == wanted and f'socket:[{words[9]}]' in sockets:
-                found.append(tuple(int(end.rpartition(':')[2], 16)
-                                   for end in words[1:3]))
+                found.append(tuple(map(address_of, words[1:3])))
     return found
 
 
-def listening_ports(pid):
+def listening_ends(pid):
+    """Addresses and ports."""
     return [local for local, _ in tcp_sockets(pid, TCP_LISTEN)]
 
 
+def listening_ports(pid):
+    return [port for _, port in listening_ends(pid)]
+
+
 def connections(pid):
-    return tcp_sockets(pid, TCP_ESTABLISHED)
+    """Ports of both ends."""
+    return [(local[1], remote[1])
+            for local, remote in tcp_sockets(pid, TCP_ESTABLISHED)]
 
 
 def key_options(kind):

@@ -17,6 +17,7 @@ from distkvm.door.common import (HEADLESS, PATIENCE, formed, log_of,
 from distkvm.door.places import (PORT, Neighbours, check_runs,
                                  check_transport, transports)
 from distkvm.memory import PAGE, MemoryCluster
+from distkvm.network import listening_ends
 from naming import cases, named
 
 pytestmark = pytest.mark.overlaps
@@ -195,6 +196,37 @@ def test_owners(note):
             if mode & 0o077:
                 raise Problem(f'{name} has the mode {mode & 0o777:o}')
         note(f'{len(found)} segments')
+
+
+def check_ucx(cluster, node, interface, address):
+    """UCX listens at this address, and the warning names its interface."""
+    wait_said(cluster, node, 'UCX checks neither who sends nor what',
+              f'a host that reaches its ports ({interface}) can write into')
+    ends = listening_ends(cluster.process[node].pid)
+    peers_port = cluster.net.host_port(node)[1]
+    if {a for a, _ in ends} != {address} or \
+            not {port for _, port in ends} - {peers_port}:
+        raise Problem(f'node {node} listens at {ends}, not at {address} alone')
+
+
+@named('door: transport=ucx on loopback')
+def test_ucx():
+    """UCX listens where peers= has the node, and nowhere else."""
+    with formed('ucx-lo', net='psk', options=',transport=ucx') as cluster:
+        check_runs(cluster)
+        for node in (0, 1):
+            check_ucx(cluster, node, 'lo', '127.0.0.1')
+
+
+@named('door: transport=ucx without an interface')
+def test_ucx_nowhere():
+    """No interface has 127.0.0.2: UCX would listen on all, so it is refused."""
+    with qtest_cluster('ucx-nowhere', net='x509',
+                       options=',transport=ucx') as cluster:
+        if cluster.start(1).wait(PATIENCE) != 1:
+            raise Problem('it started')
+        wait_said(cluster, 1, "no interface of this host has this node's "
+                  'address 127.0.0.2', 'set UCX_NET_DEVICES')
 
 
 @pytest.mark.root('a /dev/shm of its own')
