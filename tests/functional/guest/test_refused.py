@@ -101,7 +101,14 @@ REFUSED += [
 ROM = 'edu,romfile=efi-virtio.rom,romsize=16777216'
 REFUSED += [
     ('ROMs of 80 MiB on a follower', "'edu' cannot work on node 1.*romfile=",
-     [*accel('node=1'), *['-device', ROM] * 5])]
+     [*accel('node=1'), *['-device', ROM] * 5]),
+    ('32 devices on a follower', "node's bus 'pcie.0' has no free slot",
+     [*accel('node=1'), *['-device', 'edu'] * 32]),
+    ('32 root ports on a follower',
+     'node 1 has 31 root ports, and no more can be',
+     [*accel('node=1'), *(word for chassis in range(1, 33) for word in
+                          ('-device', f'pcie-root-port,chassis={chassis}'))]),
+]
 
 MISMATCHES = [
     ('RAM size', {}, {'memory': '128M'},
