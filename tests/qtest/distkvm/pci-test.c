@@ -493,6 +493,7 @@ static void test_slow_owner(void)
 #include "pci-reset.c.inc"
 #include "pci-rounds.c.inc"
 #include "pci-ecam.c.inc"
+#include "pci-memory.c.inc"
 
 static void hotplug_tests_add(void)
 {
@@ -565,6 +566,8 @@ void pci_tests_add(void)
     qtest_add_func("/distkvm/pci/owner-stops", test_owner_stops);
     qtest_add_func("/distkvm/pci/slow-owner", test_slow_owner);
     qtest_add_func("/distkvm/pci/slow-owner-ecam", test_slow_owner_ecam);
+    qtest_add_func("/distkvm/pci/memory-bar", test_memory_bar);
+    qtest_add_func("/distkvm/pci/display-added", test_display_added);
     qtest_add_func("/distkvm/pci/msi-to-ram", test_msi_to_ram);
     qtest_add_func("/distkvm/pci/msi-by-turns", test_msi_by_turns);
     qtest_add_func("/distkvm/pci/msi-of-reset", test_msi_of_reset);
