@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""distkvm bench dma: a disk of node 0, used by programs on node 1's CPU and on
-node 0's own, alternating in one boot; the same under plain QEMU."""
+"""distkvm bench dma: a disk, used by programs on node 1's CPU and on node 0's,
+alternating in one boot; the disk is node 0's, and then node 1's; the same under
+plain QEMU."""
 
 import contextlib
+import itertools
 import re
 import subprocess
 import tempfile
@@ -23,7 +25,7 @@ LARGE = 8
 WORD_MASK = (1 << 64) - 1
 FIGURES = ('read', 'write', 'random')
 NAMES = ('read 1 MiB', 'dirty and write 1 MiB', 'read 4 KiB at random')
-REMOTE, LOCAL = 1, 0
+CPUS = (1, 0)
 # The guest's clock and the host's may differ so much.
 CLOCKS_DIFFER = 0.05
 CLOCKS_DIFFER_SECONDS = 2
@@ -37,11 +39,13 @@ def make_image(path):
     return sum(words) & WORD_MASK
 
 
-def arguments(image, rounds):
-    return ['-nodefaults', '-display', 'none', '-serial', 'stdio',
-            *guests.kernel_args(f'quiet dma.rounds={rounds}', 'dma-bench',
-                                ['virtio_pci', 'virtio_blk']),
-            '-drive', f'file={image},format=raw,if=none,id=d,cache=none',
+def kernel(rounds):
+    return guests.kernel_args(f'quiet dma.rounds={rounds}', 'dma-bench',
+                              ['virtio_pci', 'virtio_blk'])
+
+
+def disk(image):
+    return ['-drive', f'file={image},format=raw,if=none,id=d,cache=none',
             '-device', 'virtio-blk-pci,drive=d']
 
 
@@ -56,7 +60,7 @@ def listen(console, total):
     if abs(took - real) > max(CLOCKS_DIFFER_SECONDS, CLOCKS_DIFFER * real):
         raise Problem(f"the guest's clock has counted {took:.1f} s, and the "
                       f"host's {real:.1f} s")
-    found = {cpu: {name: [] for name in FIGURES} for cpu in (REMOTE, LOCAL)}
+    found = {cpu: {name: [] for name in FIGURES} for cpu in CPUS}
     for line in re.finditer(
             r'guest-dma-bench: round (\d+) cpu (\d+) read (\d+) write (\d+) '
             r'random (\d+) sum (\w+)', console.text):
@@ -73,7 +77,8 @@ def listen(console, total):
 def plain(args):
     process = subprocess.Popen(
         [str(QEMU), '-machine', 'q35', '-m', '256M', '-smp', '2', '-accel',
-         'tcg', *args], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+         'tcg', '-nodefaults', '-display', 'none', '-serial', 'stdio', *args],
+        stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     try:
         yield Console(process)
     finally:
@@ -82,44 +87,45 @@ def plain(args):
 
 
 @contextlib.contextmanager
-def spread(args, policy):
+def spread(args, image, owner, policy):
     shape = Shape(nodes=2, memory='256M', options=f',dma-policy={policy}')
-    with Cluster(shape, BUILD / 'log' / f'bench-dma-{policy}') as cluster:
-        cluster.start(1)
-        yield Console(cluster.start(0, args, stdout=subprocess.PIPE))
+    own = disk(image) if owner == 0 else []
+    with Cluster(shape, BUILD / 'log' / f'bench-dma-{owner}-{policy}') \
+            as cluster:
+        yield cluster.boot(*args, *own,
+                           devices={1: disk(image)} if owner == 1 else {})
 
 
-def show(found, reference):
+def show(found, reference, owner=0):
     """The middle of all rounds, and ratios of speed: 1 is as fast."""
     for name, what in zip(FIGURES, NAMES):
-        remote, local = (median(found[cpu][name]) for cpu in (REMOTE, LOCAL))
-        text = f'  {what}: node 1 {remote:.0f} us, node 0 {local:.0f} us, ' \
-               f'ratio {local / remote:.2f}'
+        took = {cpu: median(found[cpu][name]) for cpu in CPUS}
+        text = f'  {what}: node 1 {took[1]:.0f} us, node 0 {took[0]:.0f} us, ' \
+               f'ratio {took[owner] / took[1 - owner]:.2f}'
         if reference:
-            theirs = [median(reference[cpu][name]) for cpu in (REMOTE, LOCAL)]
-            text += f'; of plain QEMU {theirs[0] / remote:.2f} and ' \
-                    f'{theirs[1] / local:.2f}'
-        print(text)
+            theirs = {cpu: median(reference[cpu][name]) for cpu in CPUS}
+            text += f'; of plain QEMU {theirs[1] / took[1]:.2f} and ' \
+                    f'{theirs[0] / took[0]:.2f}'
+        print(text, flush=True)
 
 
 def main(rounds):
-    results = {}
+    print(f'a disk, {rounds} rounds that alternate between the CPUs, the middle '
+          "one; depth 1;\nratio: speed on the other node's CPU to that on the "
+          "disk's own node's", flush=True)
     with tempfile.TemporaryDirectory() as directory:
         image = Path(directory) / 'disk.img'
         total = make_image(image)
-        args = arguments(image, rounds)
-        for name, guest in (('plain QEMU', plain(args)),
-                            ('auto', spread(args, 'auto')),
-                            ('faults', spread(args, 'faults'))):
-            say(f'booting: {name}')
-            with guest as console:
-                results[name] = listen(console, total)
-    print(f'a disk of node 0, {rounds} rounds that alternate between the CPUs, '
-          'the middle one; depth 1')
-    reference = results.pop('plain QEMU')
-    print(' plain QEMU, CPU 1 and CPU 0:')
-    show(reference, None)
-    for name, found in results.items():
-        print(f' dma-policy={name}:')
-        show(found, reference)
+        args = kernel(rounds)
+        say('booting: plain QEMU')
+        with plain([*args, *disk(image)]) as console:
+            reference = listen(console, total)
+        print(' plain QEMU, CPU 1 and CPU 0:')
+        show(reference, None)
+        for owner, policy in itertools.product((0, 1), ('auto', 'faults')):
+            say(f"booting: node {owner}'s disk, {policy}")
+            with spread(args, image, owner, policy) as console:
+                found = listen(console, total)
+            print(f" node {owner}'s disk, dma-policy={policy}:")
+            show(found, reference, owner)
     return 0
