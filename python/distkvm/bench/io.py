@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""distkvm bench io: what a register of another node's device costs.
+"""distkvm bench io: what a register of another node's device costs, and what
+another node's functions add to a boot (functions.py).
 
 A kernel of a few pages (tests/guest/tiny/io.c) accesses registers in a loop,
 and times itself by its TSC, which it has compared with the HPET.  The floor is
@@ -18,6 +19,7 @@ from ..cluster import Cluster, Shape
 from ..common import BUILD, QEMU, Problem, say
 from ..console import Console
 from ..memory import MemoryCluster
+from . import functions
 from .memory import SHARED_MEMORY, TCP, need_perftest, ucx_perftest
 
 ROUNDS = 7
@@ -124,13 +126,15 @@ def wake_up_ns():
 
 
 def one_round():
-    """By way: ns of each access under each setting, and what to compare."""
+    """By way: ns of each access under each setting, and what to compare; and
+    boots."""
     wake_up, reference = wake_up_ns(), plain()
-    return {name: {'round-trip': round_trip_ns(way), 'wake-up': wake_up,
-                   'plain': reference,
-                   **{setting: spread(way, options)
-                      for setting, options in SETTINGS.items()}}
-            for name, way in WAYS.items()}
+    found = {name: {'round-trip': round_trip_ns(way), 'wake-up': wake_up,
+                    'plain': reference,
+                    **{setting: spread(way, options)
+                       for setting, options in SETTINGS.items()}}
+             for name, way in WAYS.items()}
+    return {**found, 'boots': functions.one_round()}
 
 
 # ---------------------------------------------------------------- the report
@@ -175,10 +179,16 @@ def as_json(figures):
 
 def main(rounds):
     need_perftest()
-    say("registers of both nodes, against a round trip and a wake-up")
-    found = [one_round() for _ in range(rounds)]
+    say("registers of both nodes, against a round trip and a wake-up; boots "
+        "with functions of node 1")
+    found = []
+    for number in range(1, rounds + 1):
+        found.append(one_round())
+        # An interrupted run leaves what it has.
+        (BUILD / 'bench-io.json').write_text(
+            json.dumps([as_json(each) for each in found], indent=1))
+        say(f'round {number} of {rounds}')
     for name in WAYS:
         show_way(name, [each[name] for each in found])
-    (BUILD / 'bench-io.json').write_text(
-        json.dumps([as_json(each) for each in found], indent=1))
+    functions.show([each['boots'] for each in found])
     return 0
