@@ -7,12 +7,15 @@ groups either: machined would take its process ids for those of the host."""
 
 import contextlib
 import os
+import pty
 import re
+import select
 import shlex
 import shutil
 import signal
 import subprocess
 import tempfile
+import termios
 import time
 from pathlib import Path
 
@@ -22,6 +25,8 @@ from distkvm.common import TOP, Problem
 LIBVIRTD = '/usr/sbin/libvirtd'
 SECONDS = 60
 LOG_CHARACTERS = 4000
+RUNNING = r'running \(.*\)'
+PAUSED = r'paused \(.*\)'
 # Directories that libvirtd calls its own, wherever its sockets are.
 OWN = ('/etc/libvirt', '/run/libvirt', '/var/lib/libvirt', '/var/log/libvirt',
        '/var/cache/libvirt')
@@ -30,8 +35,8 @@ auth_unix_ro = "none"
 auth_unix_rw = "none"
 '''
 # Of docs/libvirt/README.rst, and of a machine without virtlogd.
-QEMU_CONF = '''user = "root"
-group = "root"
+QEMU_CONF = '''user = "{user}"
+group = "{user}"
 stdio_handler = "file"
 security_driver = "none"
 {devices}
@@ -39,10 +44,19 @@ security_driver = "none"
 # Debian's libvirt wants its user, whom the package libvirt-daemon-system makes.
 NAMES = {'passwd': 'libvirt-qemu:x:64055:64055::/var/lib/libvirt:/bin/false\n',
          'group': 'libvirt-qemu:x:64055:\n'}
+# Rights that such a user needs, beside the list of devices.
+RIGHTS = '''chmod 711 {path}
+mount -t tmpfs tmpfs /mnt
+cp -a /dev/userfaultfd /mnt
+chown root:64055 /mnt/userfaultfd
+chmod 660 /mnt/userfaultfd
+mount --bind /mnt/userfaultfd /dev/userfaultfd
+'''
 # A shell is the first process, waits for those that libvirtd leaves, and starts
 # it again.
 SCRIPT = '''set -e
 mount --make-rprivate /
+{before}
 umount -R -l /sys/fs/cgroup 2>/dev/null || true
 for hidden in /run/dbus /run/systemd; do
     [ ! -d $hidden ] || mount -t tmpfs tmpfs $hidden
@@ -81,10 +95,14 @@ def device_list():
 
 
 class Libvirtd:
-    """virsh() talks to it from outside; files in `path` are seen by both."""
+    """virsh() talks to it from outside; files in `path` are seen by both.
 
-    def __init__(self, path):
+    `prefix` is a command that enters a host, `before` commands of a shell that
+    runs ahead of the daemon, in its namespaces.  `user` is that of nodes."""
+
+    def __init__(self, path, prefix=TIED, before='', user='root'):
         self.path = Path(path)
+        self.prefix, self.before, self.user = prefix, before, user
         self.events_log = self.path / 'events'
         self.process = self.events = None
 
@@ -92,14 +110,14 @@ class Libvirtd:
         (self.path / 'libvirtd.conf').write_text(
             DAEMON_CONF.format(path=self.path))
         (self.path / 'qemu.conf').write_text(
-            QEMU_CONF.format(devices=device_list()))
+            QEMU_CONF.format(devices=device_list(), user=self.user))
         for name, line in NAMES.items():
             (self.path / f'{name}.user').write_text(line)
         script = SCRIPT.format(own=' '.join(OWN), path=self.path,
-                               libvirtd=LIBVIRTD)
+                               libvirtd=LIBVIRTD, before=self.before)
         with open(self.path / 'log', 'ab') as log:
             self.process = subprocess.Popen(
-                [*TIED, 'unshare', '--mount', '--pid', '--fork',
+                [*self.prefix, 'unshare', '--mount', '--pid', '--fork',
                  '--kill-child=KILL', '--mount-proc', 'sh', '-c', script],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.wait_ready()
@@ -147,9 +165,12 @@ class Libvirtd:
 
     # ---------------------------------------------------------------- virsh
 
+    @property
+    def uri(self):
+        return f'qemu+unix:///system?socket={self.path}/libvirt-sock'
+
     def command(self, *args):
-        return ['virsh', '-q', '-c', 'qemu+unix:///system?socket='
-                f'{self.path}/libvirt-sock', *args]
+        return ['virsh', '-q', '-c', self.uri, *args]
 
     def virsh(self, *args, check=True):
         done = subprocess.run(self.command(*args), text=True, check=False,
@@ -196,8 +217,11 @@ class Libvirtd:
         return [int(word) for word in text.split()]
 
     def inner(self):
-        """The first process of its namespaces."""
-        return self.children(self.process.pid)[0]
+        """The first process of its namespaces, a shell."""
+        pid = self.process.pid
+        while Path(f'/proc/{pid}/comm').read_text() != 'sh\n':
+            pid, = self.children(pid)
+        return pid
 
     def pid(self, domain):
         """Of a node, as this side counts processes."""
@@ -217,12 +241,51 @@ class Libvirtd:
 
 
 @contextlib.contextmanager
-def libvirtd():
+def libvirtd(user='root'):
     # Paths of Unix sockets are short.
     with tempfile.TemporaryDirectory(prefix='dk-virt-') as path:
-        found = Libvirtd(path)
+        found = Libvirtd(path, user=user, before='' if user == 'root' else
+                         RIGHTS.format(path=path))
         try:
             found.start()
             yield found
         finally:
             found.end()
+
+
+@contextlib.contextmanager
+def console(daemon, domain):
+    """virsh at the guest's console: a terminal that echoes nothing itself."""
+    ours, theirs = pty.openpty()
+    attributes = termios.tcgetattr(theirs)
+    attributes[3] &= ~(termios.ECHO | termios.ICANON)
+    termios.tcsetattr(theirs, termios.TCSANOW, attributes)
+    process = subprocess.Popen(daemon.command('console', domain, '--force'),
+                               stdin=theirs, stdout=theirs, stderr=theirs,
+                               start_new_session=True)
+    os.close(theirs)
+    try:
+        yield ours
+        # Its way to leave.
+        os.write(ours, b'\x1d')
+        process.wait(SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def answers_at(terminal, domain):
+    """The guest runs: it says each byte that it is told, once it listens."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        os.write(terminal, b'~')
+        if select.select([terminal], [], [], 0.5)[0] and \
+                b'~' in os.read(terminal, 1000):
+            return
+    raise Problem(f'{domain}: the guest does not answer at its console')
+
+
+def answers(daemon, domain):
+    with console(daemon, domain) as terminal:
+        answers_at(terminal, domain)

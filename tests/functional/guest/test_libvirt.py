@@ -4,14 +4,10 @@
 The guest is a boot sector, on a disk that is node 1's: firmware finds it behind
 a port that libvirt made."""
 
-import contextlib
 import os
-import pty
 import re
-import select
 import signal
 import subprocess
-import termios
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -20,11 +16,12 @@ import pytest
 
 from commands import tool
 from distkvm import guests
-from distkvm.common import QEMU, Problem
+from distkvm.common import QEMU, QEMU_IMG, Problem, quiet
 from distkvm.work import installed
 from distkvm.work.image import fresh_disk
 from distkvm.work.shell import Shell
-from libvirtd import SECONDS, libvirtd, missing
+from libvirtd import (PAUSED, RUNNING, SECONDS, answers, answers_at, console,
+                      libvirtd, missing)
 from naming import cases, named
 from operating import read_until
 
@@ -44,9 +41,8 @@ file = "DISK"
 '''
 OVMF = 'firmware = "/usr/share/OVMF/OVMF_CODE_4M.fd"'
 BOOT_SECONDS = 600
-RUNNING = r'running \(.*\)'
-PAUSED = r'paused \(.*\)'
 REBOOTS = 3
+LIBVIRT_QEMU = 64055
 
 
 @pytest.fixture(scope='module')
@@ -112,44 +108,6 @@ def pair(daemon, test_name):
             daemon.virsh('undefine', domain, check=False)
 
 
-@contextlib.contextmanager
-def console(daemon, domain):
-    """virsh at the guest's console: a terminal that echoes nothing itself."""
-    ours, theirs = pty.openpty()
-    attributes = termios.tcgetattr(theirs)
-    attributes[3] &= ~(termios.ECHO | termios.ICANON)
-    termios.tcsetattr(theirs, termios.TCSANOW, attributes)
-    process = subprocess.Popen(daemon.command('console', domain, '--force'),
-                               stdin=theirs, stdout=theirs, stderr=theirs,
-                               start_new_session=True)
-    os.close(theirs)
-    try:
-        yield ours
-        # Its way to leave.
-        os.write(ours, b'\x1d')
-        process.wait(SECONDS)
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
-
-
-def answers_at(terminal, domain):
-    """The guest runs: it says each byte that it is told, once it listens."""
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        os.write(terminal, b'~')
-        if select.select([terminal], [], [], 0.5)[0] and \
-                b'~' in os.read(terminal, 1000):
-            return
-    raise Problem(f'{domain}: the guest does not answer at its console')
-
-
-def answers(daemon, domain):
-    with console(daemon, domain) as terminal:
-        answers_at(terminal, domain)
-
-
 @cases('begin', {'libvirt: the boot node starts first': 0,
                  'libvirt: a follower starts first': 1})
 def test_life(daemon, pair, begin):
@@ -212,13 +170,32 @@ def test_reboot_follower(daemon, pair):
     answers(daemon, found.first)
 
 
+# Of a node that runs.
+INTERFACE = """<interface type='user'><mac address='52:54:00:00:00:99'/>
+<model type='virtio'/></interface>
+"""
+MEMORY = """<memory model='dimm'><target><size unit='MiB'>128</size></target>
+</memory>
+"""
+
+
 @pytest.mark.full
-@named('libvirt: verbs about memory, CPUs and interrupts')
+@named('libvirt: verbs about memory, CPUs, interrupts and interfaces')
 def test_other_verbs(daemon, pair):
     found = pair()
     found.start()
     answers(daemon, found.first)
+    interface, memory = (found.path / name for name in ('i.xml', 'm.xml'))
+    interface.write_text(INTERFACE)
+    memory.write_text(MEMORY)
     for node in (0, 1):
+        assert 'Max memory:     131072 KiB' in found.virsh('dominfo', node)
+        found.virsh('attach-device', node, interface, '--live')
+        assert '52:54:00:00:00:99' in found.virsh('domiflist', node)
+        found.virsh('detach-device', node, interface, '--live')
+        said = daemon.refused('attach-device', found.domains[node], memory,
+                              '--live')
+        assert 'maxMemory' in said, said
         found.virsh('inject-nmi', node)
         found.virsh('vcpupin', node, '--live', '0', '0')
         assert 'vcpu.current=2' in found.virsh('domstats', node)
@@ -270,6 +247,8 @@ def test_define(daemon, pair):
     assert re.match(r'vnc://(localhost|127\.0\.0\.1):\d+',
                     found.virsh('domdisplay', 0))
     found.virsh('destroy', 1)
+    found.virsh('undefine', 1)
+    assert 'failed to get domain' in daemon.refused('dumpxml', found.second)
 
 
 @named('libvirt: any node is destroyed, and the other one ends')
@@ -361,6 +340,14 @@ def test_attach(daemon, pair):
     answers(daemon, found.first)
 
 
+# Verbs about memory and CPUs, and what libvirt says.
+RESIZED = {
+    ('setvcpus', '3', '--live'): 'greater than max',
+    ('setvcpus', '1', '--live'): 'hotpluggable',
+    ('setmem', '64M', '--live'): 'balloon',
+}
+
+
 @named('libvirt: refused: a guest is saved')
 def test_saved(daemon, pair):
     found = pair()
@@ -370,11 +357,32 @@ def test_saved(daemon, pair):
         for args in (('managedsave', domain),
                      ('save', domain, found.path / 'saved')):
             assert 'distkvm' in daemon.refused(*args), args
-        # libvirt looks at the disks first.
-        daemon.refused('snapshot-create-as', domain, 's')
-    for args in (('setvcpus', found.first, '3', '--live'),
-                 ('setmem', found.first, '64M', '--live')):
-        daemon.refused(*args)
+        for args, wanted in RESIZED.items():
+            said = daemon.refused(args[0], domain, *args[1:])
+            assert wanted in said, said
+    answers(daemon, found.first)
+
+
+def qcow2(text):
+    """Of the same disk, for both nodes."""
+    return text.replace('"DISK"', '"DISK.1.qcow2"').replace(
+        '[guest]', '[guest]\ndisks = ["DISK.0.qcow2"]')
+
+
+@named('libvirt: refused: a snapshot with memory')
+def test_snapshot(daemon, pair):
+    """Of disks that could have one; libvirt looks at these first."""
+    found = pair(qcow2)
+    raw = found.path / 'disk.img'
+    for node in (0, 1):
+        quiet([QEMU_IMG, 'convert', '-O', 'qcow2', raw, f'{raw}.{node}.qcow2'])
+    found.start()
+    for domain in found.domains:
+        said = daemon.refused('snapshot-create-as', domain, 's')
+        assert 'distkvm' in said, said
+        left = daemon.virsh('snapshot-list', domain, '--name').stdout
+        assert not left.strip(), left
+    found.wait(RUNNING)
     answers(daemon, found.first)
 
 
@@ -404,6 +412,63 @@ def test_debian(daemon, pair, release, firmware):
         daemon.wait_state(domain, r'shut off \(shutdown\)')
     installed.check(disk)
     disk.unlink()
+
+
+# Elements of both domains, in place of the first text.
+CPU = "<cpu mode='{}'>{}</cpu><features>"
+ELEMENTS = {
+    'a custom CPU': ('<features>', CPU.format(
+        'custom', "<model fallback='forbid'>Nehalem</model>")),
+    "the host's CPU as model": ('<features>', CPU.format('host-model', '')),
+}
+
+
+@cases('old, new', {}, {f'libvirt: {name}': case
+                        for name, case in ELEMENTS.items()})
+def test_elements(daemon, pair, old, new):
+    found = pair()
+    for domain in found.domains:
+        text = found.xml(domain).read_text()
+        assert text.count(old) == 1
+        found.xml(domain).write_text(text.replace(old, new))
+    found.define()
+    found.start()
+    answers(daemon, found.first)
+
+
+@named('libvirt: a log of the serial port')
+def test_log(daemon, pair):
+    found = pair()
+    path, log = found.xml(found.first), found.path / 'serial.log'
+    text, count = re.subn('(<serial type="pty">)', rf"\1<log file='{log}'/>",
+                          path.read_text())
+    assert count == 1
+    path.write_text(text)
+    found.define()
+    found.start()
+    answers(daemon, found.first)
+    assert 'sector: up' in log.read_text(errors='replace')
+
+
+@pytest.mark.full
+@named('libvirt: nodes of the user libvirt-qemu, and the owner of a disk')
+def test_user():
+    """libvirt gives the disk to the user, and back."""
+    if missing():
+        pytest.skip(missing())
+    with libvirtd('libvirt-qemu') as daemon:
+        found = Pair(daemon, 'user')
+        disk = found.path / 'disk.img'
+        found.define()
+        found.start()
+        answers(daemon, found.first)
+        for domain in found.domains:
+            assert re.search(rf'^Uid:\s*{LIBVIRT_QEMU}\s', Path(
+                f'/proc/{daemon.pid(domain)}/status').read_text(), re.M)
+        assert disk.stat().st_uid == LIBVIRT_QEMU
+        found.virsh('shutdown', 1)
+        found.wait(r'shut off \(shutdown\)')
+        assert disk.stat().st_uid == 0
 
 
 EFI = """<os firmware="efi">
