@@ -15,7 +15,8 @@ from pathlib import Path
 from distkvm import guests, wire
 from distkvm.cluster import Cluster, Shape
 from distkvm.common import BUILD, Problem
-from distkvm.door.common import check_calm, qtest_cluster, start_waiting, until
+from distkvm.door.common import (check_calm, log_of, qtest_cluster,
+                                 start_waiting, until)
 from naming import named
 
 STRANGERS = 10_000
@@ -31,6 +32,7 @@ FILES_SLACK = LISTENED_MAX + 24
 # At most three refusals a second are told, and the count of the others.
 LINES_A_SECOND = 4
 LINE_BYTES = 300
+COUNTED = r'(\d+) more peers were refused, or left, since the line before'
 JOIN_SECONDS = 1.0
 
 
@@ -222,7 +224,11 @@ def join_seconds(strangers):
             started = time.monotonic()
             cluster.start(1)
             cluster.wait_formed(60)
-            return time.monotonic() - started
+            seconds = time.monotonic() - started
+            if strangers:
+                until('refusals are counted', lambda: re.search(
+                    COUNTED, log_of(cluster, 0)))
+            return seconds
         finally:
             flood.stop()
 
