@@ -16,6 +16,7 @@ from distkvm.door.common import (HEADLESS, PATIENCE, formed, log_of,
                                  qtest_cluster, wait_said)
 from distkvm.door.places import (PORT, Neighbours, check_runs,
                                  check_transport, transports)
+from distkvm.hosts import Hosts
 from distkvm.memory import PAGE, MemoryCluster
 from distkvm.network import listening_ends
 from naming import cases, named
@@ -70,8 +71,8 @@ def test_apart_shm():
         if status != [1, 1]:
             raise Problem(f'nodes ended with {status}')
         for node in (0, 1):
-            wait_said(cluster, node, f'{NO_SHM}node {1 - node} runs in another '
-                      'place (network namespace); use transport=tls')
+            wait_said(cluster, node, f'{NO_SHM}node {1 - node} runs in '
+                      'another place (network namespace); use transport=tls')
 
 
 @cases('name, net, wanted, options', {
@@ -218,9 +219,26 @@ def test_ucx():
             check_ucx(cluster, node, 'lo', '127.0.0.1')
 
 
+@pytest.mark.root('network namespaces')
+@named('door: transport=ucx over a network')
+def test_ucx_network():
+    """There loopback is another interface, where UCX must not listen."""
+    with Hosts() as places, qtest_cluster(
+            'ucx-veth', net='psk', options=',transport=ucx',
+            prefix=places.prefix, env={'UCX_TLS': 'tcp,self'}, addresses=[
+                f'{a}:{PORT}' for a in places.addresses]) as cluster:
+        for node in (0, 1):
+            cluster.start(node, () if node else HEADLESS)
+        check_runs(cluster)
+        check_transport(cluster, 'tcp')
+        for node in (0, 1):
+            check_ucx(cluster, node, places.links[node],
+                      places.addresses[node])
+
+
 @named('door: transport=ucx without an interface')
 def test_ucx_nowhere():
-    """No interface has 127.0.0.2: UCX would listen on all, so it is refused."""
+    """No interface has 127.0.0.2: UCX would listen on all of them."""
     with qtest_cluster('ucx-nowhere', net='x509',
                        options=',transport=ucx') as cluster:
         if cluster.start(1).wait(PATIENCE) != 1:
