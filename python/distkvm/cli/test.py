@@ -47,7 +47,8 @@ OVERLAP = {'static': 3, 'door': 3, 'guest': 3, 'kvm': os.cpu_count()}
 OURS = 'tests/qtest/distkvm/'
 COUNT = f'{OURS}distkvm-count.so'
 TARGETS = {
-    'qtest': ['tests/qtest/distkvm-test', 'tests/qtest/x2apic-test'],
+    'qtest': ['tests/qtest/distkvm-test', 'tests/qtest/x2apic-test',
+              f'{OURS}distkvm-sg.so'],
     'memory': [str(EMULATOR.relative_to(QEMU_BUILD)), COUNT,
                f'{OURS}distkvm-spurious.so', f'{OURS}fuzz-hello',
                *(f'{OURS}test-{name}' for name in

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qemu/bswap.h"
 #include "pair.h"
 #include "dma-test.h"
 
@@ -217,6 +218,8 @@ static void test_loss_of_owner(void)
     pair_remove_sockets(&p);
 }
 
+#include "fence.c.inc"
+
 void dma_tests_add(void)
 {
     qtest_add_func("/distkvm/visits", test_visits);
@@ -231,4 +234,5 @@ void dma_tests_add(void)
                         test_copies);
     qtest_add_func("/distkvm/copies/both", test_copies_both);
     qtest_add_func("/distkvm/loss-of-owner", test_loss_of_owner);
+    fence_tests_add();
 }
