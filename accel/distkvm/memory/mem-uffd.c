@@ -107,12 +107,14 @@ Mem *mem_uffd_new(const Lanes *lanes, Error **errp)
     Mem *mem;
 
     if (uffd_query_features(&features) < 0) {
-        error_setg(errp, "distkvm: this host gives no userfaultfd that traps"
-                   " faults of the kernel");
+        error_setg_errno(errp, errno, "distkvm: this host gives no userfaultfd"
+                         " that traps faults of the kernel");
         error_append_hint(errp, "Give the user access to /dev/userfaultfd"
                           " (Linux 6.1 or newer; under libvirt name it in"
-                          " cgroup_device_acl of qemu.conf besides), or set"
-                          " vm.unprivileged_userfaultfd=1.\n");
+                          " cgroup_device_acl of qemu.conf besides).  Where no"
+                          " seccomp profile forbids the system call, as those of"
+                          " containers do, vm.unprivileged_userfaultfd=1 helps,"
+                          " too.\n");
         return NULL;
     }
     if ((features & need) != need) {

@@ -2,15 +2,18 @@
 """How others start a node: as libvirt asks a QEMU what it can, as a user who
 is not root, in a sandbox, and with programs that a node starts itself."""
 
+import errno
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
 from distkvm import guests
 from distkvm.cluster import Cluster, Shape
 from distkvm.common import BUILD, QEMU, QEMU_BUILD, TOP, Problem
+from distkvm.door import forbid
 from distkvm.door.common import (HEADLESS, PATIENCE, formed, log_of,
                                  qtest_cluster, until)
 from distkvm.door.places import check_runs
@@ -20,6 +23,8 @@ from naming import cases, named
 
 TIMEOUT = 240
 USERFAULTFD = '/dev/userfaultfd'
+# Its number on x86-64.
+CALL = 323
 NO_MEMORY = 'tests/qtest/distkvm/distkvm-no-memory.so'
 # QEMU's arguments, and what it says: where libvirt and people feel their way.
 PROBES = (
@@ -158,6 +163,28 @@ def test_not_root():
         for node in (0, 1):
             cluster.start(node, () if node else HEADLESS)
         check_runs(cluster)
+
+
+@pytest.mark.root('other users')
+@cases('error', {f'door: userfaultfd is forbidden, {errno.errorcode[e]}': e
+                 for e in (errno.EPERM, errno.ENOSYS)})
+def test_forbidden(error):
+    """Neither the device nor the system call: the kernel's reason is named,
+    and the remedy."""
+    hide = (f'mount -t tmpfs none /mnt && touch /mnt/u && chmod 0 /mnt/u && '
+            f'mount --bind /mnt/u {USERFAULTFD} && exec "$@"')
+    with qtest_cluster('forbidden', prefix=lambda node: [
+            'unshare', '--mount', 'sh', '-c', hide, 'sh', 'setpriv', '--reuid',
+            str(NOBODY), '--regid', str(NOBODY), '--clear-groups', '--',
+            sys.executable, forbid.__file__, str(CALL), str(error)]) as cluster:
+        for path in (cluster.net.directory, cluster.run_dir):
+            os.chown(path, NOBODY, NOBODY)
+        status = cluster.start(0, HEADLESS).wait(PATIENCE)
+        log = log_of(cluster, 0)
+        if status != 1 or os.strerror(error) not in log or \
+                f'access to {USERFAULTFD}' not in log or \
+                len(log.splitlines()) > 3:
+            raise Problem(f'exit status {status}: {log}')
 
 
 @named('door: in a sandbox')
