@@ -17,8 +17,8 @@ typedef struct FailureHook {
 static struct {
     GArray *hooks[FAILURE__STAGES];     /* FailureHook; constant after start */
     bool fenced;                        /* atomic */
-    CohNodeSet lost;                    /* BQL, and the rest */
-    CohNodeId first;
+    CohNodeSet lost;                    /* BQL */
+    CohNodeId first;                    /* set before why */
     char *why;                          /* of the first; NULL: none is lost */
 } failure;
 
@@ -93,14 +93,15 @@ bool failure_note_lost(CohNodeId node, const char *why)
     coh_set_add(&failure.lost, node);
     if (!failure.why) {
         failure.first = node;
-        failure.why = g_strdup(why);
+        /* Pairs with failure_first_lost(). */
+        qatomic_store_release(&failure.why, g_strdup(why));
     }
     return true;
 }
 
 bool failure_first_lost(CohNodeId *node, const char **why)
 {
+    *why = qatomic_load_acquire(&failure.why);
     *node = failure.first;
-    *why = failure.why;
-    return failure.why;
+    return *why;
 }

@@ -50,7 +50,7 @@ void failure_release(void);
 
 /* Remember that @node is lost, because of @why; false: it was known.  BQL. */
 bool failure_note_lost(CohNodeId node, const char *why);
-/* The first such node, and *@why without its name; or false.  BQL. */
+/* The first such node, and *@why without its name; or false.  Any thread. */
 bool failure_first_lost(CohNodeId *node, const char **why);
 
 #endif

@@ -1,7 +1,9 @@
 /*
  * distkvm: for management: query-distkvm and info commands
  *
- * Main loop, BQL held.
+ * Main loop, BQL held; query-distkvm also on the monitor's thread without the
+ * BQL (out of band), so what it calls takes no BQL, waits for no lane and
+ * touches no guest RAM.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -11,6 +13,8 @@
 #include "qapi/qapi-commands-distkvm-pci.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
+#include "qemu/atomic.h"
+#include "qemu/rcu.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
 #include "accel/distkvm/client/copy.h"
@@ -244,6 +248,8 @@ DistKVMInfo *qmp_query_distkvm(Error **errp)
         error_setg(errp, "-accel distkvm is not in use");
         return NULL;
     }
+    /* Out of band it may be asked while the node comes up: start_engine(). */
+    smp_rmb();
     info = g_new0(DistKVMInfo, 1);
     node_tail = &info->nodes;
     cpu_tail = &info->cpus;
@@ -264,8 +270,10 @@ DistKVMInfo *qmp_query_distkvm(Error **errp)
     for (CohNodeId n = 0; n < distkvm->nodes; n++) {
         QAPI_LIST_APPEND(node_tail, node_info(n));
     }
-    CPU_FOREACH(cpu) {
-        QAPI_LIST_APPEND(cpu_tail, cpu_info(cpu));
+    WITH_RCU_READ_LOCK_GUARD() {
+        CPU_FOREACH(cpu) {
+            QAPI_LIST_APPEND(cpu_tail, cpu_info(cpu));
+        }
     }
     info->memory = memory_info();
     return info;

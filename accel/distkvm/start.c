@@ -139,6 +139,7 @@ static const EngineListener engine_listener = {
 
 static bool start_engine(Error **errp)
 {
+    Engine *engine;
     Mem *mem = mem_uffd_new(&distkvm->engine_config.lanes, errp);
 
     if (!mem) {
@@ -150,12 +151,14 @@ static bool start_engine(Error **errp)
     }
     distkvm->engine_config.id = distkvm->id;
     distkvm->engine_config.map = distkvm->map;
-    distkvm->engine = engine_new(&distkvm->engine_config, mem,
-                                 transport_stream_new, &engine_listener, NULL,
-                                 errp);
-    if (!distkvm->engine) {
+    engine = engine_new(&distkvm->engine_config, mem, transport_stream_new,
+                        &engine_listener, NULL, errp);
+    if (!engine) {
         return false;
     }
+    /* Pairs with query-distkvm, which may be asked out of band. */
+    smp_wmb();
+    distkvm->engine = engine;
     engine_start(distkvm->engine);
     return distkvm_start_transport(distkvm, errp);
 }

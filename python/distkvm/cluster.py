@@ -75,7 +75,7 @@ class Qmp:
     Not QEMU's own client (qemu.qmp): that cannot send a command without waiting
     for its answer, and it is there only once QEMU's tree has been prepared."""
 
-    def __init__(self, path, timeout=QMP_SECONDS):
+    def __init__(self, path, timeout=QMP_SECONDS, oob=False):
         end = time.monotonic() + timeout
         while True:
             self.socket = socket.socket(socket.AF_UNIX)
@@ -101,17 +101,24 @@ class Qmp:
         # the connection and the greeting.
         while 'QMP' not in self.receive():
             pass
-        self.execute('qmp_capabilities')
+        self.word = 'execute'
+        self.execute('qmp_capabilities', **{'enable': ['oob']} if oob else {})
+        # QEMU answers commands out of band, also while its main loop waits.
+        self.word = 'exec-oob' if oob else 'execute'
 
     def send(self, command, **arguments):
-        """Without waiting for the answer, which execute() would find."""
-        request = {'execute': command}
+        """Without waiting for its answer()."""
+        request = {self.word: command}
         if arguments:
             request['arguments'] = arguments
         self.socket.sendall((json.dumps(request) + '\n').encode())
 
     def execute(self, command, **arguments):
         self.send(command, **arguments)
+        return self.answer(command)
+
+    def answer(self, command):
+        """That of a command which was sent."""
         while True:
             answer = self.receive()
             if 'error' in answer:

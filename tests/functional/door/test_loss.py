@@ -5,11 +5,13 @@ travel no more.  Each is named within dead-after-ms and a second."""
 import contextlib
 import os
 import re
+import tempfile
 import time
 
 import pytest
 
 from distkvm import guests
+from distkvm.cluster import Qmp
 from distkvm.common import Problem
 from distkvm.console import Console
 from distkvm.door.common import (HEADLESS, NAMED, PATIENCE, log_of,
@@ -20,8 +22,7 @@ from naming import cases, named
 
 DEAD_AFTER_MS = 6000
 NAMED_SECONDS = DEAD_AFTER_MS / 1000 + 1
-# QMP's promise is a second; this machine may do other things besides.
-ANSWER_SECONDS = 2
+ANSWER_SECONDS = 1
 # Of a head and some, but of no page.
 SMALL_BYTES = 1000
 TIMEOUT = 240
@@ -31,6 +32,9 @@ IMAGE_BYTES = 32 << 10
 # Pages of every lane that no node has touched.
 ABSENT_AT = 4 << 20
 ABSENT_BYTES = 4 << 20
+# One, whose home is node 1.
+ABSENT_THERE, PAGE = 40 << 20, 4096
+DISK_MODULES = ('virtio_pci', 'virtio_blk')
 LOSSES = {
     'lane': r'lane \d+ \(\w+\) has not answered for \d+ ms',
     'page': r'page 0x[0-9a-f]+ has been awaited for \d+ ms',
@@ -43,26 +47,27 @@ def options(transport, lanes=1):
 
 
 @contextlib.contextmanager
-def proxied(name, lanes=1, busy=False):
-    """Two nodes, with a network between them that can be cut; if busy, with a
-    guest that works."""
-    shape = {'vmi': 'tcg', 'memory': '256M'} if busy else {}
+def proxied(name, lanes=1, extra=(), guest=None):
+    """Two nodes, with a network between them that can be cut; of node 0's
+    command line, what more it has; perhaps with a guest: its script, and
+    modules."""
+    shape = {'vmi': 'tcg', 'memory': '256M'} if guest else {}
     with qtest_cluster(f'loss-{name}', options=options('tls', lanes),
                        **shape) as cluster:
-        if busy:
+        if guest:
             process = cluster.start(
-                0, [*HEADLESS, '-serial', 'stdio', *guests.quick_args(
-                    'quiet', 'busy')], stdout=-1)
+                0, [*HEADLESS, '-serial', 'stdio', *extra, *guests.quick_args(
+                    'quiet', *guest)], stdout=-1)
             until('node 0 listens', cluster.net.socket(0).exists)
         else:
-            start_waiting(cluster)
+            start_waiting(cluster, extra)
         proxy = Proxy(cluster.net, 0)
         try:
             cluster.start(1)
             cluster.wait_formed(PATIENCE)
-            if busy:
+            if guest:
                 Console(process, cluster=cluster).until(
-                    'guest-busy: working', TIMEOUT)
+                    f'guest-{guest[0]}: working', TIMEOUT)
             for node in (0, 1):
                 until('the guest runs', lambda node=node: status(
                     cluster, node) == 'running')
@@ -87,6 +92,18 @@ def check_answers(cluster, nodes=(0, 1)):
             if took > ANSWER_SECONDS:
                 raise Problem(f'node {node} answers {command} after '
                               f'{took:.1f} s')
+
+
+def longest_answer(qmp, seconds):
+    """How long a monitor took at most to answer, for so long."""
+    longest = 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        started = time.monotonic()
+        qmp.execute('query-distkvm')
+        longest = max(longest, time.monotonic() - started)
+        time.sleep(0.05)
+    return longest
 
 
 def loss_of(cluster, node):
@@ -137,11 +154,12 @@ def test_cut(name, ways, lanes, which, passes, note):
 
 @named('door: large frames get lost while a guest works')
 def test_cut_while_busy(note):
-    note(named_after_a_cut('large-busy', (DOWN,), 1, None, SMALL_BYTES, True))
+    note(named_after_a_cut('large-busy', (DOWN,), 1, None, SMALL_BYTES,
+                           ('busy',)))
 
 
-def named_after_a_cut(name, ways, lanes, which, passes, busy=False):
-    with proxied(name, lanes, busy) as (cluster, proxy):
+def named_after_a_cut(name, ways, lanes, which, passes, guest=None):
+    with proxied(name, lanes, guest=guest) as (cluster, proxy):
         # A ping of a page goes now and then, each way.
         for way in (UP, DOWN):
             until('a page went over a lane',
@@ -153,6 +171,54 @@ def named_after_a_cut(name, ways, lanes, which, passes, busy=False):
         wanted = LOSSES['lane'] if which is None else \
             LOSSES['lane'].replace('\\d+ \\(', f'{which} \\(')
         return check_named(cluster, started, f"{wanted}|{LOSSES['page']}")
+
+
+def after_a_cut(name, command, extra=(), guest=None, **arguments):
+    """A lane is cut, and node 0 gets a command: for how many seconds it takes,
+    for how many at most others take out of band meanwhile, and the loss."""
+    with tempfile.TemporaryDirectory(prefix='distkvm-oob-') as directory, \
+            proxied(name, guest=guest, extra=[
+                '-qmp', f'unix:{directory}/qmp,server=on,wait=off',
+                *extra]) as (cluster, proxy), \
+            contextlib.closing(Qmp(f'{directory}/qmp', oob=True)) as other:
+        started = time.monotonic()
+        proxy.cut((0,), (UP, DOWN))
+        cluster.qmp(0).send(command, **arguments)
+        sent = time.monotonic()
+        longest = longest_answer(other, DEAD_AFTER_MS / 1000 - 1)
+        # It may have come meanwhile.
+        with contextlib.suppress(Problem):
+            cluster.qmp(0).answer(command)
+        took = time.monotonic() - sent
+        named_after = check_named(cluster, started, '|'.join(LOSSES.values()))
+    if longest > ANSWER_SECONDS:
+        raise Problem(f'out of band, an answer took {longest:.1f} s')
+    return took, (f'{command} took {took:.1f} s, out of band {longest:.2f} s, '
+                  f'{named_after}')
+
+
+@pytest.mark.overlaps
+@named('door: a lane is cut, and the main loop waits for a page')
+def test_main_loop_waits(tmp_path, note):
+    """A command that reads guest memory waits as the access of a device does,
+    and with it all commands but those out of band."""
+    took, said = after_a_cut('waits', 'pmemsave', val=ABSENT_THERE, size=PAGE,
+                             filename=str(tmp_path / 'memory'))
+    if took < DEAD_AFTER_MS / 1000 - 0.5:
+        raise Problem(f'the main loop did not wait: {said}')
+    note(said)
+
+
+@pytest.mark.full
+@named('door: a lane is cut under reads of a disk')
+def test_disk_waits(tmp_path, note):
+    """The rings of a disk are pages like others."""
+    image = tmp_path / 'image'
+    image.touch()
+    # More than the guest can keep.
+    os.truncate(image, 1 << 30)
+    note(after_a_cut('disk', 'query-status', guest=('reads', DISK_MODULES),
+                     extra=['-drive', f'file={image},format=raw,if=virtio'])[1])
 
 
 def memory_of(cluster, node, name, at=IMAGE_AT, size=IMAGE_BYTES):
