@@ -3,7 +3,9 @@
  *
  * UCX reads most of its settings there, once, while it is being loaded.  So
  * they are made before threads run: setenv() and getenv() of two threads
- * collide.  Main thread.
+ * collide.  So they are not taken away either: UCX reads the rest when a worker
+ * is made, and threads run by then.  Programs that QEMU starts inherit them.
+ * Main thread.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
