@@ -459,6 +459,17 @@ static void join_dial(Member *m)
 
 /* ------------------------------------------------------------------ time */
 
+static const char *missing_step(const Member *m)
+{
+    if (!m->known) {
+        return "it did not complete its hello";
+    }
+    if (!m->addressed || !m->reachable || !m->ready) {
+        return "its lanes could not be connected in time";
+    }
+    return "frames do not pass its lanes (try another transport=)";
+}
+
 static void report_missing(int64_t now)
 {
     g_autoptr(GString) missing = g_string_new(NULL);
@@ -471,10 +482,14 @@ static void report_missing(int64_t now)
         const Member *m = &mm.member[n];
 
         if (n != distkvm->id && member_state(n) != MEMBER_JOINED) {
+            /* A step may take its time until all is given up. */
+            const char *why = given_up && m->state == MEMBER_GREETING
+                              ? missing_step(m) : m->why;
+
             g_string_append_printf(missing, "%snode %d (%s%s%s)",
                                    missing->len ? ", " : "", n,
                                    distkvm->address[n],
-                                   m->why ? ": " : "", m->why ?: "");
+                                   why ? ": " : "", why ?: "");
         }
     }
     if (given_up) {
@@ -486,17 +501,6 @@ static void report_missing(int64_t now)
         say_info("distkvm: node %d waits for %s", distkvm->id, missing->str);
         mm.progress_ms = now + PROGRESS_MS;
     }
-}
-
-static const char *missing_step(const Member *m)
-{
-    if (!m->known) {
-        return "it did not complete its hello";
-    }
-    if (!m->addressed || !m->reachable || !m->ready) {
-        return "its lanes could not be connected in time";
-    }
-    return "frames do not pass its lanes (try another transport=)";
 }
 
 static void check_step(Member *m, int64_t now)

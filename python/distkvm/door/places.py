@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Places where nodes may be, and whether they are one machine there."""
 
+import shutil
+import subprocess
+
+from .. import build
 from ..common import Problem
 from ..hosts import Hosts
 from .common import PATIENCE, check_calm, until
@@ -13,6 +17,14 @@ class Neighbours(Hosts):
 
     def prefix(self, node):
         return ['ip', 'netns', 'exec', self.names[node]]
+
+
+def has_firewall():
+    """Whether this kernel has rules of nft; the program is installed."""
+    if not shutil.which('nft'):
+        build.apt_install(['nftables'])
+    return not subprocess.run(['nft', 'list', 'tables'], capture_output=True,
+                              check=False).returncode
 
 
 def transports(cluster):

@@ -314,5 +314,8 @@ def test_never_joins():
                 log = log_of(cluster, node)
                 if 'have joined' in log or f'node {1 - node}' not in log:
                     raise Problem(f'node {node} says {log}')
+            if not any('frames do not pass its lanes' in log_of(cluster, node)
+                       for node in (0, 1)):
+                raise Problem(f'nobody names the step: {log_of(cluster, 0)}')
         finally:
             proxy.close()

@@ -3,16 +3,16 @@
 
 import contextlib
 import os
-import shutil
 import subprocess
 
 import pytest
 
-from distkvm import build, wire
+from distkvm import wire
 from distkvm.common import Problem, quiet
 from distkvm.door.common import (HEADLESS, PATIENCE, log_of, qtest_cluster,
                                  real_hello, start_waiting, wait_said)
-from distkvm.door.places import PORT, Neighbours, check_runs, check_transport
+from distkvm.door.places import (PORT, Neighbours, check_runs,
+                                 check_transport, has_firewall)
 from naming import cases, named
 from distkvm.network import Network, connections, free_ports, listening_ports
 
@@ -233,10 +233,7 @@ def test_one_port(net):
 @named('door: a firewall')
 def test_firewalled():
     """The same with a firewall that says so."""
-    if not shutil.which('nft'):
-        build.apt_install(['nftables'])
-    if subprocess.run(['nft', 'list', 'tables'], capture_output=True,
-                      check=False).returncode:
+    if not has_firewall():
         pytest.skip('needs a kernel with nf_tables')
     with Neighbours() as places:
         for place in places.names:
