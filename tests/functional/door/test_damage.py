@@ -3,12 +3,13 @@
 called lost but the member."""
 
 import random
+import re
 import time
 
 import pytest
 
 from distkvm import wire
-from distkvm.common import Problem
+from distkvm.common import TOP, Problem
 from distkvm.door.common import log_of
 from distkvm.door.forger import FORGER, cluster_with_forger, lost_nodes
 from naming import named
@@ -31,10 +32,11 @@ MESSAGES = {
     'stop': {},
     'reset': {'cause': 0}, 'reset-pause': {'cause': 0},
     'reset-do': {'cause': 0}, 'reset-reached': {},
-    'reset-resume': {'cause': 0}, 'powerdown': {}, 'leaving': {'cause': 0},
+    'reset-resume': {'cause': 0}, 'powerdown': {}, 'shutdown': {'cause': 0},
+    'leaving': {'cause': 0},
     'hello': {'node': 0, 'facts': {}}, 'address': {'cookie': ''}, 'ready': {},
     'reached': {}, 'refuse': {'why': '', 'retry': False}, 'end': {},
-    'lane': {'node': 0, 'lane': 0, 'cookie': ''},
+    'lane': {'node': 0, 'lane': 0, 'cookie': ''}, 'lane-taken': {},
 }
 SECTION = ('owner', 'addr', 'size', 'offset', 'block', 'rom', 'readonly')
 
@@ -80,6 +82,24 @@ def damaged(chance):
             'type': kind}
 
 
+def receiver(chance, said):
+    """Node 0 grants a right shutdown to any follower, and ends: so that goes to
+    node 1, for which it is against the rules."""
+    right = said['type'] == 'shutdown' and type(said.get('cause')) is int
+    return 1 if right else chance.randrange(2)
+
+
+@named('door: all types of control messages are damaged')
+def test_types():
+    """Those of the schema, so that a new one is damaged, too."""
+    schema = (TOP / 'accel/distkvm/qapi/distkvm-messages.json').read_text()
+    data = re.search(r"'enum': 'MemberMessageType'.*?'data': \[(.*?)\]",
+                     schema, re.S).group(1)
+    types = set(re.findall("'(.*?)'", data))
+    if types != set(MESSAGES):
+        raise Problem(f'only here or there: {types ^ set(MESSAGES)}')
+
+
 @pytest.mark.first
 @pytest.mark.overlaps
 @named('door: damaged control messages')
@@ -96,7 +116,7 @@ def test_control(full, note):
             while len(said) < 200 and not member.is_expelled() and \
                     time.monotonic() < end:
                 said.append(damaged(chance))
-                member.control[chance.randrange(2)].send(
+                member.control[receiver(chance, said[-1])].send(
                     wire.message(**said[-1]))
                 time.sleep(0.002)
             sent += len(said)
