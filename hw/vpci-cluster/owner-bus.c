@@ -19,7 +19,7 @@
 #define IO_PORTS 0x10000
 /* A pair of these that no port of the command line has. */
 #define OWN_CHASSIS 0xff
-#define IRQS (256 * PCI_NUM_PINS)
+#define IRQS 256
 
 static OwnerHost *the_host;
 
@@ -135,24 +135,27 @@ void owner_line(const OwnerHost *host, uint8_t devfn, bool level)
     }
 }
 
-/* Pins of each function are told apart: node 0 swizzles them. */
+/*
+ * Functions are told apart, since node 0 swizzles their pins.  A function has
+ * one pin.  When the guest enables INTx, QEMU calls set_irq() for all four, and
+ * those that the function has not must not lower its line.
+ */
 static int map_irq(PCIDevice *dev, int pin)
 {
-    return dev->devfn * PCI_NUM_PINS + pin;
+    return dev->devfn;
 }
 
 static void set_root_irq(void *opaque, int irq, int level)
 {
-    owner_line(opaque, irq / PCI_NUM_PINS, level);
+    owner_line(opaque, irq, level);
 }
 
 static void set_port_irq(void *opaque, int irq, int level)
 {
     const OwnerPort *port = opaque;
 
-    owner_line(port->host, VPCI_DEVFN(slot_of_port(port),
-                                      VPCI_FUNCTION(irq / PCI_NUM_PINS)),
-               level);
+    owner_line(port->host,
+               VPCI_DEVFN(slot_of_port(port), VPCI_FUNCTION(irq)), level);
 }
 
 /* ----------------------------------------------------------------- ports */

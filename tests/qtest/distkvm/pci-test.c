@@ -345,7 +345,7 @@ static void test_dma(void)
     pair_end(&p);
 }
 
-/* INTx that is disabled while the line is high, and enabled when it is low. */
+/* INTx is disabled while the line is high; enabled then, and when it is low. */
 static void test_line_disabled(void)
 {
     const uint32_t command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
@@ -366,6 +366,13 @@ static void test_line_disabled(void)
         /* STATUS shows the line nevertheless. */
         g_assert_cmphex(config_read(boot, BUS_BEHIND, EDU, PCI_COMMAND) >> 16 &
                         PCI_STATUS_INTERRUPT, !=, 0);
+        /* It is high again when INTx is enabled while the device raises it. */
+        config_write(boot, BUS_BEHIND, EDU, PCI_COMMAND, command);
+        wait_irq(boot, true);
+        g_usleep(100 * 1000);
+        wait_irq(boot, true);
+        config_write(boot, BUS_BEHIND, EDU, PCI_COMMAND,
+                     command | PCI_COMMAND_INTX_DISABLE);
         qtest_writel(boot, WINDOW + EDU_ACK, 4);
         config_write(boot, BUS_BEHIND, EDU, PCI_COMMAND, command);
         wait_irq(boot, false);
