@@ -41,6 +41,11 @@ void irq_set_test_post(void (*test)(CohNodeId to, const WireFrame *frame))
     post = test;
 }
 
+void irq_post(CohNodeId to, const WireFrame *frame)
+{
+    post(to, frame);
+}
+
 static void irq_send(CPUState *cpu, WireIrqKind kind, uint8_t vector,
                      bool level)
 {
@@ -53,7 +58,7 @@ static void irq_send(CPUState *cpu, WireIrqKind kind, uint8_t vector,
 
     trace_distkvm_irq_send(cpu->cpu_index, kind, vector);
     irq_fence_sent(distkvm_cpu_node(cpu->cpu_index));
-    post(distkvm_cpu_node(cpu->cpu_index), &frame);
+    irq_post(distkvm_cpu_node(cpu->cpu_index), &frame);
 }
 
 /* Empty the stand-in's request register: each vector becomes a frame. */

@@ -17,7 +17,9 @@ void irq_handle_interrupt(CPUState *cpu, int mask);
 void irq_set_local_handler(void (*handler)(CPUState *cpu, int mask));
 /* Was @frame sent before a reset of the guest that it arrived after? */
 bool irq_is_stale(const WireFrame *frame);
-/* Test hook: frames of interrupts leave by @test, in their order.  BQL held. */
+/* Post an interrupt, or a line or message of a PCI function.  BQL held. */
+void irq_post(CohNodeId to, const WireFrame *frame);
+/* Test hook: those frames leave by @test, in their order.  BQL held. */
 void irq_set_test_post(void (*test)(CohNodeId to, const WireFrame *frame));
 
 #endif

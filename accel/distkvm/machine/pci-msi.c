@@ -25,7 +25,7 @@ void distkvm_pci_msi(uint8_t devfn, uint64_t generation, uint32_t addr,
     };
 
     if (node_is_formed()) {
-        engine_post(distkvm->engine, 0, &frame);
+        irq_post(0, &frame);
     }
 }
 

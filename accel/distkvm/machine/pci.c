@@ -24,6 +24,7 @@
 #include "accel/distkvm/wire/dispatch.h"
 #include "io.h"
 #include "io-serve.h"
+#include "irq.h"
 #include "may-wait.h"
 #include "memmap-apply.h"
 #include "pci.h"
@@ -394,7 +395,7 @@ void distkvm_pci_line(uint8_t devfn, uint64_t generation, bool level)
     };
 
     if (node_is_formed()) {
-        engine_post(distkvm->engine, 0, &frame);
+        irq_post(0, &frame);
     }
 }
 
