@@ -368,7 +368,8 @@ static void print_function(Monitor *mon, const DistKVMPciFunction *f)
 static void hmp_info_distkvm_pci(Monitor *mon, const QDict *qdict)
 {
     Error *err = NULL;
-    g_autoptr(DistKVMPciFunctionList) list = qmp_query_distkvm_pci(&err);
+    g_autoptr(DistKVMPciFunctionList) list =
+        qmp_query_distkvm_pci(false, false, &err);
 
     if (err) {
         hmp_handle_error(mon, err);

@@ -149,7 +149,8 @@ void qmp_distkvm_device_pull(const char *id, Error **errp)
     error_setg(errp, "-accel distkvm is not in use");
 }
 
-DistKVMPciFunctionList *qmp_query_distkvm_pci(Error **errp)
+DistKVMPciFunctionList *qmp_query_distkvm_pci(bool has_config, bool config,
+                                              Error **errp)
 {
     error_setg(errp, "distkvm is not in this binary");
     return NULL;

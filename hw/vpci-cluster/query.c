@@ -19,7 +19,10 @@
 #include "plug.h"
 #include "stand-in.h"
 
-typedef DistKVMPciFunctionList **Tail;
+typedef struct Answer {
+    DistKVMPciFunctionList *list, **tail;
+    bool config;                /* with the bytes of configuration spaces    */
+} Answer;
 
 static void add_region(DistKVMPciRegionList ***tail, const PCIDevice *dev,
                        int bar)
@@ -43,9 +46,9 @@ static void add_region(DistKVMPciRegionList ***tail, const PCIDevice *dev,
     QAPI_LIST_APPEND(*tail, info);
 }
 
-/* The part that each node knows. */
-static DistKVMPciFunction *function_new(const PCIDevice *dev, unsigned owner,
-                                        const char *id)
+/* Add the part that each node knows. */
+static DistKVMPciFunction *add_function(Answer *answer, const PCIDevice *dev,
+                                        unsigned owner, const char *id)
 {
     DistKVMPciFunction *info = g_new0(DistKVMPciFunction, 1);
     DistKVMPciRegionList **tail = &info->regions;
@@ -60,6 +63,10 @@ static DistKVMPciFunction *function_new(const PCIDevice *dev, unsigned owner,
     for (int i = 0; i < PCI_NUM_REGIONS; i++) {
         add_region(&tail, dev, i);
     }
+    if (answer->config) {
+        info->config = g_base64_encode(dev->config, pci_config_size(dev));
+    }
+    QAPI_LIST_APPEND(answer->tail, info);
     return info;
 }
 
@@ -84,10 +91,9 @@ static void set_numa_node(DistKVMPciFunction *info, const PCIDevice *dev)
 
 static void add_of_tree(PCIBus *bus, PCIDevice *dev, void *opaque)
 {
-    Tail *tail = opaque;
     StandIn *s = (StandIn *)object_dynamic_cast(OBJECT(dev),
                                                 TYPE_VPCI_STAND_IN);
-    DistKVMPciFunction *info = function_new(dev, s ? s->node : 0,
+    DistKVMPciFunction *info = add_function(opaque, dev, s ? s->node : 0,
                                             DEVICE(dev)->id);
 
     info->has_bus = true;
@@ -99,7 +105,6 @@ static void add_of_tree(PCIBus *bus, PCIDevice *dev, void *opaque)
         info->state = plug_state(s);
     }
     set_numa_node(info, dev);
-    QAPI_LIST_APPEND(*tail, info);
 }
 
 static void add_bus(PCIBus *bus, void *opaque)
@@ -127,25 +132,24 @@ static void set_state(DistKVMPciFunction *info, const OwnerHost *host,
         : DIST_KVM_PCI_STATE_PLUGGING;
 }
 
-static void add_own(const OwnerHost *host, Tail *tail)
+static void add_own(const OwnerHost *host, Answer *answer)
 {
     for (unsigned devfn = 0; devfn <= UINT8_MAX; devfn++) {
         const PCIDevice *dev = owner_function(host, devfn);
         DistKVMPciFunction *info;
 
         if (dev) {
-            info = function_new(dev, host->node, DEVICE(dev)->id);
+            info = add_function(answer, dev, host->node, DEVICE(dev)->id);
             info->at_owner = slot_new(devfn);
             set_state(info, host, devfn);
-            QAPI_LIST_APPEND(*tail, info);
         }
     }
 }
 
-DistKVMPciFunctionList *qmp_query_distkvm_pci(Error **errp)
+DistKVMPciFunctionList *qmp_query_distkvm_pci(bool has_config, bool config,
+                                              Error **errp)
 {
-    DistKVMPciFunctionList *list = NULL;
-    Tail tail = &list;
+    Answer answer = { .tail = &answer.list, .config = config };
     PCIBus *root;
 
     if (!distkvm_enabled()) {
@@ -153,12 +157,12 @@ DistKVMPciFunctionList *qmp_query_distkvm_pci(Error **errp)
         return NULL;
     }
     if (owner_host()) {
-        add_own(owner_host(), &tail);
-        return list;
+        add_own(owner_host(), &answer);
+        return answer.list;
     }
     root = PC_MACHINE(qdev_get_machine())->pcibus;
     if (root) {
-        pci_for_each_bus(root, add_bus, &tail);
+        pci_for_each_bus(root, add_bus, &answer);
     }
-    return list;
+    return answer.list;
 }

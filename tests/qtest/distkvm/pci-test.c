@@ -113,6 +113,7 @@ static void test_config(void)
     config_write(boot, BUS_BEHIND, EDU, PCI_VENDOR_ID, 0);
     g_assert_cmphex(config_read(boot, BUS_BEHIND, EDU, PCI_VENDOR_ID), ==,
                     0x11e81234);
+    check_copies(&p);
     /* There is no such slot, and no such function. */
     g_assert_cmphex(config_read(boot, BUS_BEHIND, EDU + 8, PCI_VENDOR_ID), ==,
                     0xffffffff);
@@ -218,7 +219,9 @@ static void test_bus_reset(void)
     g_assert_cmphex(config_read(boot, BUS_BEHIND, EDU, PCI_BASE_ADDRESS_0),
                     ==, 0);
     g_assert_cmphex(qtest_readl(boot, WINDOW + EDU_ID), !=, EDU_ID_VALUE);
+    check_copies(&p);
     set_up(boot);
+    check_copies(&p);
     for (int n = 0; n < 2; n++) {
         g_assert_cmphex(qtest_readl(p.node[n], WINDOW + EDU_ID), ==,
                         EDU_ID_VALUE);
@@ -366,6 +369,7 @@ static void test_line_disabled(void)
         /* STATUS shows the line nevertheless. */
         g_assert_cmphex(config_read(boot, BUS_BEHIND, EDU, PCI_COMMAND) >> 16 &
                         PCI_STATUS_INTERRUPT, !=, 0);
+        check_copies(&p);
         /* It is high again when INTx is enabled while the device raises it. */
         config_write(boot, BUS_BEHIND, EDU, PCI_COMMAND, command);
         wait_irq(boot, true);
@@ -376,6 +380,7 @@ static void test_line_disabled(void)
         qtest_writel(boot, WINDOW + EDU_ACK, 4);
         config_write(boot, BUS_BEHIND, EDU, PCI_COMMAND, command);
         wait_irq(boot, false);
+        check_copies(&p);
     }
     pair_end(&p);
 }
@@ -585,6 +590,7 @@ void pci_tests_add(void)
     qtest_add_func("/distkvm/pci/boot-order-q35", test_boot_order_q35);
     qtest_add_func("/distkvm/pci/boot-order-ejected", test_boot_order_ejected);
     qtest_add_func("/distkvm/pci/reset-in-flight", test_reset_in_flight);
+    qtest_add_func("/distkvm/pci/reset-q35", test_reset_q35);
     qtest_add_func("/distkvm/pci/sleep", test_sleep);
     qtest_add_func("/distkvm/pci/names", test_names);
     hotplug_tests_add();
