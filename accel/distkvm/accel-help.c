@@ -12,8 +12,8 @@
 #include "accel-help.h"
 
 /*
- * The value of @fresh's @name, if a user may give the same; NULL if an option has
- * no value by default, or one that only means that none was given.
+ * The value of @fresh's @name, if a user may give the same; NULL if an option
+ * has no value by default, or one that only means that none was given.
  */
 static QObject *default_of(Object *fresh, const char *name)
 {

@@ -259,24 +259,27 @@ bool distkvm_config_cap(DistKVM *d, const char *text, bool shares_given,
     return true;
 }
 
-/* Stops at the first accelerator that executes vCPUs. */
-static int executes_vcpus(void *opaque, QemuOpts *opts, Error **errp)
+/* Stops at TCG, which is always there, so that none behind it is taken. */
+static int choose_vmi(void *opaque, QemuOpts *opts, Error **errp)
 {
     const char *name = qemu_opt_get(opts, "accel");
+    const char **vmi = opaque;
 
-    if (g_strcmp0(name, "kvm") && g_strcmp0(name, "tcg")) {
-        return 0;
+    if (!g_strcmp0(name, "kvm")) {
+        *vmi = "kvm";
+    } else if (!g_strcmp0(name, "tcg")) {
+        *vmi = *vmi ? "auto" : "tcg";
+        return 1;
     }
-    *(const char **)opaque = name;
-    return 1;
+    return 0;
 }
 
 const char *distkvm_config_default_vmi(void)
 {
-    const char *name = "tcg";
+    const char *vmi = NULL;
 
-    qemu_opts_foreach(qemu_find_opts("accel"), executes_vcpus, &name, NULL);
-    return name;
+    qemu_opts_foreach(qemu_find_opts("accel"), choose_vmi, &vmi, NULL);
+    return vmi ?: "tcg";
 }
 
 bool distkvm_config_dma(DistKVM *d, const char *text, Error **errp)

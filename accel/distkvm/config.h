@@ -54,8 +54,9 @@ typedef struct DistKVMCap {
 bool distkvm_cap_divide(const DistKVM *d, uint64_t bytes, DistKVMCap *cap,
                         Error **errp);
 /*
- * The VMI of a node without vmi=: "kvm" or "tcg", whichever the command line
- * names first as another accelerator; "tcg" if it names neither.
+ * The VMI of a node without vmi=: the other accelerator of the command line,
+ * "kvm" or "tcg"; "auto" if it names KVM and then TCG, "tcg" if it names
+ * neither.
  */
 const char *distkvm_config_default_vmi(void);
 /* dma-policy=@text, a word of DistkvmDmaPolicy; NULL: auto. */

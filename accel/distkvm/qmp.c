@@ -143,9 +143,9 @@ static DistKVMMemory *memory_info(void)
     engine_size(distkvm->engine, &size);
     m->resident_pages = s.pages_resident;
     m->resident_pages_max = s.pages_resident_max;
-    m->cap_pages = distkvm->engine_config.cap_pages;
+    m->cap_pages = qatomic_read(&distkvm->engine_config.cap_pages);
     m->cap_excess_pages = engine_excess_pages(distkvm->engine);
-    m->snapshot_pages = distkvm->engine_config.delta_pages;
+    m->snapshot_pages = qatomic_read(&distkvm->engine_config.delta_pages);
     m->unchanged_pages_sent = s.unchanged_pages_sent;
     m->operations = s.operations;
     m->directory_bytes = size.home_bytes;
@@ -230,8 +230,8 @@ void qmp_distkvm_set_cap(uint64_t cap, Error **errp)
     if (!distkvm_cap_divide(distkvm, cap, &parts, errp)) {
         return;
     }
-    distkvm->engine_config.cap_pages = parts.guest_pages;
-    distkvm->engine_config.delta_pages = parts.snapshots;
+    qatomic_set(&distkvm->engine_config.cap_pages, parts.guest_pages);
+    qatomic_set(&distkvm->engine_config.delta_pages, parts.snapshots);
     engine_set_cap(distkvm->engine, parts.guest_pages, parts.snapshots);
 }
 
@@ -244,8 +244,12 @@ DistKVMInfo *qmp_query_distkvm(Error **errp)
     CohNodeId lost_node;
     CPUState *cpu;
 
-    if (!distkvm || !distkvm->engine) {
+    if (!distkvm) {
         error_setg(errp, "-accel distkvm is not in use");
+        return NULL;
+    }
+    if (!distkvm->engine) {
+        error_setg(errp, "distkvm: this node is still starting");
         return NULL;
     }
     /* Out of band it may be asked while the node comes up: start_engine(). */

@@ -29,7 +29,7 @@ PACKAGES = '''
 
 # Of tests alone: a user who runs guests gets no daemon.  That of Debian 13 only
 # recommends its driver of QEMU.
-TEST_PACKAGES = ['libvirt-daemon', 'libvirt-daemon-driver-qemu']
+TEST_PACKAGES = ['libvirt-daemon', 'libvirt-daemon-driver-qemu', 'nftables']
 
 MESON_MIN = (1, 5)
 # Of Debian 12, whose own meson is too old.

@@ -272,8 +272,18 @@ static void connect_peer(Member *m)
     m->reachable = m->ucx->len &&
                    engine_connect(distkvm->engine, &peer, &err);
     if (!m->reachable) {
-        roster_lose(m, err ? error_get_pretty(err)
-                           : "it sent a malformed address");
+        g_autofree char *why = g_strdup(err ? error_get_pretty(err)
+                                        : "it sent a malformed address");
+
+        /* UCX waits for its first connections in the thread that needs them. */
+        if (err && distkvm->transport == DISTKVM_TRANSPORT_UCX) {
+            g_free(why);
+            why = g_strdup_printf(
+                "%s; if UCX cannot connect: over TCP its ports must be open,"
+                " those of UCX_TCP_PORT_RANGE if it is set; transport=tls needs"
+                " the ports of peers= alone", error_get_pretty(err));
+        }
+        roster_lose(m, why);
         error_free(err);
     }
 }
@@ -482,10 +492,13 @@ static void report_missing(int64_t now)
         const Member *m = &mm.member[n];
 
         if (n != distkvm->id && member_state(n) != MEMBER_JOINED) {
-            /* A step may take its time until all is given up. */
-            const char *why = given_up && m->state == MEMBER_GREETING
-                              ? missing_step(m) : m->why;
+            const char *why = m->why;
 
+            /* One that is known waits for the others, until all are. */
+            if (!why && given_up && m->state == MEMBER_GREETING &&
+                (!m->known || mm.decided)) {
+                why = missing_step(m);
+            }
             g_string_append_printf(missing, "%snode %d (%s%s%s)",
                                    missing->len ? ", " : "", n,
                                    distkvm->address[n],

@@ -203,13 +203,8 @@ void roster_broken(const char *why)
 
 void roster_lane_hangs(int lane)
 {
-    /* UCX waits for its first connections in the thread that needs them. */
-    bool connects = !mm.formed && distkvm->transport == DISTKVM_TRANSPORT_UCX;
     g_autofree char *why = g_strdup_printf(
-        "this node's engine thread (lane %d) hangs%s", lane, connects
-        ? ", perhaps since UCX cannot connect: over TCP its ports must be open,"
-          " those of UCX_TCP_PORT_RANGE if it is set; transport=tls needs the"
-          " ports of peers= alone" : "");
+        "this node's engine thread (lane %d) hangs", lane);
 
     mm.hangs = true;
     roster_broken(why);

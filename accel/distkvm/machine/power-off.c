@@ -18,7 +18,7 @@
 #include "service.h"
 
 static struct {
-    bool leaving;
+    bool leaving;               /* atomic: query-distkvm asks out of band */
 
     /* node 0 */
     void (*kept)(void);
@@ -31,7 +31,7 @@ static struct {
 
 bool power_off_is_leaving(void)
 {
-    return off.leaving;
+    return qatomic_read(&off.leaving);
 }
 
 void power_off_settled(void)
@@ -54,7 +54,7 @@ static void leave(ShutdownCause cause)
 {
     MemberMessage message = { .type = MESSAGE_LEAVING };
 
-    off.leaving = true;
+    qatomic_set(&off.leaving, true);
     member_leaving();
     /* A signal ends the process of a guest that has ended itself before. */
     message.u.leaving.cause = runstate_check(RUN_STATE_SHUTDOWN)
@@ -156,7 +156,7 @@ static const char *serve_shutdown(CohNodeId from,
 
 static void leave_in_main_loop(void *opaque)
 {
-    off.leaving = true;
+    qatomic_set(&off.leaving, true);
     off.cause = GPOINTER_TO_INT(opaque);
     pause_all_vcpus();
 }

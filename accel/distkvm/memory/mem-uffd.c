@@ -132,9 +132,9 @@ Mem *mem_uffd_new(const Lanes *lanes, Error **errp)
         mem->fd[lane] = uffd_create_fd(need | (features & UFFD_FEATURE_MOVE),
                                        true);
         if (mem->fd[lane] < 0) {
+            error_setg_errno(errp, errno, "distkvm: cannot open a userfaultfd");
             mem->lanes.n = lane;
             mem_free(mem);
-            error_setg(errp, "distkvm: cannot open a userfaultfd");
             return NULL;
         }
         if (features & UFFD_FEATURE_MOVE) {

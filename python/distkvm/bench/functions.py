@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What each slot of node 1, and each PCI function in it, add to a boot, beside
-plain QEMU.
+"""The time that each slot of node 1, and each PCI function in it, add to a boot,
+beside plain QEMU.
 
 A stock kernel boots without such functions, with one in each of some slots, and
 with eight in each of them.  Firmware and kernel read and write the configuration

@@ -55,7 +55,7 @@ def show_cpu(file, hosts):
 
 def differ(file, hosts):
     """May hosts give the guest different CPUs?"""
-    return len(hosts.hosts) > 1 and any(n.vmi == 'kvm' for n in file.nodes)
+    return len(hosts.hosts) > 1 and any(n.vmi != 'tcg' for n in file.nodes)
 
 
 def main(args):

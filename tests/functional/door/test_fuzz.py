@@ -21,10 +21,10 @@ GETS_THERE = 'stream'
 @pytest.mark.overlaps
 @pytest.mark.timeout(7200)
 @cases('mode, seconds, full_seconds', {
-    'door: fuzzing, stream': ('stream', 20, 7000),
-    'door: fuzzing, message': ('message', 20, 3600),
-    'door: fuzzing, door': ('door', 20, 300),
-    'door: fuzzing, tls': ('tls', 20, 300)})
+    'door: fuzzing, stream': ('stream', 15, 7000),
+    'door: fuzzing, message': ('message', 15, 3600),
+    'door: fuzzing, door': ('door', 15, 300),
+    'door: fuzzing, tls': ('tls', 15, 300)})
 def test_fuzz(mode, seconds, full_seconds, full, note):
     result = subprocess.run(
         [str(QEMU_BUILD / TARGET), mode,

@@ -201,7 +201,7 @@ def test_owners(note):
 
 def check_ucx(cluster, node, interface, address):
     """UCX listens at this address, and the warning names its interface."""
-    wait_said(cluster, node, 'UCX checks neither who sends nor what',
+    wait_said(cluster, node, 'UCX checks neither senders nor contents',
               f'a host that reaches its ports ({interface}) can write into')
     ends = listening_ends(cluster.process[node].pid)
     peers_port = cluster.net.host_port(node)[1]

@@ -69,6 +69,7 @@ BESIDE = {
     '-accel kvm': (['-accel', 'kvm'], '', KVM),
     '-accel tcg': (['-accel', 'tcg,thread=multi'], '', TCG),
     '-accel tcg, and -accel kvm': (['-accel', 'tcg', '-accel', 'kvm'], '', TCG),
+    '-accel kvm, and -accel tcg': (['-accel', 'kvm', '-accel', 'tcg'], '', TCG),
     '-accel qtest, and -accel kvm': (['-accel', 'qtest', '-accel', 'kvm'], '',
                                      KVM),
     '-accel kvm, and vmi=tcg': (['-accel', 'kvm'], ',vmi=tcg', TCG),

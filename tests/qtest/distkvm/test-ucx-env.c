@@ -9,7 +9,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "accel/distkvm/say.h"
-#include "accel/distkvm/wire/transport.h"
+#include "accel/distkvm/wire/transport-ucx-env.h"
 #include "fake-root.h"
 
 #define LO "127.0.0.1"

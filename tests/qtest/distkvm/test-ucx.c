@@ -8,7 +8,8 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "accel/distkvm/wire/transport.h"
+#include "accel/distkvm/wire/transport-ucx.h"
+#include "accel/distkvm/wire/transport-ucx-env.h"
 
 #define HEARER 0
 #define SENDER 1
