@@ -111,11 +111,18 @@ class Bridged:
             self.ip(host, 'address', 'add', f'{address}/24', 'dev', link)
             self.ip(host, 'link', 'set', link, 'up')
 
-    def prefix(self, host, cpu):
-        """A command before that of a node, which runs on one CPU; a node that
-        is killed ends with it."""
+    def cut(self, host):
+        """Take a host off the bridge; it is not the first one."""
+        self.ip(0, 'link', 'set', f'port{host}', 'down')
+
+    def enter(self, host):
+        """A command before one of a host; that one is killed with it."""
         return ['nsenter', '-t', str(self.pids[host]), '--net', '--mount',
-                '--pid', '--ipc', '--', 'taskset', '-c', str(cpu), *TIED]
+                '--pid', '--ipc', '--', *TIED]
+
+    def prefix(self, host, cpu):
+        """A command before that of a node, which runs on one CPU."""
+        return [*self.enter(host), 'taskset', '-c', str(cpu)]
 
     def __exit__(self, *unused):
         for holder in self.holders:
