@@ -56,11 +56,13 @@ def boot(name, shape, script, expect, append='', modules=(), extra=(),
         console = cluster.boot(
             *make(append, script, modules, kernel, programs), *extra,
             devices=devices)
-        console.until('guest-init: up', timeout)
-        if transport:
-            check_transport(cluster, transport)
-        console.drain()
-        (cluster.log_dir / 'console.log').write_text(console.text)
+        # As it comes, for a guest that hangs.
+        with open(cluster.log_dir / 'console.log', 'w',
+                  encoding='utf-8') as console.out:
+            console.until('guest-init: up', timeout)
+            if transport:
+                check_transport(cluster, transport)
+            console.drain()
         statuses = cluster.wait(20)
         if any(statuses):
             raise Problem(f'nodes ended with {statuses}; logs in '
