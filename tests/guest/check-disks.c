@@ -17,7 +17,7 @@
 #include <unistd.h>
 #include "guest-check.h"
 
-#define PART (512 << 10)    /* bytes that a CPU writes                      */
+#define PART (128 << 10)    /* bytes that a CPU writes                      */
 #define BLOCK (16 << 10)    /* bytes of a write, and of a read              */
 #define BLOCKS (PART / BLOCK)
 #define STEP 13             /* blocks are written in another order          */

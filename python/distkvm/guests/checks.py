@@ -12,7 +12,7 @@ from . import COMPLAINTS, kernel_args, quick_args
 
 TIMEOUT = 240
 # As tests/guest/check-disks.c has it: bytes that each CPU writes, and words.
-PART_BYTES = 512 << 10
+PART_BYTES = 128 << 10
 FACTOR, WORD_MASK = 0x9e3779b97f4a7c15, (1 << 64) - 1
 LITMUS = ['guest-litmus: memory is right', 'guest-litmus: code is right',
           'guest-litmus: time is right']

@@ -49,6 +49,8 @@ Q35_FULL = (['e1000e'], ['megasas', 'usb'],
 NO_MSI = 'pci=nomsi'
 LINES = (['virtio-net-pci'], ['nvme', 'lsi', 'virtio-blk'],
          ['e1000e', 'ahci', 'usb'])
+# One CPU finds all devices, each of which has queues for those that come.
+CPUS = 'guest.cpus=script'
 # Words of the kernel about a device that does not do as it should.  Not those
 # about time: a machine under load takes some.
 TROUBLE = re.compile(
@@ -141,7 +143,7 @@ def test_devices(name, machine, nodes, firmware, append, tmp_path, note):
     found = Devices(nodes, tmp_path)
     text = boot(name, Shape(nodes=NODES, memory='256M', machine=machine),
                 'devices', ['guest-devices: end'],
-                append=f'quiet devices.disks={len(found.images)} {append}',
+                append=f'quiet devices.disks={len(found.images)} {CPUS} {append}',
                 modules=sorted(set(found.modules)),
                 extra=[*(ovmf(tmp_path) if firmware == 'OVMF' else ()),
                        *found.args.pop(0)],
