@@ -26,7 +26,7 @@ KERNELS = {
 COMPLAINTS = re.compile(
     r'\bBUG:|WARNING:|Call Trace|Kernel panic|rcu.*stall|soft lockup|'
     r'clocksource.*(unstable|skew(?! test skipped))|hung task|'
-    r'blocked for more than|\bOops', re.I)
+    r'blocked for more than|\bOops|nobody cared', re.I)
 
 
 class Making:
