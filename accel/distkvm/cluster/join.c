@@ -272,17 +272,13 @@ static void connect_peer(Member *m)
     m->reachable = m->ucx->len &&
                    engine_connect(distkvm->engine, &peer, &err);
     if (!m->reachable) {
-        g_autofree char *why = g_strdup(err ? error_get_pretty(err)
-                                        : "it sent a malformed address");
+        /* UCX waits for a connection in the thread that asks for it. */
+        g_autofree char *why = g_strdup_printf(
+            "%s%s", err ? error_get_pretty(err) : "it sent a malformed address",
+            err && distkvm->transport == DISTKVM_TRANSPORT_UCX
+            ? "; over TCP the ports of UCX must be open (UCX_TCP_PORT_RANGE)"
+            : "");
 
-        /* UCX waits for its first connections in the thread that needs them. */
-        if (err && distkvm->transport == DISTKVM_TRANSPORT_UCX) {
-            g_free(why);
-            why = g_strdup_printf(
-                "%s; if UCX cannot connect: over TCP its ports must be open,"
-                " those of UCX_TCP_PORT_RANGE if it is set; transport=tls needs"
-                " the ports of peers= alone", error_get_pretty(err));
-        }
         roster_lose(m, why);
         error_free(err);
     }
