@@ -12,6 +12,14 @@ disk() {
 	ls /dev/vd? /dev/nvme*n1 2>/dev/null
 }
 
+# Of the disk's function, as slots have it.
+place() {
+	name=$(disk)
+	readlink -f "/sys/block/${name#/dev/}" |
+		grep -o '[0-9a-f]*:[0-9a-f]*:[0-9a-f]*\.[0-7]' | tail -n 1 |
+		cut -d. -f1
+}
+
 # Linux makes the name before the disk can be opened.
 wait_disk() {
 	until dd if="$(disk)" of=/dev/null bs=512 count=1 iflag=direct 2>/dev/null
@@ -131,8 +139,9 @@ for round in $(seq $rounds); do
 	echo "guest-hotplug: all CPUs use it, round $round"
 	case $own in
 	*,$round,*)
+		place=$(place)
 		for slot in /sys/bus/pci/slots/*; do
-			[ "$(cat $slot/power)" = 1 ] && echo 0 >$slot/power
+			[ "$(cat $slot/address)" = "$place" ] && echo 0 >$slot/power
 		done
 		;;
 	esac

@@ -21,7 +21,7 @@ ASKERS = ('owner', 'guest', 'node 0')
 # Nobody: it is pulled out.
 PULLED = 'pulled'
 ROUNDS = 1
-ROUNDS_FULL = 9
+ROUNDS_FULL = {'q35': 9, 'pc': len(ASKERS)}
 
 
 def wait_event(connection, name, count):
@@ -50,18 +50,28 @@ def plug_and_remove(cluster, console, number, place):
     wait_event(owner, 'DEVICE_DELETED', 2 * number)
 
 
-# On pc a node without any device at the start has no bridge for more.
-@cases('name, machine, slot, place', {
-    'pci: a disk of node 1 comes and goes on pc': (
-        'pci-hotplug-pc', 'pc', 'virtio-rng-pci,disable-legacy=on', {})}, {
+# By machine, what node 1 has at the start, and where the guest gets more.  On pc a
+# node without any device at the start has no bridge for more.
+SLOTS = {'pc': ('virtio-rng-pci,disable-legacy=on', {}),
+         'q35': ('pcie-root-port,id=slot1', {'bus': 'slot1'})}
+
+
+def slot_and_disk(machine, image):
+    """Node 1's words, and further arguments of device_add."""
+    device, place = SLOTS[machine]
+    return ['-device', device, '-blockdev',
+            f'driver=file,filename={image},node-name=f', '-blockdev',
+            'driver=raw,file=f,node-name=d'], place
+
+
+@cases('name, machine', {
+    'pci: a disk of node 1 comes and goes on pc': ('pci-hotplug-pc', 'pc')}, {
     'pci: a disk of node 1 comes and goes while the guest runs': (
-        'pci-hotplug', 'q35', 'pcie-root-port,id=slot1', {'bus': 'slot1'})})
-def test_disk(name, machine, slot, place, tmp_path, note):
+        'pci-hotplug', 'q35')})
+def test_disk(name, machine, tmp_path, note):
     image = guests.disk_image(tmp_path / 'disk.img')
     shape = Shape(nodes=2, memory='256M', machine=machine)
-    slot = ['-device', slot, '-blockdev',
-            f'driver=file,filename={image},node-name=f', '-blockdev',
-            'driver=raw,file=f,node-name=d']
+    slot, place = slot_and_disk(machine, image)
     with Cluster(shape, BUILD / 'log' / name) as cluster:
         console = cluster.boot(*guests.quick_args('quiet', 'hotplug',
                                                   guests.DISK_MODULES),
@@ -98,7 +108,7 @@ def use_and_remove(cluster, console, number, device, asker):
     # Both hear events from now on.
     boot_node, owner, name = cluster.qmp(0), cluster.qmp(1), f'v{number}'
     console.until(f'guest-hotplug: no disk, round {number}', TIMEOUT)
-    owner.execute('device_add', id=name, drive='d', bus='slot1', **device)
+    owner.execute('device_add', id=name, drive='d', **device)
     console.until(f'guest-hotplug: all CPUs use it, round {number}', TIMEOUT)
     if asker == 'owner':
         owner.execute('device_del', id=name)
@@ -126,32 +136,33 @@ def check_rounds(text, rounds):
            f'{sum(right)} held against the disk'
 
 
-@cases('name, device, turns', {
+# ACPI, by which devices go on pc, has no word for one that was pulled out.
+@cases('name, machine, device, turns', {
     'pci: a disk of node 1 goes while all CPUs write it': (
-        'pci-hotplug-io', {'driver': 'virtio-blk-pci'}, ASKERS)}, {
+        'pci-hotplug-io', 'q35', {'driver': 'virtio-blk-pci'}, ASKERS)}, {
+    'pci: a disk of node 1 goes while all CPUs write it, pc': (
+        'pci-hotplug-io-pc', 'pc', {'driver': 'virtio-blk-pci'}, ASKERS),
     'pci: an NVMe disk of node 1 goes while all CPUs write it': (
-        'pci-hotplug-nvme', {'driver': 'nvme', 'serial': '1'},
+        'pci-hotplug-nvme', 'q35', {'driver': 'nvme', 'serial': '1'},
         (PULLED, *ASKERS))})
-def test_under_io(name, device, turns, tmp_path, full, note):
+def test_under_io(name, machine, device, turns, tmp_path, full, note):
     """The disk's owner, node 0 and the guest let go of it by turns."""
-    rounds = ROUNDS_FULL if full else ROUNDS
+    rounds = ROUNDS_FULL[machine] if full else ROUNDS
     askers = [turns[n % len(turns)] for n in range(rounds)]
     own = ','.join(str(n + 1) for n, asker in enumerate(askers)
                    if asker == 'guest')
     image = tmp_path / 'disk.img'
     image.write_bytes(bytes(4 << 20))
-    shape = Shape(nodes=2, memory='256M', machine='q35')
-    slot = ['-device', 'pcie-root-port,id=slot1', '-blockdev',
-            f'driver=file,filename={image},node-name=f', '-blockdev',
-            'driver=raw,file=f,node-name=d']
+    shape = Shape(nodes=2, memory='256M', machine=machine)
+    slot, place = slot_and_disk(machine, image)
+    device = {**device, **place}
     with Cluster(shape, BUILD / 'log' / name) as cluster:
         console = cluster.boot(*guests.quick_args(
             f'quiet hotplug.rounds={rounds} hotplug.by={own}', 'hotplug-io',
             ['virtio_pci', 'virtio_blk', 'nvme']), devices={1: slot})
         for number, asker in enumerate(askers, 1):
             use_and_remove(cluster, console, number, device, asker)
-        cluster.qmp(1).execute('device_add', id='last', drive='d', bus='slot1',
-                               **device)
+        cluster.qmp(1).execute('device_add', id='last', drive='d', **device)
         console.until('guest-hotplug: end', TIMEOUT)
         console.drain()
         (cluster.log_dir / 'console.log').write_text(console.text)
@@ -160,6 +171,44 @@ def test_under_io(name, device, turns, tmp_path, full, note):
         if any(statuses):
             raise Problem(f'nodes ended with {statuses}')
         note(check_rounds(console.text, rounds))
+
+
+@cases('name, machine, driver', {}, {
+    'pci: a network interface of node 1 comes and goes on pc': (
+        'pci-hotplug-net-pc', 'pc', 'e1000e'),
+    'pci: a network interface of node 1 comes and goes while the guest runs': (
+        'pci-hotplug-net', 'q35', 'virtio-net-pci')})
+def test_interface(name, machine, driver, note):
+    """Its owner lets go of it, and then node 0, while all CPUs use it."""
+    device, place = SLOTS[machine]
+    shape = Shape(nodes=2, memory='256M', machine=machine)
+    with Cluster(shape, BUILD / 'log' / name) as cluster:
+        console = cluster.boot(*guests.quick_args(
+            'quiet', 'hotplug-net', ['virtio_pci', 'virtio_net', 'e1000e']),
+            devices={1: ['-device', device, '-netdev', 'user,id=n']})
+        boot_node, owner = cluster.qmp(0), cluster.qmp(1)
+        for number, asker, prefix in ((1, owner, ''), (2, boot_node, 'node1.')):
+            console.until(f'guest-hotplug: no interface, round {number}',
+                          TIMEOUT)
+            owner.execute('device_add', driver=driver, id=f'n{number}',
+                          netdev='n', **place)
+            console.until(f'guest-hotplug: all CPUs use it, round {number}',
+                          TIMEOUT)
+            asker.execute('device_del', id=f'{prefix}n{number}')
+            console.until(f'guest-hotplug: gone, round {number}', TIMEOUT)
+            wait_deleted(owner, f'n{number}')
+            wait_deleted(boot_node, f'node1.n{number}')
+        console.until('guest-hotplug: end', TIMEOUT)
+        console.drain()
+        (cluster.log_dir / 'console.log').write_text(console.text)
+        statuses = cluster.wait(20)
+        check_console(console.text, shape)
+        answers = [int(n) for n in re.findall(r'CPU \d+ had (\d+) answers',
+                                              console.text)]
+        if any(statuses) or len(answers) != 4 or min(answers) < 3 or \
+                'WRONG' in console.text:
+            raise Problem(f'nodes ended with {statuses}, answers: {answers}')
+        note(f'two rounds, {sum(answers)} answers')
 
 
 def file_node(path, number):
