@@ -542,7 +542,7 @@ static void distkvm_accel_class_init(ObjectClass *oc, void *data)
     compat_props_add(ac->compat_props, accel_compat, ARRAY_SIZE(accel_compat));
 
     add_string(oc, "vmi", get_vmi, set_vmi,
-               "VMI of this node: kvm, tcg, auto; without, another -accel");
+               "VMI of this node: kvm, tcg, auto; default: another -accel");
     add_string(oc, "peers", get_peers, set_peers,
                "Address of every node, in order: host:port/host:port, or"
                " unix:N:/dir");
@@ -551,7 +551,7 @@ static void distkvm_accel_class_init(ObjectClass *oc, void *data)
                "RAM that every node is home of, rounded to 2M: 1G/512M");
     add_string(oc, "cap", get_cap, set_cap,
                "RAM that this node holds at most; 0 for any amount");
-    add_string(oc, "cluster", get_cluster, set_cluster, "All nodes' name");
+    add_string(oc, "cluster", get_cluster, set_cluster, "Cluster's name");
     add_string(oc, "tls-creds", get_tls_creds, set_tls_creds,
                "Credentials object that every node proves itself with");
     add_string(oc, "tls-authz", get_tls_authz, set_tls_authz,
