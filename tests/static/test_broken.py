@@ -6,8 +6,6 @@ Mistakes are those of mistakes.py, and files with a line that was
 changed in the way of a person who types."""
 
 import ast
-import importlib.machinery
-import importlib.util
 import inspect
 import re
 import subprocess
@@ -16,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from commands import TOOL
 from distkvm import cluster_devices, cluster_file, cluster_shares
 from distkvm.operate.state import State
 from mistakes import (DEVICE_MISTAKES, DEVICES, FILES, HOSTS, MISTAKES,
                       SMALLEST)
 from naming import cases, named
+from programs import script
 
 # Verbs that read the file before they do anything.
 VERBS = ('check', 'up', 'keys', 'status', 'console', 'top', 'down', 'logs',
@@ -101,11 +99,7 @@ def mistakes():
 @pytest.fixture(scope='module')
 def program():
     """The tool, as a module."""
-    loader = importlib.machinery.SourceFileLoader('distkvm_tool', str(TOOL))
-    found = importlib.util.module_from_spec(
-        importlib.util.spec_from_loader('distkvm_tool', loader))
-    loader.exec_module(found)
-    return found
+    return script('distkvm')
 
 
 class Started(Exception):

@@ -3,8 +3,6 @@
 they are what was pinned."""
 
 import hashlib
-import importlib.machinery
-import importlib.util
 import pwd
 import subprocess
 import types
@@ -12,8 +10,9 @@ import types
 import pytest
 
 from distkvm import apt
-from distkvm.common import TOP, Problem
+from distkvm.common import Problem
 from naming import cases, named
+from programs import script
 
 VERSION = '10.0.1'
 CONTROL = '''Source: qemu
@@ -33,13 +32,7 @@ CHANGELOG = f'''qemu ({VERSION}) unstable; urgency=low
 
 @pytest.fixture(name='tree')
 def qemu_tree():
-    """scripts/qemu-tree as a module; the caller may change it."""
-    loader = importlib.machinery.SourceFileLoader(
-        'qemu_tree', str(TOP / 'scripts' / 'qemu-tree'))
-    module = importlib.util.module_from_spec(
-        importlib.util.spec_from_loader('qemu_tree', loader))
-    loader.exec_module(module)
-    return module
+    return script('qemu-tree')
 
 
 def pack(directory, word):

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The walks of docs/architecture.rst go where the code goes."""
 
-import importlib.machinery
-import importlib.util
 import re
 
 import pytest
 
 from distkvm.common import TOP
 from naming import named
+from programs import script
 
 pytestmark = pytest.mark.overlaps
 
@@ -27,12 +26,7 @@ def paragraphs():
 
 
 def arrows():
-    loader = importlib.machinery.SourceFileLoader(
-        'arrows', str(TOP / 'scripts' / 'arrows'))
-    module = importlib.util.module_from_spec(
-        importlib.util.spec_from_loader('arrows', loader))
-    loader.exec_module(module)
-    return module.arrows()
+    return script('arrows').arrows()
 
 
 def file_named(name, caller, found):

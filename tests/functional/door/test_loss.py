@@ -297,6 +297,25 @@ def test_goes_on():
 
 
 @pytest.mark.overlaps
+@named('door: one of three never starts')
+def test_one_of_three():
+    """The one that is missing is named, and not the one that waits for it, too."""
+    with qtest_cluster('loss-third', 3, options=options('tls') +
+                       ',join-timeout=5') as cluster:
+        start_waiting(cluster)
+        cluster.start(1)
+        for node in (0, 1):
+            if cluster.process[node].wait(PATIENCE) != 1:
+                raise Problem(f'node {node} did not give up')
+            log = log_of(cluster, node)
+            end = next(line for line in log.splitlines()
+                       if 'did not join within' in line)
+            if 'node 2' not in end or any(words in end for words in (
+                    'lanes could not', 'do not pass', 'its hello')):
+                raise Problem(f'node {node} says {log}')
+
+
+@pytest.mark.overlaps
 @named('door: lanes that never worked')
 def test_never_joins():
     """Lanes on which nothing arrives from the start: nobody says that all
