@@ -10,7 +10,6 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qapi/visitor.h"
 #include "exec/target_page.h"
 #include "hw/boards.h"
 #include "hw/i386/x86.h"
@@ -35,51 +34,18 @@
 #include "accel/distkvm/vmi/kvm-tsc.h"
 #include "accel/distkvm/vmi/tsc.h"
 #include "accel-help.h"
+#include "accel-options.h"
 #include "clock.h"
 #include "config.h"
 #include "failure.h"
 #include "node.h"
 #include "start.h"
 
-#define TYPE_DISTKVM_ACCEL ACCEL_CLASS_NAME("distkvm")
-OBJECT_DECLARE_SIMPLE_TYPE(DistKVMAccel, DISTKVM_ACCEL)
-
-#define SPIN_AUTO -1
 #define SPIN_US 20
 /* Below this many host CPUs no engine spins. */
 #define SPIN_CPUS_MIN 4
 /* An xAPIC's ids are of eight bits, and this one means all CPUs. */
 #define XAPIC_EVERYBODY 255
-
-struct DistKVMAccel {
-    AccelState parent_obj;
-
-    char *vmi;
-    char *peers;
-    char *vcpus;
-    char *mem;
-    char *cap;
-    char *cluster;
-    char *tls_creds;
-    char *tls_authz;
-    char *transport;
-    char *dma_policy;
-    bool insecure;
-    int64_t node;
-    int64_t join_timeout_s;
-    int64_t dead_after_ms;
-    int64_t hold_us;
-    int64_t delta_pages;
-    int64_t readahead;
-    bool walk_prefetch;
-    int64_t spin_us;
-    bool affinity;
-    bool companions;
-    int64_t lanes;
-    int64_t clock_skew_ppm;
-    bool numa, test_device;
-    int64_t distance;
-};
 
 static bool distkvm_allowed;
 static AccelOpsClass inner_ops;
@@ -340,166 +306,6 @@ static int distkvm_init_machine(MachineState *ms)
     return start_inner(ms);
 }
 
-/* -------------------------------------------------------------- options */
-
-#define STRING_PROPERTY(field) \
-    static char *get_##field(Object *obj, Error **errp) \
-    { \
-        return g_strdup(DISTKVM_ACCEL(obj)->field); \
-    } \
-    static void set_##field(Object *obj, const char *value, Error **errp) \
-    { \
-        g_free(DISTKVM_ACCEL(obj)->field); \
-        DISTKVM_ACCEL(obj)->field = g_strdup(value); \
-    }
-
-STRING_PROPERTY(vmi)
-STRING_PROPERTY(peers)
-STRING_PROPERTY(vcpus)
-STRING_PROPERTY(mem)
-STRING_PROPERTY(cap)
-STRING_PROPERTY(cluster)
-STRING_PROPERTY(tls_creds)
-STRING_PROPERTY(tls_authz)
-STRING_PROPERTY(transport)
-STRING_PROPERTY(dma_policy)
-
-static bool get_insecure(Object *obj, Error **errp)
-{
-    return DISTKVM_ACCEL(obj)->insecure;
-}
-
-static void set_insecure(Object *obj, bool value, Error **errp)
-{
-    DISTKVM_ACCEL(obj)->insecure = value;
-}
-
-typedef struct IntOption {
-    const char *name;
-    size_t offset;
-    int64_t min, max, value;
-    const char *text;
-} IntOption;
-
-#define INT_OPTION(name, field, min, max, value, text) \
-    { name, offsetof(DistKVMAccel, field), min, max, value, text }
-
-static const IntOption int_options[] = {
-    INT_OPTION("node", node, 0, COH_NODES_MAX - 1, -1,
-               "This node's place in peers=, from 0"),
-    INT_OPTION("join-timeout", join_timeout_s, 1, 86400, 120,
-               "Seconds to wait for all nodes"),
-    INT_OPTION("dead-after-ms", dead_after_ms, 500, 600000, 4000,
-               "A node that is silent for this long is lost"),
-    INT_OPTION("hold-us", hold_us, 0, 100000, 100,
-               "A page stays this long after it was fetched"),
-    INT_OPTION("spin-us", spin_us, 0, 100000, SPIN_AUTO,
-               "Look for work this long before sleeping"),
-    INT_OPTION("delta-pages", delta_pages, 0, 1 << 20, 4096,
-               "Pages remembered, to send only what changed; 0: whole pages"),
-    INT_OPTION("readahead", readahead, 0, 256, 64,
-               "Pages prefetched when memory is read in order; 0: none"),
-    INT_OPTION("lanes", lanes, 0, LANES_MAX, 0,
-               "Engine threads of each node; 0: one for four of its vCPUs"),
-    INT_OPTION("distance", distance, NUMA_DISTANCE_LOWEST,
-               NUMA_DISTANCE_HIGHEST, NUMA_DISTANCE_USUAL,
-               "NUMA distance between nodes, of which 10 is local"),
-    INT_OPTION("x-clock-skew-ppm", clock_skew_ppm, -1000, 1000, 0,
-               "Test hook: this host's clock is that much fast"),
-};
-
-typedef struct BoolOption {
-    const char *name;
-    size_t offset;
-    bool value;
-    const char *text;
-} BoolOption;
-
-#define BOOL_OPTION(name, field, value, text) \
-    { name, offsetof(DistKVMAccel, field), value, text }
-
-static const BoolOption bool_options[] = {
-    BOOL_OPTION("walk-prefetch", walk_prefetch, true,
-                "Fetch the page tables of a walk together, and give nodes"
-                " turns, where walks count as writes"),
-    BOOL_OPTION("numa", numa, true,
-                "Make each node a NUMA node of the guest, unless -numa is"
-                " given"),
-    BOOL_OPTION("companions", companions, true,
-                "Prefetch pages that were missed together before"),
-    BOOL_OPTION("affinity", affinity, true,
-                "Let the engine run where this node's vCPU waits"),
-    BOOL_OPTION("x-test-device", test_device, false,
-                "Test hook: every node has a device; docs/testing.rst"),
-};
-
-/* Options that have another name, and on|off for 1 and 0. */
-static const struct {
-    const char *name, *now;
-} renamed[] = {
-    { "walk-bundles", "walk-prefetch" },
-    { "follow", "affinity" },
-};
-
-static void get_int(Object *obj, Visitor *v, const char *name, void *opaque,
-                    Error **errp)
-{
-    const IntOption *o = opaque;
-
-    visit_type_int(v, name, (int64_t *)((char *)obj + o->offset), errp);
-}
-
-static void set_int(Object *obj, Visitor *v, const char *name, void *opaque,
-                    Error **errp)
-{
-    const IntOption *o = opaque;
-    int64_t value;
-
-    if (!visit_type_int(v, name, &value, errp)) {
-        return;
-    }
-    if (value < o->min || value > o->max) {
-        error_setg(errp, "distkvm: %s=%" PRId64 " is not between %" PRId64
-                   " and %" PRId64, name, value, o->min, o->max);
-        return;
-    }
-    *(int64_t *)((char *)obj + o->offset) = value;
-}
-
-/* Of both directions. */
-static void visit_bool(Object *obj, Visitor *v, const char *name, void *opaque,
-                       Error **errp)
-{
-    const BoolOption *o = opaque;
-
-    visit_type_bool(v, name, (bool *)((char *)obj + o->offset), errp);
-}
-
-static void set_renamed(Object *obj, Visitor *v, const char *name,
-                        void *opaque, Error **errp)
-{
-    const char *now = opaque;
-
-    error_setg(errp, "distkvm: %s= is called %s=on|off", name, now);
-}
-
-static void distkvm_accel_instance_init(Object *obj)
-{
-    DistKVMAccel *a = DISTKVM_ACCEL(obj);
-
-    a->cluster = g_strdup("default");
-    for (size_t i = 0; i < ARRAY_SIZE(int_options); i++) {
-        const IntOption *o = &int_options[i];
-
-        *(int64_t *)((char *)obj + o->offset) = o->value;
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(bool_options); i++) {
-        const BoolOption *o = &bool_options[i];
-
-        *(bool *)((char *)obj + o->offset) = o->value;
-    }
-}
-
 static GlobalProperty accel_compat[] = {
     /*
      * Off by default: few guests need x2APIC, and old KVMs do not forward its
@@ -522,13 +328,9 @@ static GlobalProperty accel_compat[] = {
     { "PIIX4_PM", "disable_s3", "1" },
 };
 
-static void add_string(ObjectClass *oc, const char *name,
-                       char *(*get)(Object *, Error **),
-                       void (*set)(Object *, const char *, Error **),
-                       const char *text)
+static void distkvm_accel_instance_init(Object *obj)
 {
-    object_class_property_add_str(oc, name, get, set);
-    object_class_property_set_description(oc, name, text);
+    accel_options_init(DISTKVM_ACCEL(obj));
 }
 
 static void distkvm_accel_class_init(ObjectClass *oc, void *data)
@@ -541,46 +343,7 @@ static void distkvm_accel_class_init(ObjectClass *oc, void *data)
     ac->compat_props = g_ptr_array_new();
     compat_props_add(ac->compat_props, accel_compat, ARRAY_SIZE(accel_compat));
 
-    add_string(oc, "vmi", get_vmi, set_vmi,
-               "VMI of this node: kvm, tcg, auto; default: another -accel");
-    add_string(oc, "peers", get_peers, set_peers,
-               "Address of every node, in order: host:port/host:port, or"
-               " unix:N:/dir");
-    add_string(oc, "vcpus", get_vcpus, set_vcpus, "vCPUs of every node: 1/2/1");
-    add_string(oc, "mem", get_mem, set_mem,
-               "RAM that every node is home of, rounded to 2M: 1G/512M");
-    add_string(oc, "cap", get_cap, set_cap,
-               "RAM that this node holds at most; 0 for any amount");
-    add_string(oc, "cluster", get_cluster, set_cluster, "Cluster's name");
-    add_string(oc, "tls-creds", get_tls_creds, set_tls_creds,
-               "Credentials object that every node proves itself with");
-    add_string(oc, "tls-authz", get_tls_authz, set_tls_authz,
-               "Object that says which certificates may join");
-    add_string(oc, "transport", get_transport, set_transport,
-               "Transport of frames: auto, shm, tls, or ucx");
-    add_string(oc, "dma-policy", get_dma_policy, set_dma_policy,
-               "Where devices' data meet pages: auto, visit, move, or faults");
-    object_class_property_add_bool(oc, "insecure", get_insecure, set_insecure);
-    object_class_property_set_description(oc, "insecure",
-        "Let anybody in who can reach the addresses of peers=");
-    for (size_t i = 0; i < ARRAY_SIZE(int_options); i++) {
-        const IntOption *o = &int_options[i];
-
-        object_class_property_add(oc, o->name, "int", get_int, set_int, NULL,
-                                  (void *)o);
-        object_class_property_set_description(oc, o->name, o->text);
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(bool_options); i++) {
-        const BoolOption *o = &bool_options[i];
-
-        object_class_property_add(oc, o->name, "bool", visit_bool, visit_bool,
-                                  NULL, (void *)o);
-        object_class_property_set_description(oc, o->name, o->text);
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(renamed); i++) {
-        object_class_property_add(oc, renamed[i].name, "bool", NULL,
-                                  set_renamed, NULL, (void *)renamed[i].now);
-    }
+    accel_options_add(oc);
     accel_help_add(oc);
 }
 
