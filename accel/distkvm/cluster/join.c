@@ -75,6 +75,7 @@ static void become_known(Member *m, const QDict *hello)
         mm.ops->accepted(hello, m->id);
     }
     m->apart = why_apart(hello);
+    m->misleads = place_misleads(mm.place, qdict_get_qdict(hello, "place"));
     m->known = true;
     channel_set_trusted(m->channel);
     channel_set_urgent(m->channel);

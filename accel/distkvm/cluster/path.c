@@ -106,12 +106,23 @@ static char *why_apart(void)
     return NULL;
 }
 
+/* The first node whose memory UCX must not share, or NULL. */
+static const Member *misleading(void)
+{
+    for (CohNodeId n = 0; n < distkvm->nodes; n++) {
+        if (n != distkvm->id && mm.member[n].misleads) {
+            return &mm.member[n];
+        }
+    }
+    return NULL;
+}
+
 /* NULL: none suits, because of @apart. */
 static TransportNew *choose(const char *apart)
 {
     switch (distkvm->transport) {
     case DISTKVM_TRANSPORT_UCX:
-        return transport_ucx_new;
+        return misleading() ? transport_ucx_unshared_new : transport_ucx_new;
     case DISTKVM_TRANSPORT_TLS:
         return transport_stream_new;
     case DISTKVM_TRANSPORT_SHM:
@@ -142,6 +153,20 @@ static void begin_again(void)
     }
 }
 
+/* Why the best transport is not the one that was chosen. */
+static void say_why(const char *apart)
+{
+    const Member *m = misleading();
+
+    if (distkvm->transport == DISTKVM_TRANSPORT_AUTO && apart) {
+        say_info("distkvm: node %d: frames travel over streams, not shared"
+                 " memory: %s", distkvm->id, apart);
+    } else if (distkvm->transport == DISTKVM_TRANSPORT_UCX && m) {
+        say_info("distkvm: node %d: UCX shares no memory: node %d %s",
+                 distkvm->id, m->id, m->apart);
+    }
+}
+
 bool path_decide(void)
 {
     g_autofree char *apart = why_apart();
@@ -167,10 +192,8 @@ bool path_decide(void)
         error_free(err);
         return false;
     }
-    if (distkvm->transport == DISTKVM_TRANSPORT_AUTO && apart &&
-        mm.transport != chosen) {
-        say_info("distkvm: node %d: frames travel over streams, not shared"
-                 " memory: %s", distkvm->id, apart);
+    if (mm.transport != chosen) {
+        say_why(apart);
     }
     mm.transport = chosen;
     mm.decided = true;

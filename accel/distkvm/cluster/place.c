@@ -7,18 +7,20 @@
 #include "place.h"
 #include "accel/distkvm/wire/transport-ucx.h"
 
+#define FACT_HOST "host"
+#define FACT_IPC "IPC namespace"
+#define FACT_USER "user"
+#define FACT_UCX "version of UCX"
+
 static const struct {
     const char *name, *path;
     bool is_link;
 } facts[] = {
-    { "host", "/proc/sys/kernel/random/boot_id", false },
-    { "IPC namespace", "/proc/self/ns/ipc", true },
+    { FACT_HOST, "/proc/sys/kernel/random/boot_id", false },
+    { FACT_IPC, "/proc/self/ns/ipc", true },
     { "network namespace", "/proc/self/ns/net", true },
     { "user namespace", "/proc/self/ns/user", true },
 };
-
-#define FACT_USER "user"
-#define FACT_UCX "version of UCX"
 
 QDict *place_make(void)
 {
@@ -62,4 +64,10 @@ const char *place_differs(const QDict *ours, const QDict *theirs)
         return FACT_USER;
     }
     return is_same(ours, theirs, FACT_UCX) ? NULL : FACT_UCX;
+}
+
+bool place_misleads(const QDict *ours, const QDict *theirs)
+{
+    return is_same(ours, theirs, FACT_HOST) &&
+           is_same(ours, theirs, FACT_IPC) && place_differs(ours, theirs);
 }

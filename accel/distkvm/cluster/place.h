@@ -21,5 +21,10 @@ QDict *place_make(void);
  * anything or NULL; NULL if they are in one place.
  */
 const char *place_differs(const QDict *ours, const QDict *theirs);
+/*
+ * Would UCX share memory between @ours and @theirs, in which it cannot wake a
+ * sleeper?  It compares hosts and IPC namespaces, and nothing else.
+ */
+bool place_misleads(const QDict *ours, const QDict *theirs);
 
 #endif

@@ -47,6 +47,7 @@ typedef struct Member {
     char *address;              /* where it is connected from */
     bool known;                 /* its hello was right */
     char *apart;                /* why memory cannot be shared, or NULL */
+    bool misleads;              /* UCX takes it for shared nevertheless */
     Cookie ours, theirs;
     bool addressed;             /* its address is here */
     GByteArray *ucx;            /* that; empty for streams */

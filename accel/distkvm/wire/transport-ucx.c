@@ -77,7 +77,7 @@ typedef struct TransportUcx {
     size_t address_len;
     int efd;
     CohNodeId id;               /* this node, as its bunches say            */
-    const char *tls;            /* UCX_TLS of "shm", or NULL                */
+    bool shm;                   /* over shared memory alone                 */
     GQueue free_bufs;
     bool corked;
     CohNodeSet bunches;         /* peers that have one */
@@ -394,7 +394,7 @@ static char *ucx_describe(Transport *transport, CohNodeId id)
     if (!t->peer[id].ep || t->peer[id].lost) {
         return g_strdup("none");
     }
-    if (t->tls) {
+    if (t->shm) {
         return g_strdup("shm");
     }
     out = open_memstream(&text, &len);
@@ -450,7 +450,8 @@ static const TransportOps ucx_ops = {
     .destroy = ucx_destroy,
 };
 
-static ucs_status_t ucx_open(TransportUcx *t)
+/* @tls: as of ucx_new(). */
+static ucs_status_t ucx_open(TransportUcx *t, const char *tls)
 {
     ucp_params_t params = {
         .field_mask = UCP_PARAM_FIELD_FEATURES |
@@ -478,8 +479,8 @@ static ucs_status_t ucx_open(TransportUcx *t)
     if (status != UCS_OK) {
         return status;
     }
-    if (t->tls) {
-        ucx.config_modify(config, "TLS", t->tls);
+    if (tls) {
+        ucx.config_modify(config, "TLS", tls);
     }
     status = ucx.init_version(UCP_API_MAJOR, UCP_API_MINOR, &params, config,
                               &t->context);
@@ -500,9 +501,13 @@ static ucs_status_t ucx_open(TransportUcx *t)
     return status;
 }
 
-/* @tls: transports that UCX may use; NULL: as it or its environment chooses. */
-static Transport *ucx_new(const char *tls, const TransportListener *listener,
-                          void *opaque, Error **errp)
+/*
+ * @tls: transports that UCX may use; NULL: as it or its environment chooses.
+ * @shm: they are shared memory.
+ */
+static Transport *ucx_new(const char *tls, bool shm,
+                          const TransportListener *listener, void *opaque,
+                          Error **errp)
 {
     TransportUcx *t;
     ucs_status_t status;
@@ -512,15 +517,15 @@ static Transport *ucx_new(const char *tls, const TransportListener *listener,
     }
     t = g_new0(TransportUcx, 1);
     t->parent.ops = &ucx_ops;
-    t->tls = tls;
+    t->shm = shm;
     t->listener = listener;
     t->opaque = opaque;
     g_queue_init(&t->free_bufs);
-    status = ucx_open(t);
+    status = ucx_open(t, tls);
     if (status != UCS_OK) {
         error_setg(errp, "distkvm: UCX cannot be set up over %s (status %d)",
-                   tls ?: "the network", status);
-        error_append_hint(errp, tls
+                   shm ? tls : "the network", status);
+        error_append_hint(errp, shm
                           ? "Check kernel.shmmax, kernel.shmall and"
                             " kernel.shmmni, or use transport=tls.\n"
                           : "Check UCX_TLS and UCX_NET_DEVICES.\n");
@@ -533,7 +538,19 @@ static Transport *ucx_new(const char *tls, const TransportListener *listener,
 Transport *transport_ucx_new(const TransportListener *listener, void *opaque,
                              Error **errp)
 {
-    return ucx_new(NULL, listener, opaque, errp);
+    return ucx_new(NULL, false, listener, opaque, errp);
+}
+
+Transport *transport_ucx_unshared_new(const TransportListener *listener,
+                                      void *opaque, Error **errp)
+{
+    const char *chosen = g_getenv("UCX_TLS");
+    g_autofree char *tls = !chosen || !strcmp(chosen, "all") ?
+                           g_strdup("^sm") : *chosen == '^' ?
+                           g_strdup_printf("%s,sm", chosen) :
+                           g_strdup(chosen);
+
+    return ucx_new(tls, false, listener, opaque, errp);
 }
 
 /*
@@ -543,7 +560,7 @@ Transport *transport_ucx_new(const TransportListener *listener, void *opaque,
 Transport *transport_shm_new(const TransportListener *listener, void *opaque,
                              Error **errp)
 {
-    Transport *t = ucx_new("sysv,self", listener, opaque, errp);
+    Transport *t = ucx_new("sysv,self", true, listener, opaque, errp);
 
     transport_shm_guard();
     return t;

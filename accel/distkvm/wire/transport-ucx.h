@@ -10,6 +10,11 @@
 
 /* UCX, loaded when first needed.  NULL and @errp if it cannot be used. */
 TransportNew transport_ucx_new;
+/*
+ * The same without shared memory, for peers that UCX would wrongly share it
+ * with.  A list of transports in UCX_TLS stays as it is.
+ */
+TransportNew transport_ucx_unshared_new;
 /* The same over shared memory alone, which opens no port. */
 TransportNew transport_shm_new;
 /* "none" if UCX is not loaded.  Nodes need the same version. */

@@ -75,6 +75,18 @@ def test_apart_shm():
                       'another place (network namespace); use transport=tls')
 
 
+@pytest.mark.root('network namespaces')
+@named('door: network namespaces apart, transport=ucx')
+def test_apart_ucx():
+    """UCX would share memory, and wake no sleeper in it: it does not."""
+    with apart('place-apart-ucx', 'psk', ',transport=ucx') as cluster:
+        check_runs(cluster)
+        check_transport(cluster, 'tcp')
+        for node in (0, 1):
+            wait_said(cluster, node, f'node {node}: UCX shares no memory: node '
+                      f'{1 - node} runs in another place (network namespace)')
+
+
 @cases('name, net, wanted, options', {
     'door: one place, shared memory': ('place-shm', 'unix', 'shm', ''),
     'door: one place, shared memory, over TCP':
