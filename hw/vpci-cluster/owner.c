@@ -136,6 +136,13 @@ GByteArray *vpci_serve_config(uint8_t devfn, uint64_t generation,
     return perform(dev, access);
 }
 
+Object *vpci_function(uint8_t devfn, uint64_t generation)
+{
+    PCIDevice *dev;
+
+    return reach(devfn, generation, &dev) && dev ? OBJECT(dev) : NULL;
+}
+
 MemoryRegion *vpci_own_space(bool ports)
 {
     OwnerHost *host = owner_host();

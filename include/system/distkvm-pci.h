@@ -143,6 +143,8 @@ void vpci_describe(const VpciTell *tell);
  */
 GByteArray *vpci_serve_config(uint8_t devfn, uint64_t generation,
                               VpciAccess *access);
+/* NULL: there is no such function, or no more. */
+Object *vpci_function(uint8_t devfn, uint64_t generation);
 /* False: there never was such a function. */
 bool vpci_serve_reset(uint8_t devfn, uint64_t generation);
 /*

@@ -12,6 +12,7 @@
 #include "exec/memory.h"
 #include "hw/core/cpu.h"
 #include "hw/i386/apic_internal.h"
+#include "hw/pci/pci_host.h"
 #include "qemu/bswap.h"
 #include "qemu/rcu.h"
 #include "accel/distkvm/memory/ram.h"
@@ -26,11 +27,12 @@
 
 /*
  * An answer that waits for the changes that its access caused, and for
- * interrupts that a read must not overtake.
+ * interrupts that it must not overtake.
  */
 struct IoAnswer {
     WireFrame request;
     WireFrame frame;
+    bool pushes;                /* interrupts of before                     */
     unsigned deferred;          /* parts that another node performs         */
     CohNodeSet interrupted;     /* before it, by the device                 */
 };
@@ -52,8 +54,9 @@ static void wait_for_changes(void *opaque)
 }
 
 /*
- * Interrupts to other nodes have been served when a read is answered; those to
- * the requester are counted, and the requester waits for them itself.
+ * Interrupts to other nodes have been served when an access is answered that
+ * pushes them; those to the requester are counted, and the requester waits for
+ * them itself.
  */
 static void answer_later(IoAnswer *answer)
 {
@@ -62,7 +65,7 @@ static void answer_later(IoAnswer *answer)
     if (answer->deferred) {
         return;
     }
-    if (answer->request.sub == WIRE_IO_WRITE) {
+    if (!answer->pushes) {
         wait_for_changes(answer);
         return;
     }
@@ -71,7 +74,7 @@ static void answer_later(IoAnswer *answer)
     fence_then(irq_fence(), &answer->interrupted, wait_for_changes, answer);
 }
 
-/* Interrupts that were held when the read came. */
+/* Interrupts that were held when the access came. */
 static void held_have_left(void *opaque, const FenceVector *v)
 {
     IoAnswer *answer = opaque;
@@ -176,11 +179,18 @@ static bool knows_ram(CohNodeId node)
     return !distkvm_is_boot_node() || replica_has_settled(node);
 }
 
+/* A write to configuration space is not posted: it ends by an answer. */
+static bool is_host_bridge(Object *device)
+{
+    return device && object_dynamic_cast(device, TYPE_PCI_HOST_BRIDGE);
+}
+
 static const char *io_serve(const WireFrame *frame)
 {
     const WireIo *io = &frame->io;
     bool write = frame->sub == WIRE_IO_WRITE;
     MemoryRegion *mr = region_of(io);
+    Object *device = memory_region_owner(mr);
     bool to_ram = !is_for_device(io, mr);
     uint64_t data = 0;
     IoAnswer *answer;
@@ -193,8 +203,9 @@ static const char *io_serve(const WireFrame *frame)
     answer->request = *frame;
     /* This function's own share, so that no part ends it meanwhile. */
     answer->deferred = 1;
-    if (!write) {
-        answer->deferred += msi_fence_read(mr, &answer->interrupted,
+    answer->pushes = !write || is_host_bridge(device);
+    if (answer->pushes) {
+        answer->deferred += msi_fence_push(device, &answer->interrupted,
                                            held_have_left, answer);
     }
     answer->frame.type = WIRE_IO_REPLY;

@@ -243,7 +243,7 @@ static void unrealized(DeviceListener *listener, DeviceState *dev)
     g_hash_table_remove(functions, dev);
 }
 
-/* ----------------------------------------------------------------- reads */
+/* --------------------------------------------------------------- accesses */
 
 static unsigned wait_for(const Function *function, CohNodeSet *nodes,
                          MsiFenceLeft *left, void *opaque)
@@ -263,11 +263,10 @@ static unsigned wait_for(const Function *function, CohNodeSet *nodes,
     return held;
 }
 
-unsigned msi_fence_read(const MemoryRegion *mr, CohNodeSet *nodes,
-                        MsiFenceLeft *left, void *opaque)
+unsigned msi_fence_push(Object *device, CohNodeSet *nodes, MsiFenceLeft *left,
+                        void *opaque)
 {
-    Object *owner = memory_region_owner((MemoryRegion *)mr);
-    Function *function = g_hash_table_lookup(functions, owner);
+    Function *function = g_hash_table_lookup(functions, device);
     GHashTableIter at;
     unsigned held = 0;
     gpointer each;
@@ -275,7 +274,7 @@ unsigned msi_fence_read(const MemoryRegion *mr, CohNodeSet *nodes,
     if (function) {
         return wait_for(function, nodes, left, opaque);
     }
-    if (owner && object_dynamic_cast(owner, TYPE_PCI_HOST_BRIDGE)) {
+    if (device && object_dynamic_cast(device, TYPE_PCI_HOST_BRIDGE)) {
         g_hash_table_iter_init(&at, functions);
         while (g_hash_table_iter_next(&at, NULL, &each)) {
             held += wait_for(each, nodes, left, opaque);

@@ -8,7 +8,7 @@
 #ifndef DISTKVM_MSI_FENCE_H
 #define DISTKVM_MSI_FENCE_H
 
-#include "exec/memory.h"
+#include "qom/object.h"
 #include "fence.h"
 
 /* Watch PCI functions, those that are there too; @fence stays. */
@@ -17,15 +17,15 @@ void msi_fence_init(Fence *fence);
 void msi_fence_left(CohNodeId to);
 /* FenceOps' deliver(). */
 void msi_fence_deliver(FenceVector *v, const FenceMessage *message);
-/* All that @v held at a read has left, for the nodes in @v->to. */
+/* All that @v held then has left, for the nodes in @v->to. */
 typedef void MsiFenceLeft(void *opaque, const FenceVector *v);
 /*
- * A read of @mr must not overtake the interrupts of its function, nor one of a
- * host bridge those of all functions.  Adds to @nodes those to which some may be
- * under way.  Returns how many vectors hold some: @left(@opaque, vector) is
- * called for each when these have left.
+ * The answer to an access to @device must not overtake the interrupts of that
+ * function, nor of all functions, if it is a host bridge.  NULL: no device.
+ * Adds to @nodes those to which some may be under way.  Returns how many vectors
+ * hold some: @left(@opaque, vector) is called for each when these have left.
  */
-unsigned msi_fence_read(const MemoryRegion *mr, CohNodeSet *nodes,
-                        MsiFenceLeft *left, void *opaque);
+unsigned msi_fence_push(Object *device, CohNodeSet *nodes, MsiFenceLeft *left,
+                        void *opaque);
 
 #endif

@@ -28,6 +28,7 @@
 #include "may-wait.h"
 #include "memmap-apply.h"
 #include "pci.h"
+#include "pci-config.h"
 #include "pci-msi.h"
 #include "replica.h"
 #include "reset.h"
@@ -399,34 +400,6 @@ void distkvm_pci_line(uint8_t devfn, uint64_t generation, bool level)
     }
 }
 
-static const char *config_check(const WireFrame *frame)
-{
-    return frame->pci_config.addr + frame->pci_config.size >
-           WIRE_PCI_CONFIG_BYTES ? "a malformed access to a configuration"
-                                 : NULL;
-}
-
-static const char *config_serve(const WireFrame *frame)
-{
-    VpciAccess access = {
-        .addr = frame->pci_config.addr, .size = frame->pci_config.size,
-        .write = frame->sub == WIRE_IO_WRITE, .data = frame->pci_config.data,
-    };
-    g_autoptr(GByteArray) changes =
-        vpci_serve_config(frame->pci_config.devfn,
-                          frame->pci_config.generation, &access);
-    WireFrame answer = { .type = WIRE_PCI_CHANGED, .call = frame->call };
-
-    if (!changes) {
-        return "an access to a PCI function that this node has not";
-    }
-    answer.pci_config.data = access.data;
-    answer.len = changes->len;
-    answer.payload = changes->data;
-    engine_post(distkvm->engine, frame->from, &answer);
-    return NULL;
-}
-
 static const char *reset_serve(const WireFrame *frame)
 {
     return vpci_serve_reset(frame->pci_line.devfn, frame->pci_line.generation)
@@ -508,9 +481,6 @@ static void add_own_devices(void)
 
 void pci_init(void)
 {
-    static const FrameService config = {
-        "PCI configuration", FRAME_BQL, config_check, config_serve,
-    };
     static const FrameService changed = {
         "answer to PCI configuration", FRAME_NOW, NULL, changed_serve,
     };
@@ -530,10 +500,10 @@ void pci_init(void)
     QTAILQ_INIT(&pci.asked);
     QTAILQ_INIT(&pci.answered);
     add_own_devices();
-    dispatch_register(WIRE_PCI_CONFIG, &config);
     dispatch_register(WIRE_PCI_CHANGED, &changed);
     dispatch_register(WIRE_PCI_LINE, &line);
     dispatch_register(WIRE_PCI_RESET, &reset);
+    pci_config_init();
     pci_msi_init();
     member_register(services, ARRAY_SIZE(services));
     failure_register(FAILURE_RELEASE, end_cycles, NULL);

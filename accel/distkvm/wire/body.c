@@ -52,7 +52,7 @@ static const WireField io_reply_fields[] = {
     FIELD(io_reply, call, "number of the call that this answers"),
     FIELD(io_reply, data, "bytes read, the first lowest"),
     FIELD(io_reply, result, "0, or why there is none (QEMU's MemTxResult)"),
-    FIELD(io_reply, irqs, "of a read: frames of interrupts before it"),
+    FIELD(io_reply, irqs, "frames of interrupts before it, if it waits for them"),
 };
 
 static const WireField ping_fields[] = {

@@ -31,11 +31,6 @@ void device_listener_register(DeviceListener *l)
     listener = l;
 }
 
-Object *memory_region_owner(MemoryRegion *mr)
-{
-    return OBJECT(&place);
-}
-
 X86IOMMUState *x86_iommu_get_default(void)
 {
     return NULL;
@@ -117,7 +112,7 @@ static bool is_read_pushing(void)
 {
     CohNodeSet nodes = { 0 };
 
-    g_assert_cmpuint(msi_fence_read(NULL, &nodes, NULL, NULL), ==, 0);
+    g_assert_cmpuint(msi_fence_push(OBJECT(&place), &nodes, NULL, NULL), ==, 0);
     return coh_set_has(&nodes, TARGET);
 }
 
