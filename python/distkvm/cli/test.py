@@ -23,7 +23,8 @@ LOGS = BUILD / 'log' / 'test'
 IN_C = {
     'unit': (CORE_BUILD, ()),
     'qtest': (QEMU_BUILD, ('qtest-x86_64/distkvm-test',
-                           'qtest-x86_64/x2apic-test')),
+                           'qtest-x86_64/x2apic-test',
+                           'qtest-x86_64/nvme-doorbell-test')),
     'memory': (QEMU_BUILD, ('distkvm-memory',)),
 }
 # Files and folders of the tests in Python, by suite.
@@ -48,7 +49,7 @@ OURS = 'tests/qtest/distkvm/'
 COUNT = f'{OURS}distkvm-count.so'
 TARGETS = {
     'qtest': ['tests/qtest/distkvm-test', 'tests/qtest/x2apic-test',
-              f'{OURS}distkvm-sg.so'],
+              'tests/qtest/nvme-doorbell-test', f'{OURS}distkvm-sg.so'],
     'memory': [str(EMULATOR.relative_to(QEMU_BUILD)), COUNT,
                f'{OURS}distkvm-spurious.so', f'{OURS}fuzz-hello',
                *(f'{OURS}test-{name}' for name in

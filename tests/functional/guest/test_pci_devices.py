@@ -45,13 +45,11 @@ PC_FULL = (['virtio-net-pci'], ['nvme', 'lsi', 'usb', 'virtio-blk'],
 Q35_FULL = (['e1000e'], ['megasas', 'usb'],
             ['virtio-net-pci', 'ahci', 'virtio-blk'])
 # On pc, which has four lines for all of them, with the kernel's option.  Linux's
-# megaraid_sas does not share its line then, with plain QEMU neither.  QEMU's NVMe
-# leaves its line raised if Linux takes two completions one by one: the second doorbell
-# is in memory alone, and QEMU looks there when it has a further completion.
+# megaraid_sas does not share its line then, with plain QEMU neither.
 NO_MSI = 'pci=nomsi'
 # On the root bus, of these nodes' bridges.
 NODE_1, NODE_2 = 0x1f, 0x1e
-LINES = (['virtio-net-pci'], ['virtio-blk', 'lsi'], ['e1000e', 'ahci'])
+LINES = (['virtio-net-pci'], ['nvme', 'lsi'], ['e1000e', 'ahci'])
 # One CPU finds all devices, each of which has queues for those that come.
 CPUS = 'guest.cpus=script'
 # Words of the kernel about a device that does not do as it should.  Not those
