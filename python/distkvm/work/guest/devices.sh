@@ -55,7 +55,7 @@ file_system() {
 	taskset -c "$2" mkfs.ext4 -q -F "$1"
 	taskset -c "$2" mount "$1" /mnt
 	taskset -c "$2" cp /usr/bin/[a-m]* /mnt 2>/dev/null || true
-	(cd /mnt && taskset -c "$2" sha256sum -- *) >sums
+	(cd /mnt && busybox find . -type f -exec taskset -c "$2" sha256sum {} +) >sums
 	umount /mnt
 	taskset -c "$(next "$2")" e2fsck -fn "$1"
 	taskset -c "$(next "$2")" mount -o ro "$1" /mnt
