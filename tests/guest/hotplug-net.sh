@@ -41,5 +41,9 @@ for round in 1 2; do
 	done
 	echo "guest-hotplug: gone, round $round"
 done
+# The nodes have heard that the second one has gone when another comes.
+until [ -e /sys/class/net/eth0 ]; do
+	sleep 0.1
+done
 dmesg
 echo "guest-hotplug: end"

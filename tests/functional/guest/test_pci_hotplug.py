@@ -198,6 +198,8 @@ def test_interface(name, machine, driver, note):
             console.until(f'guest-hotplug: gone, round {number}', TIMEOUT)
             wait_deleted(owner, f'n{number}')
             wait_deleted(boot_node, f'node1.n{number}')
+        owner.execute('device_add', driver=driver, id='last', netdev='n',
+                      **place)
         console.until('guest-hotplug: end', TIMEOUT)
         console.drain()
         (cluster.log_dir / 'console.log').write_text(console.text)
