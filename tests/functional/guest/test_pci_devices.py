@@ -149,9 +149,11 @@ def check_lines(text):
 
 @cases('name, machine, nodes, firmware, append', {
     'pci: devices of three nodes from all CPUs, pc': (
-        'pci-devices-pc', 'pc', PC, 'SeaBIOS', '')}, {
+        'pci-devices-pc', 'pc', PC, 'SeaBIOS', ''),
     'pci: devices of three nodes from all CPUs, q35': (
-        'pci-devices-q35', 'q35', Q35, 'OVMF', ''),
+        'pci-devices-q35', 'q35', Q35, 'SeaBIOS', '')}, {
+    'pci: devices of three nodes from all CPUs, q35 with OVMF': (
+        'pci-devices-ovmf', 'q35', Q35, 'OVMF', ''),
     'pci: devices of three nodes by interrupt lines alone': (
         'pci-devices-lines', 'pc', LINES, 'SeaBIOS', NO_MSI)})
 def test_devices(name, machine, nodes, firmware, append, tmp_path, note):
