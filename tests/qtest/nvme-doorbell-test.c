@@ -130,10 +130,22 @@ static void wait_line(QTestState *s, bool level)
     }
 }
 
-static void test_two_completions(void)
+/* The device has heard of the first one, in its main loop with eventfds. */
+static void wait_heard(QTestState *s)
 {
-    QTestState *s = qtest_init("-machine pc -drive driver=null-co,if=none,id=d"
-                               " -device nvme,serial=1,drive=d,addr=4");
+    gint64 end = g_get_monotonic_time() + WAIT_US / 20;
+
+    while (qtest_readl(s, EVENT_INDEX + HEAD_OF(1)) != 1 &&
+           g_get_monotonic_time() < end) {
+        g_usleep(1000);
+    }
+}
+
+static void test_two_completions(gconstpointer eventfd)
+{
+    QTestState *s = qtest_initf("-machine pc -drive driver=null-co,if=none,id=d"
+                                " -device nvme,serial=1,drive=d,addr=4,"
+                                "ioeventfd=%s", (const char *)eventfd);
 
     qtest_irq_intercept_in(s, "ioapic");
     start(s);
@@ -148,6 +160,7 @@ static void test_two_completions(void)
     }
     wait_line(s, true);
     consume(s, 1);
+    wait_heard(s);
     g_assert_true(qtest_get_irq(s, IRQ));
     consume(s, 2);
     wait_line(s, false);
@@ -157,6 +170,9 @@ static void test_two_completions(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    qtest_add_func("/nvme-doorbell/two-completions", test_two_completions);
+    qtest_add_data_func("/nvme-doorbell/two-completions", "off",
+                        test_two_completions);
+    qtest_add_data_func("/nvme-doorbell/two-completions/eventfd", "on",
+                        test_two_completions);
     return g_test_run();
 }
