@@ -13,10 +13,10 @@
 OBJECT_DECLARE_SIMPLE_TYPE(DistKVMAccel, DISTKVM_ACCEL)
 
 /* Of spin_us: the host's CPUs decide. */
-#define SPIN_AUTO -1
+#define SPIN_AUTO (-1)
 
 /*
- * As they were given, or their defaults; strings that were not given are NULL.
+ * As they were given, or their defaults; a string without either is NULL.
  * Main thread.
  */
 struct DistKVMAccel {

@@ -314,6 +314,7 @@ int main(int argc, char **argv)
     qtest_add_func("/distkvm/vector-wanders", test_vector_wanders);
     qtest_add_func("/distkvm/read-pushes", test_read_pushes);
     qtest_add_func("/distkvm/read-held-ends", test_read_held_ends);
+    qtest_add_func("/distkvm/config-held-ends", test_config_held_ends);
     line_tests_add();
     qtest_add_func("/distkvm/loss", test_loss);
     management_tests_add();

@@ -4,6 +4,8 @@
  * Chosen once all nodes have said where they are, by each of them alike:
  * shared memory if all are in one place, else streams.  The choice does not
  * depend on the order in which nodes came, since to be in one place is mutual.
+ * With UCX those nodes choose alike that have a host and IPC namespace in
+ * common; UCX shares no memory between others.
  * Spec: docs/architecture.rst, "Transport".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -162,8 +164,18 @@ static void say_why(const char *apart)
         say_info("distkvm: node %d: frames travel over streams, not shared"
                  " memory: %s", distkvm->id, apart);
     } else if (distkvm->transport == DISTKVM_TRANSPORT_UCX && m) {
-        say_info("distkvm: node %d: UCX shares no memory: node %d %s",
-                 distkvm->id, m->id, m->apart);
+        g_autofree char *tls = transport_ucx_unshared(g_getenv("UCX_TLS"));
+
+        if (tls) {
+            say_info("distkvm: node %d: UCX shares no memory: node %d %s",
+                     distkvm->id, m->id, m->apart);
+        } else {
+            say_warning("distkvm: node %d: node %d %s: UCX wakes no sleeper in"
+                        " memory that they share, and UCX_TLS in the"
+                        " environment decides whether they do: it must name"
+                        " none of sm, shm, sysv and posix", distkvm->id, m->id,
+                        m->apart);
+        }
     }
 }
 

@@ -92,6 +92,7 @@ void roster_forget(Member *m)
     m->reachable = m->ready_sent = m->ready = false;
     m->trying = m->reached_sent = m->reached = false;
     m->lanes = 0;
+    m->misleads = false;
     g_clear_pointer(&m->apart, g_free);
     g_clear_pointer(&m->address, g_free);
     g_clear_pointer(&m->ucx, g_byte_array_unref);

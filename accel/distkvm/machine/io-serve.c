@@ -179,10 +179,14 @@ static bool knows_ram(CohNodeId node)
     return !distkvm_is_boot_node() || replica_has_settled(node);
 }
 
+/* Where ports choose a register of configuration space. */
+#define PORT_PCI_ADDRESS 0xcf8
+
 /* A write to configuration space is not posted: it ends by an answer. */
-static bool is_host_bridge(Object *device)
+static bool is_configuration(const WireIo *io, Object *device)
 {
-    return device && object_dynamic_cast(device, TYPE_PCI_HOST_BRIDGE);
+    return device && object_dynamic_cast(device, TYPE_PCI_HOST_BRIDGE) &&
+           (io->space != WIRE_SPACE_PORTS || io->addr != PORT_PCI_ADDRESS);
 }
 
 static const char *io_serve(const WireFrame *frame)
@@ -203,7 +207,7 @@ static const char *io_serve(const WireFrame *frame)
     answer->request = *frame;
     /* This function's own share, so that no part ends it meanwhile. */
     answer->deferred = 1;
-    answer->pushes = !write || is_host_bridge(device);
+    answer->pushes = !write || is_configuration(io, device);
     if (answer->pushes) {
         answer->deferred += msi_fence_push(device, &answer->interrupted,
                                            held_have_left, answer);

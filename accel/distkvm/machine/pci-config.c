@@ -2,7 +2,8 @@
  * distkvm: the owner's answers to cycles of configuration space
  *
  * As on PCI, the answer pushes interrupts of the function ahead of it, to a
- * write as well as to a read.  A guest that moves an MSI which it cannot mask
+ * write as well as to a read: those that go from here to local APICs, and not
+ * lines, nor messages that node 0's IOMMU remaps.  A guest that moves an MSI which it cannot mask
  * writes the new message, and then looks for an interrupt of before in the local
  * APIC; it would lose one that came later.  Answers leave in the order of the
  * cycles, because node 0 applies their changes in that order.

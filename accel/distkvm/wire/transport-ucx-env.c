@@ -122,6 +122,14 @@ bool transport_ucx_prepare(const char *host, Error **errp)
     return true;
 }
 
+char *transport_ucx_unshared(const char *tls)
+{
+    if (!tls || !strcmp(tls, "all")) {
+        return g_strdup("^sm");
+    }
+    return *tls == '^' ? g_strdup_printf("%s,sm", tls) : NULL;
+}
+
 /*
  * UCX gives its group the right to open a segment, and has no call that lists
  * its segments; the kernel has.

@@ -13,6 +13,11 @@
  */
 bool transport_ucx_prepare(const char *host, Error **errp);
 /*
+ * UCX_TLS without shared memory, where it is @tls now, or NULL: not set; g_free.
+ * NULL: @tls is a list of transports, and its author's to change.  Pure.
+ */
+char *transport_ucx_unshared(const char *tls);
+/*
  * Take the group's right to open this process's segments, which UCX gives.
  * To be called again and again, as UCX makes more of them.  Any thread.
  */

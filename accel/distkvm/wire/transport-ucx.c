@@ -544,11 +544,7 @@ Transport *transport_ucx_new(const TransportListener *listener, void *opaque,
 Transport *transport_ucx_unshared_new(const TransportListener *listener,
                                       void *opaque, Error **errp)
 {
-    const char *chosen = g_getenv("UCX_TLS");
-    g_autofree char *tls = !chosen || !strcmp(chosen, "all") ?
-                           g_strdup("^sm") : *chosen == '^' ?
-                           g_strdup_printf("%s,sm", chosen) :
-                           g_strdup(chosen);
+    g_autofree char *tls = transport_ucx_unshared(g_getenv("UCX_TLS"));
 
     return ucx_new(tls, false, listener, opaque, errp);
 }

@@ -12,7 +12,7 @@
 TransportNew transport_ucx_new;
 /*
  * The same without shared memory, for peers that UCX would wrongly share it
- * with.  A list of transports in UCX_TLS stays as it is.
+ * with.  The same as transport_ucx_new() if UCX_TLS is a list of transports.
  */
 TransportNew transport_ucx_unshared_new;
 /* The same over shared memory alone, which opens no port. */

@@ -115,6 +115,22 @@ static void test_interface(void)
     end();
 }
 
+static void check_unshared(const char *tls, const char *wanted)
+{
+    g_autofree char *found = transport_ucx_unshared(tls);
+
+    g_assert_cmpstr(found, ==, wanted);
+}
+
+/* Whatever else UCX may not use stays so, and a list is not changed. */
+static void test_unshared(void)
+{
+    check_unshared(NULL, "^sm");
+    check_unshared("all", "^sm");
+    check_unshared("^tcp", "^tcp,sm");
+    check_unshared("tcp,self", NULL);
+}
+
 /* UCX would listen on every interface. */
 static void test_nowhere(void)
 {
@@ -209,6 +225,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/ucx-env/interface", test_interface);
+    g_test_add_func("/ucx-env/unshared", test_unshared);
     g_test_add_func("/ucx-env/nowhere", test_nowhere);
     g_test_add_func("/ucx-env/chosen", test_chosen);
     g_test_add_func("/ucx-env/rdma", test_rdma);
