@@ -52,7 +52,7 @@ def test_console(inside):
     follow(TUTORIAL, inside, until='-e CPUs')
     with inside.at_terminal('hostA', CONSOLE) as (process, terminal):
         # The last words of before; keys before them are nobody's.
-        read_until(terminal, b'node1/cpulist:1')
+        read_until(terminal, b'vdb: a disk of hostC')
         types(terminal, b'\recho $((6 * 7))\r', b'42')
         assert not echoes(terminal)
         # The guest's terminal is a serial port, which has no size.

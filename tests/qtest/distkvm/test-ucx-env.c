@@ -122,7 +122,7 @@ static void check_unshared(const char *tls, const char *wanted)
     g_assert_cmpstr(found, ==, wanted);
 }
 
-/* Whatever else UCX may not use stays so, and a list is not changed. */
+/* Transports that UCX_TLS excludes stay excluded, and a list is not changed. */
 static void test_unshared(void)
 {
     check_unshared(NULL, "^sm");
