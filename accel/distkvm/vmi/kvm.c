@@ -33,9 +33,22 @@ static const struct {
     { KVM_CAP_READONLY_MEM, "read-only memory" },
 };
 
-bool vmi_kvm_usable(Error **errp)
+/* -1 and @errp: there is none, or a host hides it behind another file. */
+static int open_kvm(Error **errp)
 {
     int fd = qemu_open(VMI_KVM_DEVICE, O_RDWR, errp);
+
+    if (fd >= 0 && ioctl(fd, KVM_GET_API_VERSION, 0) != KVM_API_VERSION) {
+        error_setg(errp, "%s is not KVM's device", VMI_KVM_DEVICE);
+        qemu_close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+bool vmi_kvm_usable(Error **errp)
+{
+    int fd = open_kvm(errp);
     bool ok = true;
 
     if (fd < 0) {
