@@ -262,13 +262,16 @@ static void tick_member(Member *m, int64_t now, bool stopped)
 static void check_own_lanes(void)
 {
     int64_t limit_ns = distkvm->dead_after_ms * SCALE_MS;
+    int lane;
 
     if (!mm.formed || mm.hangs || qatomic_read(&distkvm->failed)) {
         return;
     }
     engine_watch(distkvm->engine, limit_ns);
-    if (engine_hangs(distkvm->engine, limit_ns) >= 0) {
-        roster_lane_hangs(engine_hangs(distkvm->engine, limit_ns));
+    /* Asked once: meanwhile it may go on. */
+    lane = engine_hangs(distkvm->engine, limit_ns);
+    if (lane >= 0) {
+        roster_lane_hangs(lane);
     }
 }
 
