@@ -5,9 +5,9 @@
  * write as well as to a read: those that go from here to local APICs, and not
  * lines, nor messages that node 0's IOMMU remaps.  A guest that moves an MSI
  * which it cannot mask writes the new message, and then looks for an interrupt
- * of before in the local APIC; it would lose one that came later.  Answers leave
- * in the order of the cycles, because node 0 applies their changes in that
- * order.
+ * of before in the local APIC; it would lose one that came later.  Answers
+ * leave in the order of the cycles, because node 0 applies their changes in
+ * that order.
  * BQL held.  Spec: docs/architecture.rst, "Devices of every node".
  *
  * SPDX-License-Identifier: GPL-2.0-or-later

@@ -13,8 +13,9 @@
  */
 bool transport_ucx_prepare(const char *host, Error **errp);
 /*
- * UCX_TLS without shared memory, where it is @tls now, or NULL: not set; g_free.
- * NULL: @tls is a list of transports, and its author's to change.  Pure.
+ * UCX_TLS without shared memory, where it is @tls now, or NULL: not set;
+ * g_free.  NULL: @tls is a list of transports, and its author's to change.
+ * Pure.
  */
 char *transport_ucx_unshared(const char *tls);
 /*
